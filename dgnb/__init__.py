@@ -1,0 +1,76 @@
+"""Live speech transcription in Jupyter: words with timings from a stream, in a pandas DataFrame.
+
+```python
+import dgnb
+
+transcript = await dgnb.transcribe("speech.wav", smart_format=True)
+transcript.words
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> module it lives in. Loaded on first use, so that importing dgnb stays cheap.
+_HOMES = {
+    "AudioError": "exceptions",
+    "AudioSource": "audio",
+    "AuthenticationError": "exceptions",
+    "BufferSource": "audio",
+    "CloseTimeout": "exceptions",
+    "ConfigurationError": "exceptions",
+    "Connection": "connection",
+    "ConnectionLost": "exceptions",
+    "DgnbError": "exceptions",
+    "FileSource": "audio",
+    "HandshakeError": "exceptions",
+    "LiveOptions": "options",
+    "LiveSession": "session",
+    "ProtocolError": "exceptions",
+    "State": "session",
+    "Transcript": "transcript",
+    "URLSource": "audio",
+    "connect": "connection",
+    "sessions": "session",
+    "transcribe": "session",
+}
+_ROOMS = {"captions", "exceptions", "frames", "loopback", "messages", "plots", "samples"}
+
+__all__ = [*sorted(_HOMES), "loopback", "messages", "plots", "samples"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from dgnb import captions, frames, loopback, messages, plots, samples
+    from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource
+    from dgnb.connection import Connection, connect
+    from dgnb.exceptions import (
+        AudioError,
+        AuthenticationError,
+        CloseTimeout,
+        ConfigurationError,
+        ConnectionLost,
+        DgnbError,
+        HandshakeError,
+        ProtocolError,
+    )
+    from dgnb.options import LiveOptions
+    from dgnb.session import LiveSession, State, sessions, transcribe
+    from dgnb.transcript import Transcript
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"dgnb.{_HOMES[name]}"), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"dgnb.{name}")
+    else:
+        raise AttributeError(f"module 'dgnb' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,101 @@
+"""What can go wrong, as one tree.
+
+    DgnbError
+    ├── ConfigurationError (ValueError)     options or source are wrong; raised before any I/O
+    ├── AudioError                          a source cannot be opened, read or decoded
+    ├── HandshakeError                      .status .error .request_id: the server's own words
+    │   └── AuthenticationError             401, 403: says where the key came from, never the key
+    ├── ConnectionLost (ConnectionError)    .code .reason .request_id
+    ├── CloseTimeout (TimeoutError)         the server did not finish in time; the transcript is kept
+    └── ProtocolError                       a text frame that is not a JSON object
+
+Each message says what happened, quotes the server where it spoke, and ends with what to change.
+No exception carries a key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AudioError",
+    "AuthenticationError",
+    "CloseTimeout",
+    "ConfigurationError",
+    "ConnectionLost",
+    "DgnbError",
+    "HandshakeError",
+    "ProtocolError",
+]
+
+
+class DgnbError(Exception):
+    """The base of every error that dgnb raises on purpose.
+
+    Example:
+        ```python
+        try:
+            transcript = await dgnb.transcribe("speech.wav")
+        except dgnb.DgnbError as error:
+            print(error)
+        ```
+    """
+
+
+class ConfigurationError(DgnbError, ValueError):
+    """Options or a source are wrong. Raised before any I/O, so nothing was sent."""
+
+
+class AudioError(DgnbError):
+    """A source cannot be opened, read or decoded."""
+
+
+class HandshakeError(DgnbError):
+    """The server was not reached, or it refused the WebSocket.
+
+    Attributes:
+        status: The HTTP status, or None when there was no answer at all.
+        error: The server's own words (the `dg-error` header or the body), or "".
+        request_id: Deepgram's id of the request, to quote to its support, or "".
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, error: str = "", request_id: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.request_id = request_id
+
+
+class AuthenticationError(HandshakeError):
+    """The key is missing, wrong, or not allowed to do this (401 or 403)."""
+
+
+class ConnectionLost(DgnbError, ConnectionError):
+    """An open connection ended before the server had finished.
+
+    Attributes:
+        code: The WebSocket close code; 1006 when the line went dead without one.
+        reason: The server's reason, or "".
+        request_id: Deepgram's id of the request, or "".
+    """
+
+    def __init__(self, message: str, *, code: int = 1006, reason: str = "", request_id: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.request_id = request_id
+
+
+class CloseTimeout(DgnbError, TimeoutError):
+    """The server did not finish within the time allowed. What had arrived is kept."""
+
+
+class ProtocolError(DgnbError):
+    """The server sent a text frame that is not a JSON object. The connection goes on."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint to append to a message: `" Did you mean 'diarize'?"`, or "" when nothing is near."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,362 @@
+"""The wire's vocabulary, both directions: immutable records spelled as on the wire. No I/O.
+
+`parse()` reads what a server sends, `parse_control()` what a client sends, `encode()` writes either. Fields that are not
+known are ignored. A type that is not known, or a known one that does not have its form, becomes an `UnknownMessage` that
+keeps everything: services add types, and a stream must not stop for one.
+
+Source: Deepgram's streaming specification (asyncapi) of 2026-07 and its SDK 7.17.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+
+from dgnb.exceptions import ProtocolError
+
+__all__ = [
+    "Alternative",
+    "Channel",
+    "CloseStream",
+    "Configure",
+    "ConfigureFailure",
+    "ConfigureSuccess",
+    "ControlMessage",
+    "Entity",
+    "Error",
+    "Features",
+    "Finalize",
+    "KeepAlive",
+    "Metadata",
+    "ModelInfo",
+    "Results",
+    "ResultsMetadata",
+    "SearchHit",
+    "SearchResult",
+    "ServerMessage",
+    "SpeechStarted",
+    "UnknownMessage",
+    "UtteranceEnd",
+    "Warning",
+    "Word",
+    "encode",
+    "parse",
+    "parse_control",
+]
+
+
+Seconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+"""A time that can be reckoned with: JSON can write numbers that overflow to infinity."""
+
+
+class Word(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One word: seconds from the start of the connection's audio, confidence 0 to 1."""
+
+    word: str
+    start: Seconds
+    end: Seconds
+    confidence: float | None = None
+    punctuated_word: str | None = None
+    speaker: int | None = None
+    language: str | None = None
+
+
+class Alternative(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reading of the stretch; Deepgram sends a single one."""
+
+    transcript: str
+    confidence: float | None = None
+    words: tuple[Word, ...] = msgspec.field(default_factory=lambda: ())
+    languages: tuple[str, ...] | None = None
+    languages_hinted: tuple[str, ...] | None = None
+
+
+class SearchHit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a searched term was heard, in seconds."""
+
+    confidence: float | None = None
+    start: Seconds | None = None
+    end: Seconds | None = None
+    snippet: str | None = None
+
+
+class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The hits of one searched term."""
+
+    query: str
+    hits: tuple[SearchHit, ...] = ()
+
+
+class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was heard on one channel."""
+
+    alternatives: tuple[Alternative, ...] = ()
+    search: tuple[SearchResult, ...] | None = None
+
+
+class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which model spoke."""
+
+    name: str | None = None
+    version: str | None = None
+    arch: str | None = None
+
+
+class ResultsMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which request and which model a result belongs to."""
+
+    request_id: str | None = None
+    model_uuid: str | None = None
+    model_info: ModelInfo | None = None
+    diarize_info: dict[str, Any] | None = None
+    extra: dict[str, Any] | None = None
+
+
+class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A named thing; `start_word` and `end_word` are indices into the final's words."""
+
+    label: str
+    value: str
+    raw_value: str | None = None
+    confidence: float | None = None
+    start_word: int | None = None
+    end_word: int | None = None
+
+
+class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):
+    """A message whose `type` on the wire is the name of the class."""
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+
+class Results(_Tagged, frozen=True, omit_defaults=True):
+    """What was heard from `start` to `start + duration`, in seconds.
+
+    It replaces what its channel said before for that stretch, until `is_final`. `speech_final` marks an endpoint and
+    implies `is_final`; the reverse does not hold. A final may cover less than the interim before it.
+    """
+
+    channel_index: tuple[int, ...]
+    duration: Seconds
+    start: Seconds
+    channel: Channel
+    is_final: bool | None = None
+    speech_final: bool | None = None
+    from_finalize: bool | None = None
+    metadata: ResultsMetadata | None = None
+    entities: tuple[Entity, ...] | None = None
+
+    @property
+    def alternative(self) -> Alternative:
+        """The first alternative; an empty one where the server gave none."""
+        alternatives = self.channel.alternatives
+        return alternatives[0] if alternatives else _SILENCE
+
+    @property
+    def transcript(self) -> str:
+        """The text of the first alternative."""
+        return self.alternative.transcript
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the first alternative."""
+        return self.alternative.words
+
+
+_SILENCE = Alternative(transcript="")
+
+
+class Metadata(_Tagged, frozen=True, omit_defaults=True):
+    """The server's summary, sent after `CloseStream`: `duration` counts the seconds of audio received."""
+
+    request_id: str | None = None
+    duration: Seconds | None = None
+    channels: int | None = None
+    created: str | None = None
+    sha256: str | None = None
+    transaction_key: str | None = None
+    models: tuple[str, ...] | None = None
+    model_info: dict[str, ModelInfo] | None = None
+    extra: dict[str, Any] | None = None
+
+
+class SpeechStarted(_Tagged, frozen=True, omit_defaults=True):
+    """A voice began at `timestamp` seconds; this need not be the first word's start."""
+
+    channel: tuple[int, ...]
+    timestamp: Seconds
+
+
+class UtteranceEnd(_Tagged, frozen=True, omit_defaults=True):
+    """No words came for `utterance_end_ms` after `last_word_end` seconds."""
+
+    channel: tuple[int, ...]
+    last_word_end: Seconds
+
+
+class ConfigureSuccess(_Tagged, frozen=True, omit_defaults=True):
+    """A `Configure` was taken."""
+
+    request_id: str | None = None
+    keyterms: tuple[str, ...] | None = None
+
+
+class ConfigureFailure(_Tagged, frozen=True, omit_defaults=True):
+    """A `Configure` was refused; `code` is one of `CONFIGURE_…`."""
+
+    request_id: str | None = None
+    code: str | None = None
+    description: str | None = None
+
+
+class Error(_Tagged, frozen=True, omit_defaults=True):
+    """The server complains, for one about text that it can't parse (`variant="SchemaError"`)."""
+
+    description: str | None = None
+    variant: str | None = None
+    message: str | None = None
+    code: str | None = None
+    request_id: str | None = None
+
+
+class Warning(_Tagged, frozen=True, omit_defaults=True):
+    """The server warns; not in the specification of v1, but sent by compatible servers."""
+
+    description: str | None = None
+    code: str | None = None
+
+
+class UnknownMessage(msgspec.Struct, frozen=True):
+    """A message that is not in the vocabulary, or not in its form: kept as it came, with the reason.
+
+    `raw` is the JSON object, or the text itself where it could not be taken apart.
+    """
+
+    type: str
+    raw: dict[str, Any] | str
+    problem: str = ""
+
+
+class KeepAlive(_Tagged, frozen=True, omit_defaults=True):
+    """Keeps a connection open while no audio is sent. A text frame every 3 to 5 s; there is no reply."""
+
+
+class Finalize(_Tagged, frozen=True, omit_defaults=True):
+    """Asks for finals of all that was sent; the answer, where there is one, has `from_finalize`."""
+
+    channel: int | None = None
+
+
+class CloseStream(_Tagged, frozen=True, omit_defaults=True):
+    """Ends the audio: the server sends its last finals, `Metadata`, and closes."""
+
+
+class Features(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The features that `Configure` can change."""
+
+    numerals: bool | None = None
+
+
+class Configure(_Tagged, frozen=True, omit_defaults=True):
+    """Changes the key terms (nova-3; an empty list clears them) or features while the stream runs."""
+
+    keyterms: tuple[str, ...] | None = None
+    features: Features | None = None
+
+
+ServerMessage = (
+    Results
+    | Metadata
+    | SpeechStarted
+    | UtteranceEnd
+    | ConfigureSuccess
+    | ConfigureFailure
+    | Error
+    | Warning
+    | UnknownMessage
+)
+ControlMessage = KeepAlive | Finalize | CloseStream | Configure
+
+_SERVER_TYPES = (
+    Results | Metadata | SpeechStarted | UtteranceEnd | ConfigureSuccess | ConfigureFailure | Error | Warning
+)
+_server_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_SERVER_TYPES)
+_control_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ControlMessage)
+_encoder = msgspec.json.Encoder()
+
+
+def parse(data: str | bytes) -> ServerMessage:
+    """Read one text frame of a server.
+
+    Returns:
+        The message, or an `UnknownMessage`.
+
+    Raises:
+        ProtocolError: The text is not a JSON object.
+
+    Example:
+        ```python
+        >>> parse('{"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": 2.5}')
+        UtteranceEnd(channel=(0, 1), last_word_end=2.5)
+        ```
+    """
+    try:
+        message: ServerMessage = _server_decoder.decode(data)
+    except (ValueError, RecursionError):
+        return _parse_leniently(data)
+    return message
+
+
+def parse_control(data: str | bytes) -> ControlMessage:
+    """Read one text frame of a client, strictly, as the service does.
+
+    Raises:
+        ProtocolError: It is not one of the messages that a client may send.
+    """
+    try:
+        message: ControlMessage = _control_decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"Not a message that a client may send: {error}") from None
+    return message
+
+
+def encode(message: ServerMessage | ControlMessage) -> str:
+    """Write a message as the text of a frame; parsing it again gives an equal one."""
+    if isinstance(message, UnknownMessage):
+        return message.raw if isinstance(message.raw, str) else json.dumps(message.raw)
+    return _encoder.encode(message).decode()
+
+
+def _parse_leniently(data: str | bytes) -> ServerMessage:
+    """Second reading, for what the strict decoder refuses: NaN, lone surrogates, numbers as text, unknown types."""
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    try:
+        raw = _clean(json.loads(text, parse_constant=lambda _: None))
+    except RecursionError:
+        return UnknownMessage(type="", raw=text, problem="nested too deeply")
+    except ValueError as error:
+        raise ProtocolError(f"The server sent text that is not JSON ({error}): {text[:200]!r}") from None
+    if not isinstance(raw, dict):
+        raise ProtocolError(f"The server sent JSON that is not an object: {text[:200]!r}")
+    kind = raw.get("type")
+    name = kind if isinstance(kind, str) else ""
+    try:
+        message: ServerMessage = msgspec.convert(raw, _SERVER_TYPES, strict=False)
+    except (ValueError, RecursionError) as error:
+        return UnknownMessage(type=name, raw=raw, problem=str(error))
+    return message
+
+
+def _clean(value: Any) -> Any:
+    """The same JSON value with text that can always be encoded, whatever escapes it was written with."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,336 @@
+"""`LiveOptions`: the query of `/v1/listen`, typed, and validated before any I/O.
+
+The names, types and defaults are those of Deepgram's streaming specification of 2026-07, except that `model` is
+`nova-3` here, where the specification asks for a choice. Only what differs from the wire's own default is sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from dgnb.exceptions import ConfigurationError, nearest
+
+__all__ = ["ENCODINGS", "MODELS", "LiveOptions"]
+
+Group = Literal["common", "formatting", "timing", "words", "audio", "account"]
+
+_NOVA_2 = ("meeting", "finance", "conversationalai", "voicemail", "video", "medical", "drivethru", "automotive")
+MODELS: Final[tuple[str, ...]] = (
+    *("nova-3", "nova-3-general", "nova-3-medical"),
+    *("nova-2", "nova-2-general", *(f"nova-2-{kind}" for kind in (*_NOVA_2, "phonecall", "atc"))),
+    *("nova", "nova-general", "nova-phonecall", "nova-medical"),
+    *("enhanced", "enhanced-general", "enhanced-meeting", "enhanced-phonecall", "enhanced-finance"),
+    *("base", "base-general", "meeting", "phonecall", "finance", "conversationalai", "voicemail", "video"),
+)
+"""The models that the documentation names. Custom models and UUIDs go through as they are."""
+
+ENCODINGS: Final[tuple[str, ...]] = (
+    *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
+    *("opus", "ogg-opus", "speex", "g729"),
+)
+"""The encodings of raw audio that `/v1/listen` takes."""
+
+_LANGUAGE = re.compile(r"multi|[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
+_NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
+_CALLBACK_PORTS = {None, 80, 443, 8080, 8443}
+
+
+def _option(
+    default: Any,
+    group: Group,
+    help: str,
+    *,
+    choices: Iterable[Any] = (),
+    minimum: int | None = None,
+    maximum: int | None = None,
+    many: bool = False,
+    max_length: int | None = None,
+) -> Any:
+    """A field whose metadata is enough to validate it and to build a form for it.
+
+    `maximum` is the largest number, or the most values of an option that takes many.
+    """
+    metadata = {
+        "group": group,
+        "help": help,
+        "choices": tuple(choices),
+        "minimum": minimum,
+        "maximum": maximum,
+        "many": many,
+        "max_length": max_length,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LiveOptions:
+    """What to ask of the recogniser: one frozen object with the wire's names.
+
+    A wrong name, type, value or combination raises `ConfigurationError` at once, with the nearest valid one.
+    Durations are in milliseconds, as on the wire. Options that take several values take a string or any iterable of
+    strings. `dataclasses.replace(options, language="de")` gives a changed copy.
+
+    `extra` holds any further wire parameter, sent untouched: `extra={"filler_words": True}`. A list is repeated.
+
+    Example:
+        ```python
+        options = dgnb.LiveOptions(smart_format=True, interim_results=True, keyterm=["dgnb", "Praat"])
+        ```
+
+    Raises:
+        ConfigurationError: See above; nothing has been sent.
+    """
+
+    model: str = _option("nova-3", "common", "Recognition model, or the UUID of one of your own.")
+    language: str = _option("en", "common", "BCP-47 tag such as en, en-GB, de; or multi (nova-2 and nova-3).")
+    smart_format: bool = _option(False, "common", "Dates, numbers, currencies and paragraphs; implies punctuate.")
+    punctuate: bool = _option(False, "common", "Punctuation and capitals.")
+    interim_results: bool = _option(False, "common", "Preliminary results about every second.")
+    diarize: bool = _option(False, "common", "Tell speakers apart. Deprecated by Deepgram in favour of diarize_model.")
+    endpointing: int | Literal[False] = _option(
+        10, "common", "Milliseconds of silence after which a result is speech_final; False turns it off.", minimum=0
+    )
+    utterance_end_ms: int | None = _option(
+        None, "common", "Milliseconds without words until UtteranceEnd; needs interim_results.", minimum=1000
+    )
+    keyterm: Sequence[str] = _option((), "common", "Terms to listen for (nova-3); case is kept.", many=True, maximum=100)
+
+    diarize_model: Literal["latest", "v1"] | None = _option(
+        None, "words", "Tell speakers apart, with this version.", choices=("latest", "v1")
+    )
+    keywords: Sequence[str] = _option((), "words", "word:intensifier (before nova-3).", many=True, maximum=100)
+    search: Sequence[str] = _option((), "words", "Terms to look for in the sound.", many=True, maximum=50)
+    replace: Sequence[str] = _option((), "words", "find:replacement; finds are lower case.", many=True, maximum=200)
+    redact: Sequence[str] = _option(
+        (),
+        "words",
+        "Kinds of content to redact.",
+        choices=("true", "false", "pci", "numbers", "aggressive_numbers", "ssn"),
+        many=True,
+    )
+    detect_entities: bool = _option(False, "words", "Entities in each final; turns punctuate on.")
+    language_hint: Sequence[str] = _option((), "words", "Languages to expect (nova-3, language=multi).", many=True)
+    numerals: bool = _option(False, "formatting", "Numbers as digits.")
+    profanity_filter: bool = _option(False, "formatting", "Remove profanity.")
+    dictation: bool = _option(False, "formatting", "Spoken punctuation commands; needs punctuate.")
+    no_delay: bool = _option(False, "timing", "Do not hold results back for smart_format.")
+    vad_events: bool = _option(False, "timing", "Send SpeechStarted.")
+    multichannel: bool = _option(False, "audio", "Transcribe each channel on its own.")
+    encoding: str | None = _option(None, "audio", "Encoding of raw audio; unset for files with a header.")
+    sample_rate: int | None = _option(None, "audio", "Samples a second of raw audio.", minimum=1)
+    channels: int = _option(1, "audio", "Channels of raw audio; read together with encoding.", minimum=1, maximum=20)
+    version: str = _option("latest", "account", "Version of the model.")
+    tag: Sequence[str] = _option((), "account", "Labels for usage reports.", many=True, max_length=128)
+    mip_opt_out: bool = _option(False, "account", "Keep the audio out of Deepgram's model improvement programme.")
+    callback: str | None = _option(None, "account", "URL that gets the results instead of this connection.")
+    callback_method: Literal["POST", "GET", "PUT", "DELETE"] = _option(
+        "POST", "account", "HTTP method of the callback.", choices=("POST", "GET", "PUT", "DELETE")
+    )
+    extra: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"group": "account", "help": "Further wire parameters, sent untouched."}
+    )
+
+    def __new__(cls, **options: Any) -> Self:
+        # Before the generated __init__ could answer a typo with a bare TypeError.
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                hint = nearest(name, known) or ' Parameters that dgnb does not know go in extra={"name": value}.'
+                raise ConfigurationError(f"There is no option {name!r}.{hint}")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            if f.name != "extra":
+                value = _checked(f, getattr(self, f.name))
+                object.__setattr__(self, f.name, value)
+        if not isinstance(self.extra, Mapping):
+            raise ConfigurationError("extra is a mapping of further wire parameters, such as {'filler_words': True}.")
+        for name in self.extra:
+            if name != "extra" and name in _FIELDS:
+                raise ConfigurationError(f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}.")
+        object.__setattr__(self, "extra", dict(self.extra))
+        self._check_values()
+        self._check_combinations()
+
+    def __repr__(self) -> str:
+        return f"LiveOptions({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from the defaults, by name; `LiveOptions(**options.changed())` is equal."""
+        changed: dict[str, Any] = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name == "extra":
+                if value:
+                    changed["extra"] = dict(value)
+            elif value != f.default or type(value) is not type(f.default):
+                changed[f.name] = list(value) if f.metadata["many"] else value
+        return changed
+
+    def query(self) -> list[tuple[str, str]]:
+        """The query of the request: booleans as `true` and `false`, lists as repeated keys.
+
+        Example:
+            ```python
+            >>> dgnb.LiveOptions(punctuate=True, keyterm=["a", "b"]).query()
+            [('model', 'nova-3'), ('punctuate', 'true'), ('keyterm', 'a'), ('keyterm', 'b')]
+            ```
+        """
+        pairs: list[tuple[str, str]] = []
+        for name, value in {"model": self.model, **self.changed()}.items():
+            if name == "extra":
+                for key, further in value.items():
+                    pairs += ((key, _wire(item)) for item in _many(further))
+            else:
+                pairs += ((name, _wire(item)) for item in _many(value))
+        return pairs
+
+    def _check_values(self) -> None:
+        _check_model(self.model)
+        for name, languages in {"language": [self.language], "language_hint": self.language_hint}.items():
+            for language in languages:
+                if not _LANGUAGE.fullmatch(language):
+                    raise ConfigurationError(
+                        f"{name}={language!r} is not a language tag. Use one such as 'en', 'en-GB' or 'de', or 'multi'."
+                    )
+        if self.encoding is not None and self.encoding not in ENCODINGS:
+            hint = nearest(self.encoding, ENCODINGS) or f" Use one of: {', '.join(ENCODINGS)}."
+            raise ConfigurationError(f"encoding={self.encoding!r} is not an encoding of raw audio.{hint}")
+        for name in ("keywords", "replace"):
+            for value in getattr(self, name):
+                find, colon, _ = value.rpartition(":") if name == "keywords" else value.partition(":")
+                if not (find or not colon) or (name == "replace" and not colon):
+                    form = "word:intensifier" if name == "keywords" else "find:replacement"
+                    raise ConfigurationError(f"{name}={value!r} is not of the form {form!r}.")
+        if self.callback is not None:
+            _check_callback(self.callback)
+
+    def _check_combinations(self) -> None:
+        nova_3 = self.model.startswith("nova-3")
+        known = self.model in MODELS
+        conflicts = [
+            (nova_3 and self.keywords, "keywords does not work with nova-3. Use keyterm (plain terms, no weights)."),
+            (known and not nova_3 and self.keyterm, f"keyterm needs nova-3, not {self.model}. Use keywords, or nova-3."),
+            (
+                known and self.language == "multi" and not self.model.startswith(("nova-2", "nova-3")),
+                f"language='multi' needs nova-2 or nova-3, not {self.model}.",
+            ),
+            (
+                self.language_hint and (known and not nova_3 or self.language != "multi"),
+                "language_hint needs model='nova-3' and language='multi'.",
+            ),
+            (
+                self.utterance_end_ms is not None and not self.interim_results,
+                "utterance_end_ms needs interim_results=True.",
+            ),
+            (self.sample_rate is not None and self.encoding is None, "sample_rate needs encoding, such as 'linear16'."),
+            (self.encoding is not None and self.sample_rate is None, "encoding needs sample_rate, such as 16000."),
+            (self.channels != 1 and self.encoding is None, "channels needs encoding and sample_rate: it is for raw audio."),
+            (
+                self.encoding == "amr-nb" and self.sample_rate != 8000,
+                "encoding='amr-nb' has a sample_rate of 8000.",
+            ),
+            (
+                self.encoding == "amr-wb" and self.sample_rate != 16000,
+                "encoding='amr-wb' has a sample_rate of 16000.",
+            ),
+            (
+                self.dictation and not (self.punctuate or self.smart_format or self.detect_entities),
+                "dictation needs punctuate=True.",
+            ),
+            (self.callback is None and self.callback_method != "POST", "callback_method needs callback."),
+        ]
+        for wrong, message in conflicts:
+            if wrong:
+                raise ConfigurationError(message)
+        if self.diarize:
+            # The stack is: this method, __post_init__, the generated __init__, the caller.
+            warnings.warn(
+                "diarize is deprecated by Deepgram: diarize_model='latest' asks for the same.",
+                DeprecationWarning,
+                stacklevel=4,
+            )
+
+
+_FIELDS: Final = {f.name: f for f in dataclasses.fields(LiveOptions)}
+
+
+def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
+    """The value of one option in its normal form."""
+    meta = f.metadata
+    if meta["many"]:
+        values = (value,) if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) else tuple(value)
+        if meta["maximum"] is not None and len(values) > meta["maximum"]:
+            raise ConfigurationError(f"{f.name} takes at most {meta['maximum']} values, not {len(values)}.")
+        return tuple(_checked_one(f, one, str) for one in values)
+    if value is None and f.default is None:
+        return None
+    kind = str
+    if isinstance(f.default, bool):
+        kind = bool
+    elif f.name == "endpointing" and value is False:
+        return False
+    elif meta["minimum"] is not None:
+        kind = int
+    return _checked_one(f, value, kind)
+
+
+def _checked_one(f: dataclasses.Field[Any], value: Any, kind: type) -> Any:
+    meta = f.metadata
+    if type(value) is not kind:
+        wanted = {bool: "True or False", int: "a whole number", str: "text"}[kind]
+        also = {"endpointing": " or False", "utterance_end_ms": " or None"}.get(f.name, "")
+        raise ConfigurationError(f"{f.name} is {wanted}{also}, not {value!r}.")
+    if kind is str and not value:
+        raise ConfigurationError(f"{f.name} is empty. Leave it out instead.")
+    if meta["choices"] and value not in meta["choices"]:
+        hint = nearest(value, meta["choices"]) or f" Use one of: {', '.join(meta['choices'])}."
+        raise ConfigurationError(f"{f.name}={value!r} is not allowed.{hint}")
+    if kind is int and value < meta["minimum"]:
+        raise ConfigurationError(f"{f.name} is at least {meta['minimum']}, not {value}.")
+    if kind is int and meta["maximum"] is not None and value > meta["maximum"]:
+        raise ConfigurationError(f"{f.name} is at most {meta['maximum']}, not {value}.")
+    if meta["max_length"] is not None and len(value) > meta["max_length"]:
+        raise ConfigurationError(f"{f.name} is at most {meta['max_length']} characters long, not {len(value)}.")
+    return value
+
+
+def _check_model(model: str) -> None:
+    """Refuse what is surely a slip; let custom models, UUIDs and newer generations through."""
+    if model in MODELS or _NEWER_NOVA.fullmatch(model):
+        return
+    if model.startswith("flux"):
+        raise ConfigurationError(f"model={model!r} is served on /v2/listen, which dgnb does not speak. Use 'nova-3'.")
+    if model.startswith("whisper"):
+        raise ConfigurationError(f"model={model!r} cannot be streamed at Deepgram. Use 'nova-3'.")
+    close = difflib.get_close_matches(model.lower().replace("_", "-").replace(" ", "-"), MODELS, n=1, cutoff=0.8)
+    if close:
+        raise ConfigurationError(f"There is no model {model!r}. Did you mean {close[0]!r}?")
+
+
+def _check_callback(callback: str) -> None:
+    try:
+        url = urlsplit(callback)
+        right = url.scheme in {"http", "https", "ws", "wss"} and bool(url.hostname) and url.port in _CALLBACK_PORTS
+    except ValueError:
+        right = False
+    if not right:
+        raise ConfigurationError("callback is an http, https, ws or wss URL on port 80, 443, 8080 or 8443.")
+
+
+def _many(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _wire(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
