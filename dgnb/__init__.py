@@ -40,7 +40,7 @@ _HOMES = {
 }
 _ROOMS = {"captions", "exceptions", "frames", "loopback", "messages", "plots", "samples"}
 
-__all__ = [*sorted(_HOMES), "loopback", "messages", "plots", "samples"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "loopback", "messages", "plots", "samples"]
 
 if TYPE_CHECKING:
     from dgnb import captions, frames, loopback, messages, plots, samples

@@ -100,7 +100,9 @@ class LiveOptions:
     utterance_end_ms: int | None = _option(
         None, "common", "Milliseconds without words until UtteranceEnd; needs interim_results.", minimum=1000
     )
-    keyterm: Sequence[str] = _option((), "common", "Terms to listen for (nova-3); case is kept.", many=True, maximum=100)
+    keyterm: Sequence[str] = _option(
+        (), "common", "Terms to listen for (nova-3); case is kept.", many=True, maximum=100
+    )
 
     diarize_model: Literal["latest", "v1"] | None = _option(
         None, "words", "Tell speakers apart, with this version.", choices=("latest", "v1")
@@ -155,7 +157,9 @@ class LiveOptions:
             raise ConfigurationError("extra is a mapping of further wire parameters, such as {'filler_words': True}.")
         for name in self.extra:
             if name != "extra" and name in _FIELDS:
-                raise ConfigurationError(f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}.")
+                raise ConfigurationError(
+                    f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}."
+                )
         object.__setattr__(self, "extra", dict(self.extra))
         self._check_values()
         self._check_combinations()
@@ -218,13 +222,16 @@ class LiveOptions:
         known = self.model in MODELS
         conflicts = [
             (nova_3 and self.keywords, "keywords does not work with nova-3. Use keyterm (plain terms, no weights)."),
-            (known and not nova_3 and self.keyterm, f"keyterm needs nova-3, not {self.model}. Use keywords, or nova-3."),
+            (
+                known and not nova_3 and self.keyterm,
+                f"keyterm needs nova-3, not {self.model}. Use keywords, or nova-3.",
+            ),
             (
                 known and self.language == "multi" and not self.model.startswith(("nova-2", "nova-3")),
                 f"language='multi' needs nova-2 or nova-3, not {self.model}.",
             ),
             (
-                self.language_hint and (known and not nova_3 or self.language != "multi"),
+                self.language_hint and ((known and not nova_3) or self.language != "multi"),
                 "language_hint needs model='nova-3' and language='multi'.",
             ),
             (
@@ -233,7 +240,10 @@ class LiveOptions:
             ),
             (self.sample_rate is not None and self.encoding is None, "sample_rate needs encoding, such as 'linear16'."),
             (self.encoding is not None and self.sample_rate is None, "encoding needs sample_rate, such as 16000."),
-            (self.channels != 1 and self.encoding is None, "channels needs encoding and sample_rate: it is for raw audio."),
+            (
+                self.channels != 1 and self.encoding is None,
+                "channels needs encoding and sample_rate: it is for raw audio.",
+            ),
             (
                 self.encoding == "amr-nb" and self.sample_rate != 8000,
                 "encoding='amr-nb' has a sample_rate of 8000.",

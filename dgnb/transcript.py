@@ -1,0 +1,481 @@
+"""`Transcript`: what was said so far, reduced from the server's messages.
+
+The rules, and the only place that knows them: finals tile the timeline of their channel and never change; each `Results`
+replaces its channel's interim and a final clears it; a final may cover less than the interim before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dgnb import captions
+from dgnb.exceptions import DgnbError
+from dgnb.messages import (
+    Error,
+    Metadata,
+    Results,
+    ServerMessage,
+    SpeechStarted,
+    UnknownMessage,
+    UtteranceEnd,
+    Warning,
+    Word,
+    encode,
+    parse,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Event", "Gap", "Record", "Transcript"]
+
+logger = logging.getLogger("dgnb")
+
+_FILE_VERSION = 1
+
+Observer = Callable[[ServerMessage], object]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A message and its circumstances.
+
+    `at` is when it came (nanoseconds since 1970, UTC); `offset` is where its connection's 0 s lies on the source's
+    timeline; `audio_cursor` is how far the audio had been sent then, on the same timeline.
+    """
+
+    at: int
+    message: ServerMessage
+    offset: float = 0.0
+    audio_cursor: float | None = None
+    connection: int = 0
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened to the stream: `opened`, `closed`, `warning`, `error`, or a message's `type`."""
+
+    at: int
+    type: str
+    text: str
+    request_id: str | None = None
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Audio that was not transcribed: seconds on the source's timeline, and why."""
+
+    start: float
+    end: float
+    reason: str
+
+
+class _Utterance(msgspec.Struct):
+    """The utterance that a channel is in."""
+
+    index: int
+    speaker: int | None
+    last_word_end: float
+
+
+class Transcript:
+    """What was said so far; grows while a stream runs, and stays when it has ended.
+
+    Every table is a snapshot: changing it changes nothing here. All times are seconds on the source's timeline,
+    whatever lay between. Not thread-safe: use it in the loop that the session runs in, where every cell is.
+
+    Example:
+        ```python
+        transcript = await dgnb.transcribe("speech.wav", smart_format=True)
+        transcript.words.query("confidence < 0.5")
+        transcript.to_srt("speech.srt")
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._events: list[Event] = []
+        self._gaps: list[Gap] = []
+        self._interims: dict[int, Results] = {}
+        self._finals: list[str] = []
+        self._words: list[tuple[Word, int, int, int]] = []  # word on the source's timeline, channel, utterance, at
+        self._utterances = 0
+        self._open: dict[int, _Utterance] = {}
+        self._covered: dict[int, float] = {}
+        self._newest_interim: Record | None = None
+        self._observers: list[Observer] = []
+        self._frames: dict[str, tuple[int, pd.DataFrame]] = {}
+        self.unknown: Counter[str] = Counter()
+        """How many messages of each unknown type came; they are kept as `UnknownMessage` records."""
+
+    def __repr__(self) -> str:
+        seconds = max(self._covered.values(), default=0.0)
+        return f"<Transcript: {len(self._words)} words in {seconds:.1f} s>"
+
+    # What goes in
+
+    def feed(
+        self,
+        message: ServerMessage,
+        *,
+        at: int | None = None,
+        offset: float = 0.0,
+        audio_cursor: float | None = None,
+        connection: int = 0,
+    ) -> None:
+        """Take one message of the server; see `Record` for the circumstances.
+
+        Observers are told afterwards. One that raises is logged, told once in `events`, and taken off.
+        """
+        record = Record(time.time_ns() if at is None else at, message, offset, audio_cursor, connection)
+        self._records.append(record)
+        if isinstance(message, Results):
+            self._take_results(record, message)
+        elif isinstance(message, UtteranceEnd):
+            channel = message.channel[0] if message.channel else 0
+            utterance = self._open.get(channel)
+            # An UtteranceEnd may arrive after the next utterance began: it ends only what it speaks of.
+            if utterance and utterance.last_word_end <= message.last_word_end + offset + 0.001:
+                del self._open[channel]
+        elif isinstance(message, UnknownMessage):
+            self.unknown[message.type] += 1
+        for observer in tuple(self._observers):
+            try:
+                observer(message)
+            except Exception as error:
+                self._observers.remove(observer)
+                logger.exception("An observer of the transcript raised; it is not called again")
+                self.note("warning", f"The observer {observer!r} raised {error!r}; it is not called again.")
+
+    def note(self, type: str, text: str, *, request_id: str | None = None, at: int | None = None) -> None:
+        """Add a row to `events`."""
+        self._events.append(Event(time.time_ns() if at is None else at, type, text, request_id))
+
+    def add_gap(self, start: float, end: float, reason: str) -> None:
+        """Add a row to `gaps`: audio from `start` to `end` will not be transcribed."""
+        self._gaps.append(Gap(start, end, reason))
+
+    def observe(self, callback: Observer) -> None:
+        """Call `callback(message)` for each message from now on, in the session's loop. It must not block."""
+        self._observers.append(callback)
+
+    def unobserve(self, callback: Observer) -> None:
+        """Stop calling `callback`; one that is not there is no error."""
+        if callback in self._observers:
+            self._observers.remove(callback)
+
+    def drop_interims(self) -> None:
+        """Forget what is not final: the connection that would have finished it is gone."""
+        self._interims.clear()
+
+    def _take_results(self, record: Record, results: Results) -> None:
+        channel = results.channel_index[0] if results.channel_index else 0
+        if not results.is_final:
+            self._interims[channel] = results
+            self._newest_interim = record
+            return
+        self._interims.pop(channel, None)
+        end = results.start + results.duration + record.offset
+        covered = self._covered.get(channel, 0.0)
+        if results.duration > 0 and end < covered - 0.001:
+            self.note(
+                "warning", f"A final for {results.start:.3f} s came twice; the second was left out.", at=record.at
+            )
+            return
+        self._covered[channel] = max(covered, end)
+        if results.transcript:
+            self._finals.append(results.transcript)
+        for word in results.words:
+            self._take_word(word, channel, record)
+        if results.speech_final:
+            self._open.pop(channel, None)
+
+    def _take_word(self, word: Word, channel: int, record: Record) -> None:
+        if record.offset:
+            word = msgspec.structs.replace(word, start=word.start + record.offset, end=word.end + record.offset)
+        utterance = self._open.get(channel)
+        if utterance is None or utterance.speaker != word.speaker:
+            utterance = self._open[channel] = _Utterance(self._utterances, word.speaker, word.end)
+            self._utterances += 1
+        utterance.last_word_end = word.end
+        self._words.append((word, channel, utterance.index, record.at))
+
+    # What comes out
+
+    @property
+    def text(self) -> str:
+        """All finals, in the order that they came, as one text."""
+        return " ".join(self._finals)
+
+    @property
+    def interim(self) -> str:
+        """What is being said and may still change; channels in order."""
+        return " ".join(filter(None, (self._interims[channel].transcript for channel in sorted(self._interims))))
+
+    @property
+    def messages(self) -> list[ServerMessage]:
+        """Every message as it came, in order."""
+        return [record.message for record in self._records]
+
+    @property
+    def transcript_cursor(self) -> float:
+        """How far the audio is covered by finals, in seconds: the channel that is furthest behind."""
+        return min(self._covered.values(), default=0.0)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from audio sent to audio heard, at the newest interim; None without interims.
+
+        The audio cursor minus the end of the newest interim, as Deepgram's "Measuring Streaming Latency" defines it.
+        """
+        return _latency(self._newest_interim) if self._newest_interim else None
+
+    @property
+    def words(self) -> pd.DataFrame:
+        """One row a word of the finals, in the order that they came.
+
+        Columns: `word` (as recognised), `punctuated_word` (as displayed), `start`, `end` (s), `confidence` (0 to 1, or
+        NaN), `speaker` (or NA), `channel`, `language` (or NA), `utterance` (row of `utterances`), `received_at` (UTC).
+        """
+        return self._frame("words", len(self._words), self._words_frame)
+
+    @property
+    def utterances(self) -> pd.DataFrame:
+        """One row an utterance: it ends at a `speech_final`, at an `UtteranceEnd`, or where the speaker changes.
+
+        Columns: `start`, `end` (s), `transcript`, `words` (how many), `confidence` (mean of the words'), `speaker`, `channel`.
+        """
+        return self._frame("utterances", len(self._words), self._utterances_frame)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row a `Results` message, interim ones too, with `latency` in seconds (NaN for finals)."""
+        return self._frame("results", len(self._records), self._results_frame)
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """What happened to the stream, in order of time: opened, closed, warnings, errors, Metadata and the like."""
+        return self._frame("events", len(self._records) + len(self._events), self._events_frame)
+
+    @property
+    def gaps(self) -> pd.DataFrame:
+        """Audio that was not transcribed, with the reason. No rows is the rule."""
+        return self._frame("gaps", len(self._gaps), self._gaps_frame)
+
+    def to_srt(self, path: str | os.PathLike[str] | None = None, **limits: Any) -> str | None:
+        """SubRip captions of the finals so far: written to `path`, or returned when there is none.
+
+        Args:
+            path: A file to write, replaced as a whole or not at all.
+            **limits: `max_chars` a line (42), `max_lines` (2), `max_duration` in seconds (7).
+        """
+        return _deliver(captions.to_srt(captions.cues(self._grouped(), **limits)), path)
+
+    def to_webvtt(self, path: str | os.PathLike[str] | None = None, **limits: Any) -> str | None:
+        """WebVTT captions of the finals so far, as `to_srt`."""
+        return _deliver(captions.to_webvtt(captions.cues(self._grouped(), **limits)), path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write every message with its arrival time as JSON lines; `load` gives an equal transcript.
+
+        The file is replaced as a whole or not at all. It holds no key.
+        """
+        _deliver("".join(self._lines()), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Transcript:
+        """Read what `save` wrote.
+
+        Raises:
+            DgnbError: The file is not one of these, or of a newer version.
+        """
+        transcript = cls()
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                header = msgspec.json.decode(file.readline(), type=dict[str, Any])
+                if header.get("dgnb") != _FILE_VERSION:
+                    raise DgnbError(
+                        f"{path} is not a session file of version {_FILE_VERSION}. Was it saved by a newer dgnb?"
+                    )
+                for line in file:
+                    transcript._load_line(line)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DgnbError(f"{path} can't be read as a session file: {error}") from error
+        return transcript
+
+    # How
+
+    def _load_line(self, line: str) -> None:
+        raw = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        if "message" in raw:
+            fields = {name: msgspec.json.decode(value) for name, value in raw.items() if name != "message"}
+            self.feed(parse(bytes(raw["message"])), **fields)
+        elif "event" in raw:
+            self._events.append(msgspec.json.decode(raw["event"], type=Event))
+        elif "gap" in raw:
+            self._gaps.append(msgspec.json.decode(raw["gap"], type=Gap))
+
+    def _lines(self) -> Iterator[str]:
+        dump = msgspec.json.Encoder().encode
+        yield f'{{"dgnb":{_FILE_VERSION}}}\n'
+        for record in self._records:
+            fields = {
+                "at": record.at,
+                "offset": record.offset,
+                "audio_cursor": record.audio_cursor,
+                "connection": record.connection,
+                "message": msgspec.Raw(encode(record.message).encode()),
+            }
+            yield dump(fields).decode() + "\n"
+        for kind, items in (("event", self._events), ("gap", self._gaps)):
+            for item in items:
+                yield dump({kind: item}).decode() + "\n"
+
+    def _frame(self, name: str, version: int, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        from dgnb import frames
+
+        built = self._frames.get(name)
+        if built is None or built[0] != version:
+            built = self._frames[name] = (version, build())
+        return frames.snapshot(built[1])
+
+    def _words_frame(self) -> pd.DataFrame:
+        from dgnb import frames
+
+        words = self._words
+        columns = {
+            "word": [word.word for word, _, _, _ in words],
+            "punctuated_word": [word.punctuated_word or word.word for word, _, _, _ in words],
+            "start": [word.start for word, _, _, _ in words],
+            "end": [word.end for word, _, _, _ in words],
+            "confidence": [word.confidence for word, _, _, _ in words],
+            "speaker": [word.speaker for word, _, _, _ in words],
+            "channel": [channel for _, channel, _, _ in words],
+            "language": [word.language for word, _, _, _ in words],
+            "utterance": [utterance for _, _, utterance, _ in words],
+            "received_at": [at for _, _, _, at in words],
+        }
+        return frames.table(frames.WORDS, columns)
+
+    def _utterances_frame(self) -> pd.DataFrame:
+        from dgnb import frames
+
+        return frames.rows(
+            frames.UTTERANCES, (_utterance_row(words, channel) for words, channel in self._by_utterance())
+        )
+
+    def _results_frame(self) -> pd.DataFrame:
+        from dgnb import frames
+
+        return frames.rows(
+            frames.RESULTS,
+            (_results_row(record, record.message) for record in self._records if isinstance(record.message, Results)),
+        )
+
+    def _events_frame(self) -> pd.DataFrame:
+        from dgnb import frames
+
+        told = [event for record in self._records if (event := _event(record))]
+        ordered = sorted([*told, *self._events], key=lambda event: event.at)
+        return frames.rows(frames.EVENTS, ((e.at, e.type, e.text, e.request_id) for e in ordered))
+
+    def _gaps_frame(self) -> pd.DataFrame:
+        from dgnb import frames
+
+        return frames.rows(frames.GAPS, ((gap.start, gap.end, gap.reason) for gap in self._gaps))
+
+    def _by_utterance(self) -> list[tuple[list[Word], int]]:
+        groups: list[tuple[list[Word], int]] = [([], 0) for _ in range(self._utterances)]
+        for word, channel, utterance, _ in self._words:
+            if not groups[utterance][0]:
+                groups[utterance] = ([], channel)
+            groups[utterance][0].append(word)
+        return groups
+
+    def _grouped(self) -> list[list[Word]]:
+        return [words for words, _ in self._by_utterance()]
+
+
+def _utterance_row(words: list[Word], channel: int) -> tuple[Any, ...]:
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return (
+        words[0].start,
+        words[-1].end,
+        " ".join(word.punctuated_word or word.word for word in words),
+        len(words),
+        sum(confidences) / len(confidences) if confidences else None,
+        words[0].speaker,
+        channel,
+    )
+
+
+def _latency(record: Record) -> float | None:
+    if not isinstance(record.message, Results) or record.audio_cursor is None:
+        return None
+    return record.audio_cursor - (record.offset + record.message.start + record.message.duration)
+
+
+def _results_row(record: Record, results: Results) -> tuple[Any, ...]:
+    return (
+        record.at,
+        results.start + record.offset,
+        results.start + results.duration + record.offset,
+        results.channel_index[0] if results.channel_index else 0,
+        bool(results.is_final),
+        bool(results.speech_final),
+        bool(results.from_finalize),
+        results.transcript,
+        len(results.words),
+        results.alternative.confidence,
+        record.audio_cursor,
+        None if results.is_final else _latency(record),
+        record.connection,
+    )
+
+
+def _event(record: Record) -> Event | None:
+    """The row of a message that speaks of the stream rather than of words."""
+    message = record.message
+    match message:
+        case Results():
+            return None
+        case Metadata():
+            text = f"{message.duration} s of audio received" if message.duration is not None else ""
+        case SpeechStarted():
+            text = f"at {message.timestamp + record.offset:.3f} s"
+        case UtteranceEnd():
+            text = f"last word ended at {message.last_word_end + record.offset:.3f} s"
+        case Error() | Warning():
+            text = message.description or message.code or ""
+        case UnknownMessage():
+            return Event(record.at, message.type or "unknown", message.problem)
+        case _:
+            text = getattr(message, "description", None) or ""
+    return Event(record.at, message.type, text, getattr(message, "request_id", None))
+
+
+def _deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
+    """Return the text, or write it so that an existing file is either replaced whole or untouched."""
+    if path is None:
+        return text
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise DgnbError(
+            f"{path} can't be written: {error.strerror or error}. Is the folder there, and not full?"
+        ) from error
+    return None
