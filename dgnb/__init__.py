@@ -38,12 +38,37 @@ _HOMES = {
     "sessions": "session",
     "transcribe": "session",
 }
-_ROOMS = {"captions", "exceptions", "frames", "loopback", "messages", "plots", "samples"}
+_ROOMS = {"loopback", "messages", "plots", "samples"}
 
-__all__ = [*sorted(_HOMES), "loopback", "messages", "plots", "samples"]
+__all__ = [
+    "AudioError",
+    "AudioSource",
+    "AuthenticationError",
+    "BufferSource",
+    "CloseTimeout",
+    "ConfigurationError",
+    "Connection",
+    "ConnectionLost",
+    "DgnbError",
+    "FileSource",
+    "HandshakeError",
+    "LiveOptions",
+    "LiveSession",
+    "ProtocolError",
+    "State",
+    "Transcript",
+    "URLSource",
+    "connect",
+    "loopback",
+    "messages",
+    "plots",
+    "samples",
+    "sessions",
+    "transcribe",
+]
 
 if TYPE_CHECKING:
-    from dgnb import captions, frames, loopback, messages, plots, samples
+    from dgnb import loopback, messages, plots, samples
     from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource
     from dgnb.connection import Connection, connect
     from dgnb.exceptions import (

@@ -1,7 +1,7 @@
 """Captions: timed words to SRT and WebVTT. Pure functions, no I/O.
 
-Words come in utterances, because a caption never spans two of them. Within one, a caption breaks where it is full, after
-a sentence, and at a pause.
+Words come in utterances, because a caption never spans two of them. Within one, a caption breaks where it is full,
+after a sentence, and at a pause.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PAUSE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One caption: `lines` are on screen from `start` to `end`, in seconds."""
+    """One caption: `lines` are on screen from `start` to `end`, in seconds. A line is plain text without breaks."""
 
     start: float
     end: float
@@ -43,6 +43,8 @@ def cues(
     for utterance in utterances:
         taken: list[Word] = []
         for word in utterance:
+            if not _shown(word):
+                continue
             if taken and _is_full(taken, word, max_chars, max_lines, max_duration):
                 found.append(_cue(taken, max_chars))
                 taken = []
@@ -62,10 +64,7 @@ def to_srt(captions: Iterable[Cue]) -> str:
         '1\\n00:00:00,000 --> 00:00:01,500\\nHello.\\n'
         ```
     """
-    blocks = (
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n" + "\n".join(map(_plain, cue.lines)) + "\n"
-        for number, cue in enumerate(captions, 1)
-    )
+    blocks = (f"{number}\n{_span(cue, ',')}\n" + "\n".join(cue.lines) + "\n" for number, cue in enumerate(captions, 1))
     return "\n".join(blocks)
 
 
@@ -73,15 +72,16 @@ def to_webvtt(captions: Iterable[Cue]) -> str:
     """Captions as WebVTT text, with a voice tag where the speaker is known; a header alone when there are none."""
     blocks = ["WEBVTT\n"]
     for cue in captions:
-        lines = [html.escape(_plain(line), quote=False) for line in cue.lines]
+        lines = [html.escape(line, quote=False) for line in cue.lines]
         if cue.speaker is not None:
             lines[0] = f"<v Speaker {cue.speaker}>{lines[0]}"
-        blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n" + "\n".join(lines) + "\n")
+        blocks.append(f"{_span(cue, '.')}\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
 def _shown(word: Word) -> str:
-    return word.punctuated_word or word.word
+    """The word as text that can't be taken for structure: one line, and no arrow."""
+    return " ".join((word.punctuated_word or word.word).replace("\0", " ").split()).replace("-->", "→")
 
 
 def _is_full(taken: list[Word], word: Word, max_chars: int, max_lines: int, max_duration: float) -> bool:
@@ -108,18 +108,18 @@ def _wrap(words: Sequence[Word], max_chars: int) -> list[str]:
 
 
 def _cue(words: Sequence[Word], max_chars: int) -> Cue:
+    start = min(word.start for word in words)
+    return Cue(start, max(word.end for word in words), tuple(_wrap(words, max_chars)), words[0].speaker)
+
+
+def _span(cue: Cue, mark: str) -> str:
+    start = max(0, round(cue.start * 1000))
     # A millisecond at least: players drop captions that end where they start.
-    end = max(words[-1].end, words[0].start + 0.001)
-    return Cue(words[0].start, end, tuple(_wrap(words, max_chars)), words[0].speaker)
+    end = max(start + 1, round(cue.end * 1000))
+    return f"{_clock(start, mark)} --> {_clock(end, mark)}"
 
 
-def _plain(line: str) -> str:
-    """Text that can't be taken for structure: one line, and no arrow."""
-    return " ".join(line.split()).replace("-->", "→")
-
-
-def _clock(seconds: float, mark: str) -> str:
-    total = max(0, round(seconds * 1000))
+def _clock(total: int, mark: str) -> str:
     minutes, milliseconds = divmod(total, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{milliseconds // 1000:02}{mark}{milliseconds % 1000:03}"

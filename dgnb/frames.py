@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-__all__ = ["EVENTS", "GAPS", "RESULTS", "UTTERANCES", "WORDS", "snapshot", "table"]
+__all__ = ["EVENTS", "GAPS", "RESULTS", "UTTERANCES", "WORDS", "rows", "snapshot", "table"]
 
 _UTC: Final = "datetime64[ns, UTC]"
 
@@ -65,22 +66,25 @@ def table(schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> pd
         schema: Column names and dtypes, in order.
         columns: As many values for each; None where there is none; UTC times in nanoseconds.
     """
-    data: dict[str, Any] = {}
-    for name, dtype in schema.items():
-        values = columns[name]
-        if dtype == _UTC:
-            data[name] = pd.to_datetime(pd.Series(values, dtype="int64"), unit="ns", utc=True).astype(dtype)
-        else:
-            data[name] = (
-                pd.array(values, dtype=dtype) if dtype in ("string", "Int64") else pd.Series(values, dtype=dtype)
-            )
-    return pd.DataFrame(data)
+    return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
 
 def rows(schema: Mapping[str, str], records: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """Records in the order of the schema's columns, as a frame."""
     columns = list(zip(*records, strict=True)) or [()] * len(schema)
     return table(schema, dict(zip(schema, columns, strict=True)))
+
+
+def _column(values: Sequence[Any], dtype: str) -> Any:
+    if dtype == _UTC:
+        return pd.DatetimeIndex(np.array(values, dtype="int64").view("M8[ns]"), tz="UTC")
+    if dtype not in ("string", "Int64"):
+        return np.array(values, dtype=dtype)
+    array: Any = pd.array
+    if values and values.count(None) == len(values):
+        # Languages and speakers are often all missing, and missing ones are slow to read one by one.
+        return array([None], dtype=dtype).take(np.zeros(len(values), dtype="int64"))
+    return array(values, dtype=dtype)
 
 
 def snapshot(frame: pd.DataFrame) -> pd.DataFrame:

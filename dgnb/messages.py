@@ -1,15 +1,19 @@
 """The wire's vocabulary, both directions: immutable records spelled as on the wire. No I/O.
 
-`parse()` reads what a server sends, `parse_control()` what a client sends, `encode()` writes either. Fields that are not
-known are ignored. A type that is not known, or a known one that does not have its form, becomes an `UnknownMessage` that
-keeps everything: services add types, and a stream must not stop for one.
+`parse()` reads what a server sends, `parse_control()` what a client sends, `encode()` writes either. Fields that are
+not known are ignored. A type that is not known, or a known one that does not have its form, becomes an
+`UnknownMessage` that keeps everything: services add types, and a stream must not stop for one.
 
 Source: Deepgram's streaming specification (asyncapi) of 2026-07 and its SDK 7.17.
+
+The structs are kept from the garbage collector (`gc=False`): they come out of JSON, so nothing in them can hold
+themselves, and a long session would otherwise spend a third of its time on being looked through.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any
 
 import msgspec
@@ -50,6 +54,9 @@ __all__ = [
 Seconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 """A time that can be reckoned with: JSON can write numbers that overflow to infinity."""
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""A number that fits in a column: JSON can write integers of any length."""
+
 
 class Word(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One word: seconds from the start of the connection's audio, confidence 0 to 1."""
@@ -59,11 +66,11 @@ class Word(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     end: Seconds
     confidence: float | None = None
     punctuated_word: str | None = None
-    speaker: int | None = None
+    speaker: Whole | None = None
     language: str | None = None
 
 
-class Alternative(msgspec.Struct, frozen=True, omit_defaults=True):
+class Alternative(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One reading of the stretch; Deepgram sends a single one."""
 
     transcript: str
@@ -73,7 +80,7 @@ class Alternative(msgspec.Struct, frozen=True, omit_defaults=True):
     languages_hinted: tuple[str, ...] | None = None
 
 
-class SearchHit(msgspec.Struct, frozen=True, omit_defaults=True):
+class SearchHit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where a searched term was heard, in seconds."""
 
     confidence: float | None = None
@@ -82,21 +89,21 @@ class SearchHit(msgspec.Struct, frozen=True, omit_defaults=True):
     snippet: str | None = None
 
 
-class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True):
+class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The hits of one searched term."""
 
     query: str
     hits: tuple[SearchHit, ...] = ()
 
 
-class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
+class Channel(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was heard on one channel."""
 
     alternatives: tuple[Alternative, ...] = ()
     search: tuple[SearchResult, ...] | None = None
 
 
-class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which model spoke."""
 
     name: str | None = None
@@ -104,7 +111,7 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     arch: str | None = None
 
 
-class ResultsMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+class ResultsMetadata(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which request and which model a result belongs to."""
 
     request_id: str | None = None
@@ -114,18 +121,18 @@ class ResultsMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] | None = None
 
 
-class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A named thing; `start_word` and `end_word` are indices into the final's words."""
 
     label: str
     value: str
     raw_value: str | None = None
     confidence: float | None = None
-    start_word: int | None = None
-    end_word: int | None = None
+    start_word: Whole | None = None
+    end_word: Whole | None = None
 
 
-class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True):
+class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type", tag=True):
     """A message whose `type` on the wire is the name of the class."""
 
     @property
@@ -133,14 +140,14 @@ class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
         return type(self).__name__
 
 
-class Results(_Tagged, frozen=True, omit_defaults=True):
+class Results(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """What was heard from `start` to `start + duration`, in seconds.
 
     It replaces what its channel said before for that stretch, until `is_final`. `speech_final` marks an endpoint and
     implies `is_final`; the reverse does not hold. A final may cover less than the interim before it.
     """
 
-    channel_index: tuple[int, ...]
+    channel_index: tuple[Whole, ...]
     duration: Seconds
     start: Seconds
     channel: Channel
@@ -170,12 +177,12 @@ class Results(_Tagged, frozen=True, omit_defaults=True):
 _SILENCE = Alternative(transcript="")
 
 
-class Metadata(_Tagged, frozen=True, omit_defaults=True):
+class Metadata(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """The server's summary, sent after `CloseStream`: `duration` counts the seconds of audio received."""
 
     request_id: str | None = None
     duration: Seconds | None = None
-    channels: int | None = None
+    channels: Whole | None = None
     created: str | None = None
     sha256: str | None = None
     transaction_key: str | None = None
@@ -184,28 +191,28 @@ class Metadata(_Tagged, frozen=True, omit_defaults=True):
     extra: dict[str, Any] | None = None
 
 
-class SpeechStarted(_Tagged, frozen=True, omit_defaults=True):
+class SpeechStarted(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """A voice began at `timestamp` seconds; this need not be the first word's start."""
 
-    channel: tuple[int, ...]
+    channel: tuple[Whole, ...]
     timestamp: Seconds
 
 
-class UtteranceEnd(_Tagged, frozen=True, omit_defaults=True):
+class UtteranceEnd(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """No words came for `utterance_end_ms` after `last_word_end` seconds."""
 
-    channel: tuple[int, ...]
+    channel: tuple[Whole, ...]
     last_word_end: Seconds
 
 
-class ConfigureSuccess(_Tagged, frozen=True, omit_defaults=True):
+class ConfigureSuccess(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """A `Configure` was taken."""
 
     request_id: str | None = None
     keyterms: tuple[str, ...] | None = None
 
 
-class ConfigureFailure(_Tagged, frozen=True, omit_defaults=True):
+class ConfigureFailure(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """A `Configure` was refused; `code` is one of `CONFIGURE_…`."""
 
     request_id: str | None = None
@@ -213,7 +220,7 @@ class ConfigureFailure(_Tagged, frozen=True, omit_defaults=True):
     description: str | None = None
 
 
-class Error(_Tagged, frozen=True, omit_defaults=True):
+class Error(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """The server complains, for one about text that it can't parse (`variant="SchemaError"`)."""
 
     description: str | None = None
@@ -223,14 +230,14 @@ class Error(_Tagged, frozen=True, omit_defaults=True):
     request_id: str | None = None
 
 
-class Warning(_Tagged, frozen=True, omit_defaults=True):
+class Warning(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """The server warns; not in the specification of v1, but sent by compatible servers."""
 
     description: str | None = None
     code: str | None = None
 
 
-class UnknownMessage(msgspec.Struct, frozen=True):
+class UnknownMessage(msgspec.Struct, frozen=True, gc=False):
     """A message that is not in the vocabulary, or not in its form: kept as it came, with the reason.
 
     `raw` is the JSON object, or the text itself where it could not be taken apart.
@@ -241,27 +248,27 @@ class UnknownMessage(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-class KeepAlive(_Tagged, frozen=True, omit_defaults=True):
+class KeepAlive(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """Keeps a connection open while no audio is sent. A text frame every 3 to 5 s; there is no reply."""
 
 
-class Finalize(_Tagged, frozen=True, omit_defaults=True):
+class Finalize(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """Asks for finals of all that was sent; the answer, where there is one, has `from_finalize`."""
 
-    channel: int | None = None
+    channel: Whole | None = None
 
 
-class CloseStream(_Tagged, frozen=True, omit_defaults=True):
+class CloseStream(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """Ends the audio: the server sends its last finals, `Metadata`, and closes."""
 
 
-class Features(msgspec.Struct, frozen=True, omit_defaults=True):
+class Features(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The features that `Configure` can change."""
 
     numerals: bool | None = None
 
 
-class Configure(_Tagged, frozen=True, omit_defaults=True):
+class Configure(_Tagged, frozen=True, omit_defaults=True, gc=False):
     """Changes the key terms (nova-3; an empty list clears them) or features while the stream runs."""
 
     keyterms: tuple[str, ...] | None = None
@@ -352,9 +359,11 @@ def _parse_leniently(data: str | bytes) -> ServerMessage:
 
 
 def _clean(value: Any) -> Any:
-    """The same JSON value with text that can always be encoded, whatever escapes it was written with."""
+    """The same JSON value, fit to be written again: no lone surrogates in text, no number that became infinite."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):

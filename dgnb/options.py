@@ -136,16 +136,23 @@ class LiveOptions:
         "POST", "account", "HTTP method of the callback.", choices=("POST", "GET", "PUT", "DELETE")
     )
     extra: Mapping[str, Any] = field(
-        default_factory=dict, metadata={"group": "account", "help": "Further wire parameters, sent untouched."}
+        default_factory=dict,
+        hash=False,
+        metadata={"group": "account", "help": "Further wire parameters, sent untouched."},
     )
 
-    def __new__(cls, **options: Any) -> Self:
+    def __new__(cls, *unnamed: Any, **options: Any) -> Self:
+        """Refuse unknown names."""
+        if unnamed:
+            raise ConfigurationError("Options are given by name, such as LiveOptions(model='nova-3').")
         # Before the generated __init__ could answer a typo with a bare TypeError.
         known = [f.name for f in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
-                hint = nearest(name, known) or ' Parameters that dgnb does not know go in extra={"name": value}.'
-                raise ConfigurationError(f"There is no option {name!r}.{hint}")
+                raise ConfigurationError(
+                    f"There is no option {name!r}.{nearest(name, known)} "
+                    f"A parameter that dgnb does not know goes in extra={{{name!r}: …}}."
+                )
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -196,6 +203,52 @@ class LiveOptions:
             else:
                 pairs += ((name, _wire(item)) for item in _many(value))
         return pairs
+
+    @classmethod
+    def from_query(cls, pairs: Iterable[tuple[str, str]]) -> Self:
+        """The options of a request: the other direction of `query()`, for servers, and as strict as they are.
+
+        Parameters that are not options go into `extra`. Without `model` it is the wire's own default, `base-general`.
+
+        Example:
+            ```python
+            >>> dgnb.LiveOptions.from_query([("model", "nova-3"), ("endpointing", "300")])
+            LiveOptions(endpointing=300)
+            ```
+
+        Raises:
+            ConfigurationError: A value is wrong, two do not go together, or one of a kind was given twice.
+        """
+        found: dict[str, list[str]] = {}
+        for name, text in pairs:
+            found.setdefault(name, []).append(text)
+        options: dict[str, Any] = {"model": "base-general"}
+        extra: dict[str, Any] = {}
+        for name, texts in found.items():
+            if name == "extra" or name not in _FIELDS:
+                extra[name] = texts[0] if len(texts) == 1 else texts
+            elif _FIELDS[name].metadata["many"]:
+                options[name] = texts
+            elif len(texts) > 1:
+                raise ConfigurationError(f"{name} was given {len(texts)} times; it takes one value.")
+            else:
+                options[name] = _unwired(_FIELDS[name], texts[0])
+        with warnings.catch_warnings():
+            # Whoever sent the query is to be told, not whoever reads it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return cls(**options, extra=extra)
+
+    def for_audio(self, encoding: str | None, sample_rate: int | None, channels: int) -> Self:
+        """The same options for audio of this form; `encoding=None` for audio with a header."""
+        with warnings.catch_warnings():
+            # Whoever made these options was warned.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return dataclasses.replace(
+                self,
+                encoding=encoding,
+                sample_rate=None if encoding is None else sample_rate,
+                channels=1 if encoding is None else channels,
+            )
 
     def _check_values(self) -> None:
         _check_model(self.model)
@@ -283,7 +336,7 @@ def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
         return tuple(_checked_one(f, one, str) for one in values)
     if value is None and f.default is None:
         return None
-    kind = str
+    kind: type = str
     if isinstance(f.default, bool):
         kind = bool
     elif f.name == "endpointing" and value is False:
@@ -295,7 +348,8 @@ def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
 
 def _checked_one(f: dataclasses.Field[Any], value: Any, kind: type) -> Any:
     meta = f.metadata
-    if type(value) is not kind:
+    exact: type = type(value)  # a bool is no number here
+    if exact is not kind:
         wanted = {bool: "True or False", int: "a whole number", str: "text"}[kind]
         also = {"endpointing": " or False", "utterance_end_ms": " or None"}.get(f.name, "")
         raise ConfigurationError(f"{f.name} is {wanted}{also}, not {value!r}.")
@@ -321,7 +375,7 @@ def _check_model(model: str) -> None:
         raise ConfigurationError(f"model={model!r} is served on /v2/listen, which dgnb does not speak. Use 'nova-3'.")
     if model.startswith("whisper"):
         raise ConfigurationError(f"model={model!r} cannot be streamed at Deepgram. Use 'nova-3'.")
-    close = difflib.get_close_matches(model.lower().replace("_", "-").replace(" ", "-"), MODELS, n=1, cutoff=0.8)
+    close = difflib.get_close_matches(model.lower().replace("_", "-").replace(" ", "-"), MODELS, n=1, cutoff=0.85)
     if close:
         raise ConfigurationError(f"There is no model {model!r}. Did you mean {close[0]!r}?")
 
@@ -344,3 +398,12 @@ def _wire(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def _unwired(f: dataclasses.Field[Any], text: str) -> Any:
+    """The value that `_wire` wrote; text that is none stays text, and fails the check."""
+    if isinstance(f.default, bool) or (f.name == "endpointing" and text == "false"):
+        return {"true": True, "false": False}.get(text, text)
+    if f.metadata["minimum"] is not None and re.fullmatch(r"\d{1,15}", text, re.ASCII):
+        return int(text)
+    return text

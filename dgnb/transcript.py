@@ -1,19 +1,22 @@
 """`Transcript`: what was said so far, reduced from the server's messages.
 
-The rules, and the only place that knows them: finals tile the timeline of their channel and never change; each `Results`
-replaces its channel's interim and a final clears it; a final may cover less than the interim before it.
+The rules, and the only place that knows them: finals tile the timeline of their channel and never change; each
+`Results` replaces its channel's interim and a final clears it; a final may cover less than the interim before it; a
+final that says again what an earlier one said counts only for what is new in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import tempfile
+import secrets
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -23,11 +26,13 @@ from dgnb.messages import (
     Error,
     Metadata,
     Results,
+    Seconds,
     ServerMessage,
     SpeechStarted,
     UnknownMessage,
     UtteranceEnd,
     Warning,
+    Whole,
     Word,
     encode,
     parse,
@@ -40,7 +45,9 @@ __all__ = ["Event", "Gap", "Record", "Transcript"]
 
 logger = logging.getLogger("dgnb")
 
-_FILE_VERSION = 1
+_FILE_VERSION: Final = 1
+_SLACK: Final = 0.02
+"""Seconds that the finals of a channel may overlap or lie apart and still be neighbours: times are rounded."""
 
 Observer = Callable[[ServerMessage], object]
 
@@ -76,6 +83,16 @@ class Gap(msgspec.Struct, frozen=True):
     reason: str
 
 
+class _Line(msgspec.Struct, frozen=True):
+    """A record as it is saved; a message that could not be taken apart is a JSON string."""
+
+    at: Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+    message: msgspec.Raw
+    offset: Seconds = 0.0
+    audio_cursor: Seconds | None = None
+    connection: Whole = 0
+
+
 class _Utterance(msgspec.Struct):
     """The utterance that a channel is in."""
 
@@ -100,14 +117,19 @@ class Transcript:
 
     def __init__(self) -> None:
         self._records: list[Record] = []
-        self._events: list[Event] = []
+        self._told: list[Event] = []  # by messages
+        self._notes: list[Event] = []  # by the session
         self._gaps: list[Gap] = []
         self._interims: dict[int, Results] = {}
         self._finals: list[str] = []
-        self._words: list[tuple[Word, int, int, int]] = []  # word on the source's timeline, channel, utterance, at
+        # The words of the finals, on the source's timeline; and for each its channel, utterance and arrival.
+        self._words: list[Word] = []
+        self._channels = array("q")
+        self._utterance_of = array("q")
+        self._arrivals = array("q")
         self._utterances = 0
         self._open: dict[int, _Utterance] = {}
-        self._covered: dict[int, float] = {}
+        self._covered: dict[int, list[tuple[float, float]]] = {}
         self._newest_interim: Record | None = None
         self._observers: list[Observer] = []
         self._frames: dict[str, tuple[int, pd.DataFrame]] = {}
@@ -115,7 +137,7 @@ class Transcript:
         """How many messages of each unknown type came; they are kept as `UnknownMessage` records."""
 
     def __repr__(self) -> str:
-        seconds = max(self._covered.values(), default=0.0)
+        seconds = max((spans[-1][1] for spans in self._covered.values()), default=0.0)
         return f"<Transcript: {len(self._words)} words in {seconds:.1f} s>"
 
     # What goes in
@@ -137,25 +159,14 @@ class Transcript:
         self._records.append(record)
         if isinstance(message, Results):
             self._take_results(record, message)
-        elif isinstance(message, UtteranceEnd):
-            channel = message.channel[0] if message.channel else 0
-            utterance = self._open.get(channel)
-            # An UtteranceEnd may arrive after the next utterance began: it ends only what it speaks of.
-            if utterance and utterance.last_word_end <= message.last_word_end + offset + 0.001:
-                del self._open[channel]
-        elif isinstance(message, UnknownMessage):
-            self.unknown[message.type] += 1
-        for observer in tuple(self._observers):
-            try:
-                observer(message)
-            except Exception as error:
-                self._observers.remove(observer)
-                logger.exception("An observer of the transcript raised; it is not called again")
-                self.note("warning", f"The observer {observer!r} raised {error!r}; it is not called again.")
+        else:
+            self._take_event(record, message)
+        if self._observers:
+            self._tell(message)
 
     def note(self, type: str, text: str, *, request_id: str | None = None, at: int | None = None) -> None:
         """Add a row to `events`."""
-        self._events.append(Event(time.time_ns() if at is None else at, type, text, request_id))
+        self._notes.append(Event(time.time_ns() if at is None else at, type, text, request_id))
 
     def add_gap(self, start: float, end: float, reason: str) -> None:
         """Add a row to `gaps`: audio from `start` to `end` will not be transcribed."""
@@ -174,6 +185,27 @@ class Transcript:
         """Forget what is not final: the connection that would have finished it is gone."""
         self._interims.clear()
 
+    def _tell(self, message: ServerMessage) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(message)
+            except Exception as error:
+                self._observers.remove(observer)
+                logger.exception("An observer of the transcript raised; it is not called again")
+                self.note("warning", f"The observer {observer!r} raised {error!r}; it is not called again.")
+
+    def _take_event(self, record: Record, message: ServerMessage) -> None:
+        if isinstance(message, UtteranceEnd):
+            channel = message.channel[0] if message.channel else 0
+            utterance = self._open.get(channel)
+            # An UtteranceEnd may arrive after the next utterance began: it ends only what it speaks of.
+            if utterance and utterance.last_word_end <= message.last_word_end + record.offset + 0.001:
+                del self._open[channel]
+        elif isinstance(message, UnknownMessage):
+            self.unknown[message.type] += 1
+        if event := _event(record):
+            self._told.append(event)
+
     def _take_results(self, record: Record, results: Results) -> None:
         channel = results.channel_index[0] if results.channel_index else 0
         if not results.is_final:
@@ -181,30 +213,56 @@ class Transcript:
             self._newest_interim = record
             return
         self._interims.pop(channel, None)
-        end = results.start + results.duration + record.offset
-        covered = self._covered.get(channel, 0.0)
-        if results.duration > 0 and end < covered - 0.001:
-            self.note(
-                "warning", f"A final for {results.start:.3f} s came twice; the second was left out.", at=record.at
-            )
-            return
-        self._covered[channel] = max(covered, end)
-        if results.transcript:
-            self._finals.append(results.transcript)
-        for word in results.words:
-            self._take_word(word, channel, record)
+        text, words = results.transcript, results.words
+        spans = self._covered.setdefault(channel, [])
+        start = results.start + record.offset
+        if not _follows(results, spans[-1][1] - record.offset if spans else None):
+            text, words = self._unsaid(record, results, spans)
+        elif spans and start <= spans[-1][1] + _SLACK:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], start + results.duration))
+        else:
+            spans.append((start, start + results.duration))
+        if text:
+            self._finals.append(text)
+        if words:
+            self._take_words(words, channel, record)
         if results.speech_final:
             self._open.pop(channel, None)
 
-    def _take_word(self, word: Word, channel: int, record: Record) -> None:
-        if record.offset:
-            word = msgspec.structs.replace(word, start=word.start + record.offset, end=word.end + record.offset)
+    def _unsaid(
+        self, record: Record, results: Results, spans: list[tuple[float, float]]
+    ) -> tuple[str, tuple[Word, ...]]:
+        """Of a final that does not simply follow the one before: what no earlier one has said."""
+        text, words = results.transcript, results.words
+        start, end = (seconds + record.offset for seconds in _extent(results))
+        again = sum(max(0.0, min(end, b) - max(start, a)) for a, b in spans)
+        if again > _SLACK:
+            # The server says again what it has said: finals never change, so only what is new counts.
+            words = tuple(word for word in words if not _holds(spans, record.offset + (word.start + word.end) / 2))
+            if len(words) < len(results.words):
+                text = _shown(words)
+            elif not words and again > (end - start) / 2:
+                text = ""
+            if text != results.transcript:
+                what = f"A final from {start:.3f} to {end:.3f} s says again what an earlier one said"
+                self.note("warning", f"{what}; {again:.3f} s of it are left out.", at=record.at)
+        spans[:] = _joined([*spans, (start, end)])
+        return text, words
+
+    def _take_words(self, words: Sequence[Word], channel: int, record: Record) -> None:
+        offset = record.offset
+        if offset:
+            words = [msgspec.structs.replace(word, start=word.start + offset, end=word.end + offset) for word in words]
         utterance = self._open.get(channel)
-        if utterance is None or utterance.speaker != word.speaker:
-            utterance = self._open[channel] = _Utterance(self._utterances, word.speaker, word.end)
-            self._utterances += 1
-        utterance.last_word_end = word.end
-        self._words.append((word, channel, utterance.index, record.at))
+        for word in words:
+            if utterance is None or utterance.speaker != word.speaker:
+                utterance = self._open[channel] = _Utterance(self._utterances, word.speaker, word.end)
+                self._utterances += 1
+            self._utterance_of.append(utterance.index)
+            utterance.last_word_end = word.end
+        self._words.extend(words)
+        self._channels.extend(array("q", (channel,)) * len(words))
+        self._arrivals.extend(array("q", (record.at,)) * len(words))
 
     # What comes out
 
@@ -223,10 +281,14 @@ class Transcript:
         """Every message as it came, in order."""
         return [record.message for record in self._records]
 
+    def since(self, position: int) -> list[ServerMessage]:
+        """The messages from this position on: what has come after `position` of them."""
+        return [record.message for record in self._records[position:]]
+
     @property
     def transcript_cursor(self) -> float:
         """How far the audio is covered by finals, in seconds: the channel that is furthest behind."""
-        return min(self._covered.values(), default=0.0)
+        return min((spans[-1][1] for spans in self._covered.values()), default=0.0)
 
     @property
     def latency(self) -> float | None:
@@ -249,7 +311,8 @@ class Transcript:
     def utterances(self) -> pd.DataFrame:
         """One row an utterance: it ends at a `speech_final`, at an `UtteranceEnd`, or where the speaker changes.
 
-        Columns: `start`, `end` (s), `transcript`, `words` (how many), `confidence` (mean of the words'), `speaker`, `channel`.
+        Columns: `start`, `end` (s), `transcript`, `words` (how many), `confidence` (mean of the words'), `speaker`,
+        `channel`.
         """
         return self._frame("utterances", len(self._words), self._utterances_frame)
 
@@ -261,7 +324,7 @@ class Transcript:
     @property
     def events(self) -> pd.DataFrame:
         """What happened to the stream, in order of time: opened, closed, warnings, errors, Metadata and the like."""
-        return self._frame("events", len(self._records) + len(self._events), self._events_frame)
+        return self._frame("events", len(self._told) + len(self._notes), self._events_frame)
 
     @property
     def gaps(self) -> pd.DataFrame:
@@ -303,37 +366,44 @@ class Transcript:
                     raise DgnbError(
                         f"{path} is not a session file of version {_FILE_VERSION}. Was it saved by a newer dgnb?"
                     )
-                for line in file:
-                    transcript._load_line(line)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DgnbError(f"{path} can't be read as a session file: {error}") from error
+                notes = [note for line in file if (note := transcript._load_line(line))]
+        except (OSError, ValueError) as error:
+            raise DgnbError(f"{path} can't be read as a session file: {error}. Is it one that save() wrote?") from error
+        # What feeding the messages noted anew was noted before they were saved.
+        transcript._notes = notes
         return transcript
 
     # How
 
-    def _load_line(self, line: str) -> None:
-        raw = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    def _load_line(self, text: str) -> Event | None:
+        """Take one line of a file; a note is only given back."""
+        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         if "message" in raw:
-            fields = {name: msgspec.json.decode(value) for name, value in raw.items() if name != "message"}
-            self.feed(parse(bytes(raw["message"])), **fields)
+            line = msgspec.json.decode(text, type=_Line)
+            message = bytes(line.message)
+            self.feed(
+                parse(msgspec.json.decode(message, type=str) if message.startswith(b'"') else message),
+                at=line.at,
+                offset=line.offset,
+                audio_cursor=line.audio_cursor,
+                connection=line.connection,
+            )
         elif "event" in raw:
-            self._events.append(msgspec.json.decode(raw["event"], type=Event))
+            return msgspec.json.decode(raw["event"], type=Event)
         elif "gap" in raw:
             self._gaps.append(msgspec.json.decode(raw["gap"], type=Gap))
+        return None
 
     def _lines(self) -> Iterator[str]:
         dump = msgspec.json.Encoder().encode
         yield f'{{"dgnb":{_FILE_VERSION}}}\n'
         for record in self._records:
-            fields = {
-                "at": record.at,
-                "offset": record.offset,
-                "audio_cursor": record.audio_cursor,
-                "connection": record.connection,
-                "message": msgspec.Raw(encode(record.message).encode()),
-            }
-            yield dump(fields).decode() + "\n"
-        for kind, items in (("event", self._events), ("gap", self._gaps)):
+            message: bytes = encode(record.message).encode()
+            if isinstance(record.message, UnknownMessage) and isinstance(record.message.raw, str):
+                message = dump(record.message.raw)
+            line = _Line(record.at, msgspec.Raw(message), record.offset, record.audio_cursor, record.connection)
+            yield dump(line).decode() + "\n"
+        for kind, items in (("event", self._notes), ("gap", self._gaps)):
             for item in items:
                 yield dump({kind: item}).decode() + "\n"
 
@@ -349,17 +419,17 @@ class Transcript:
         from dgnb import frames
 
         words = self._words
-        columns = {
-            "word": [word.word for word, _, _, _ in words],
-            "punctuated_word": [word.punctuated_word or word.word for word, _, _, _ in words],
-            "start": [word.start for word, _, _, _ in words],
-            "end": [word.end for word, _, _, _ in words],
-            "confidence": [word.confidence for word, _, _, _ in words],
-            "speaker": [word.speaker for word, _, _, _ in words],
-            "channel": [channel for _, channel, _, _ in words],
-            "language": [word.language for word, _, _, _ in words],
-            "utterance": [utterance for _, _, utterance, _ in words],
-            "received_at": [at for _, _, _, at in words],
+        columns: dict[str, Sequence[Any]] = {
+            "word": [word.word for word in words],
+            "punctuated_word": [word.punctuated_word or word.word for word in words],
+            "start": [word.start for word in words],
+            "end": [word.end for word in words],
+            "confidence": [word.confidence for word in words],
+            "speaker": [word.speaker for word in words],
+            "channel": self._channels,
+            "language": [word.language for word in words],
+            "utterance": self._utterance_of,
+            "received_at": self._arrivals,
         }
         return frames.table(frames.WORDS, columns)
 
@@ -381,8 +451,7 @@ class Transcript:
     def _events_frame(self) -> pd.DataFrame:
         from dgnb import frames
 
-        told = [event for record in self._records if (event := _event(record))]
-        ordered = sorted([*told, *self._events], key=lambda event: event.at)
+        ordered = sorted([*self._told, *self._notes], key=lambda event: event.at)
         return frames.rows(frames.EVENTS, ((e.at, e.type, e.text, e.request_id) for e in ordered))
 
     def _gaps_frame(self) -> pd.DataFrame:
@@ -392,7 +461,7 @@ class Transcript:
 
     def _by_utterance(self) -> list[tuple[list[Word], int]]:
         groups: list[tuple[list[Word], int]] = [([], 0) for _ in range(self._utterances)]
-        for word, channel, utterance, _ in self._words:
+        for word, channel, utterance in zip(self._words, self._channels, self._utterance_of, strict=True):
             if not groups[utterance][0]:
                 groups[utterance] = ([], channel)
             groups[utterance][0].append(word)
@@ -402,12 +471,48 @@ class Transcript:
         return [words for words, _ in self._by_utterance()]
 
 
+def _follows(results: Results, covered: float | None) -> bool:
+    """Whether a final begins where the finals before it end, or later, and holds all its words: the rule by far."""
+    start, end = results.start, results.start + results.duration
+    if results.duration < 0 or (covered is not None and start < covered - _SLACK):
+        return False
+    for word in results.words:  # noqa: SIM110 - a generator costs three times as much, at each final
+        if word.start < start or word.end > end:
+            return False
+    return True
+
+
+def _extent(results: Results) -> tuple[float, float]:
+    """What a final covers: its own stretch, and the middle of each of its words."""
+    middles = [(word.start + word.end) / 2 for word in results.words]
+    return min([results.start, *middles]), max([results.start, results.start + results.duration, *middles])
+
+
+def _holds(spans: Iterable[tuple[float, float]], seconds: float) -> bool:
+    return any(start <= seconds <= end for start, end in spans)
+
+
+def _joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same stretches in order, neighbours as one."""
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1] + _SLACK:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _shown(words: Iterable[Word]) -> str:
+    return " ".join(word.punctuated_word or word.word for word in words)
+
+
 def _utterance_row(words: list[Word], channel: int) -> tuple[Any, ...]:
     confidences = [word.confidence for word in words if word.confidence is not None]
     return (
         words[0].start,
         words[-1].end,
-        " ".join(word.punctuated_word or word.word for word in words),
+        _shown(words),
         len(words),
         sum(confidences) / len(confidences) if confidences else None,
         words[0].speaker,
@@ -464,18 +569,22 @@ def _deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
     """Return the text, or write it so that an existing file is either replaced whole or untouched."""
     if path is None:
         return text
-    target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            # A folder, which refuses; or a device or pipe, which must stay what it is.
+            target.write_text(text, encoding="utf-8", newline="\n")
+            return None
+        draft = target.parent / f".dgnb-{secrets.token_hex(8)}"
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            with draft.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
-            Path(name).replace(target)
+            draft.replace(target)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink()
             raise
-    except OSError as error:
-        raise DgnbError(
-            f"{path} can't be written: {error.strerror or error}. Is the folder there, and not full?"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DgnbError(f"{str(path)!r} can't be written: {reason}. Is the folder there, and not full?") from error
     return None

@@ -6,7 +6,8 @@ come to know: `SpeechStarted`, and `Heard` for a stretch of audio with its words
 on the stream's own audio clock: samples fed so far, divided by the sample rate.
 
 The one law an engine keeps: its final `Heard` tile the clock. The first starts at 0, each starts where the one
-before it ended, silence included (with no words), and `flush()` brings them up to the clock. A final is never taken back.
+before it ended, silence included (with no words), and `flush()` brings them up to the clock. A final is never taken
+back.
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo:
         """The true model."""
+
+    @property
+    def languages(self) -> tuple[str, ...] | None:
+        """The languages it knows, as the first part of BCP-47: `("en",)`; None when any will do."""
 
     def open(
         self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()

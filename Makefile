@@ -1,0 +1,57 @@
+# Every verb makes what it needs first: a virtual environment in .venv, from the package registry.
+# PYTHON chooses the interpreter (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+.PHONY: help quickstart lab lint types test notebooks bench sample clean
+
+help:
+	@echo "make quickstart   transcribe on this machine, no key needed: prints the words, renders the notebook"
+	@echo "make lab          open the notebooks in JupyterLab"
+	@echo "make test         everything that is checked: lint, types, tests, notebooks"
+	@echo "make lint types notebooks   its parts;  make bench   the figures of the README"
+
+# Two stamps: the notebooks' needs come first and fast, the developers' only when asked for.
+$(VENV)/notebook: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dgnb needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "Installing into $(VENV) (a minute or two, once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebook]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dgnb needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/notebook
+
+quickstart: $(VENV)/notebook
+	@$(BIN)/python tools/quickstart.py
+
+lab: $(VENV)/notebook
+	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+test: lint types $(VENV)/dev
+	$(BIN)/python -m pytest
+
+notebooks: $(VENV)/dev
+	$(BIN)/python -m pytest tests/notebooks
+
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks
+
+sample: $(VENV)/dev
+	$(BIN)/python tools/make_sample.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

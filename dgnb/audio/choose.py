@@ -1,0 +1,48 @@
+"""`as_source`: whatever a person passes, as a source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable
+from typing import Any, cast
+
+from dgnb.audio.buffer import BufferSource
+from dgnb.audio.file import FileSource
+from dgnb.audio.source import AudioSource
+from dgnb.audio.url import URLSource
+from dgnb.exceptions import ConfigurationError
+
+__all__ = ["as_source"]
+
+
+def as_source(
+    source: object, *, encoding: str | None = None, sample_rate: int | None = None, channels: int = 1
+) -> AudioSource:
+    """A path, an http(s) URL, bytes, an array, an async iterator or an `AudioSource`, as an `AudioSource`.
+
+    The rest is for raw audio without a header, as in `FileSource`; an `AudioSource` knows it by itself.
+
+    Example:
+        ```python
+        >>> as_source("talk.m4a")
+        FileSource('talk.m4a')
+        ```
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    raw: dict[str, Any] = {"encoding": encoding, "sample_rate": sample_rate, "channels": channels}
+    if isinstance(source, AudioSource):
+        return source
+    if isinstance(source, str) and source.strip().lower().startswith(("http://", "https://")):
+        return URLSource(source.strip(), **raw)
+    if isinstance(source, str) and "://" in source:
+        raise ConfigurationError("A source is a path or an http(s) address; other schemes are not read.")
+    if isinstance(source, (str, os.PathLike)):
+        return FileSource(source, **raw)
+    if isinstance(source, (bytes, bytearray, memoryview, AsyncIterable)) or hasattr(source, "dtype"):
+        return BufferSource(cast("bytes", source), **raw)
+    raise ConfigurationError(
+        f"A source is a path, an http(s) address, bytes, an array, an async iterator or an AudioSource, "
+        f"not {type(source).__name__}."
+    )

@@ -1,0 +1,313 @@
+"""What the decoder's thread does: bytes to linear16 at 16 kHz, by FFmpeg. No loop, no address, no path."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Raw
+from dgnb.exceptions import AudioError
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+__all__ = ["Found", "Readable", "decoded", "passed", "printable"]
+
+_HEADERS: Final = {
+    b"RIFF": "WAV",
+    b"RF64": "WAV",
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3": "MP3",
+    b"\x1aE\xdf\xa3": "WebM",
+}
+_MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+_SAFE: Final = {"protocol_whitelist": "none"}
+# A stream is looked at no longer than it must be, or its first words are late: FFmpeg's own limits are 1 MB and 5 s.
+_STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
+_MOST_CHANNELS: Final = 20
+_MOST_DAMAGED: Final = 50
+_NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "speex": 3500}
+"""Bytes a second of raw audio that can't be measured: a middle bit rate, where one is needed to pace it."""
+
+
+class Readable(Protocol):
+    """A file, as far as it is needed here; `seek` and `tell` are used where there are such."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most so many bytes; none at the end."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What the audio turned out to be; complete before the first chunk."""
+
+    encoding: str | None = "linear16"
+    sample_rate: int | None = SAMPLE_RATE
+    channels: int = 1
+    bytes_per_second: float | None = None
+
+
+def decoded(
+    open_file: Callable[[], Readable], name: str, raw: Raw | None, multichannel: bool, found: Found
+) -> Generator[bytes, None, None]:
+    """Linear16 at 16 kHz in chunks of 100 ms, of which the last one may be shorter; one chunk at least.
+
+    Raises:
+        AudioError: It is not audio, or holds none; or what feeds the file broke off, once the rest is used up.
+    """
+    with contextlib.closing(open_file()) as file:
+        head = _Head(file)
+        _refuse(head.start, name, raw)
+        empty = True
+        try:
+            with _opened(head, raw) as container:
+                stream = _audio_stream(container, name, head)
+                found.channels = _channels(stream, name) if multichannel else 1
+                size = 2 * found.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
+                pending = bytearray()
+                for samples in _samples(container, stream, found.channels):
+                    pending += samples
+                    while len(pending) >= size:
+                        empty = False
+                        yield bytes(pending[:size])
+                        del pending[:size]
+                if pending:
+                    empty = False
+                    yield bytes(pending)
+        except AudioError:
+            raise
+        except Exception as error:
+            if head.error:
+                raise head.error from None
+            raise AudioError(_undecodable(error, name, head)) from None
+        if head.error:
+            raise head.error
+        if empty:
+            raise AudioError(f"{name} holds no samples. Was it recorded, or downloaded, to the end?")
+
+
+def passed(open_file: Callable[[], Readable], name: str, raw: Raw | None, found: Found) -> Generator[bytes, None, None]:
+    """The bytes as they are, in chunks of about 100 ms.
+
+    Raises:
+        AudioError: It is not audio.
+    """
+    with contextlib.closing(open_file()) as file:
+        head = _Head(file)
+        _refuse(head.start, name, raw)
+        frame = (raw and raw.frame_bytes) or 1
+        if raw:
+            found.encoding, found.sample_rate, found.channels = raw.encoding, raw.sample_rate, raw.channels
+            rate = float(_NOMINAL.get(raw.encoding) or frame * raw.sample_rate)
+        if raw is None or raw.encoding in ("flac", "ogg-opus"):
+            rate, channels = _byte_rate(head, name)
+            if raw is None:
+                found.encoding, found.sample_rate, found.channels = None, None, channels
+        found.bytes_per_second = rate
+        size = max(1, round(rate * CHUNK_SECONDS / frame)) * frame
+        head.rewind()
+        while chunk := file.read(size):
+            yield chunk
+
+
+def printable(start: bytes) -> str:
+    """The first bytes for a message: quoted, short, without control characters."""
+    return repr(start[:40].decode("ascii", "backslashreplace"))
+
+
+class _Head:
+    """A file that remembers its first bytes, to say in an error what it was."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        start = b""
+        while len(start) < 64 and (more := file.read(64 - len(start))):
+            start += more
+        self.start = self._pending = start
+        self.can_seek = hasattr(file, "seek")
+        if self.can_seek:
+            self.rewind()
+            # PyAV seeks in what has these.
+            self.seek = self._file.seek
+            self.tell = self._file.tell
+
+    @property
+    def error(self) -> AudioError | None:
+        """What ended the file early, where something did."""
+        error: AudioError | None = getattr(self._file, "error", None)
+        return error
+
+    def rewind(self) -> None:
+        self._pending = b""
+        self._file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        if self._pending:
+            taken = self._pending[:size] if size >= 0 else self._pending
+            self._pending = self._pending[len(taken) :]
+            return taken
+        data: bytes = self._file.read(size)
+        return data
+
+
+def _refuse(start: bytes, name: str, raw: Raw | None) -> None:
+    """Say what a file is where its first bytes tell more than FFmpeg would."""
+    if not start:
+        # What feeds it may have more to say: FFmpeg finds nothing either, and then it is asked.
+        return
+    if raw:
+        for mark, kind in _HEADERS.items():
+            if start.startswith(mark) and raw.encoding not in ("flac", "ogg-opus"):
+                raise AudioError(f"{name} has a {kind} header, so it is not raw {raw.encoding}. Leave out encoding.")
+        return
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(_MARKUP):
+        raise AudioError(f"{name} is a page or a document, not audio; it begins with {printable(start)}.")
+    if text.startswith((b"#extm3u", b"[playlist]")):
+        raise AudioError(f"{name} is a playlist, not audio. Use the address of a stream in it.")
+
+
+def _opened(head: _Head, raw: Raw | None) -> InputContainer:
+    import av
+
+    options = _SAFE if head.can_seek else _STREAM
+    if raw and raw.frame_bytes:
+        # Two channels are left and right; of more, nobody knows which is which.
+        layout = f"{raw.channels}{'c' if raw.channels <= 2 else 'C'}"
+        options = {**_SAFE, "sample_rate": str(raw.sample_rate), "ch_layout": layout}
+    container: InputContainer = av.open(
+        cast("Any", head),
+        "r",
+        format=raw.demuxer if raw else None,
+        options=dict(options),
+        metadata_errors="replace",
+        buffer_size=4096,
+    )
+    return container
+
+
+def _audio_stream(container: InputContainer, name: str, head: _Head) -> AudioStream:
+    if not container.streams.audio:
+        raise AudioError(
+            f"{name} holds no audio ({container.format.long_name}); it begins with {printable(head.start)}."
+        )
+    return container.streams.audio[0]
+
+
+def _channels(stream: AudioStream, name: str) -> int:
+    if stream.channels > _MOST_CHANNELS:
+        raise AudioError(f"{name} has {stream.channels} channels; multichannel takes {_MOST_CHANNELS} at most.")
+    return stream.channels
+
+
+def _undecodable(error: Exception, name: str, head: _Head) -> str:
+    if not head.start:
+        return f"{name} is empty."
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if head.start[4:8] == b"ftyp" and not head.can_seek:
+        return (
+            f"{name} can't be decoded as it arrives ({reason}): an MP4 file may keep its index at the end. "
+            "Download it, and use the file."
+        )
+    return (
+        f"{name} can't be decoded as audio ({reason}); it begins with {printable(head.start)}. "
+        "Raw samples need encoding and sample_rate."
+    )
+
+
+def _samples(container: InputContainer, stream: AudioStream, channels: int) -> Iterator[bytes]:
+    resample = _Resampler(channels)
+    for frame in _frames(container, stream):
+        yield resample(frame)
+    yield resample.flush()
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Every frame that decodes. A damaged packet costs itself, not the stream."""
+    import av
+
+    decoded = damaged = 0
+    last: Exception | None = None
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            last, damaged = error, damaged + 1
+            if not decoded and damaged > _MOST_DAMAGED:
+                raise
+            continue
+        decoded += len(frames)
+        yield from frames
+    if last and not decoded:
+        raise last
+
+
+class _Resampler:
+    """Frames of any format to interleaved linear16 at 16 kHz; the format may change on the way."""
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._form: tuple[Any, ...] | None = None
+        self._layout: Any = None
+        self._mixed = False
+        self._resampler: AudioResampler | None = None
+
+    def __call__(self, frame: AudioFrame) -> bytes:
+        import av
+
+        tail = b""
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            tail = self.flush()
+            self._form = form
+            # Where nobody knows which channel is which, FFmpeg would guess, and leave one out as the bass.
+            self._mixed = self._channels == 1 and frame.layout.nb_channels > 2 and "channels" in frame.layout.name
+            if self._channels == 1:
+                layout: Any = frame.layout if self._mixed else "mono"
+            else:
+                self._layout = layout = self._layout or frame.layout
+            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=SAMPLE_RATE)
+        assert self._resampler is not None
+        frame.pts = None
+        return tail + self._bytes(self._resampler.resample(frame))
+
+    def flush(self) -> bytes:
+        """What the resampler holds back."""
+        return self._bytes(self._resampler.resample(None)) if self._resampler else b""
+
+    def _bytes(self, frames: list[AudioFrame]) -> bytes:
+        return b"".join(map(self._frame_bytes, frames))
+
+    def _frame_bytes(self, frame: AudioFrame) -> bytes:
+        channels = frame.layout.nb_channels
+        data = memoryview(frame.planes[0])[: 2 * channels * frame.samples]
+        if not self._mixed:
+            return bytes(data)
+        import numpy as np
+
+        mixed = np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1).round()
+        return bytes(mixed.astype("<i2").tobytes())
+
+
+def _byte_rate(head: _Head, name: str) -> tuple[float, int]:
+    """Bytes a second of a container, on average, and its channels."""
+    import av
+
+    try:
+        with av.open(cast("Any", head), "r", options=dict(_SAFE), metadata_errors="replace") as container:
+            channels = _audio_stream(container, name, head).channels
+            duration = (container.duration or 0) / av.time_base
+    except av.error.FFmpegError as error:
+        raise AudioError(_undecodable(error, name, head)) from None
+    size = head.seek(0, os.SEEK_END)
+    return (size / duration if duration > 0 else 16_000.0), channels

@@ -1,0 +1,81 @@
+"""`Pacer`: chunks on the clock, without drift."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from dgnb.audio.source import CHUNK_SECONDS
+from dgnb.exceptions import ConfigurationError
+
+__all__ = ["Pacer"]
+
+
+class Pacer:
+    """Lets audio through at the pace of a clock, without drift.
+
+    Chunk after chunk is due at the start plus the audio before it, so small delays don't add up. After a long delay,
+    such as a cell that blocked the loop, audio catches up at 1.2 times the pace at most: Deepgram takes 1.25.
+
+    Args:
+        pace: Seconds of audio a second; None lets everything through at once.
+        live: The source sets the pace itself, so whatever it has queued up may go at the catch-up rate.
+        clock: Seconds, monotonic; the loop's by default.
+        sleep: Waits that many seconds of the clock.
+
+    Example:
+        ```python
+        pacer = Pacer(1.0)
+        async for chunk in audio:
+            await pacer.wait(len(chunk) / audio.bytes_per_second)
+            await connection.send(chunk)
+        ```
+
+    Raises:
+        ConfigurationError: `pace` is not a positive number.
+    """
+
+    CATCH_UP: Final = 1.2
+
+    def __init__(
+        self,
+        pace: float | None,
+        *,
+        live: bool = False,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if pace is not None and not (isinstance(pace, (int, float)) and 0 < pace < math.inf):
+            raise ConfigurationError("pace is a positive number, or None for as fast as the server takes it.")
+        self._pace = pace
+        self._live = live
+        self._clock = clock
+        self._sleep = sleep
+        self._anchor: float | None = None
+        self._sent = 0.0
+        self._earliest = -math.inf
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the next `seconds` of audio are due. A wait that is cancelled has let nothing through."""
+        if self._pace is None:
+            # Only a turn for the others.
+            await self._sleep(0)
+            return
+        clock = self._clock or asyncio.get_running_loop().time
+        now = clock()
+        if self._anchor is None:
+            self._anchor = now
+        due = self._earliest if self._live else max(self._earliest, self._anchor + self._sent / self._pace)
+        if due > now:
+            await self._sleep(due - now)
+            now = max(due, clock())
+        self._sent += seconds
+        # A chunk's worth of slack, or the jitter of every sleep would add to the delay.
+        self._earliest = max(self._earliest, now - CHUNK_SECONDS) + seconds / (self._pace * self.CATCH_UP)
+
+    def restart(self) -> None:
+        """Forget the time that passed since the last chunk: the stream was paused."""
+        self._anchor = None
+        self._sent = 0.0

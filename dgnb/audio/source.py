@@ -1,0 +1,164 @@
+"""`Audio` and `AudioSource`: what the rest of the package sees of any source."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dgnb.exceptions import ConfigurationError, nearest
+from dgnb.options import ENCODINGS
+
+__all__ = ["CHUNK_SECONDS", "SAMPLE_RATE", "Audio", "AudioSource", "Raw"]
+
+SAMPLE_RATE: Final = 16_000
+CHUNK_SECONDS: Final = 0.1
+"""Deepgram advises 20 to 250 ms a message, about 100 ms."""
+
+_DEMUXERS: Final = {
+    "linear16": "s16le",
+    "linear32": "f32le",
+    "mulaw": "mulaw",
+    "alaw": "alaw",
+    "flac": "flac",
+    "ogg-opus": "ogg",
+    "amr-nb": "amrnb",
+    "amr-wb": "amrwb",
+    "g729": "g729",
+}
+_SAMPLE_BYTES: Final = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """How audio without a header is to be read."""
+
+    encoding: str
+    sample_rate: int
+    channels: int = 1
+
+    @classmethod
+    def of(cls, encoding: str | None, sample_rate: int | None, channels: int) -> Raw | None:
+        """Both of the first two, or neither."""
+        for name, value in (("sample_rate", sample_rate), ("channels", channels)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ConfigurationError(f"{name} is a positive whole number, not {value!r}.")
+        if encoding is None and sample_rate is None:
+            if channels != 1:
+                raise ConfigurationError("channels is for raw audio: it needs encoding and sample_rate too.")
+            return None
+        if encoding is None or sample_rate is None:
+            missing = "encoding" if encoding is None else "sample_rate"
+            raise ConfigurationError(f"Raw audio needs both encoding and sample_rate: {missing} is missing.")
+        if encoding not in ENCODINGS:
+            hint = nearest(str(encoding), ENCODINGS) or f" Use one of: {', '.join(ENCODINGS)}."
+            raise ConfigurationError(f"encoding={encoding!r} is not an encoding of raw audio.{hint}")
+        return cls(encoding, sample_rate, channels)
+
+    @classmethod
+    def decodable(cls, encoding: str | None, sample_rate: int | None, channels: int) -> Raw | None:
+        """As `of`, for audio that is decoded here."""
+        raw = cls.of(encoding, sample_rate, channels)
+        if raw and raw.encoding not in _DEMUXERS:
+            raise ConfigurationError(
+                f"Raw {raw.encoding} can't be decoded here. Send it as it is with FileSource(…, decode=False)."
+            )
+        return raw
+
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name for it."""
+        return _DEMUXERS[self.encoding]
+
+    @property
+    def frame_bytes(self) -> int | None:
+        """Bytes of one sample of all channels; None where samples have no fixed size."""
+        size = _SAMPLE_BYTES.get(self.encoding)
+        return size * self.channels if size else None
+
+
+class Audio:
+    """Opened audio: an async iterator of chunks, none of them empty, and what they are.
+
+    A chunk is 100 ms; the last one may be shorter. Cancelling a wait for a chunk loses none.
+
+    Attributes:
+        encoding: `linear16`, or None for a container that is passed through as it is.
+        sample_rate: Samples a second; None for a container.
+        channels: Interleaved channels.
+        bytes_per_second: Turns bytes into seconds; an average for a container.
+        live: It comes at its own pace, as a radio does; a file on a server does not.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        close: Callable[[], Awaitable[None]],
+        *,
+        encoding: str | None = "linear16",
+        sample_rate: int | None = SAMPLE_RATE,
+        channels: int = 1,
+        bytes_per_second: float | None = None,
+        live: bool = False,
+    ) -> None:
+        self.encoding = encoding
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.bytes_per_second = bytes_per_second or 2 * channels * (sample_rate or SAMPLE_RATE)
+        self.live = live
+        self._chunks = chunks
+        self._close = close
+        self._closing: asyncio.Future[Any] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            chunk = await anext(self._chunks)
+            if chunk:  # an empty binary frame would end the stream
+                return chunk
+
+    async def aclose(self) -> None:
+        """Release the file, the connection and the thread. Safe to call twice; goes on when cancelled."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+
+class AudioSource(abc.ABC):
+    """Where audio comes from. Subclass it with `open()` to bring your own.
+
+    Attributes:
+        name: For people: a file name, or an address without its credentials.
+        live: It goes on whether or not anybody reads it, as a radio does.
+
+    Example:
+        ```python
+        class Tone(dgnb.AudioSource):
+            name = "a tone"
+
+            async def open(self, *, multichannel=False):
+                samples = np.sin(np.arange(160_000) / 16_000 * 2 * np.pi * 440) * 0.1
+                return await dgnb.BufferSource(samples, sample_rate=16_000).open()
+        ```
+    """
+
+    name: str = "audio"
+    live: bool = False
+
+    @abc.abstractmethod
+    async def open(self, *, multichannel: bool = False) -> Audio:
+        """Open it and look at what it is. Cancelling it leaves nothing open.
+
+        Args:
+            multichannel: Keep the channels apart instead of mixing them.
+
+        Raises:
+            AudioError: It can't be opened, or is not audio.
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"

@@ -1,0 +1,189 @@
+"""Where a stream goes: Deepgram, the offline engine, or a server of one's own; and the key that opens it.
+
+`choose()` decides and checks before any I/O; `Endpoint.locate()` starts the offline engine where it is wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from dgnb.exceptions import ConfigurationError, nearest
+
+__all__ = ["Address", "Endpoint", "Secret", "choose", "is_loopback"]
+
+DEEPGRAM: Final = "wss://api.deepgram.com"
+KEY_VARIABLE: Final = "DEEPGRAM_API_KEY"
+ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
+
+_ANY_KEY: Final = "none"
+"""Self-hosted servers want a key that is not empty, and do not check it."""
+
+
+class Secret:
+    """A key that no repr, traceback, log or copy of an object's attributes shows. `reveal()` gives it."""
+
+    __slots__ = ("__reveal",)
+
+    def __init__(self, value: str) -> None:
+        self.__reveal: Callable[[], str] = lambda: value
+
+    def reveal(self) -> str:
+        """The key itself, for the request's header and nowhere else."""
+        return self.__reveal()
+
+    def __repr__(self) -> str:
+        return "<key>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        raise TypeError("A key is not pickled.")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server that is there to be connected to: a `ws(s)://host[:port][/path]` base, and the key it wants."""
+
+    url: str
+    key: Secret
+    key_origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What `choose()` decided.
+
+    Attributes:
+        kind: `deepgram`, `offline`, or `custom` for an address of one's own.
+        url: The base address; None for `offline`, which has none until it runs.
+        key: The key, or None where none is needed.
+        key_origin: Where the key came from, for messages: `api_key=` or `DEEPGRAM_API_KEY`.
+        reason: Why this one, in words.
+    """
+
+    kind: Literal["deepgram", "offline", "custom"]
+    url: str | None
+    key: Secret | None
+    key_origin: str
+    reason: str
+
+    def __str__(self) -> str:
+        names = {"deepgram": "Deepgram", "offline": "the offline engine on this machine", "custom": self.url}
+        return f"{names[self.kind]} ({self.reason})"
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.url is None or is_loopback(urlsplit(self.url).hostname)
+
+    async def locate(self) -> Address:
+        """Give the address; for `offline`, start the engine's process when it does not run yet.
+
+        Cancelling is safe: a start that is under way goes on, and serves the next caller.
+
+        Raises:
+            DgnbError: The offline engine can't be started.
+        """
+        if self.kind == "offline":
+            from dgnb.loopback import child
+
+            url, token = await asyncio.to_thread(child.ensure)
+            return Address(url, Secret(token), "the offline engine's own token")
+        assert self.url is not None
+        return Address(self.url, self.key or Secret(_ANY_KEY), self.key_origin)
+
+
+def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> Endpoint:
+    """Decide where a stream goes.
+
+    Args:
+        endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address. Unset, `DGNB_ENDPOINT` decides; failing that,
+            Deepgram where a key is there, else the offline engine.
+        api_key: Deepgram's key. Unset, `DEEPGRAM_API_KEY`.
+
+    Raises:
+        ConfigurationError: The name or address is wrong, plain `ws://` would leave this machine, or a key is missing.
+    """
+    reason = "endpoint="
+    if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
+        endpoint, reason = os.environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
+    key, origin = _key(api_key)
+    if endpoint is None:
+        if key:
+            return Endpoint("deepgram", DEEPGRAM, key, origin, f"a key is in {origin}")
+        return Endpoint("offline", None, None, "", f"there is no key in api_key= or {KEY_VARIABLE}")
+    if not isinstance(endpoint, str):
+        raise ConfigurationError(f"endpoint is 'deepgram', 'offline' or a wss:// address, not {endpoint!r}.")
+    if endpoint == "offline":
+        return Endpoint("offline", None, None, "", reason)
+    if endpoint == "deepgram":
+        if not key:
+            raise ConfigurationError(
+                f"Deepgram needs a key: set {KEY_VARIABLE} before the notebook starts, or pass api_key=. "
+                "Without one, endpoint='offline' transcribes on this machine."
+            )
+        return Endpoint("deepgram", DEEPGRAM, key, origin, reason)
+    url = _checked_url(endpoint)
+    if url.startswith("ws://") and origin == KEY_VARIABLE:
+        # An account's key never travels in clear; one that is passed for this very server does, within the machine.
+        key, origin = None, ""
+    return Endpoint("custom", url, key, origin or "a placeholder, as no key was given", reason)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name is this machine itself."""
+    if host is None:
+        return False
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _key(api_key: str | Secret | None) -> tuple[Secret | None, str]:
+    if isinstance(api_key, Secret):
+        return api_key, "api_key="
+    origin = "api_key="
+    if api_key is None:
+        api_key, origin = os.environ.get(KEY_VARIABLE) or None, KEY_VARIABLE
+    if api_key is None:
+        return None, ""
+    key = api_key.strip() if isinstance(api_key, str) else ""
+    if not key:
+        raise ConfigurationError(f"The key in {origin} is empty. Leave it out, or give a key of Deepgram's console.")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        # It would end up in a header, where a line break starts another one.
+        raise ConfigurationError(f"The key in {origin} has spaces or characters that no key has. Copy it once more.")
+    return Secret(key), origin
+
+
+def _checked_url(endpoint: str) -> str:
+    hint = "endpoint is 'deepgram', 'offline' or an address such as 'wss://api.eu.deepgram.com'"
+    if "://" not in endpoint:
+        raise ConfigurationError(f"{hint}, not {endpoint!r}.{nearest(endpoint.lower(), ['deepgram', 'offline'])}")
+    try:
+        parts = urlsplit(endpoint)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigurationError(f"{hint}; this one has no valid host and port.") from None
+    if "@" in parts.netloc:
+        raise ConfigurationError("Credentials do not belong in endpoint: pass the key as api_key=.")
+    if parts.scheme not in ("ws", "wss") or not host:
+        other = {"http": "ws", "https": "wss"}.get(parts.scheme)
+        also = f" Did you mean '{other}://{parts.netloc}'?" if other and host else ""
+        raise ConfigurationError(f"{hint}, not {endpoint!r}.{also}")
+    if parts.query or parts.fragment:
+        raise ConfigurationError("endpoint has no query: what is asked for goes in LiveOptions.")
+    if parts.scheme == "ws" and not is_loopback(host):
+        raise ConfigurationError(
+            f"ws:// to {host} would send key and audio in clear. Use wss://, or an SSH tunnel to localhost."
+        )
+    return parts._replace(path=parts.path.rstrip("/").removesuffix("/v1/listen")).geturl()

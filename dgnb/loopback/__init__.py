@@ -1,0 +1,40 @@
+"""A Deepgram-compatible server for one machine: no key, no network, a real WebSocket.
+
+For notebooks without a key (`endpoint="offline"`), and for tests of any code that talks to `/v1/listen`:
+
+```python
+async with dgnb.loopback.serve(dgnb.loopback.Script("hello world")) as server:
+    transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
+```
+
+It is strict: what Deepgram refuses, it refuses, with Deepgram's status and form. What it can't do (numerals,
+diarization by Whisper and so on) it names in the response header `dgnb-ignored`. Nothing that it hears leaves the
+machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgnb.loopback.child import radio_url
+    from dgnb.loopback.engines.script import Script
+    from dgnb.loopback.server import LoopbackServer, serve
+
+__all__ = ["LoopbackServer", "Script", "radio_url", "serve"]
+
+# Public name -> module it lives in. Loaded on first use: a client has no need of the server's libraries.
+_HOMES = {"LoopbackServer": "server", "Script": "engines.script", "radio_url": "child", "serve": "server"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dgnb.loopback' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dgnb.loopback.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

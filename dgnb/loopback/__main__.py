@@ -1,0 +1,139 @@
+"""`python -m dgnb.loopback`: the loopback server as a program, for any Deepgram client on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from dgnb.exceptions import DgnbError
+from dgnb.loopback.server import LoopbackServer, serve
+
+_GREETING = """\
+A Deepgram-compatible server for this machine, with {engine}. Ctrl-C ends it.
+
+  {url}/v1/listen      speech to text; {key}
+  {radio_url}        a station to stream from
+
+dgnb:
+  await dgnb.transcribe("speech.wav", endpoint="{url}", api_key="{example_key}")
+deepgram-sdk:
+  from deepgram.environment import DeepgramClientEnvironment
+  here = DeepgramClientEnvironment(base="{http}", production="{url}", agent="{url}", agent_rest="{http}")
+  client = AsyncDeepgramClient(api_key="{example_key}", environment=here)
+The station, for one second:
+  curl --max-time 1 {radio_url} --output radio.mp3
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C, or until standard input closes with `--exit-with-stdin`.
+
+    Returns:
+        The exit status: 0, or 1 when it could not start.
+
+    Example:
+        ```console
+        $ python -m dgnb.loopback --port 8080
+        ```
+    """
+    parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description="A Deepgram-compatible server.")
+    parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: 8080)")
+    parser.add_argument("--host", default="127.0.0.1", help="an address of this machine's own (default: 127.0.0.1)")
+    parser.add_argument("--model", default="tiny.en", help="Whisper's size or a folder (default: tiny.en)")
+    parser.add_argument("--script", metavar="TEXT", help="say this over and over, instead of listening")
+    parser.add_argument(
+        "--token-env",
+        metavar="NAME",
+        default="DGNB_LOOPBACK_TOKEN",
+        help="environment variable with the key that clients must send; unset, any key will do (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(_serve(options))
+    except KeyboardInterrupt:
+        return 0
+    except DgnbError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "the port is taken" if taken else str(error)
+        print(
+            f"Can't listen on {options.host} port {options.port}: {reason}. "
+            "Choose another with --port; 0 takes any that is free.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    engine = None
+    if options.script is not None:
+        from dgnb.loopback.engines.script import Script
+
+        engine = Script(options.script, repeat=True)
+    token = os.environ.get(options.token_env) or None
+    ended = asyncio.Event()
+    async with serve(engine, model=options.model, host=options.host, port=options.port, token=token) as server:
+        _end_with(ended, stdin=options.exit_with_stdin)
+        if options.json:
+            print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)
+        else:
+            print(_greeting(server, options, token is not None), flush=True)
+        # Now rather than with the first connection, which then need not wait.
+        loading = asyncio.create_task(_load(server), name="dgnb-loopback-load")
+        await ended.wait()
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+
+
+async def _load(server: LoopbackServer) -> None:
+    try:
+        await server.load()
+    except DgnbError as error:
+        print(error, file=sys.stderr, flush=True)
+
+
+def _end_with(ended: asyncio.Event, *, stdin: bool) -> None:
+    loop = asyncio.get_running_loop()
+    # Windows has no signal handlers on its loop; there Ctrl-C cancels, which ends as well.
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, ended.set)
+
+    def watch() -> None:
+        # Not by way of sys.stdin, whose lock would be held when the interpreter ends.
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(ended.set)
+
+    if stdin:
+        threading.Thread(target=watch, name="dgnb-loopback-stdin", daemon=True).start()
+
+
+def _greeting(server: LoopbackServer, options: argparse.Namespace, locked: bool) -> str:
+    return _GREETING.format(
+        engine="a script" if options.script is not None else f"Whisper {options.model}",
+        url=server.url,
+        http=server.url.replace("ws://", "http://"),
+        radio_url=server.radio_url,
+        key=f"the key is in {options.token_env}" if locked else "any key will do",
+        example_key=f"${options.token_env}" if locked else "any",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

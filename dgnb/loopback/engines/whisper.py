@@ -1,0 +1,275 @@
+"""Whisper by faster-whisper: CTranslate2, int8 on the CPU.
+
+Whisper was made for windows of 30 s. Most utterances are a few seconds long, and encoding the silence behind them is
+what costs; so the window is shortened to what is said and a margin. Below ten seconds it loops and invents, so that
+is the shortest (measured on read speech: the same word error rate as with 30 s, at a quarter of the cost).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import math
+import os
+import re
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
+from dgnb.loopback.engines import weights as _weights
+from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
+from dgnb.loopback.engines.voice import Samples, SileroVoice
+
+__all__ = ["WhisperEngine"]
+
+_WINDOW = 30.0
+_SHORTEST_WINDOW = 10.0
+_MARGIN = 2.0
+"""Seconds of nothing behind the words; without them the model goes on talking."""
+
+_LATE = 0.10
+"""Seconds by which the attention that word times are read from trails the voice, starts and ends alike: the median
+against a forced alignment of read speech."""
+
+_TOKENS_A_SECOND = 8
+"""More than the fastest speaker needs: what ends a loop early."""
+_TOKENS_MORE = 24
+_MOST_TOKENS = 448
+
+_REPETITIVE = 2.4
+"""A text that compresses by more than this goes round in a loop."""
+_REFRAIN = re.compile(r"\b(\S+(?: \S+){1,7})(?: \1\b){3}")
+"""Four times the same few words: a short loop, which compresses less."""
+_UNLIKELY = -1.0
+"""A mean log probability of a token under this is a guess."""
+_NO_SPEECH = 0.6
+
+_MOST_WORKERS = 4
+
+_UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
+"""Languages written without spaces between words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One way to decode a window."""
+
+    beam: int
+    whole_window: bool = False
+    no_repeat: int = 0
+
+
+_QUICK = (_Attempt(beam=1),)
+# The usual ladder of temperatures draws at random; with these, the same audio gives the same words.
+_CAREFUL = (_Attempt(beam=5), _Attempt(beam=5, whole_window=True), _Attempt(beam=5, whole_window=True, no_repeat=3))
+
+
+class WhisperEngine:
+    """A Whisper model, loaded once and shared by all streams of a process.
+
+    Args:
+        model: A name such as `tiny.en` or `base`, a repository on the Hugging Face hub, or the path of a folder; see
+            `dgnb.loopback.engines.weights`.
+        threads: Threads that one decoding uses. More than one shortens the wait for a final and costs more CPU
+            seconds in all.
+        clock: Seconds on the wall; for tests.
+
+    Raises:
+        ConfigurationError: There is no such model.
+        DgnbError: The `offline` extra is not installed, or the weights cannot be had.
+
+    Example:
+        ```python
+        engine = WhisperEngine("tiny.en")
+        stream = engine.open()
+        events = stream.feed(pcm) + stream.flush()
+        ```
+    """
+
+    def __init__(
+        self, model: str = "tiny.en", *, threads: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        whisper = _faster_whisper()
+        found = _weights.find(model)
+        # Workers share the weights; with one alone, the streams of a process would wait for each other.
+        workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // threads))
+        try:
+            self._model: Any = whisper.WhisperModel(
+                str(found.path), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=workers
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ConfigurationError(
+                f"{found.path} could not be loaded as a Whisper model: {error}. Give the folder of a model converted "
+                "for CTranslate2, or a name such as 'tiny.en'."
+            ) from error
+        self._clock = clock
+        self._info = EngineInfo(
+            name=f"whisper-{found.name}",
+            version=f"faster-whisper-{importlib.metadata.version('faster-whisper')}",
+            arch="whisper",
+            uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, _weights.sha256(found.path / "model.bin"))),
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """The true model."""
+        return self._info
+
+    @functools.cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the model knows, such as `("en",)`."""
+        return tuple(self._model.supported_languages)
+
+    def open(
+        self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
+    ) -> EngineStream:
+        """Begin a stream at 0 s.
+
+        Args:
+            language: BCP-47, of which the first part counts; `multi` lets a multilingual model find out for each
+                utterance. A model that knows English only ignores it.
+            pause: Seconds of silence that end an utterance; less than half a second is taken as half a second.
+            interims: Whether not yet final hypotheses are wanted; without them, none are computed.
+            keyterms: Words to listen for.
+
+        Raises:
+            ConfigurationError: The model does not know the language.
+        """
+        code: str | None = "en"
+        if self._model.model.is_multilingual:
+            code = None if language == "multi" else language.partition("-")[0].lower()
+            if code and code not in self.languages:
+                raise ConfigurationError(f"{self._info.name} does not know the language {language!r}.")
+        decoder = _Decoder(self._model, code, ", ".join(keyterms))
+        return UtteranceStream(
+            decoder, SileroVoice(_voice_session()), pause=pause, interims=interims, clock=self._clock
+        )
+
+
+class _Decoder:
+    """Decodes stretches of one stream."""
+
+    def __init__(self, model: Any, language: str | None, keyterms: str) -> None:
+        self._model = model
+        self._language = language
+        self._keyterms = keyterms
+
+    def decode(self, samples: Samples, *, final: bool) -> Decoded:
+        """Recognise a stretch; `final` asks for care, otherwise for speed."""
+        seconds = len(samples) / SAMPLE_RATE
+        features = self._model.feature_extractor(samples)
+        windows: dict[bool, Any] = {}
+        language = self._language
+        best: tuple[float, Any, Any] | None = None
+        for attempt in _CAREFUL if final else _QUICK:
+            if (encoded := windows.get(attempt.whole_window)) is None:
+                encoded = windows[attempt.whole_window] = self._encode(features, seconds, attempt.whole_window)
+            if language is None:
+                language = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
+            result, likelihood, loops = self._generate(encoded, seconds, language, attempt)
+            if result.no_speech_prob > _NO_SPEECH and likelihood < _UNLIKELY:
+                return Decoded((), self._found(language))
+            if not loops and (best is None or likelihood > best[0]):
+                best = likelihood, result, encoded
+            if not loops and likelihood >= _UNLIKELY:
+                break
+        if best is None:
+            return Decoded((), self._found(language))
+        _, result, encoded = best
+        return Decoded(self._words(result.sequences_ids[0], encoded, seconds, language), self._found(language))
+
+    def _found(self, language: str | None) -> str | None:
+        return language if self._language is None else None
+
+    def _encode(self, features: Any, seconds: float, whole: bool) -> Any:
+        window = _WINDOW if whole else min(_WINDOW, max(_SHORTEST_WINDOW, math.ceil(seconds + _MARGIN)))
+        frames = round(window * self._model.frames_per_second)
+        padded = np.zeros((features.shape[0], frames), np.float32)
+        used = min(frames, features.shape[1])
+        padded[:, :used] = features[:, :used]
+        return self._model.encode(padded)
+
+    def _generate(self, encoded: Any, seconds: float, language: str, attempt: _Attempt) -> tuple[Any, float, bool]:
+        """Return CTranslate2's result, its mean log probability, and whether the text goes round in a loop."""
+        tokenizer = self._tokenizer(language)
+        prompt = list(tokenizer.sot_sequence)
+        if self._keyterms:
+            prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + self._keyterms)[: _MOST_TOKENS // 2], *prompt]
+        result = self._model.model.generate(
+            encoded,
+            [prompt],
+            beam_size=attempt.beam,
+            no_repeat_ngram_size=attempt.no_repeat,
+            max_length=min(_MOST_TOKENS, len(prompt) + _TOKENS_MORE + round(_TOKENS_A_SECOND * seconds)),
+            max_initial_timestamp_index=50,
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        tokens = result.sequences_ids[0]
+        likelihood = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        return result, likelihood, _loops(tokenizer.decode(tokens))
+
+    def _words(
+        self, tokens: Sequence[int], encoded: Any, seconds: float, language: str | None
+    ) -> tuple[HeardWord, ...]:
+        tokenizer = self._tokenizer(language)
+        text = [token for token in tokens if token < tokenizer.eot]
+        if not text:
+            return ()
+        frames = round(seconds * self._model.frames_per_second)
+        words: list[list[dict[str, Any]]] = []
+        for part in self._model.find_alignment(tokenizer, [text], encoded, frames)[0]:
+            # A hyphen is a part of its own, and so is the word behind it; only a space tells words apart.
+            spaced = part["word"].startswith(" ") or (language in _UNSPACED and part["word"][:1].isalnum())
+            if spaced or not words:
+                words.append([])
+            words[-1].append(part)
+        return tuple(
+            HeardWord(
+                text=said,
+                start=max(0.0, float(parts[0]["start"]) - _LATE),
+                end=max(0.0, float(parts[-1]["end"]) - _LATE),
+                confidence=min(1.0, float(np.mean([part["probability"] for part in parts if part["word"].strip()]))),
+            )
+            for parts in words
+            if (said := "".join(part["word"] for part in parts).strip())
+        )
+
+    def _tokenizer(self, language: str | None) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        model = self._model
+        return Tokenizer(model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language)
+
+
+def _loops(text: str) -> bool:
+    """Say whether a text goes round and round, as the model's does when it has lost the thread."""
+    raw = text.strip().encode()
+    words = " ".join(re.findall(r"[\w']+", text.lower()))
+    return len(raw) / len(zlib.compress(raw)) > _REPETITIVE or bool(_REFRAIN.search(words))
+
+
+def _faster_whisper() -> ModuleType:
+    try:
+        import faster_whisper
+    except ImportError as error:
+        raise DgnbError(
+            f"The offline speech engine is not installed ({error}). Install it with: pip install 'dgnb[offline]'"
+        ) from error
+    module: ModuleType = faster_whisper
+    return module
+
+
+@functools.cache
+def _voice_session() -> Any:
+    from faster_whisper.vad import get_vad_model
+
+    return get_vad_model().session

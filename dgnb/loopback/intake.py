@@ -1,0 +1,294 @@
+"""Audio as it came on the wire -> 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
+
+With `encoding` the audio is raw, and a container is a mistake; without it, it is a container, and anything else is a
+mistake. Both are `Undecodable`, as at Deepgram (`DATA-0000`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.loopback.engines import SAMPLE_RATE
+from dgnb.loopback.sniff import container_of, headed
+from dgnb.options import LiveOptions
+
+if TYPE_CHECKING:
+    import av
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Undecodable", "decode", "decodes"]
+
+PIECE_SECONDS: Final = 0.25
+"""The longest piece that is handed on, so that results come while the rest is worked on."""
+
+_PCM: Final = {"linear16": "<i2", "linear32": "<f4", "mulaw": "u1", "alaw": "u1"}
+_PACKETS: Final = {"opus": "libopus", "speex": "libspeex"}
+_DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
+_HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
+_SNIFFED_BYTES: Final = (64, 4096, 16_384)
+_PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_whitelist": "none"}
+
+
+class Undecodable(Exception):
+    """What came is not audio, or not in the encoding that was declared."""
+
+
+def decodes(encoding: str | None) -> bool:
+    """Whether this machine's FFmpeg has what the encoding needs."""
+    if encoding in _PACKETS:
+        import av
+
+        return _PACKETS[encoding] in av.codecs_available
+    return True
+
+
+def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Turn messages of audio into pieces of at most a quarter of a second, as they come.
+
+    Args:
+        options: `encoding`, `sample_rate`, `channels` and `multichannel` count here.
+        data: The binary messages, none of them empty. Asking for the next may block.
+
+    Yields:
+        A list with one linear16 piece at 16 kHz for each channel, all of one length. Without `multichannel` there
+        is one channel, which mixes all.
+
+    Raises:
+        Undecodable: See above.
+    """
+    if options.encoding is None:
+        pieces = _decode_container(options, data, None)
+    elif options.encoding in _DEMUXERS:
+        data = data if options.encoding in _HEADED_ANYWAY else _without_header(options, data)
+        pieces = _decode_container(options, data, _DEMUXERS[options.encoding])
+    elif options.encoding in _PACKETS:
+        pieces = _decode_packets(options, _without_header(options, data))
+    else:
+        pieces = _decode_pcm(options, _without_header(options, data))
+    for channels in pieces:
+        step = 2 * int(PIECE_SECONDS * SAMPLE_RATE)
+        for offset in range(0, len(channels[0]), step):
+            yield [channel[offset : offset + step] for channel in channels]
+
+
+def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[bytes]:
+    """The same messages, unless they begin like a file."""
+    head = b""
+    for chunk in data:
+        if len(head) < 12:
+            head = (head + chunk)[:64]
+            if container := headed(head):
+                raise Undecodable(
+                    f"the audio is a {container} file, but encoding={options.encoding} was declared. "
+                    "Leave out encoding and sample_rate, or send the samples without the header"
+                )
+        yield chunk
+
+
+def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+    import numpy as np
+
+    encoding, count = str(options.encoding), options.channels
+    kind = np.dtype(_PCM[encoding])
+    resamplers = [_Resampler(options.sample_rate or SAMPLE_RATE) for _ in range(count if options.multichannel else 1)]
+    rest = b""
+    for chunk in data:
+        chunk = rest + chunk
+        whole = len(chunk) - len(chunk) % (kind.itemsize * count)
+        rest = chunk[whole:]
+        if not whole:
+            continue
+        values = np.frombuffer(chunk[:whole], kind)
+        frames = _as_int16(encoding, values).reshape(-1, count)
+        yield [resampler.feed(channel) for resampler, channel in zip(resamplers, _split(frames, options), strict=True)]
+    yield [resampler.flush() for resampler in resamplers]
+
+
+def _split(frames: NDArray[np.int16], options: LiveOptions) -> list[NDArray[np.int16]]:
+    import numpy as np
+
+    if options.multichannel:
+        return list(np.ascontiguousarray(frames.T))
+    if frames.shape[1] == 1:
+        return [frames[:, 0]]
+    return [frames.mean(axis=1).round().astype("<i2")]
+
+
+def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
+    import numpy as np
+
+    if encoding == "linear16":
+        return values
+    if encoding == "linear32":
+        # Deepgram's linear32 is floating point, full scale 1. Whoever sends integers gets noise, here as there.
+        clean = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
+        return (clean.clip(-1, 1) * 32767).round().astype("<i2")
+    linear: NDArray[np.int16] = _g711(encoding)[values]
+    return linear
+
+
+def _g711(encoding: str) -> NDArray[np.int16]:
+    """The 256 samples of a companding law (ITU-T G.711)."""
+    import numpy as np
+
+    code = np.arange(256, dtype=np.int32)
+    code = ~code & 0xFF if encoding == "mulaw" else code ^ 0x55
+    exponent, mantissa = (code >> 4) & 7, code & 15
+    if encoding == "mulaw":
+        magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84
+        negative = (code & 0x80) != 0
+    else:
+        magnitude = np.where(
+            exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0)
+        )
+        negative = (code & 0x80) == 0
+    return np.where(negative, -magnitude, magnitude).astype("<i2")
+
+
+def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Codecs without a framing of their own: one message is one packet."""
+    import av
+
+    context: Any = av.CodecContext.create(_PACKETS[str(options.encoding)], "r")
+    context.sample_rate = options.sample_rate
+    context.layout = "stereo" if options.channels == 2 else "mono"
+    resampler = _FrameResampler(options)
+    decoded = False
+    for chunk in data:
+        try:
+            frames = context.decode(av.Packet(chunk))
+        except av.error.FFmpegError:
+            if not decoded:
+                raise Undecodable(f"a message is not a packet of {options.encoding}") from None
+            continue
+        for frame in frames:
+            decoded = True
+            yield from resampler.feed(frame)
+    yield from resampler.flush()
+
+
+def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str | None) -> Iterator[list[bytes]]:
+    import av
+
+    pipe = _Pipe(data)
+    if demuxer is None:
+        container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
+        if not pipe.started:
+            return
+        if container is None:
+            raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
+        demuxer = container.demuxer
+    resampler = _FrameResampler(options)
+    decoded = False
+    try:
+        with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
+            for packet in source.demux(_first_audio(source)):
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    # A damaged packet; the next may be whole.
+                    continue
+                for frame in frames:
+                    decoded = True
+                    yield from resampler.feed(frame)
+    except (av.error.FFmpegError, ValueError, IndexError):
+        if not decoded and pipe.started:
+            raise Undecodable("the audio does not decode") from None
+    if not decoded and pipe.started:
+        raise Undecodable("there is no audio in it")
+    yield from resampler.flush()
+
+
+def _first_audio(source: Any) -> Any:
+    if not source.streams.audio:
+        raise Undecodable("there is no audio in it")
+    return source.streams.audio[0]
+
+
+class _Pipe:
+    """What PyAV reads from: messages, one after another. It can't seek, and so says nothing of seeking."""
+
+    def __init__(self, data: Iterator[bytes]) -> None:
+        self._data = data
+        self._buffer = b""
+        self._at = 0
+        self.started = False
+
+    def peek(self, size: int) -> bytes:
+        """The first bytes, as many as asked for unless the audio ends before."""
+        while len(self._buffer) < size and self._more(self._buffer):
+            pass
+        return self._buffer[:size]
+
+    def read(self, size: int = -1) -> bytes:
+        if self._at == len(self._buffer):
+            self._at = 0
+            if not self._more(b""):
+                return b""
+        taken = self._buffer[self._at :] if size < 0 else self._buffer[self._at : self._at + size]
+        self._at += len(taken)
+        return taken
+
+    def _more(self, before: bytes) -> bool:
+        chunk = next(self._data, b"")
+        self._buffer = before + chunk
+        self.started = self.started or bool(chunk)
+        return bool(chunk)
+
+
+class _Resampler:
+    """One channel of samples to 16 kHz."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._resampler: av.AudioResampler | None = None
+        if sample_rate != SAMPLE_RATE:
+            import av
+
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+
+    def feed(self, samples: NDArray[np.int16]) -> bytes:
+        if self._resampler is None:
+            return samples.tobytes()
+        import av
+
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = self._sample_rate
+        return b"".join(_samples(one) for one in self._resampler.resample(frame))
+
+    def flush(self) -> bytes:
+        return b"".join(_samples(one) for one in self._resampler.resample(None)) if self._resampler else b""
+
+
+class _FrameResampler:
+    """Decoded frames to 16 kHz: mixed, or with `multichannel` each channel on its own."""
+
+    def __init__(self, options: LiveOptions) -> None:
+        self._multichannel = options.multichannel
+        self._resampler: av.AudioResampler | None = None
+        self._channels = 0
+
+    def feed(self, frame: Any) -> Iterator[list[bytes]]:
+        if self._resampler is None:
+            import av
+
+            layout = frame.layout.name if self._multichannel else "mono"
+            self._channels = len(frame.layout.channels) if self._multichannel else 1
+            self._resampler = av.AudioResampler(format="s16p", layout=layout, rate=SAMPLE_RATE)
+        frame.pts = None
+        yield from self._pieces(self._resampler.resample(frame))
+
+    def flush(self) -> Iterator[list[bytes]]:
+        if self._resampler is not None:
+            yield from self._pieces(self._resampler.resample(None))
+
+    def _pieces(self, frames: Sequence[Any]) -> Iterator[list[bytes]]:
+        for frame in frames:
+            planes = frame.to_ndarray()
+            yield [planes[index].tobytes() for index in range(self._channels)]
+
+
+def _samples(frame: Any) -> bytes:
+    return bytes(frame.to_ndarray().tobytes())

@@ -1,0 +1,337 @@
+"""One connection of `/v1/listen`: the socket on the loop, decoding and recognition in one thread of its own.
+
+    socket -> _read() -> inbox -> thread: decode -> Recognizer -> _send() -> socket
+
+The inbox is bounded: while it is full the socket is not read, and the client feels it. The thread waits for each
+message to be sent, so a client that does not read stops it. Whoever ends the connection settles `_end`; the first one
+counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import ClientError, WSMsgType, web
+
+from dgnb.exceptions import ProtocolError
+from dgnb.loopback.engines import Engine
+from dgnb.loopback.faults import Faults, Silent, Unclosing
+from dgnb.loopback.inbox import Inbox, Stop
+from dgnb.loopback.intake import Undecodable, decode
+from dgnb.loopback.recognizer import Recognizer
+from dgnb.loopback.records import ServedConnection, keep
+from dgnb.messages import (
+    CloseStream,
+    Configure,
+    ConfigureFailure,
+    ConfigureSuccess,
+    Error,
+    Finalize,
+    KeepAlive,
+    ServerMessage,
+    encode,
+    parse_control,
+)
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger("dgnb.loopback")
+
+_CLOSE_TIMEOUT: Final = 2.0
+_KEPT_CHARACTERS: Final = 10_000
+_MAX_KEYTERM_TOKENS: Final = 500
+_NET_0001: Final = "NET-0001 No audio and no text message for {seconds:g} s. See https://dpgr.am/net0001"
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How the connection ends: with a close frame, or (code None) without."""
+
+    code: int | None
+    reason: str = ""
+
+
+class Listener:
+    """Serves one WebSocket.
+
+    Args:
+        websocket: Prepared, that is open.
+        transport: To cut the line without a close frame.
+        engine: What recognises.
+        record: What is noted about the connection, with its options.
+        faults: What is to go wrong.
+        idle_timeout: Seconds without a frame from the client until NET-0001.
+    """
+
+    def __init__(
+        self,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        engine: Engine,
+        record: ServedConnection,
+        faults: Faults,
+        idle_timeout: float,
+    ) -> None:
+        self._websocket = websocket
+        self._transport = transport
+        self._engine = engine
+        self._record = record
+        self._faults = faults
+        self._idle_timeout = idle_timeout
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[_End] = self._loop.create_future()
+        self._inbox = Inbox()
+        self._stopped = False
+        self._thread_ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until the connection has ended, whatever ends it; no thread and no task stays behind."""
+        thread = threading.Thread(target=self._work, name=f"dgnb-loopback-{self._record.request_id[:8]}", daemon=True)
+        reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
+        thread.start()
+        try:
+            if drop := self._faults._drop_due(0.0):
+                self._drop(drop.code, drop.reason)
+            end = await self._end
+        except asyncio.CancelledError:
+            end = _End(None)
+            raise
+        finally:
+            reader.cancel()
+            self._stopped = True
+            self._inbox.put(Stop())
+            try:
+                await asyncio.gather(reader, return_exceptions=True)
+                await self._finish(end)
+            finally:
+                await self._thread_ended.wait()
+                thread.join()
+
+    def stop(self, code: int, reason: str) -> None:
+        """End the connection from the server's side."""
+        self._settle(_End(code, reason))
+
+    async def _finish(self, end: _End) -> None:
+        client_gone = self._websocket.closed
+        if end.code is None:
+            if self._transport is not None and not client_gone:
+                self._transport.abort()
+            self._record.ended(1006)
+        else:
+            if not client_gone:
+                self._record.close_code, self._record.close_reason = end.code, end.reason
+                try:
+                    async with asyncio.timeout(_CLOSE_TIMEOUT):
+                        await self._websocket.close(code=end.code, message=_reason(end.reason))
+                except TimeoutError:
+                    # A client that does not read does not get a close frame either.
+                    if self._transport is not None:
+                        self._transport.abort()
+            self._record.ended(end.code, end.reason)
+
+    def _settle(self, end: _End) -> None:
+        if not self._end.done():
+            self._end.set_result(end)
+
+    def _drop(self, code: int | None, reason: str) -> None:
+        self._record.dropped = True
+        self._settle(_End(code, reason))
+
+    # -- on the loop ---------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Take frames until the client is gone; after CloseStream they are only noted."""
+        closing = False
+        while True:
+            await self._inbox.room()
+            try:
+                async with asyncio.timeout(None if closing else self._idle_timeout):
+                    message = await self._websocket.receive()
+            except TimeoutError:
+                if self._faults._in_force_now(Silent):
+                    continue
+                self._settle(_End(1011, _NET_0001.format(seconds=self._idle_timeout)))
+                return
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has answered by now.
+                self._settle(_End(self._websocket.close_code or 1006, str(message.extra or "")))
+                return
+            keep(self._record.frame_times, self._loop.time())
+            if closing:
+                keep(self._record.violations, f"a {message.type.name.lower()} frame after CloseStream")
+            elif message.type == WSMsgType.TEXT:
+                closing = await self._control(message.data)
+            else:
+                closing = self._audio(message.data)
+
+    def _audio(self, data: bytes) -> bool:
+        if not data:
+            # The older way to say CloseStream, still understood; mostly it is a client's mistake.
+            keep(self._record.violations, "an empty binary frame")
+            return self._close_stream()
+        self._record.bytes_received += len(data)
+        self._inbox.put(data)
+        return False
+
+    async def _control(self, text: str) -> bool:
+        keep(self._record.texts, text[:_KEPT_CHARACTERS])
+        try:
+            message = parse_control(text)
+        except ProtocolError as error:
+            keep(self._record.violations, f"text that does not parse: {text[:200]}")
+            await self._send(
+                [Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))]
+            )
+            return False
+        if isinstance(message, CloseStream):
+            return self._close_stream()
+        if isinstance(message, Configure):
+            await self._send([self._configure(message)])
+        elif isinstance(message, Finalize):
+            self._inbox.put(message)
+        else:
+            assert isinstance(message, KeepAlive)
+        return False
+
+    def _close_stream(self) -> bool:
+        if self._faults._in_force_now(Unclosing) is None:
+            self._inbox.put(CloseStream())
+        return True
+
+    def _configure(self, message: Configure) -> ServerMessage:
+        request_id = self._record.request_id
+        if message.keyterms and not self._record.options.model.startswith("nova-3"):
+            return ConfigureFailure(
+                request_id=request_id,
+                code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
+                description="Key terms need nova-3.",
+            )
+        if sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
+            return ConfigureFailure(
+                request_id=request_id,
+                code="CONFIGURE_KEYTERM_LIMIT_EXCEEDED",
+                description=f"At most {_MAX_KEYTERM_TOKENS} tokens.",
+            )
+        return ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
+
+    async def _send(self, messages: Sequence[ServerMessage]) -> None:
+        for message in messages:
+            if self._end.done() or self._faults._in_force_now(Silent):
+                return
+            try:
+                await self._websocket.send_str(encode(message))
+            except (ClientError, ConnectionError, RuntimeError):
+                # The client is gone; reading says so too, and with which code.
+                return
+            kind = type(message).__name__
+            self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
+
+    async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:
+        await self._send(messages)
+        self._record.audio_seconds = clock
+        if not self._end.done() and (drop := self._faults._drop_due(clock)):
+            self._drop(drop.code, drop.reason)
+
+    async def _done(self, messages: Sequence[ServerMessage]) -> None:
+        silent = self._faults._in_force_now(Silent)
+        await self._send(messages)
+        if silent is None:
+            self._settle(_End(1000))
+
+    # -- in the thread -------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        end: _End | None = None
+        try:
+            self._recognize()
+        except Undecodable as error:
+            end = _End(1008, f"DATA-0000 {str(error)[:1].upper()}{str(error)[1:]}.")
+        except _Gone:
+            pass
+        except Exception:
+            logger.exception("The engine failed on request %s.", self._record.request_id)
+            end = _End(1011, "The engine failed; the server's log says why.")
+        # A loop that is closed needs no telling.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._thread_is_over, end)
+
+    def _thread_is_over(self, end: _End | None) -> None:
+        if end is not None:
+            self._settle(end)
+        self._thread_ended.set()
+
+    def _recognize(self) -> None:
+        options, record = self._record.options, self._record
+        recognizer: Recognizer | None = None
+        before: list[bytes] = []
+        # Of these one message is one packet.
+        joined = options.encoding not in {"opus", "speex"}
+
+        def audio() -> Iterator[bytes]:
+            while True:
+                try:
+                    item = self._inbox.get(joined=joined)
+                except RuntimeError:
+                    raise _Gone from None
+                if isinstance(item, Stop | CloseStream) or self._stopped:
+                    return
+                if isinstance(item, Finalize):
+                    if recognizer is not None:
+                        self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
+                    continue
+                if recognizer is not None:
+                    recognizer.received(item)
+                else:
+                    before.append(item)
+                yield item
+
+        def begin(channels: int) -> Recognizer:
+            begun = Recognizer(
+                self._engine, options, channels=channels, request_id=record.request_id, created=record.opened_at
+            )
+            begun.received(b"".join(before))
+            return begun
+
+        for pieces in decode(options, audio()):
+            if self._stopped:
+                return
+            if recognizer is None:
+                recognizer = begin(len(pieces))
+            messages = recognizer.feed(pieces)
+            if messages or self._faults._any:
+                self._call(self._after_piece(messages, recognizer.clock))
+            else:
+                record.audio_seconds = recognizer.clock
+        if self._stopped:
+            return
+        if recognizer is None:
+            recognizer = begin(options.channels if options.multichannel else 1)
+        self._call(self._done(recognizer.close()))
+
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run on the loop and wait for it."""
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            raise _Gone from None
+        try:
+            future.result()
+        except concurrent.futures.CancelledError:
+            raise _Gone from None
+
+
+class _Gone(Exception):
+    """The loop is gone: nobody is left to hear."""
+
+
+def _reason(text: str) -> bytes:
+    """A close reason: at most 123 bytes of UTF-8, cut between characters."""
+    return text.encode()[:123].decode(errors="ignore").encode()

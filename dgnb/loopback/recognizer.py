@@ -1,0 +1,353 @@
+"""What a Deepgram-compatible service says, worked out from the audio clock and from what an engine heard. Pure.
+
+No socket, no thread and no clock but the audio's: samples in, messages out. The rules, as the service's documentation
+states them:
+
+- Finals tile each channel's timeline, silence included, and are never taken back.
+- Interim results may be replaced, and are sent only when asked for.
+- `speech_final` marks an endpoint: the engine heard a pause, and `endpointing` is on.
+- `UtteranceEnd` is a separate detector of gaps between words, and fires once a gap.
+- `Finalize` flushes what was fed; `CloseStream` flushes too, and ends with `Metadata`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from dgnb.loopback.engines import SAMPLE_RATE, Engine, Event, Heard, HeardWord, SpeechStarted
+from dgnb.messages import (
+    Alternative,
+    Channel,
+    Metadata,
+    ModelInfo,
+    Results,
+    ResultsMetadata,
+    ServerMessage,
+    UtteranceEnd,
+    Word,
+)
+from dgnb.messages import SpeechStarted as SpeechStartedMessage
+from dgnb.options import LiveOptions
+
+__all__ = ["Recognizer", "ignored_options", "plain"]
+
+DEFAULT_PAUSE: Final = 0.7
+"""Seconds of silence that end an utterance when `endpointing` is off and so does not say."""
+
+_NOT_HONOURED: Final = (
+    *("version", "keywords", "search", "replace", "redact", "detect_entities", "language_hint", "numerals"),
+    *("profanity_filter", "dictation", "callback", "callback_method"),
+)
+_WITHOUT_SAY: Final = {"extra"}
+_SPOKEN_SYMBOLS: Final = frozenset("%&@#")
+_INSIDE_WORDS: Final = frozenset("'-")
+
+
+class Recognizer:
+    """The recognition of one connection: all its channels, from the first sample to `Metadata`.
+
+    Calls come one at a time, from any thread but an event loop's, for the engine works inside them.
+
+    Args:
+        engine: Opens one stream for each channel.
+        options: What the client asked for.
+        channels: Channels to transcribe, each on its own. More than one means `multichannel`.
+        request_id: Goes into every message that has a place for it.
+        created: When the request began; now, if not given.
+
+    Example:
+        ```python
+        recognizer = Recognizer(Script("hello world"), LiveOptions(interim_results=True))
+        messages = recognizer.feed([bytes(32_000)]) + recognizer.close()
+        ```
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: LiveOptions,
+        *,
+        channels: int = 1,
+        request_id: str = "",
+        created: datetime | None = None,
+    ) -> None:
+        self._engine = engine
+        self._request_id = request_id
+        self._created = created or datetime.now(UTC)
+        self._received = hashlib.sha256()
+        self._extra = _echoed(options)
+        metadata = ResultsMetadata(
+            request_id=request_id, model_uuid=engine.info.uuid, model_info=_model_info(engine), extra=self._extra
+        )
+        self._channels = [_Channel(engine, options, index, channels, metadata) for index in range(channels)]
+
+    @property
+    def clock(self) -> float:
+        """Seconds of audio fed so far."""
+        return self._channels[0].clock
+
+    def received(self, data: bytes) -> None:
+        """Note bytes as they came on the wire, for the digest in `Metadata`."""
+        self._received.update(data)
+
+    def feed(self, pcm: Sequence[bytes]) -> list[ServerMessage]:
+        """Take 16 kHz linear16, one piece for each channel, and return the messages that are due."""
+        messages: list[ServerMessage] = []
+        for channel, piece in zip(self._channels, pcm, strict=True):
+            messages += channel.feed(piece)
+        return messages
+
+    def finalize(self, channel: int | None = None) -> list[ServerMessage]:
+        """Finalise what was fed to all channels, or to one. The last final of each says `from_finalize`.
+
+        Where nothing waits to be finalised there is no answer, as at Deepgram.
+        """
+        messages: list[ServerMessage] = []
+        for one in self._channels:
+            if channel is None or channel == one.index:
+                messages += one.flush(from_finalize=True)
+        return messages
+
+    def close(self) -> list[ServerMessage]:
+        """Finalise everything and end with `Metadata`."""
+        messages: list[ServerMessage] = []
+        for one in self._channels:
+            messages += one.flush()
+        uuid = self._engine.info.uuid
+        metadata = Metadata(
+            request_id=self._request_id,
+            duration=_ms(self.clock),
+            channels=len(self._channels),
+            created=self._created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            sha256=self._received.hexdigest(),
+            transaction_key="deprecated",
+            models=(uuid,),
+            model_info={uuid: _model_info(self._engine)},
+            extra=self._extra,
+        )
+        return [*messages, metadata]
+
+
+class _Channel:
+    """One channel: an engine's stream, the edge of what is final, and the gap since the last word."""
+
+    def __init__(
+        self, engine: Engine, options: LiveOptions, index: int, channels: int, metadata: ResultsMetadata
+    ) -> None:
+        self.index = index
+        self._options = options
+        self._metadata = metadata
+        self._channel_index = (index, channels)
+        self._endpointing = options.endpointing is not False
+        self._punctuated = options.punctuate or options.smart_format or options.detect_entities
+        self._speakers = options.diarize or options.diarize_model is not None
+        self._fed = 0
+        self._edge = 0.0
+        self._gap = _Gap(None if options.utterance_end_ms is None else options.utterance_end_ms / 1000)
+        self._stream = engine.open(
+            language=options.language,
+            pause=DEFAULT_PAUSE if options.endpointing is False else options.endpointing / 1000,
+            interims=options.interim_results,
+            keyterms=options.keyterm,
+        )
+
+    @property
+    def clock(self) -> float:
+        return self._fed / SAMPLE_RATE
+
+    def feed(self, pcm: bytes) -> list[ServerMessage]:
+        self._fed += len(pcm) // 2
+        return self._messages(self._stream.feed(pcm))
+
+    def flush(self, *, from_finalize: bool = False) -> list[ServerMessage]:
+        messages = self._messages(self._stream.flush())
+        if from_finalize:
+            for position in reversed(range(len(messages))):
+                message = messages[position]
+                if isinstance(message, Results) and message.is_final:
+                    messages[position] = msgspec.structs.replace(message, from_finalize=True)
+                    break
+        return messages
+
+    def _messages(self, events: Sequence[Event]) -> list[ServerMessage]:
+        messages: list[ServerMessage] = []
+        for event in events:
+            # A gap may have passed before what this event tells of, however much audio came in one piece.
+            begins = event.at if isinstance(event, SpeechStarted) else self._gap.silence_until(event)
+            messages += self._utterance_end(self._gap.due_by(begins))
+            if isinstance(event, SpeechStarted):
+                self._gap.speech_started()
+                if self._options.vad_events:
+                    messages.append(SpeechStartedMessage(channel=self._channel_index, timestamp=_ms(event.at)))
+            elif event.final or self._options.interim_results:
+                messages += self._results(event)
+                self._gap.heard(event)
+        return messages + self._utterance_end(self._gap.due(self.clock))
+
+    def _results(self, heard: Heard) -> list[ServerMessage]:
+        # The edge, not the engine's own figure, so that finals tile to the millisecond.
+        end = max(self._edge, _ms(heard.end))
+        if heard.final and end == self._edge and not heard.words:
+            return []
+        start = self._edge
+        if heard.final:
+            self._edge = end
+        return [
+            Results(
+                channel_index=self._channel_index,
+                start=start,
+                duration=_ms(end - start),
+                is_final=heard.final,
+                speech_final=heard.final and heard.pause and self._endpointing,
+                from_finalize=False,
+                channel=Channel(alternatives=(self._alternative(heard),)),
+                metadata=self._metadata,
+            )
+        ]
+
+    def _alternative(self, heard: Heard) -> Alternative:
+        language = heard.language if self._options.language == "multi" else None
+        words = [word for word in (self._word(word, language) for word in heard.words) if word.word]
+        return Alternative(
+            transcript=" ".join((word.punctuated_word or word.word) for word in words),
+            confidence=_mean([word.confidence or 0.0 for word in words]),
+            words=tuple(words),
+            languages=(language,) if language and words else None,
+        )
+
+    def _word(self, heard: HeardWord, language: str | None) -> Word:
+        return Word(
+            word=plain(heard.text),
+            start=_ms(heard.start),
+            end=_ms(heard.end),
+            confidence=round(min(max(heard.confidence, 0.0), 1.0), 4),
+            punctuated_word=heard.text.strip() if self._punctuated else None,
+            speaker=heard.speaker if self._speakers else None,
+            language=language,
+        )
+
+    def _utterance_end(self, last_word_end: float | None) -> list[ServerMessage]:
+        if last_word_end is None:
+            return []
+        return [UtteranceEnd(channel=self._channel_index, last_word_end=last_word_end)]
+
+
+class _Gap:
+    """The time since the last word, which ends an utterance once it is long enough.
+
+    An engine tells of words some time after they were said. So the audio clock counts only after it has heard a
+    pause; before that, silence counts as far as the engine has reported on it.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self._limit = limit
+        self._final_word_end: float | None = None
+        self._last_word_end: float | None = None
+        self._paused = False
+        self._reported_to = 0.0
+        self._fired_at: float | None = None
+
+    def silence_until(self, heard: Heard) -> float:
+        """Until when it says that there was silence after the last word: where the next one begins, as far as known."""
+        last = self._last_word_end
+        if last is None:
+            return 0.0
+        return next((_ms(w.start) for w in heard.words if _ms(w.start) >= last), heard.end if self._paused else last)
+
+    def speech_started(self) -> None:
+        self._paused = False
+
+    def heard(self, heard: Heard) -> None:
+        self._reported_to = heard.end
+        if heard.words:
+            self._last_word_end = _ms(heard.words[-1].end)
+            self._paused = heard.pause
+        else:
+            self._last_word_end = self._final_word_end
+        if heard.final:
+            self._final_word_end = self._last_word_end
+
+    def due(self, clock: float) -> float | None:
+        """The end of the last word when the gap is long enough by now, and new."""
+        return self.due_by(clock if self._paused else self._reported_to)
+
+    def due_by(self, until: float) -> float | None:
+        """The end of the last word when the gap from there to `until` is long enough, and new."""
+        last = self._last_word_end
+        if self._limit is None or last is None or until - last < self._limit - 1e-9:
+            return None
+        # The same gap, even where a later hypothesis moved its edge a little.
+        if self._fired_at is not None and last < self._fired_at:
+            return None
+        self._fired_at = last + self._limit
+        return last
+
+
+def plain(text: str) -> str:
+    """A word as `word` has it on the wire: lower case, without punctuation; apostrophes and hyphens inside it stay.
+
+    Example:
+        ```python
+        >>> plain("“Don’t!”")
+        "don't"
+        ```
+    """
+    text = unicodedata.normalize("NFC", text.strip().lower()).replace("’", "'")
+    kept = [
+        character
+        for position, character in enumerate(text)
+        if not unicodedata.category(character).startswith(("P", "Z", "C"))
+        or character in _SPOKEN_SYMBOLS
+        or (
+            character in _INSIDE_WORDS
+            and text[position - 1 : position].isalnum()
+            and text[position + 1 :][:1].isalnum()
+        )
+        or (character in ".,:" and text[position - 1 : position].isdigit() and text[position + 1 :][:1].isdigit())
+    ]
+    return "".join(kept)
+
+
+def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
+    """The parameters that were asked for, are right, and make no difference here: no engine does them.
+
+    An engine that tells speakers apart says so with an attribute `speakers`.
+
+    Example:
+        ```python
+        >>> ignored_options(LiveOptions(numerals=True), Script("one two"))
+        ['numerals']
+        ```
+    """
+    changed = options.changed()
+    not_honoured = set(_NOT_HONOURED)
+    if not getattr(engine, "speakers", False):
+        not_honoured |= {"diarize", "diarize_model"}
+    further = [name for name in options.extra if name not in _WITHOUT_SAY]
+    return sorted([name for name in changed if name in not_honoured] + further)
+
+
+def _echoed(options: LiveOptions) -> dict[str, Any] | None:
+    """The parameter `extra=key:value`, as the service echoes it; of a repeated key the last counts."""
+    values = options.extra.get("extra", ())
+    pairs = [values] if isinstance(values, str) else list(values)
+    return dict(pair.partition(":")[::2] for pair in pairs) or None
+
+
+def _model_info(engine: Engine) -> ModelInfo:
+    info = engine.info
+    return ModelInfo(name=info.name, version=info.version, arch=info.arch)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 4) if values else 0.0
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds, 3)

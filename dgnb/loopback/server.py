@@ -1,0 +1,336 @@
+"""`serve()`: `/v1/listen` as Deepgram serves it, on 127.0.0.1, and `/radio`. The HTTP shell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+
+from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.loopback.engines import Engine
+from dgnb.loopback.faults import Faults, Rejecting, Unresponsive
+from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
+from dgnb.loopback.intake import decodes
+from dgnb.loopback.listener import Listener
+from dgnb.loopback.radio import Radio
+from dgnb.loopback.recognizer import ignored_options
+from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
+
+__all__ = ["LoopbackServer", "serve"]
+
+MAX_MESSAGE_BYTES: Final = 4 << 20
+_CLOSE_TIMEOUT: Final = 2.0
+_KEPT: Final = 1000
+_RECEIVE_BUFFER_BYTES: Final = 128 << 10
+_HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
+_CODES: Final = {
+    400: ("Bad Request", "Bad Request."),
+    401: ("INVALID_AUTH", "Invalid credentials."),
+    402: ("ASR_PAYMENT_REQUIRED", "Project does not have enough credits for an ASR request."),
+    403: ("INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions."),
+    429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later."),
+}
+
+
+def serve(
+    engine: Engine | str | None = None,
+    *,
+    model: str = "tiny.en",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    idle_timeout: float = 10.0,
+    max_connections: int = 32,
+    radio: str | os.PathLike[str] | None = None,
+) -> LoopbackServer:
+    """A Deepgram-compatible server in this process, for one machine.
+
+    Args:
+        engine: What recognises speech: an engine such as `Script`; a text, for a script that says it; or None for
+            Whisper, loaded with the first connection.
+        model: Whisper's size or path, when no engine is given.
+        host: An address of this machine's own; nothing else is allowed.
+        port: 0 for any that is free.
+        token: The key that clients must send. Without it any key will do, as with a self-hosted Deepgram, but
+            there must be one.
+        idle_timeout: Seconds without audio, KeepAlive or other text until a connection is closed with NET-0001.
+            Deepgram says in one place that KeepAlive alone will not do; here it does.
+        max_connections: How many at a time; more are answered with 429.
+        radio: The recording that `/radio` plays; the sample that comes with dgnb if not given.
+
+    Returns:
+        The server, to be used in `async with`. It is reached at its `url` from then on.
+
+    Raises:
+        ConfigurationError: The host is not this machine.
+
+    Example:
+        ```python
+        async with dgnb.loopback.serve("hello world") as server:
+            transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
+        ```
+    """
+    return LoopbackServer(
+        engine,
+        model=model,
+        host=host,
+        port=port,
+        token=token,
+        idle_timeout=idle_timeout,
+        max_connections=max_connections,
+        radio=radio,
+    )
+
+
+class LoopbackServer(Faults):
+    """What `serve()` returns. Also the place of faults on purpose: `rejecting`, `dropping`, `silent` and others.
+
+    Leaving the context closes open connections with 1001 and waits for what the engines are at. Cancelling is safe.
+
+    Attributes:
+        url: Its address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients.
+        token: The key that clients must send, or None for any.
+        requests: Every HTTP request seen, with how it was answered, the oldest first.
+        connections: Every WebSocket connection, likewise.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | str | None = None,
+        *,
+        model: str = "tiny.en",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        idle_timeout: float = 10.0,
+        max_connections: int = 32,
+        radio: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not is_loopback(host):
+            raise ConfigurationError(
+                f"host={host!r} is not this machine's own. The loopback server has no defence against a network: "
+                "use 127.0.0.1, and a tunnel (ssh -L) where others need it."
+            )
+        if token == "":
+            raise ConfigurationError("token is empty. Leave it out to let any key in.")
+        if not idle_timeout > 0:
+            raise ConfigurationError("idle_timeout is a positive number of seconds.")
+        self.token = token
+        self.requests: list[Handshake] = []
+        self.connections: list[ServedConnection] = []
+        self._host, self._port = host.removeprefix("[").removesuffix("]"), port
+        self._idle_timeout = idle_timeout
+        self._max_connections = max_connections
+        self._engine = _LazyEngine(engine, model)
+        self._listeners: dict[Listener, ServedConnection] = {}
+        self._radio = Radio(radio)
+        self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        if self._runner is not None:
+            raise RuntimeError("A LoopbackServer is used once: call serve() again.")
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/v1/listen", self._listen, allow_head=False)
+        app.router.add_get("/radio", self._play, allow_head=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT, handle_signals=False, keepalive_timeout=5
+        )
+        await self._runner.setup()
+        try:
+            await web.SockSite(self._runner, _listening(self._host, self._port)).start()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._radio.stop()
+        for listener in self._listeners:
+            listener.stop(1001, "The server ends.")
+        try:
+            # Before aiohttp closes down, which would not let the clients' own close frames through.
+            await asyncio.gather(*(record.wait_closed() for record in self._listeners.values()))
+        finally:
+            if self._runner is not None:
+                await self._runner.cleanup()
+
+    def __repr__(self) -> str:
+        return f"<LoopbackServer {self.url}, {self.active} open>"
+
+    @property
+    def url(self) -> str:
+        """Its address, for `endpoint` and for other clients."""
+        return f"ws://{self._netloc}"
+
+    @property
+    def radio_url(self) -> str:
+        """An endless station to stream from, `http://…/radio`."""
+        return f"http://{self._netloc}/radio"
+
+    @property
+    def active(self) -> int:
+        """How many connections are open."""
+        return len(self._listeners)
+
+    async def load(self) -> None:
+        """Load the engine now rather than with the first connection.
+
+        Raises:
+            ConfigurationError: There is no such model, or what it needs is not installed.
+        """
+        await self._engine.get()
+
+    @property
+    def _netloc(self) -> str:
+        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Note the request, look at where it comes from, and answer errors in one form."""
+        seen = Handshake(
+            path=request.path,
+            query=[(name, value) for name, value in request.query.items()],
+            headers=masked(request.headers),
+            request_id=str(uuid.uuid4()),
+        )
+        keep(self.requests, seen, _KEPT)
+        request[_HANDSHAKE] = seen
+        try:
+            check_host(request.headers.get("Host", ""), request.headers.get("Origin"))
+            response = await handler(request)
+        except Refusal as refusal:
+            response = _refusal(seen, refusal.status, refusal.code, str(refusal))
+            if refusal.status == 426:
+                response.headers["Upgrade"] = "websocket"
+        except web.HTTPException as error:
+            response = _refusal(seen, error.status, error.reason, f"{request.method} {request.path}: {error.reason}.")
+        seen.status = response.status
+        return response
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        seen = request[_HANDSHAKE]
+        if fault := self._in_force_now(Unresponsive):
+            fault.strike()
+            await self._stopping.wait()
+        if rejecting := self._in_force_now(Rejecting):
+            rejecting.strike()
+            return _rejection(seen, rejecting)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise Refusal(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws://, not with http://.")
+        check_credential(request.headers, self.token)
+        options = parse_query(seen.query)
+        if not decodes(options.encoding):
+            raise Refusal(400, "Bad Request", f"encoding={options.encoding} can't be decoded by this server.")
+        try:
+            engine = await self._engine.get()
+        except DgnbError as error:
+            raise Refusal(503, "NO_ENGINE", str(error)) from None
+        check_language(options, engine)
+        if self.active >= self._max_connections:
+            raise Refusal(429, *_CODES[429])
+
+        websocket = web.WebSocketResponse(
+            timeout=_CLOSE_TIMEOUT,
+            compress=False,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
+        )
+        websocket.headers["dg-request-id"] = seen.request_id
+        if ignored := ignored_options(options, engine):
+            websocket.headers["dgnb-ignored"] = ", ".join(ignored)
+        await websocket.prepare(request)
+        seen.status = 101
+        record = ServedConnection(seen.request_id, options)
+        keep(self.connections, record, _KEPT)
+        listener = Listener(websocket, request.transport, engine, record, self, self._idle_timeout)
+        self._listeners[listener] = record
+        if self._stopping.is_set():
+            listener.stop(1001, "The server ends.")
+        try:
+            await listener.run()
+        finally:
+            self._listeners.pop(listener, None)
+            record.over()
+        return websocket
+
+    async def _play(self, request: web.Request) -> web.StreamResponse:
+        return await self._radio.play(request)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
+    # What waits in the system's buffers delays the answer to a ping, which clients take for a dead line: with a slow
+    # engine, megabytes of audio would be minutes.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+    return listening
+
+
+class _LazyEngine:
+    """The engine, made when it is first needed, once."""
+
+    def __init__(self, engine: Engine | str | None, model: str) -> None:
+        if isinstance(engine, str):
+            from dgnb.loopback.engines.script import Script
+
+            engine = Script(engine)
+        self._engine = engine
+        self._model = model
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> Engine:
+        async with self._lock:
+            if self._engine is None:
+                self._engine = await asyncio.to_thread(self._load)
+        return self._engine
+
+    def _load(self) -> Engine:
+        from dgnb.loopback.engines.whisper import WhisperEngine
+
+        return WhisperEngine(self._model)
+
+
+def _refusal(
+    seen: Handshake, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    seen.error = message
+    body = {"err_code": code, "err_msg": message, "request_id": seen.request_id}
+    return web.Response(
+        status=status,
+        text=json.dumps(body),
+        content_type="application/json",
+        headers={"dg-request-id": seen.request_id, "dg-error": _header(message), **(headers or {})},
+    )
+
+
+def _rejection(seen: Handshake, fault: Rejecting) -> web.Response:
+    if isinstance(fault.body, str):
+        # As from a proxy on the way, which knows nothing of Deepgram's headers.
+        seen.error = fault.error or ""
+        return web.Response(status=fault.status, text=fault.body, content_type="text/html", headers=fault.headers)
+    code, words = _CODES.get(fault.status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
+    response = _refusal(seen, fault.status, code, fault.error or words, fault.headers)
+    if fault.body is not None:
+        response.text = json.dumps(dict(fault.body))
+    return response
+
+
+def _header(text: str) -> str:
+    """Text that may stand in a header: printable ASCII, and not too long."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.encode("ascii", "replace").decode()[:500]

@@ -1,0 +1,86 @@
+"""A recording to try things on: a short dialogue of a man and a woman, with its exact text and true word times.
+
+The text was written for dgnb and spoken by flite's voices `rms` and `slt`, so it may be used for anything. The word
+times come from the synthesiser, which decides how long each phone lasts before it makes a sound: they are true, and a
+recogniser can be measured against them. `tools/make_sample.py` makes the files.
+
+```python
+import dgnb
+
+transcript = await dgnb.transcribe(dgnb.samples.path(), endpoint="offline")
+print(dgnb.samples.text())
+```
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypedDict, cast
+
+__all__ = ["Word", "path", "text", "words"]
+
+_HERE = Path(__file__).parent
+
+
+class Word(TypedDict):
+    """A word of the sample, with the keys of a word in Deepgram's `Results`."""
+
+    word: str
+    """The word alone, in lower case: `morning`."""
+    punctuated_word: str
+    """The word as it stands in the text: `morning,`."""
+    start: float
+    """When its first phone begins, in seconds from the start of the file."""
+    end: float
+    """When its last phone ends, in seconds from the start of the file."""
+    speaker: int
+    """Who says it: 0 is the man, who speaks first, and 1 the woman."""
+
+
+class _Notes(TypedDict):
+    text: str
+    words: list[Word]
+
+
+def path() -> Path:
+    """Say where the recording lies.
+
+    Returns:
+        The path of an Ogg Opus file, mono speech of about 45 seconds.
+
+    Example:
+        >>> path().name
+        'dialogue.ogg'
+    """
+    return _HERE / "dialogue.ogg"
+
+
+def text() -> str:
+    """Say what is spoken in the recording, with capitals and punctuation.
+
+    Returns:
+        The text: its words, joined by spaces.
+
+    Example:
+        >>> text().split(",")[0]
+        'Good morning'
+    """
+    return _notes()["text"]
+
+
+def words() -> list[Word]:
+    """List the words of the recording with their true times.
+
+    Returns:
+        The words in the order in which they are spoken. The list is the caller's own.
+
+    Example:
+        >>> words()[1]["punctuated_word"]
+        'morning,'
+    """
+    return _notes()["words"]
+
+
+def _notes() -> _Notes:
+    return cast(_Notes, json.loads((_HERE / "dialogue.json").read_text(encoding="utf-8")))

@@ -1,0 +1,561 @@
+"""`LiveSession` and `transcribe()`: a stream as a background task in the running loop.
+
+One task owns the source, the connection and the state; a second one pumps audio, a third receives. Whoever waits only
+waits: interrupting a waiting cell ends the wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+from collections.abc import AsyncIterator, Callable, Generator
+from types import TracebackType
+from typing import Any, Final
+
+from dgnb.audio import Audio, AudioSource, Pacer, as_source
+from dgnb.connection import PING_TIMEOUT, Connection, connect
+from dgnb.endpoints import Endpoint, Secret, choose
+from dgnb.exceptions import CloseTimeout, ConfigurationError, ConnectionLost, DgnbError, ProtocolError
+from dgnb.messages import Metadata, Results, ServerMessage
+from dgnb.options import LiveOptions
+from dgnb.transcript import Transcript
+
+__all__ = ["LiveSession", "State", "sessions", "transcribe"]
+
+logger = logging.getLogger("dgnb")
+
+TICK: Final = 0.1
+"""Seconds. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881)."""
+
+_INTERRUPTED_DRAIN: Final = 0.3
+_STOP_TIMEOUT: Final = 4.5
+_FINALIZE_TIMEOUT: Final = 2.0
+_UNHEARD: Final = 0.25
+"""Seconds at the end that a server may leave without a final before it counts as a gap."""
+
+
+class State(enum.Enum):
+    """A session is in one of RFC 6455's states."""
+
+    CONNECTING = "connecting"
+    """Not open yet: not started, or opening the source and the connection."""
+    OPEN = "open"
+    """Audio flows, or is paused."""
+    CLOSING = "closing"
+    """No more audio is sent; the server's last words are awaited."""
+    CLOSED = "closed"
+    """Ended, well or not. It stays so: a session is used once."""
+
+
+_sessions: list[LiveSession] = []
+
+
+def sessions() -> list[LiveSession]:
+    """The sessions of this process that are not closed, and the one that closed last; in the order of their start.
+
+    Example:
+        ```python
+        for session in dgnb.sessions():
+            await session.stop()
+        ```
+    """
+    return list(_sessions)
+
+
+class LiveSession:
+    """A live transcription that runs in the background while you go on working.
+
+    `start()` returns at once, and `transcript` grows from then on. `await session` waits until it has ended.
+    `async with` starts it, and stops it at the end of the block. `async for` gives the messages, from the first on.
+
+    Args:
+        source: A path, an http(s) address, bytes, a NumPy array, an async iterator of bytes, or an `AudioSource`.
+        options: What to ask for; or options by name as further arguments, as `smart_format=True`. `encoding`,
+            `sample_rate` and `channels` tell how a raw source is read; what is sent is linear16 at 16 kHz.
+        endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address. Unset: `DGNB_ENDPOINT`; failing that, Deepgram
+            where there is a key, else the offline engine on this machine.
+        api_key: Deepgram's key. Unset: `DEEPGRAM_API_KEY`.
+        duration: Seconds of audio after which it stops by itself; None for no limit.
+        pace: Seconds of audio sent a second: 1.0 is real time, None as fast as the server takes it: a server on this
+            machine sets its own pace, and any other is given 1.2, as Deepgram takes 1.25.
+        close_timeout: Seconds without a word after which the server is no longer waited for at the end of the source.
+            `stop()` does not wait for longer than 5 in all.
+        **wire: Options by name.
+
+    Attributes:
+        transcript: The `Transcript`, from the start on; it survives every error.
+        source: The `AudioSource`.
+        options: The `LiveOptions`.
+        endpoint: Where the audio goes, and why there.
+        error: Why it ended, or None.
+
+    Raises:
+        ConfigurationError: Source, options or endpoint are wrong; nothing was opened.
+
+    Example:
+        ```python
+        session = dgnb.LiveSession("http://example.org/radio.mp3", interim_results=True).start()
+        ...  # in any later cell:
+        session.transcript.words
+        await session.stop()
+        ```
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        options: LiveOptions | None = None,
+        *,
+        endpoint: str | Endpoint | None = None,
+        api_key: str | Secret | None = None,
+        duration: float | None = None,
+        pace: float | None = 1.0,
+        close_timeout: float = 10.0,
+        **wire: Any,
+    ) -> None:
+        if options is not None and wire:
+            raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(wire)}), not both.")
+        if options is not None and not isinstance(options, LiveOptions):
+            raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
+        if duration is not None and not (isinstance(duration, (int, float)) and duration > 0):
+            raise ConfigurationError(f"duration is a positive number of seconds, not {duration!r}.")
+        self.options = LiveOptions(**wire) if options is None else options
+        self.source = _source(source, self.options)
+        self.endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
+        self.transcript = Transcript()
+        self.error: Exception | None = None
+        if pace is None and not self.endpoint.local:
+            pace = Pacer.CATCH_UP
+        self._pace = pace
+        self._pacer = Pacer(pace)
+        self._live = self.source.live
+        self._duration = duration
+        self._close_timeout = close_timeout
+        self._state = State.CONNECTING
+        self._connection: Connection | None = None
+        self._bytes_per_second = 1.0
+        self._stop = asyncio.Event()
+        self._stopped_at = 0.0
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._news = asyncio.Event()
+        self._heard_at = 0.0
+        self._skipped = 0.0
+        self._waiting = 0
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        with contextlib.suppress(RuntimeError):
+            self._loop = asyncio.get_running_loop()
+
+    def __repr__(self) -> str:
+        state = self._state.value if self._task else "not started"
+        if self.paused:
+            state = "paused"
+        return f"<LiveSession {state}: {self.source.name}, {self.audio_cursor:.1f} s sent, {self.transcript!r}>"
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def paused(self) -> bool:
+        """Whether `pause()` holds the audio back."""
+        return not self._resumed.is_set()
+
+    @property
+    def audio_cursor(self) -> float:
+        """Seconds of audio sent, on the source's timeline."""
+        return self._connection.bytes_sent / self._bytes_per_second if self._connection else 0.0
+
+    # What a user does
+
+    def start(self) -> LiveSession:
+        """Begin, and return at once. Starting twice is no error; a session that has ended stays so.
+
+        It runs in the loop in which the session was made: a cell's, or that of the running coroutine.
+
+        Raises:
+            ConfigurationError: No loop runs, so there is nothing to run in.
+        """
+        if self._task is None:
+            if self._loop is None:
+                try:
+                    self._loop = asyncio.get_running_loop()
+                except RuntimeError:
+                    raise ConfigurationError(
+                        "No event loop runs here. In a notebook call this in a cell; in a script, inside the coroutine "
+                        "that asyncio.run() runs."
+                    ) from None
+            if self._state is not State.CLOSED:
+                self._task = self._loop.create_task(self._run(), name=f"dgnb: session {self.source.name}")
+                # Not at the end of _run(): a task that is cancelled before its first step never enters it.
+                self._task.add_done_callback(self._finish)
+                _sessions.append(self)
+        return self
+
+    def pause(self) -> None:
+        """Hold the audio back; KeepAlive keeps the connection. A file waits; a live source is skipped meanwhile.
+
+        Word times count the audio sent, so a pause takes no time on them. Pausing twice is no error.
+        """
+        if self._state is State.OPEN and not self.paused:
+            self._resumed.clear()
+            self.transcript.note("paused", f"at {self.audio_cursor:.1f} s")
+            self._tell()
+
+    def resume(self) -> None:
+        """Let the audio flow again; where it does, nothing happens."""
+        if self.paused:
+            self._resumed.set()
+            self._pacer.restart()
+            skipped = f"; {self._skipped:.1f} s of the live stream were skipped" if self._skipped else ""
+            self._skipped = 0.0
+            self.transcript.note("resumed", f"at {self.audio_cursor:.1f} s{skipped}")
+            self._tell()
+
+    async def finalize(self) -> bool:
+        """Ask the server to finish what it has heard so far, and wait for the answer, two seconds at most.
+
+        Returns:
+            Whether the server confirmed with a `from_finalize`; it need not, when little was to be finished.
+
+        Raises:
+            ConfigurationError: The session is not open.
+        """
+        if self._state is not State.OPEN or self._connection is None:
+            raise ConfigurationError(f"Only an open session can be finalized; this one is {self._state.value}.")
+        seen = len(self.transcript.messages)
+        await self._connection.finalize()
+
+        def confirmed() -> bool:
+            return any(isinstance(m, Results) and m.from_finalize for m in self.transcript.since(seen))
+
+        await self._wait(lambda: confirmed() or self._state is State.CLOSED, timeout=_FINALIZE_TIMEOUT)
+        return confirmed()
+
+    async def stop(self) -> Transcript:
+        """End the audio, wait for the server's last words, and close.
+
+        In any state, and twice, without harm. Cancelling ends the wait, not the stopping.
+
+        Raises:
+            DgnbError: What the session failed with, where nobody was told yet.
+        """
+        self._request_stop()
+        return await self._ended()
+
+    # Waiting
+
+    def __await__(self) -> Generator[Any, None, Transcript]:
+        """Wait until it is CLOSED, starting it where it is not. Cancelling ends the wait; the session goes on."""
+        return self._awaited().__await__()
+
+    async def __aenter__(self) -> LiveSession:
+        return self.start()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is None:
+            await self.stop()
+            return
+        # The block's own exception is the one to be seen.
+        self._request_stop()
+        if isinstance(exc, asyncio.CancelledError):
+            await self._drained_briefly()
+        else:
+            await self._wait(self._is_closed)
+
+    async def __aiter__(self) -> AsyncIterator[ServerMessage]:
+        self.start()
+        given = 0
+
+        def more() -> bool:
+            return self._is_closed() or bool(self.transcript.since(given))
+
+        while True:
+            closed = self._is_closed()
+            news = self.transcript.since(given)
+            for message in news:
+                given += 1
+                yield message
+            if closed:
+                self._raise()
+                return
+            await self._wait(more)
+
+    async def _awaited(self) -> Transcript:
+        self.start()
+        return await self._ended()
+
+    async def _ended(self) -> Transcript:
+        try:
+            await self._wait(self._is_closed)
+        except asyncio.CancelledError:
+            if not self._stop.is_set():
+                logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
+            raise
+        self._raise()
+        return self.transcript
+
+    async def _wait(self, true: Callable[[], bool], timeout: float | None = None) -> None:
+        """Wait until `true()`, looking when something happened, and waking each TICK so that interrupts get through."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        self._waiting += 1
+        try:
+            while not true() and (deadline is None or loop.time() < deadline):
+                if loop is self._loop:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(TICK):
+                            await self._news.wait()
+                else:
+                    await asyncio.sleep(TICK)
+        finally:
+            self._waiting -= 1
+
+    async def _drained_briefly(self) -> None:
+        """After an interrupt: what comes at once is kept, the rest goes on in the background, and the cell ends."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._wait(self._is_closed, timeout=_INTERRUPTED_DRAIN)
+
+    def _is_closed(self) -> bool:
+        return self._state is State.CLOSED
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    # How
+
+    def _request_stop(self) -> None:
+        if self._task is None or self._loop is None:
+            self._stop.set()
+            self._set_state(State.CLOSED)
+        elif self._loop is not _running_loop():
+            with contextlib.suppress(RuntimeError):  # that loop is closed, and the task with it
+                self._loop.call_soon_threadsafe(self._request_stop)
+        elif not self._stop.is_set():
+            self._stop.set()
+            self._stopped_at = self._loop.time()
+            if self._state is State.CONNECTING:
+                self._task.cancel()
+
+    def _set_state(self, state: State) -> None:
+        self._state = state
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._news.set()
+            self._news.clear()
+
+    async def _run(self) -> None:
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                audio = await self.source.open(multichannel=self.options.multichannel)
+                stack.push_async_callback(audio.aclose)
+                self._live = audio.live
+                self._pacer = Pacer(self._pace, live=audio.live)
+                connection = await self._connect(audio)
+                stack.push_async_callback(connection.close)
+                self._set_state(State.OPEN)
+                await self._stream(audio, connection)
+        except asyncio.CancelledError:
+            if not self._stop.is_set():
+                self._fail(ConnectionLost("The session was cancelled: the event loop that it ran in has ended."))
+        except Exception as error:
+            self._fail(error)
+
+    async def _connect(self, audio: Audio) -> Connection:
+        options = self.options.for_audio(audio.encoding, audio.sample_rate, audio.channels)
+        self._bytes_per_second = audio.bytes_per_second
+        if self.endpoint.kind == "offline":
+            _say_once(f"Transcribing with {self.endpoint}.")
+        # Unpaced audio may wait long in a server's queue, and a ping behind it.
+        ping_timeout = PING_TIMEOUT if self._pace else None
+        connection = self._connection = await connect(options, endpoint=self.endpoint, ping_timeout=ping_timeout)
+        where = f"{self.endpoint}: {connection.url.split('?')[0]}"
+        self.transcript.note("opened", where, request_id=connection.request_id or None)
+        for name in connection.ignored:
+            self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
+        return connection
+
+    async def _stream(self, audio: Audio, connection: Connection) -> None:
+        pump = asyncio.create_task(self._pump(audio, connection), name="dgnb: pump")
+        receiver = asyncio.create_task(self._receive(connection), name="dgnb: receive")
+        stop = asyncio.create_task(self._stop.wait(), name="dgnb: wait for stop")
+        try:
+            await asyncio.wait({pump, receiver, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await _end(pump)
+            failed = None if pump.cancelled() else pump.exception()
+            # After a source that failed, what was said before is still worth having. After a connection that failed,
+            # the receiver knows best why.
+            await self._drain(connection, receiver)
+            if failed:
+                raise failed
+        finally:
+            await _end(pump, receiver, stop)
+
+    async def _pump(self, audio: Audio, connection: Connection) -> None:
+        limit = None
+        if self._duration is not None:
+            frame = 2 * audio.channels if audio.encoding == "linear16" else 1
+            limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
+        async for chunk in audio:
+            if limit is not None:
+                chunk = chunk[: limit - connection.bytes_sent]
+            await self._pacer.wait(len(chunk) / audio.bytes_per_second)
+            if self.paused:
+                if self._live:
+                    self._skipped += len(chunk) / audio.bytes_per_second
+                    continue
+                await self._resumed.wait()
+            await connection.send(chunk)
+            if limit is not None and connection.bytes_sent >= limit:
+                return
+
+    async def _receive(self, connection: Connection) -> None:
+        clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
+        while True:
+            try:
+                message = await next_message()
+            except StopAsyncIteration:
+                return
+            except ProtocolError as error:
+                self.transcript.note("warning", str(error))
+                continue
+            self._heard_at = clock()
+            feed(message, audio_cursor=connection.bytes_sent / self._bytes_per_second)
+            self._tell()
+            if connection.stream_closed and isinstance(message, Metadata):
+                return
+
+    async def _drain(self, connection: Connection, receiver: asyncio.Task[None]) -> None:
+        """Close the stream and wait for the server's last words, as long as it goes on speaking."""
+        loop = asyncio.get_running_loop()
+        if not receiver.done():
+            self._set_state(State.CLOSING)
+            with contextlib.suppress(ConnectionLost):  # the receiver says so
+                await connection.close_stream()
+        self._heard_at = loop.time()
+        while not receiver.done():
+            deadline = self._heard_at + self._close_timeout
+            if self._stop.is_set():
+                deadline = min(deadline, self._stopped_at + _STOP_TIMEOUT)
+            if loop.time() >= deadline:
+                connection.abort()
+                raise CloseTimeout(
+                    "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
+                    "stands in transcript.gaps. A slow server wants a larger close_timeout."
+                )
+            await asyncio.wait({receiver}, timeout=min(TICK, deadline - loop.time()))
+        receiver.result()
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        request_id = getattr(error, "request_id", "") or (self._connection.request_id if self._connection else "")
+        self.transcript.note("error", str(error), request_id=request_id or None)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        sent, heard = self.audio_cursor, self.transcript.transcript_cursor
+        if self._connection and self.options.callback is None and sent - heard > _UNHEARD:
+            self.transcript.add_gap(heard, sent, f"{type(self.error).__name__}" if self.error else "no final came")
+        self.transcript.drop_interims()
+        self.transcript.note("closed", f"{sent:.1f} s of audio sent")
+        _sessions[:] = [session for session in _sessions if session.state is not State.CLOSED]
+        self._set_state(State.CLOSED)
+        if self.error and not self._waiting:
+            # Nobody is there to raise it to, and a background task's error must not pass unseen.
+            expected = isinstance(self.error, DgnbError)
+            logger.error("%s failed: %s", self, self.error, exc_info=None if expected else self.error)
+
+
+async def transcribe(
+    source: Any,
+    options: LiveOptions | None = None,
+    *,
+    duration: float | None = None,
+    endpoint: str | None = None,
+    api_key: str | Secret | None = None,
+    pace: float | None = 1.0,
+    **wire: Any,
+) -> Transcript:
+    """Transcribe a source to its end, or for `duration` seconds.
+
+    Args: as `LiveSession`.
+
+    Returns:
+        The transcript: `.text`, `.words`, `.utterances` and more.
+
+    Raises:
+        ConfigurationError: Source, options or endpoint are wrong; nothing was opened.
+        AudioError: The source can't be opened, read or decoded.
+        HandshakeError: The server was not reached, or refused; `AuthenticationError` for the key.
+        ConnectionLost: The connection ended before the server had finished.
+        CloseTimeout: The server did not finish in time.
+
+    After an error, and when it is cancelled (an interrupted cell), the stream is ended, and what was transcribed so far
+    is the `transcript` of the last of `dgnb.sessions()`.
+
+    Example:
+        ```python
+        transcript = await dgnb.transcribe("speech.wav", smart_format=True)
+        transcript.words
+        ```
+    """
+    # Rebound, so that a traceback that prints arguments does not print the key.
+    api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+    session = LiveSession(
+        source, options, endpoint=endpoint, api_key=api_key, duration=duration, pace=pace, **wire
+    ).start()
+    try:
+        await session._wait(session._is_closed)
+    except asyncio.CancelledError:
+        session._request_stop()
+        await session._drained_briefly()
+        logger.warning(
+            "Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", sessions().index(session)
+        )
+        raise
+    session._raise()
+    return session.transcript
+
+
+def _source(source: Any, options: LiveOptions) -> AudioSource:
+    if isinstance(source, AudioSource):
+        if options.encoding is not None:
+            raise ConfigurationError(
+                f"Say encoding and sample_rate where the source is made, as in {type(source).__name__}(…, encoding=…)."
+            )
+        return source
+    return as_source(source, encoding=options.encoding, sample_rate=options.sample_rate, channels=options.channels)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended; their exceptions count as seen."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+
+
+_said: set[str] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        logger.warning("%s", text)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+import dgnb
+from dgnb.exceptions import AuthenticationError, DgnbError, HandshakeError
+from dgnb.loopback import child
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    child.stop()
+
+
+@pytest.mark.usefixtures("engine")
+async def test_offline_transcribes_the_sample_on_this_machine() -> None:
+    transcript = await dgnb.transcribe(dgnb.samples.path(), endpoint="offline", smart_format=True, pace=None)
+    said = {word["word"] for word in dgnb.samples.words()}
+    assert len(said & set(transcript.words["word"])) / len(said) > 0.95
+    results = [message for message in transcript.messages if isinstance(message, dgnb.messages.Results)]
+    info = results[0].metadata and results[0].metadata.model_info
+    assert info
+    assert info.name == "whisper-tiny.en"
+    assert transcript.events["text"].str.contains("offline engine").any()
+    assert len(transcript.gaps) == 0
+
+
+@pytest.mark.usefixtures("engine")
+async def test_there_is_one_child_and_it_wants_its_token() -> None:
+    (first, token), (second, _) = await asyncio.gather(asyncio.to_thread(child.ensure), asyncio.to_thread(child.ensure))
+    assert first == second
+    assert len(token) >= 32
+    options = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
+    with pytest.raises(AuthenticationError):
+        await dgnb.connect(options, endpoint=first, api_key="another")
+    await (await dgnb.connect(options, endpoint="offline")).close()
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_child_that_died_is_started_again() -> None:
+    child.ensure()
+    running = child._running
+    assert running
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.process.wait()
+    child.ensure()
+    assert child._running is not running
+
+
+def test_stopping_twice_or_without_a_child_is_no_error() -> None:
+    child.stop()
+    child.stop()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
+def test_the_child_ends_with_its_parent_however_that_ends(end: signal.Signals | None) -> None:
+    program = (
+        "import sys, dgnb.loopback.child as c; c.ensure();"
+        "print(c._running.process.pid, flush=True); sys.stdin.readline()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdin
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    engine = psutil.Process(pid)
+    if end is None:
+        parent.stdin.close()
+    else:
+        parent.send_signal(end)
+    parent.wait(10)
+    psutil.wait_procs([engine], timeout=10)
+    assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
+    for pipe in (parent.stdin, parent.stdout):
+        pipe.close()
+
+
+@pytest.mark.usefixtures("engine")
+async def test_a_model_that_is_not_there_is_told_in_the_childs_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DGNB_OFFLINE_MODEL", "/no/such/model")
+    with pytest.raises(HandshakeError, match="/no/such/model"):
+        await dgnb.transcribe(dgnb.samples.path(), endpoint="offline")
+
+
+def test_a_child_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(DgnbError, match="did not start: it said nothing"):
+        child.ensure()
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DgnbError, match=r"pip install 'dgnb\[offline\]'"):
+        child.ensure()

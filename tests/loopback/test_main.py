@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import websockets
+from websockets.sync.client import connect
+
+QUERY = "model=nova-3&encoding=linear16&sample_rate=16000"
+
+
+@contextmanager
+def program(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dgnb.loopback", "--script", "hello world", *arguments],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def addresses(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+def test_the_program_says_where_it_listens_and_ends_with_its_parent() -> None:
+    with program("--port", "0", "--json", "--exit-with-stdin", DGNB_LOOPBACK_TOKEN="secret") as process:
+        where = addresses(process)
+        assert where["radio_url"].startswith("http://127.0.0.1:")
+        with pytest.raises(websockets.InvalidStatus):
+            connect(f"{where['url']}/v1/listen?{QUERY}", additional_headers={"Authorization": "Token no"}, proxy=None)
+        with connect(
+            f"{where['url']}/v1/listen?{QUERY}", additional_headers={"Authorization": "Token secret"}, proxy=None
+        ) as websocket:
+            websocket.send(bytes(64_000))
+            assert "hello world" in str(websocket.recv(10))
+            # An open connection is no reason to stay.
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_program_quietly(name: signal.Signals) -> None:
+    with program("--port", "0", "--json") as process:
+        addresses(process)
+        process.send_signal(name)
+        output, errors = process.communicate(timeout=10)
+        assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with program("--port", str(taken.getsockname()[1])) as process:
+            output, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert output == ""
+    assert "taken" in errors
+    assert "--port" in errors
+    assert errors.count("\n") == 1
+
+
+def test_no_other_host_is_served_by_the_program() -> None:
+    with program("--host", "0.0.0.0") as process:
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "0.0.0.0" in errors
+    assert "Traceback" not in errors
+
+
+def test_the_program_tells_a_person_how_to_connect() -> None:
+    with program("--port", "0") as process:
+        assert process.stdout is not None
+        said = "".join(process.stdout.readline() for _ in range(14))
+    for word in ("ws://127.0.0.1:", "/v1/listen", "/radio", "curl", "AsyncDeepgramClient", "Ctrl-C"):
+        assert word in said

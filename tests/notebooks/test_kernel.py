@@ -1,0 +1,130 @@
+"""What only a real kernel shows: interrupts reach a waiting cell, and a stream outlives the cell that began it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+SETUP = """
+import asyncio, time, dgnb
+from dgnb.loopback import Script
+server = await dgnb.loopback.serve(Script("one two three four five six seven eight nine ten", repeat=True)).__aenter__()
+
+async def silence():
+    while True:
+        yield bytes(3200)
+        await asyncio.sleep(0.1)
+
+async def nothing():
+    yield bytes(6400)
+    await asyncio.Event().wait()
+
+def source(chunks):
+    return dgnb.BufferSource(chunks, encoding="linear16", sample_rate=16000)
+"""
+
+
+class Kernel:
+    """A kernel of one's own, and what its cells say."""
+
+    def __init__(self) -> None:
+        # IPC, not TCP: no port that others could use, and no warning that says so.
+        self.manager = KernelManager(kernel_name="python3", transport="ipc")
+        self.manager.start_kernel()
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def begin(self, code: str) -> str:
+        return self.client.execute(code)
+
+    def end(self, message_id: str, timeout: float = 30) -> dict[str, Any]:
+        """The reply to a cell, and all that it printed."""
+        printed = ""
+        while True:
+            message = self.client.get_iopub_msg(timeout=timeout)
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            if message["msg_type"] == "stream":
+                printed += message["content"]["text"]
+            if message["msg_type"] == "execute_result":
+                printed += message["content"]["data"]["text/plain"]
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                break
+        while (reply := self.client.get_shell_msg(timeout=timeout))["parent_header"].get("msg_id") != message_id:
+            pass
+        return {**reply["content"], "printed": printed}
+
+    def run(self, code: str) -> str:
+        reply = self.end(self.begin(code))
+        assert reply["status"] == "ok", reply
+        return str(reply["printed"])
+
+    def wait_for(self, code: str) -> None:
+        """Run a cell until it says True."""
+        deadline = time.monotonic() + 20
+        while self.run(code) != "True":
+            assert time.monotonic() < deadline, code
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    kernel = Kernel()
+    try:
+        kernel.run(SETUP)
+        yield kernel
+    finally:
+        kernel.client.stop_channels()
+        kernel.manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("chunks", ["silence()", "nothing()"])
+def test_interrupting_transcribe_ends_the_cell_and_keeps_the_words(kernel: Kernel, chunks: str) -> None:
+    cell = kernel.begin(f"await dgnb.transcribe(source({chunks}), endpoint=server.url, interim_results=True)")
+    time.sleep(1.5)  # a person's, who watches the cell for a while
+    began = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    reply = kernel.end(cell)
+    assert reply["status"] == "error"
+    assert time.monotonic() - began < 0.6
+    assert "the transcript so far is dgnb.sessions()[0].transcript" in reply["printed"]
+    kernel.wait_for("dgnb.sessions()[-1].state.value == 'closed'")
+    assert kernel.run("round(dgnb.sessions()[-1].transcript.transcript_cursor, 1) > 0") == "True"
+
+
+def test_interrupting_a_wait_leaves_the_session_running(kernel: Kernel) -> None:
+    kernel.run("session = dgnb.LiveSession(source(silence()), endpoint=server.url).start()")
+    kernel.wait_for("session.state.value == 'open'")
+    cell = kernel.begin("await session")
+    time.sleep(0.5)  # a person's
+    began = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    reply = kernel.end(cell)
+    assert time.monotonic() - began < 0.6
+    assert reply["status"] == "error"
+    assert "The session goes on" in reply["printed"]
+    before = float(kernel.run("session.audio_cursor"))
+    kernel.wait_for(f"session.audio_cursor > {before} + 0.3")
+    kernel.run("await session.stop();")
+    assert kernel.run("session.state.value, session.error") == "('closed', None)"
+
+
+def test_a_stream_goes_on_in_the_next_cells(kernel: Kernel) -> None:
+    kernel.run("session = dgnb.LiveSession(source(silence()), endpoint=server.url, duration=2).start()")
+    assert kernel.run("1 + 1") == "2"
+    kernel.run("await session;")
+    assert kernel.run("session.transcript.transcript_cursor") == "2.0"
+    assert kernel.run("len(session.transcript.words) > 3") == "True"
+
+
+def test_a_stream_that_fails_in_the_background_says_so_under_the_cell_that_started_it(kernel: Kernel) -> None:
+    reply = kernel.run(
+        "with server.rejecting(402):\n"
+        "    session = dgnb.LiveSession(source(silence()), endpoint=server.url).start()\n"
+        "    while session.state.value != 'closed': await asyncio.sleep(0.01)"
+    )
+    assert "no credit" in reply

@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import websockets
+import websockets.exceptions
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.frames import Close
+from websockets.http11 import Response
+
+import dgnb
+from dgnb.connection import Connection, connect
+from dgnb.connection.explain import connection_lost, handshake_error
+from dgnb.endpoints import Address, Secret, choose
+from dgnb.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLost,
+    DgnbError,
+    HandshakeError,
+    ProtocolError,
+)
+from dgnb.loopback import LoopbackServer, Script
+from dgnb.messages import Metadata, Results, UnknownMessage
+
+CANARY = "canary0123456789"
+RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000, interim_results=True)
+SECOND = bytes(32_000)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with dgnb.loopback.serve(Script("one two three four five"), idle_timeout=5.0) as server:
+        yield server
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Give the loop turns until something holds."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def drained(connection: Connection) -> list[Any]:
+    return [message async for message in connection]
+
+
+async def test_audio_goes_out_and_messages_come_in_until_metadata(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url) as connection:
+        for _ in range(4):
+            await connection.send(SECOND)
+        await connection.close_stream()
+        messages = await drained(connection)
+    assert isinstance(messages[-1], Metadata)
+    assert messages[-1].duration == 4.0
+    assert "one" in " ".join(m.transcript for m in messages if isinstance(m, Results))
+    assert connection.bytes_sent == 128_000
+    assert connection.request_id == server.connections[0].request_id
+    assert server.connections[0].violations == []
+
+
+async def test_it_can_be_awaited_and_closed_by_hand(server: LoopbackServer) -> None:
+    connection = await connect(RAW, endpoint=server.url)
+    assert "open" in repr(connection)
+    await connection.close()
+    await connection.close()
+    await server.connections[0].wait_closed()
+    assert '{"type":"CloseStream"}' in server.connections[0].texts
+
+
+async def test_an_empty_chunk_never_reaches_the_wire(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url) as connection:
+        await connection.send(SECOND)
+        await connection.send(b"")
+        await connection.send(SECOND)
+        await connection.close_stream()
+        assert (await drained(connection))[-1].duration == 2.0
+
+
+async def test_nothing_follows_close_stream(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url) as connection:
+        await connection.send(SECOND)
+        await connection.close_stream()
+        await connection.close_stream()
+        with pytest.raises(RuntimeError, match="no audio can follow"):
+            await connection.send(SECOND)
+        await drained(connection)
+    assert server.connections[0].texts.count('{"type":"CloseStream"}') == 1
+
+
+async def test_keep_alive_is_sent_as_text_whenever_nothing_else_is(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url, keep_alive_interval=0.02) as connection:
+        await connection.send(SECOND)
+        served = server.connections[0]
+        await until(lambda: served.texts.count('{"type":"KeepAlive"}') >= 3)
+        await connection.close_stream()
+        assert (await drained(connection))[-1].duration == 1.0
+
+
+async def test_finalize_is_answered(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url) as connection:
+        await connection.send(SECOND)
+        await connection.finalize()
+        async for message in connection:
+            if isinstance(message, Results) and message.from_finalize:
+                break
+
+
+async def test_configure_is_answered(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url) as connection:
+        await connection.send(SECOND)
+        await connection.configure(keyterms=["Praat"], numerals=True)
+        async for message in connection:
+            if message.type == "ConfigureSuccess":
+                break
+
+
+async def test_the_query_is_the_options_and_the_key_is_a_header(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url, api_key=CANARY) as connection:
+        assert CANARY not in connection.url
+    seen = server.requests[0]
+    assert seen.query == [(n, v) for n, v in RAW.query()]
+    assert seen.headers["authorization"].startswith("Token")
+    assert "permessage-deflate" not in seen.headers.get("sec-websocket-extensions", "")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (400, HandshakeError, "A parameter is wrong"),
+        (401, AuthenticationError, "api_key="),
+        (402, HandshakeError, "no credit"),
+        (403, AuthenticationError, "no access"),
+        (404, HandshakeError, "endpoint the right one"),
+        (405, HandshakeError, "can't be streamed"),
+        (429, HandshakeError, "as many streams open"),
+        (500, HandshakeError, "the server's"),
+        (503, HandshakeError, "the server's"),
+    ],
+)
+async def test_a_refusal_quotes_the_server_and_says_what_to_do(
+    server: LoopbackServer, status: int, kind: type[HandshakeError], told: str
+) -> None:
+    with server.rejecting(status, "In the server's own words."), pytest.raises(HandshakeError) as caught:
+        await connect(RAW, endpoint=server.url, api_key=CANARY)
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.error) == (status, "In the server's own words")
+    assert error.request_id == server.requests[0].request_id
+    assert told in str(error)
+    assert "In the server's own words" in str(error)
+    assert error.request_id in str(error)
+    assert len(server.requests) == 1
+
+
+async def test_a_missing_permission_is_told_from_a_wrong_key(server: LoopbackServer) -> None:
+    body = {"err_code": "INSUFFICIENT_PERMISSIONS", "err_msg": "No.", "request_id": "r"}
+    with server.rejecting(401, body=body), pytest.raises(AuthenticationError, match="lacks the permission"):
+        await connect(RAW, endpoint=server.url, api_key=CANARY)
+
+
+@pytest.mark.parametrize("body", ["<html>Bad gateway \x1b[31m</html>", "[1]", "{", "x" * 100_000, ""])
+async def test_any_body_of_a_refusal_is_survived_and_bounded(server: LoopbackServer, body: str) -> None:
+    with server.rejecting(502, body=body), pytest.raises(HandshakeError) as caught:
+        await connect(RAW, endpoint=server.url)
+    assert len(str(caught.value)) < 1000
+    assert "\x1b" not in str(caught.value)
+
+
+async def test_a_redirect_is_not_followed(server: LoopbackServer) -> None:
+    async with dgnb.loopback.serve(Script("")) as elsewhere:
+        where = {"Location": f"{elsewhere.url}/v1/listen"}
+        with server.rejecting(302, headers=where), pytest.raises(HandshakeError, match="not followed"):
+            await connect(RAW, endpoint=server.url, api_key=CANARY)
+        assert elsewhere.requests == []
+
+
+async def test_a_server_with_a_token_refuses_another_key() -> None:
+    async with dgnb.loopback.serve(Script(""), token="right") as server:
+        with pytest.raises(AuthenticationError):
+            await connect(RAW, endpoint=server.url, api_key="wrong")
+        await (await connect(RAW, endpoint=server.url, api_key="right")).close()
+
+
+async def test_a_handshake_that_hangs_ends_in_time(server: LoopbackServer) -> None:
+    with server.unresponsive(), pytest.raises(HandshakeError, match=r"did not answer within 0\.1 s"):
+        await connect(RAW, endpoint=server.url, open_timeout=0.1)
+
+
+async def test_a_port_where_nothing_listens_is_told(unused_tcp_port: int) -> None:
+    with pytest.raises(HandshakeError, match=r"nothing listens there\. Is the server running"):
+        await connect(RAW, endpoint=f"ws://127.0.0.1:{unused_tcp_port}")
+
+
+async def test_a_server_that_is_no_websocket_is_told() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    plain = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with plain:
+        port = plain.sockets[0].getsockname()[1]
+        with pytest.raises(HandshakeError, match="does not answer as a WebSocket"):
+            await connect(RAW, endpoint=f"ws://127.0.0.1:{port}")
+
+
+async def test_a_proxy_is_not_asked_for_this_machine(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    await (await connect(RAW, endpoint=server.url)).close()
+
+
+async def test_options_of_another_kind_are_refused_before_any_io() -> None:
+    with pytest.raises(ConfigurationError, match="LiveOptions, not dict"):
+        connect({"model": "nova-3"}, endpoint="offline")  # type: ignore[arg-type]
+
+
+async def test_cancelling_while_it_opens_leaves_nothing(server: LoopbackServer) -> None:
+    with server.unresponsive():
+        opening = asyncio.ensure_future(connect(RAW, endpoint=server.url)._open())
+        await until(lambda: bool(server.requests))
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+
+# Endings
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told"),
+    [
+        (1008, "DATA-0000", "could not be decoded"),
+        (1011, "NET-0000", "nothing for half a minute"),
+        (1011, "NET-0001", "KeepAlive"),
+        (1011, "Deepgram did not receive audio. See https://dpgr.am/net0001", "KeepAlive"),
+        (1000, "", "although audio was still to come"),
+        (1012, "", "restarting"),
+        (4999, "who knows", "'who knows'"),
+        (None, "", "went dead"),
+    ],
+)
+async def test_an_ending_is_told_in_plain_words(
+    server: LoopbackServer, code: int | None, reason: str, told: str
+) -> None:
+    with server.dropping(after=0.5, code=code, reason=reason):
+        connection = await connect(RAW, endpoint=server.url)
+        await connection.send(SECOND)
+        with pytest.raises(ConnectionLost) as caught:
+            await drained(connection)
+        with pytest.raises(ConnectionLost):
+            await connection.send(SECOND)
+        await connection.close()
+    error = caught.value
+    assert isinstance(error, ConnectionError)
+    assert (error.code, error.reason) == (code or 1006, reason)
+    assert told in str(error)
+    assert error.request_id == server.requests[0].request_id
+
+
+async def test_leaving_after_the_line_went_dead_raises_nothing_more(server: LoopbackServer) -> None:
+    async def use() -> None:
+        async with connect(RAW, endpoint=server.url) as connection:
+            await connection.send(SECOND)
+            await drained(connection)
+
+    with server.dropping(after=0.5), pytest.raises(ConnectionLost):
+        await use()
+
+
+async def test_abort_says_nothing(server: LoopbackServer) -> None:
+    connection = await connect(RAW, endpoint=server.url)
+    await connection.send(SECOND)
+    connection.abort()
+    await server.connections[0].wait_closed()
+    assert server.connections[0].close_code == 1006
+    await connection.close()
+
+
+async def test_a_frame_that_is_no_json_object_is_told_and_passed_over() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        for frame in ("no json", "[1]", b"\xff\xfe", '{"type": "Novelty", "x": 1}'):
+            await socket.send(frame)
+        async for frame in socket:
+            if frame == '{"type":"CloseStream"}':
+                break
+
+    async with serve(handler, "127.0.0.1", 0) as plain:
+        port = plain.sockets[0].getsockname()[1]
+        async with connect(RAW, endpoint=f"ws://127.0.0.1:{port}") as connection:
+            for _ in range(3):
+                with pytest.raises(ProtocolError):
+                    await anext(connection)
+            message = await anext(connection)
+            assert isinstance(message, UnknownMessage)
+            assert message.raw == {"type": "Novelty", "x": 1}
+            await connection.close_stream()
+            assert await drained(connection) == []
+
+
+async def test_cancelling_a_wait_for_a_message_loses_none(server: LoopbackServer) -> None:
+    async with connect(RAW, endpoint=server.url) as connection:
+        waiting = asyncio.ensure_future(connection.__anext__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await connection.send(SECOND * 4)
+        await connection.close_stream()
+        finals = [m for m in await drained(connection) if isinstance(m, Results) and m.is_final]
+        assert finals[0].start == 0.0
+        assert sum(m.duration for m in finals) == pytest.approx(4.0)
+
+
+# Errors of others
+
+
+def instances() -> list[Exception]:
+    """One of each exception that websockets can raise from a handshake or a closed connection."""
+    response = Response(401, "Unauthorized", Headers(), b"")
+    special: dict[str, tuple[Any, ...]] = {
+        "ConnectionClosed": (Close(1011, ""), None),
+        "ConnectionClosedOK": (Close(1000, ""), None),
+        "ConnectionClosedError": (None, None),
+        "InvalidProxyStatus": (response,),
+        "PayloadTooBig": (1, 2),
+        "InvalidStatus": (response,),
+        "InvalidHeaderFormat": ("x", "y", "z", 0),
+    }
+    found = []
+    for name in websockets.exceptions.__all__:
+        kind = getattr(websockets.exceptions, name)
+        needed = inspect.signature(kind.__init__).parameters.values() if hasattr(kind.__init__, "__code__") else ()
+        filled = ["1" for p in list(needed)[1:] if p.default is p.empty]
+        found.append(kind(*special.get(name, filled)))
+    return found
+
+
+@pytest.mark.parametrize("error", instances(), ids=lambda error: type(error).__name__)
+def test_every_exception_of_websockets_becomes_one_of_ours(error: Exception) -> None:
+    endpoint = choose("wss://example.org", CANARY)
+    address = Address("wss://example.org", Secret(CANARY), "api_key=")
+    ours = handshake_error(error, endpoint, address, 10.0)
+    assert isinstance(ours, DgnbError)
+    assert CANARY not in str(ours)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TimeoutError(), "did not answer within 10 s"),
+        (ConnectionRefusedError(), "nothing listens"),
+        (OSError(101, "Network is unreachable"), "Network is unreachable"),
+        (ssl.SSLCertVerificationError(1, "self-signed"), "not trusted"),
+        (ValueError("odd"), "odd"),
+    ],
+)
+def test_errors_of_the_system_get_a_remedy(error: Exception, told: str) -> None:
+    endpoint = choose("deepgram", CANARY)
+    address = Address("wss://api.deepgram.com", Secret(CANARY), "api_key=")
+    assert told in str(handshake_error(error, endpoint, address, 10.0))
+
+
+def test_this_sides_giving_up_is_not_put_on_the_server() -> None:
+    assert "this side gave up (keepalive ping timeout)" in str(connection_lost(1006, "", "keepalive ping timeout", ""))
+
+
+# The key
+
+
+async def test_the_key_is_in_no_log_and_no_traceback(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await (await connect(RAW, endpoint=server.url, api_key=CANARY)).close()
+        with server.rejecting(401):
+            try:
+                await connect(RAW, endpoint=server.url, api_key=CANARY)
+            except AuthenticationError as error:
+                shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+                assert CANARY not in "".join(shown.format())
+    assert any("Authorization" in record.getMessage() for record in caplog.records), "the handshake is logged at DEBUG"
+    assert CANARY not in caplog.text

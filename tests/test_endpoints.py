@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from dgnb.endpoints import Secret, choose, is_loopback
+from dgnb.exceptions import ConfigurationError
+
+CANARY = "canary0123456789"
+
+
+def test_without_a_key_the_offline_engine_is_chosen_and_says_why() -> None:
+    endpoint = choose()
+    assert endpoint.kind == "offline"
+    assert "no key" in endpoint.reason
+    assert str(endpoint).startswith("the offline engine on this machine")
+
+
+def test_a_key_in_the_environment_chooses_deepgram(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", CANARY)
+    endpoint = choose()
+    assert (endpoint.kind, endpoint.url) == ("deepgram", "wss://api.deepgram.com")
+    assert endpoint.key is not None
+    assert endpoint.key.reveal() == CANARY
+    assert "DEEPGRAM_API_KEY" in endpoint.reason
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "of-the-environment")
+    endpoint = choose(api_key=CANARY)
+    assert endpoint.key is not None
+    assert endpoint.key.reveal() == CANARY
+    assert endpoint.key_origin == "api_key="
+
+
+def test_the_environment_can_name_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", CANARY)
+    monkeypatch.setenv("DGNB_ENDPOINT", "offline")
+    assert choose().kind == "offline"
+    assert choose("deepgram").kind == "deepgram"
+
+
+def test_deepgram_without_a_key_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ConfigurationError, match=r"DEEPGRAM_API_KEY.*endpoint='offline'"):
+        choose("deepgram")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("wss://api.eu.deepgram.com", "wss://api.eu.deepgram.com"),
+        ("wss://api.eu.deepgram.com/", "wss://api.eu.deepgram.com"),
+        ("wss://host:8443/stt/v1/listen", "wss://host:8443/stt"),
+        ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080"),
+        ("ws://localhost:8080/v1/listen", "ws://localhost:8080"),
+        ("ws://[::1]:8080", "ws://[::1]:8080"),
+    ],
+)
+def test_an_address_is_a_base(given: str, url: str) -> None:
+    endpoint = choose(given)
+    assert (endpoint.kind, endpoint.url) == ("custom", url)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("deepgrm", "Did you mean 'deepgram'"),
+        ("Offline", "Did you mean 'offline'"),
+        ("https://api.deepgram.com", "Did you mean 'wss://api.deepgram.com'"),
+        ("http://127.0.0.1:80", "Did you mean 'ws://127.0.0.1:80'"),
+        ("ftp://host", "not 'ftp://host'"),
+        ("wss://", "an address such as"),
+        ("wss://host:99999", "no valid host and port"),
+        ("wss://user:canary@host", "api_key="),
+        ("wss://host?model=nova-3", "LiveOptions"),
+        ("ws://example.org", "in clear"),
+        ("ws://10.0.0.1", "in clear"),
+        ("ws://127.0.0.1.example.org", "in clear"),
+        ("", "an address such as"),
+        (7, "not 7"),
+    ],
+)
+def test_a_wrong_endpoint_is_refused_before_any_io(given: object, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"endpoint|ws://") as caught:
+        choose(given)  # type: ignore[arg-type]
+    assert told in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0", 5])
+def test_a_key_that_can_not_be_one_is_refused_without_showing_it(key: object) -> None:
+    with pytest.raises(ConfigurationError, match="api_key=") as caught:
+        choose("deepgram", key)  # type: ignore[arg-type]
+    assert "line" not in str(caught.value).replace("online", "")
+
+
+def test_a_key_is_stripped_of_the_line_break_of_a_copied_file() -> None:
+    endpoint = choose(api_key=f" {CANARY}\n")
+    assert endpoint.key is not None
+    assert endpoint.key.reveal() == CANARY
+
+
+def test_the_environments_key_is_not_sent_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", CANARY)
+    assert choose("ws://127.0.0.1:8080").key is None
+    given = choose("ws://127.0.0.1:8080", "for-this-server").key
+    assert given is not None
+    assert given.reveal() == "for-this-server"
+    eu = choose("wss://api.eu.deepgram.com").key
+    assert eu is not None
+    assert eu.reveal() == CANARY
+
+
+async def test_a_server_of_ones_own_gets_a_key_that_is_not_empty() -> None:
+    address = await choose("ws://127.0.0.1:8080").locate()
+    assert address.key.reveal()
+
+
+def test_a_secret_shows_itself_nowhere() -> None:
+    secret = Secret(CANARY)
+    endpoint = choose("deepgram", CANARY)
+    shown = f"{secret} {secret!r} {secret!s:>5} {[secret]} {endpoint} {endpoint!r} {dir(secret)}"
+    assert CANARY not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("localhost", True), ("LOCALHOST.", True), ("127.8.9.1", True), ("::1", True), ("0.0.0.0", False), (None, False)],
+)
+def test_this_machine_is_known_by_its_names(host: str | None, local: bool) -> None:
+    assert is_loopback(host) is local

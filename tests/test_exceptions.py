@@ -1,0 +1,82 @@
+"""One tree of errors, each with what a program needs to act on it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from dgnb import exceptions
+from dgnb.exceptions import (
+    AudioError,
+    AuthenticationError,
+    CloseTimeout,
+    ConfigurationError,
+    ConnectionLost,
+    DgnbError,
+    HandshakeError,
+    ProtocolError,
+    nearest,
+)
+
+ALL = [getattr(exceptions, name) for name in exceptions.__all__]
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_every_error_is_caught_by_the_base(error: type[Exception]) -> None:
+    assert issubclass(error, DgnbError)
+    assert error.__doc__
+
+
+@pytest.mark.parametrize(
+    ("error", "base"),
+    [
+        (ConfigurationError, ValueError),
+        (ConnectionLost, ConnectionError),
+        (CloseTimeout, TimeoutError),
+        (AuthenticationError, HandshakeError),
+    ],
+)
+def test_an_error_is_also_what_python_would_raise(error: type[Exception], base: type[Exception]) -> None:
+    assert issubclass(error, base)
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_the_tree_in_the_docstring_names_every_error(error: type[Exception]) -> None:
+    assert exceptions.__doc__ is not None
+    assert error.__name__ in exceptions.__doc__
+
+
+def test_the_server_s_own_words_stand_on_the_error() -> None:
+    refused = AuthenticationError("no", status=401, error="Invalid credentials.", request_id="r")
+    assert (str(refused), refused.status, refused.error, refused.request_id) == ("no", 401, "Invalid credentials.", "r")
+    lost = ConnectionLost("gone", code=1011, reason="NET-0001", request_id="r")
+    assert (str(lost), lost.code, lost.reason, lost.request_id) == ("gone", 1011, "NET-0001", "r")
+
+
+def test_what_the_server_did_not_say_is_empty() -> None:
+    assert (HandshakeError("x").status, HandshakeError("x").error, HandshakeError("x").request_id) == (None, "", "")
+    assert (ConnectionLost("x").code, ConnectionLost("x").reason, ConnectionLost("x").request_id) == (1006, "", "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HandshakeError("no", status=400, error="bad", request_id="r"),
+        ConnectionLost("gone", code=1011, reason="x", request_id="r"),
+        AudioError("x"),
+        ProtocolError("x"),
+    ],
+)
+def test_an_error_survives_a_copy(error: DgnbError) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again) == vars(error)
+
+
+def test_the_nearest_name_is_offered_where_one_is_near() -> None:
+    assert nearest("diarise", ["diarize", "dictation"]) == " Did you mean 'diarize'?"
+    assert nearest("xyz", ["diarize"]) == ""
+    assert nearest("x", []) == ""

@@ -1,0 +1,135 @@
+"""Imports point down the ladder, and heavy packages stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dgnb
+
+ROOT = Path(dgnb.__file__).parent
+FLOORS = [
+    {"exceptions"},
+    {"options", "messages", "audio"},
+    {"endpoints", "connection", "frames", "captions"},
+    {"transcript"},
+    {"session"},
+    {"plots", "widgets"},
+]
+FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+ANYWHERE = {"samples"}
+"""A path to a file; it imports nothing."""
+
+LOOPBACK_MAY = {"exceptions", "options", "messages", "samples", "loopback"}
+# On one floor, what stands further right may use what stands further left.
+WITHIN = {("audio", "options"), ("connection", "endpoints")}
+# "offline" starts the server as a program of its own: the client knows how to start it, and nothing of what it does.
+STARTS = {("endpoints", "dgnb.loopback.child"), ("endpoints", "dgnb.loopback")}
+HEAVY = {
+    "pandas": {"frames", "transcript", "plots"},
+    "matplotlib": {"plots"},
+    "ipywidgets": {"widgets"},
+    "av": {"audio", "loopback"},
+    "aiohttp": {"audio", "loopback"},
+    "numpy": {"audio", "frames", "plots", "loopback"},
+    "websockets": {"connection", "endpoints"},
+    "faster_whisper": {"loopback"},
+}
+EAGER = {
+    "pandas": {"frames"},
+    "numpy": {"frames", "loopback"},
+    "aiohttp": {"loopback"},
+    "websockets": {"connection"},
+}
+"""Which rooms may import such a package as soon as they are entered; elsewhere it is imported on first use."""
+
+
+def room(path: Path) -> str:
+    """The room that a file stands in: `dgnb/audio/url.py` stands in `audio`."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+    """Every module that a file imports, with its line, and whether that happens as soon as the file is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    in_functions = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        eager = node not in in_functions and node not in types_only
+        if node in types_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno, eager) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            assert node.module is not None
+            if node.module == "dgnb":
+                yield from ((f"dgnb.{alias.name}", node.lineno, eager) for alias in node.names)
+            else:
+                yield node.module, node.lineno, eager
+
+
+def offence(place: str, module: str) -> str | None:
+    """Why a room must not import a module of dgnb, if it must not."""
+    target = module.removeprefix("dgnb").removeprefix(".").partition(".")[0]
+    if target in ("", "__version__", place, *ANYWHERE) or (place, module) in STARTS:
+        return None
+    if place == "loopback":
+        return None if target in LOOPBACK_MAY else "loopback must not know the client"
+    if place in ANYWHERE:
+        return f"{place} imports nothing"
+    if target not in FLOOR:
+        return f"{target} is on no floor"
+    if FLOOR[target] < FLOOR[place] or (place, target) in WITHIN:
+        return None
+    return f"{target} is not below {place}"
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    place = room(path)
+    assert place in FLOOR or place in ANYWHERE or place == "loopback", f"{place} is on no floor"
+    found = [
+        f"{path.name}:{line} imports {module}: {why}"
+        for module, line, _ in imports(path)
+        if module.partition(".")[0] == "dgnb" and (why := offence(place, module))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
+    place = room(path)
+    found = []
+    for module, line, eager in imports(path):
+        package = module.partition(".")[0]
+        if package in HEAVY and place not in HEAVY[package]:
+            found.append(f"{path.name}:{line} imports {package}, which belongs to {', '.join(sorted(HEAVY[package]))}")
+        elif package in HEAVY and eager and place not in EAGER.get(package, ()):
+            found.append(f"{path.name}:{line} imports {package} at once, not on first use")
+    assert not found, "\n".join(found)
+
+
+def test_an_offender_is_named() -> None:
+    assert offence("captions", "dgnb.messages") is None
+    assert offence("captions", "dgnb.transcript") == "transcript is not below captions"
+    assert offence("frames", "dgnb.captions") == "captions is not below frames"
+    assert offence("audio", "dgnb.nonsense") == "nonsense is on no floor"
+    assert offence("loopback", "dgnb.connection") == "loopback must not know the client"
+    assert offence("session", "dgnb.loopback") == "loopback is on no floor"

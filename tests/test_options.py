@@ -1,0 +1,309 @@
+"""Options: right ones reach the wire as the service spells them, wrong ones are refused with the nearest right one."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgnb.exceptions import ConfigurationError
+from dgnb.options import ENCODINGS, MODELS, LiveOptions
+
+FIELDS = {f.name: f for f in dataclasses.fields(LiveOptions)}
+# Deepgram's list for /v1/listen, without those that its streaming specification does not have.
+WIRE = {
+    *("model", "version", "language", "language_hint", "punctuate", "smart_format", "no_delay", "numerals"),
+    *("profanity_filter", "dictation", "interim_results", "endpointing", "utterance_end_ms", "vad_events", "diarize"),
+    *("diarize_model", "multichannel", "channels", "encoding", "sample_rate", "keyterm", "keywords", "search"),
+    *("replace", "redact", "detect_entities", "tag", "extra", "callback", "callback_method", "mip_opt_out"),
+}
+
+
+def test_there_is_an_option_for_every_parameter_of_the_service() -> None:
+    assert set(FIELDS) == WIRE
+
+
+def test_every_option_can_be_shown_in_a_form() -> None:
+    for f in FIELDS.values():
+        assert f.metadata["help"].endswith(".")
+        assert f.metadata["group"] in ("common", "formatting", "timing", "words", "audio", "account")
+
+
+# To the wire
+
+
+def test_only_what_differs_from_the_wire_is_sent() -> None:
+    assert LiveOptions().query() == [("model", "nova-3")]
+
+
+def test_booleans_numbers_and_lists_are_spelled_as_on_the_wire() -> None:
+    options = LiveOptions(
+        smart_format=True, endpointing=False, interim_results=True, utterance_end_ms=1000, keyterm=["a", "b c"]
+    )
+    assert options.query() == [
+        ("model", "nova-3"),
+        ("smart_format", "true"),
+        ("interim_results", "true"),
+        ("endpointing", "false"),
+        ("utterance_end_ms", "1000"),
+        ("keyterm", "a"),
+        ("keyterm", "b c"),
+    ]
+
+
+def test_endpointing_of_zero_is_not_endpointing_turned_off() -> None:
+    assert ("endpointing", "0") in LiveOptions(endpointing=0).query()
+    assert ("endpointing", "false") in LiveOptions(endpointing=False).query()
+
+
+def test_further_parameters_go_through_untouched() -> None:
+    options = LiveOptions(extra={"filler_words": True, "new": ["a", 1], "extra": "key:value"})
+    assert options.query()[1:] == [("filler_words", "true"), ("new", "a"), ("new", "1"), ("extra", "key:value")]
+
+
+def test_one_string_is_one_value() -> None:
+    assert LiveOptions(keyterm="dgnb").keyterm == ("dgnb",)
+    assert LiveOptions(tag=(word for word in ("a", "b"))).tag == ("a", "b")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_of_the_documentation_is_taken(model: str) -> None:
+    assert LiveOptions(model=model).model == model
+
+
+@pytest.mark.parametrize(
+    "model", ["nova-4", "nova-4-general", "nova-12", "7f1c1a2b-7b1e-4d6c-9f57-0123456789ab", "mine"]
+)
+def test_models_that_are_not_known_here_are_taken(model: str) -> None:
+    assert LiveOptions(model=model).model == model
+
+
+@pytest.mark.parametrize("language", ["en", "en-GB", "zh-Hans", "zh-TW", "multi", "es-419", "pt-br"])
+def test_languages_are_taken(language: str) -> None:
+    assert LiveOptions(language=language).language == language
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_is_taken(encoding: str) -> None:
+    rate = {"amr-nb": 8000}.get(encoding, 16_000)
+    assert LiveOptions(encoding=encoding, sample_rate=rate).encoding == encoding
+
+
+@pytest.mark.parametrize("callback", ["https://127.0.0.1/x", "ws://127.0.0.1:8080", "wss://127.0.0.1:8443/a?b=c"])
+def test_a_callback_is_taken(callback: str) -> None:
+    assert LiveOptions(callback=callback, callback_method="PUT").callback == callback
+
+
+# Wrong ones
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modle": "nova-3"}, "There is no option 'modle'. Did you mean 'model'"),
+        ({"filler_words": True}, "A parameter that dgnb does not know goes in extra={'filler_words': …}"),
+        ({"model": "nova3"}, "There is no model 'nova3'. Did you mean 'nova-3'"),
+        ({"model": "Nova 2 General"}, "Did you mean 'nova-2-general'"),
+        ({"model": "flux-general-en"}, "/v2/listen"),
+        ({"model": "whisper-large"}, "cannot be streamed"),
+        ({"model": ""}, "model is empty. Leave it out"),
+        ({"model": None}, "model is text, not None"),
+        ({"language": "english!"}, "is not a language tag"),
+        ({"language": ["en"]}, "language is text"),
+        ({"punctuate": "true"}, "punctuate is True or False, not 'true'"),
+        ({"punctuate": 1}, "punctuate is True or False, not 1"),
+        ({"endpointing": True}, "endpointing is a whole number or False, not True"),
+        ({"endpointing": -1}, "endpointing is at least 0"),
+        ({"endpointing": 1.5}, "endpointing is a whole number or False, not 1.5"),
+        ({"utterance_end_ms": 999, "interim_results": True}, "utterance_end_ms is at least 1000, not 999"),
+        ({"utterance_end_ms": "1000", "interim_results": True}, "whole number or None"),
+        ({"channels": 21, "encoding": "linear16", "sample_rate": 8000}, "channels is at most 20, not 21"),
+        ({"channels": None}, "channels is a whole number"),
+        ({"diarize_model": "v2"}, "diarize_model='v2' is not allowed. Did you mean 'v1'|Use one of: latest, v1"),
+        ({"diarize_model": "newest"}, "is not allowed"),
+        ({"redact": "pcii"}, "Did you mean 'pci'"),
+        ({"redact": [True]}, "redact is text"),
+        ({"keyterm": [""]}, "keyterm is empty"),
+        ({"keyterm": 7}, "keyterm is text, not 7"),
+        ({"keyterm": b"x"}, "keyterm is text"),
+        ({"keyterm": ["x"] * 101}, "keyterm takes at most 100 values, not 101"),
+        ({"search": ["x"] * 51}, "search takes at most 50"),
+        ({"tag": "x" * 129}, "tag is at most 128 characters long, not 129"),
+        ({"replace": "x"}, "not of the form 'find:replacement'"),
+        ({"replace": ":x"}, "not of the form 'find:replacement'"),
+        ({"keywords": ":2", "model": "nova-2"}, "not of the form 'word:intensifier'"),
+        ({"encoding": "linear-16", "sample_rate": 8000}, "Did you mean 'linear16'"),
+        ({"encoding": "nonsense", "sample_rate": 8000}, "Use one of: linear16"),
+        ({"sample_rate": 0, "encoding": "linear16"}, "sample_rate is at least 1"),
+        ({"callback": "ftp://127.0.0.1"}, "callback is an http"),
+        ({"callback": "http://127.0.0.1:81"}, "port 80, 443, 8080 or 8443"),
+        ({"callback": "http://[::1"}, "callback is an http"),
+        ({"callback_method": "PATCH", "callback": "http://127.0.0.1"}, "callback_method='PATCH' is not allowed"),
+        ({"extra": [("a", 1)]}, "extra is a mapping"),
+        ({"extra": {"model": "nova-2"}}, "'model' is an option of its own"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_would_be_right(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        LiveOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keywords": "a:1"}, "keywords does not work with nova-3. Use keyterm"),
+        ({"model": "nova-2", "keyterm": "a"}, "keyterm needs nova-3, not nova-2"),
+        ({"model": "base", "language": "multi"}, "language='multi' needs nova-2 or nova-3"),
+        ({"language_hint": "de"}, "language_hint needs model='nova-3' and language='multi'"),
+        ({"language_hint": "de", "language": "multi", "model": "nova-2"}, "language_hint needs model='nova-3'"),
+        ({"utterance_end_ms": 1000}, "utterance_end_ms needs interim_results=True"),
+        ({"sample_rate": 16_000}, "sample_rate needs encoding"),
+        ({"encoding": "linear16"}, "encoding needs sample_rate"),
+        ({"channels": 2}, "channels needs encoding and sample_rate"),
+        ({"encoding": "amr-nb", "sample_rate": 16_000}, "sample_rate of 8000"),
+        ({"encoding": "amr-wb", "sample_rate": 8000}, "sample_rate of 16000"),
+        ({"dictation": True}, "dictation needs punctuate=True"),
+        ({"callback_method": "PUT"}, "callback_method needs callback"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        LiveOptions(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keywords": ["a:1", "b"], "model": "nova-2"},
+        {"language_hint": ["de", "fr"], "language": "multi"},
+        {"model": "nova-2", "language": "multi"},
+        {"dictation": True, "smart_format": True},
+        {"dictation": True, "detect_entities": True},
+        {"replace": ["a:b", "c:"], "redact": ["pci", "ssn"]},
+        {"model": "mine", "keyterm": "a", "language_hint": "de", "language": "multi"},
+    ],
+)
+def test_options_that_go_together_are_taken(options: dict[str, Any]) -> None:
+    LiveOptions(**options)
+
+
+def test_options_are_given_by_name() -> None:
+    with pytest.raises(ConfigurationError, match="Options are given by name"):
+        LiveOptions("nova-3")  # type: ignore[misc]
+
+
+def test_diarize_is_taken_with_a_word_about_its_successor() -> None:
+    with pytest.warns(DeprecationWarning, match="diarize_model='latest'") as caught:
+        options = LiveOptions(diarize=True)
+    assert caught[0].filename == __file__
+    assert ("diarize", "true") in options.query()
+
+
+# As an object
+
+
+def test_the_repr_shows_what_differs_and_can_be_read_again() -> None:
+    assert repr(LiveOptions()) == "LiveOptions()"
+    options = LiveOptions(language="de", keyterm=["a"], endpointing=False, extra={"x": 1})
+    assert repr(options) == "LiveOptions(language='de', endpointing=False, keyterm=['a'], extra={'x': 1})"
+    assert eval(repr(options)) == options
+
+
+def test_options_cannot_be_changed_but_copied_with_a_change() -> None:
+    options = LiveOptions(language="de")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.language = "fr"  # type: ignore[misc]
+    changed = dataclasses.replace(options, punctuate=True)
+    assert changed == LiveOptions(language="de", punctuate=True)
+    with pytest.raises(ConfigurationError):
+        dataclasses.replace(options, endpointing="soon")
+
+
+def test_options_can_be_copied_pickled_and_used_as_a_key() -> None:
+    options = LiveOptions(keyterm=["a"], extra={"x": [1]})
+    for again in (copy.copy(options), copy.deepcopy(options), pickle.loads(pickle.dumps(options))):
+        assert again == options
+        assert hash(again) == hash(options)
+
+
+def test_what_is_given_can_be_changed_afterwards_without_harm() -> None:
+    terms, extra = ["a"], {"x": 1}
+    options = LiveOptions(keyterm=terms, extra=extra)
+    terms.append("b")
+    extra["y"] = 2
+    assert options.changed() == {"keyterm": ["a"], "extra": {"x": 1}}
+
+
+def test_options_fit_the_audio_that_was_found() -> None:
+    options = LiveOptions(punctuate=True)
+    raw = options.for_audio("linear16", 16_000, 2)
+    assert (raw.encoding, raw.sample_rate, raw.channels, raw.punctuate) == ("linear16", 16_000, 2, True)
+    assert raw.for_audio(None, None, 2) == options
+    with pytest.warns(DeprecationWarning, match="diarize_model"):
+        old = LiveOptions(diarize=True)
+    assert old.for_audio("linear16", 8000, 1).diarize
+
+
+# Back from the wire
+
+
+def right_options() -> st.SearchStrategy[dict[str, Any]]:
+    """Options that are right together."""
+    text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9)
+    flags = ("smart_format", "punctuate", "detect_entities", "numerals", "profanity_filter", "no_delay", "vad_events")
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys((*flags, "mip_opt_out", "multichannel", "interim_results"), st.booleans()),
+            "model": st.sampled_from(["nova-3", "nova-3-medical", "mine"]),
+            "language": st.sampled_from(["en", "de-CH", "multi"]),
+            "endpointing": st.just(False) | st.integers(0, 10_000),
+            "keyterm": st.lists(text, max_size=3),
+            "search": st.lists(text, max_size=3),
+            "replace": st.lists(st.builds("{}:{}".format, text.filter(lambda t: ":" not in t), text), max_size=3),
+            "tag": st.lists(text, max_size=3),
+            "diarize_model": st.sampled_from([None, "latest", "v1"]),
+            "extra": st.dictionaries(st.sampled_from(["filler_words", "extra"]), text, max_size=2),
+        },
+    )
+
+
+@given(right_options())
+@settings(max_examples=150, deadline=None)
+def test_a_server_reads_from_the_query_what_was_asked(given: dict[str, Any]) -> None:
+    options = LiveOptions(**given)
+    assert LiveOptions.from_query(options.query()) == options
+    assert LiveOptions(**options.changed()) == options
+
+
+def test_a_query_without_a_model_asks_for_the_wire_s_own_default() -> None:
+    assert LiveOptions.from_query([]).model == "base-general"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("punctuate", "yes")], "punctuate is True or False, not 'yes'"),
+        ([("endpointing", "soon")], "endpointing is a whole number"),
+        ([("sample_rate", "9" * 400), ("encoding", "linear16")], "sample_rate is a whole number"),
+        ([("model", "nova-2"), ("model", "nova-3")], "model was given 2 times"),
+        ([("utterance_end_ms", "1000")], "needs interim_results"),
+        ([("language", "")], "language is empty"),
+    ],
+)
+def test_a_wrong_query_is_refused(pairs: list[tuple[str, str]], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        LiveOptions.from_query(pairs)
+
+
+def test_a_query_for_diarize_warns_nobody_here() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert LiveOptions.from_query([("diarize", "true")]).diarize
+    assert LiveOptions.from_query([("new", "a"), ("new", "b")]).extra == {"new": ["a", "b"]}

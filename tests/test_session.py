@@ -1,0 +1,622 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dgnb
+from dgnb import LiveSession, State, transcribe
+from dgnb.exceptions import (
+    AudioError,
+    AuthenticationError,
+    CloseTimeout,
+    ConfigurationError,
+    ConnectionLost,
+    DgnbError,
+    HandshakeError,
+)
+from dgnb.loopback import LoopbackServer, Script
+from dgnb.messages import Metadata, Results
+
+CANARY = "canary0123456789"
+TEXT = "one two three four five six seven eight nine ten"
+SECONDS = 6.0
+
+
+def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
+    """Silence that a script speaks over."""
+    return dgnb.BufferSource(bytes(round(seconds * 16000) * 2), encoding="linear16", sample_rate=16000)
+
+
+class Tap:
+    """An audio source that gives a second at a time, when told to."""
+
+    def __init__(self) -> None:
+        self.seconds: asyncio.Queue[int] = asyncio.Queue()
+        self.closed = False
+
+    def give(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.seconds.put_nowait(1)
+
+    def end(self) -> None:
+        self.seconds.put_nowait(0)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            while await self.seconds.get():
+                yield bytes(32_000)
+        finally:
+            self.closed = True
+
+    def source(self) -> dgnb.BufferSource:
+        return dgnb.BufferSource(self.chunks(), encoding="linear16", sample_rate=16000)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with dgnb.loopback.serve(Script(TEXT)) as server:
+        yield server
+
+
+@pytest.fixture
+def tap() -> Tap:
+    return Tap()
+
+
+async def started(server: LoopbackServer) -> LiveSession:
+    """The session that another task started, once the server knows it."""
+    await until(lambda: server.connections)
+    return dgnb.sessions()[-1]
+
+
+def sent(session: LiveSession, seconds: float) -> bool:
+    """Whether that much was sent, but for the tenth of a second that the decoder may hold."""
+    return session.audio_cursor > seconds - 0.11
+
+
+async def until(true: Any) -> None:
+    """Give the loop turns until something holds."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+# One line
+
+
+async def test_one_line_gives_the_words_with_their_times(server: LoopbackServer) -> None:
+    transcript = await transcribe(speech(), endpoint=server.url, pace=None)
+    assert transcript.text == TEXT
+    words = transcript.words
+    assert list(words["word"]) == TEXT.split()
+    assert words["start"].is_monotonic_increasing
+    assert (words["end"] > words["start"]).all()
+    assert len(transcript.gaps) == 0
+    assert list(transcript.events["type"]) == ["opened", "Metadata", "closed"]
+
+
+async def test_options_go_by_name_or_as_an_object(server: LoopbackServer) -> None:
+    await transcribe(speech(), endpoint=server.url, pace=None, smart_format=True, keyterm="dgnb")
+    await transcribe(speech(), dgnb.LiveOptions(smart_format=True, keyterm=["dgnb"]), endpoint=server.url, pace=None)
+    first, second = (request.query for request in server.requests)
+    assert first == second
+    assert ("encoding", "linear16") in first
+    assert ("sample_rate", "16000") in first
+
+
+async def test_a_file_is_decoded_whatever_it_is(server: LoopbackServer) -> None:
+    await transcribe(dgnb.samples.path(), endpoint=server.url, pace=None)
+    (connection,) = server.connections
+    assert connection.audio_seconds == pytest.approx(47.77, abs=0.05)
+
+
+async def test_raw_audio_is_read_as_the_options_say(server: LoopbackServer) -> None:
+    await transcribe(bytes(8000), endpoint=server.url, pace=None, encoding="mulaw", sample_rate=8000)
+    assert server.connections[0].audio_seconds == pytest.approx(1.0, abs=0.01)
+    assert ("encoding", "linear16") in server.requests[0].query
+
+
+async def test_a_container_can_be_passed_through_as_it_is(server: LoopbackServer) -> None:
+    source = dgnb.FileSource(dgnb.samples.path(), decode=False)
+    transcript = await transcribe(source, endpoint=server.url, pace=None)
+    assert transcript.text == TEXT
+    assert "encoding" not in dict(server.requests[0].query)
+    assert server.connections[0].bytes_received == dgnb.samples.path().stat().st_size
+
+
+async def test_multichannel_keeps_the_channels(server: LoopbackServer) -> None:
+    source = dgnb.BufferSource(bytes(4 * 16000 * 6), encoding="linear16", sample_rate=16000, channels=2)
+    transcript = await transcribe(source, endpoint=server.url, pace=None, multichannel=True)
+    assert set(transcript.words["channel"]) == {0, 1}
+    assert ("channels", "2") in server.requests[0].query
+
+
+async def test_duration_stops_by_itself_to_the_sample(server: LoopbackServer) -> None:
+    transcript = await transcribe(speech(), endpoint=server.url, pace=None, duration=2.05)
+    assert server.connections[0].bytes_received == round(2.05 * 16000) * 2
+    metadata = [message for message in transcript.messages if isinstance(message, Metadata)]
+    assert metadata[0].duration == pytest.approx(2.05)
+
+
+async def test_interims_come_when_asked_for_and_leave_no_trace_in_the_words(server: LoopbackServer) -> None:
+    transcript = await transcribe(speech(), endpoint=server.url, pace=None, interim_results=True)
+    results = transcript.results
+    assert (~results["is_final"]).sum() > 1
+    assert transcript.text == TEXT
+    assert transcript.interim == ""
+    assert results["latency"].dropna().ge(0).all()
+
+
+async def test_what_the_server_can_not_do_is_told(server: LoopbackServer) -> None:
+    transcript = await transcribe(speech(), endpoint=server.url, pace=None, numerals=True)
+    told = transcript.events.query("type == 'warning'")["text"]
+    assert told.str.contains("numerals").any()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"source": ""}, "The source is empty"),
+        ({"source": "ftp://host/a.mp3"}, "path or an http"),
+        ({"source": 7}, "not int"),
+        ({"smart_fromat": True}, "smart_format"),
+        ({"options": {"model": "nova-3"}}, "not dict"),
+        ({"options": dgnb.LiveOptions(), "punctuate": True}, "not both"),
+        ({"duration": 0}, "duration"),
+        ({"duration": "30"}, "duration"),
+        ({"pace": 0}, "pace"),
+        ({"endpoint": "deepgram"}, "needs a key"),
+        ({"endpoint": "nowhere"}, "endpoint"),
+        ({"encoding": "linear16"}, "sample_rate"),
+        ({"encoding": "linear16", "sample_rate": 8000, "source": speech()}, "where the source is made"),
+    ],
+)
+async def test_a_wrong_argument_is_refused_before_any_io(arguments: dict[str, Any], told: str) -> None:
+    arguments = {"source": "speech.wav", "endpoint": "offline", **arguments}
+    with pytest.raises(ConfigurationError) as caught:
+        LiveSession(**arguments)
+    assert told in str(caught.value)
+
+
+async def test_a_missing_file_fails_before_the_server_is_asked(server: LoopbackServer, tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="There is no file"):
+        await transcribe(tmp_path / "missing.wav", endpoint=server.url)
+    assert server.requests == []
+    session = dgnb.sessions()[-1]
+    assert session.state is State.CLOSED
+    assert session.transcript.events["type"].tolist() == ["error", "closed"]
+    assert len(session.transcript.gaps) == 0
+
+
+async def test_a_refusal_is_raised_once_and_stands_in_the_events(server: LoopbackServer) -> None:
+    with server.rejecting(401), pytest.raises(AuthenticationError):
+        await transcribe(speech(), endpoint=server.url, api_key=CANARY)
+    events = dgnb.sessions()[-1].transcript.events
+    assert events["type"].tolist() == ["error", "closed"]
+    assert events["request_id"][0] == server.requests[0].request_id
+    assert not events["text"].str.contains(CANARY).any()
+
+
+async def test_a_dead_server_is_told_quickly(unused_tcp_port: int) -> None:
+    with pytest.raises(HandshakeError, match="nothing listens"):
+        await transcribe(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}")
+
+
+async def test_a_server_that_closes_at_once_is_told(server: LoopbackServer) -> None:
+    with server.dropping(code=1008, reason="DATA-0000"), pytest.raises(ConnectionLost, match="could not be decoded"):
+        await transcribe(speech(), endpoint=server.url)
+
+
+async def test_a_line_that_goes_dead_keeps_the_words_and_shows_the_gap(server: LoopbackServer) -> None:
+    with server.dropping(after=5.5), pytest.raises(ConnectionLost):
+        await transcribe(speech(60), endpoint=server.url, pace=None)
+    transcript = dgnb.sessions()[-1].transcript
+    assert transcript.text == TEXT
+    (gap,) = transcript.gaps.itertuples()
+    assert gap.start == transcript.transcript_cursor
+    assert gap.end == dgnb.sessions()[-1].audio_cursor
+    assert "ConnectionLost" in gap.reason
+
+
+async def test_a_source_that_breaks_off_keeps_what_was_said(server: LoopbackServer) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(32_000 * 6)
+        raise ValueError("unplugged")
+
+    source = dgnb.BufferSource(chunks(), encoding="linear16", sample_rate=16000)
+    with pytest.raises(AudioError, match="unplugged"):
+        await transcribe(source, endpoint=server.url, pace=None)
+    transcript = dgnb.sessions()[-1].transcript
+    assert transcript.text == TEXT
+    assert len(transcript.gaps) == 0
+
+
+async def test_a_server_that_never_finishes_is_not_waited_for_for_ever(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.05)
+    with server.refusing_to_close(), pytest.raises(CloseTimeout):
+        await session
+    assert session.transcript.text == TEXT
+
+
+async def test_a_silent_server_leaves_all_of_it_a_gap(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.05)
+    with server.silent(), pytest.raises(CloseTimeout):
+        await session
+    assert session.transcript.gaps[["start", "end"]].to_numpy().tolist() == [[0.0, SECONDS]]
+
+
+async def test_the_key_is_shown_nowhere(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        session = LiveSession(speech(), endpoint=server.url, api_key=CANARY, pace=None)
+        await session
+    shown = [repr(session), str(vars(session)), caplog.text, session.transcript.events.to_csv(), repr(server.requests)]
+    assert CANARY not in "".join(shown)
+
+
+# A session
+
+
+async def test_start_returns_at_once_and_the_transcript_grows(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None, interim_results=True)
+    assert session.start() is session
+    assert session.start() is session
+    assert session.state is State.CONNECTING
+    tap.give(2)
+    await until(lambda: session.state is State.OPEN)
+    await until(lambda: session.transcript.interim)
+    assert " s sent" in repr(session)
+    tap.give(4)
+    await until(lambda: session.transcript.text == TEXT)
+    assert session in dgnb.sessions()
+    transcript = await session.stop()
+    assert transcript is session.transcript
+    assert session.state is State.CLOSED
+    assert tap.closed
+
+
+async def test_stop_drains_the_last_words(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(2)
+    await until(lambda: sent(session, 2.0))
+    transcript = await session.stop()
+    assert transcript.transcript_cursor == session.audio_cursor
+    assert transcript.text.startswith("one two three")
+    assert len(transcript.gaps) == 0
+
+
+async def test_stopping_twice_and_at_the_same_time_is_no_error(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: session.state is State.OPEN)
+    await asyncio.gather(session.stop(), session.stop())
+    await session.stop()
+    assert len(server.connections) == 1
+
+
+async def test_a_session_stopped_before_it_started_never_starts(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url)
+    await session.stop()
+    await session
+    session.start()
+    assert session.state is State.CLOSED
+    assert server.requests == []
+
+
+async def test_a_session_stopped_in_the_same_breath_ends(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url).start()
+    await session.stop()
+    assert session.state is State.CLOSED
+    assert server.requests == []
+
+
+async def test_stopping_while_it_connects_ends_the_attempt(server: LoopbackServer) -> None:
+    with server.unresponsive():
+        session = LiveSession(speech(), endpoint=server.url).start()
+        await until(lambda: server.requests)
+        await session.stop()
+    assert session.error is None
+    assert server.connections == []
+
+
+async def test_stopping_while_the_source_opens_ends_the_attempt(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url).start()
+    await asyncio.sleep(0)
+    await session.stop()
+    assert server.requests == []
+
+
+async def test_stop_is_bounded_when_the_server_does_not_finish(
+    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session._STOP_TIMEOUT", 0.05)
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    with server.silent(), pytest.raises(CloseTimeout):
+        await session.stop()
+    with pytest.raises(CloseTimeout):
+        await session
+
+
+async def test_async_with_stops_at_the_end_of_the_block(server: LoopbackServer, tap: Tap) -> None:
+    async with LiveSession(tap.source(), endpoint=server.url, pace=None) as session:
+        tap.give(6)
+        await until(lambda: sent(session, 6.0))
+    assert session.state is State.CLOSED
+    assert session.transcript.text == TEXT
+
+
+async def test_an_exception_in_the_block_stops_the_session_and_goes_on(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None)
+
+    async def use() -> None:
+        async with session:
+            tap.give(1)
+            await until(lambda: session.state is State.OPEN)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await use()
+    assert session.state is State.CLOSED
+
+
+async def test_async_for_gives_every_message_from_the_first_on(server: LoopbackServer) -> None:
+    async with LiveSession(speech(), endpoint=server.url, pace=None, interim_results=True) as session:
+        seen = [message async for message in session]
+    assert seen == session.transcript.messages
+    assert isinstance(seen[-1], Metadata)
+    late = [message async for message in session]
+    assert late == seen
+
+
+async def test_async_for_raises_the_sessions_error_behind_the_last_message(server: LoopbackServer) -> None:
+    seen = []
+
+    async def use() -> None:
+        async for message in LiveSession(speech(60), endpoint=server.url, pace=None):
+            seen.append(message)
+
+    with server.dropping(after=5.5), pytest.raises(ConnectionLost):
+        await use()
+    assert any(isinstance(message, Results) for message in seen)
+
+
+async def test_a_paused_file_waits_and_loses_nothing(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=20).start()
+    await until(lambda: session.audio_cursor > 1)
+    session.pause()
+    session.pause()
+    assert "paused" in repr(session)
+    held = session.audio_cursor
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+    assert session.audio_cursor <= held + 0.1
+    session.resume()
+    session.resume()
+    transcript = await session
+    assert transcript.text == TEXT
+    assert server.connections[0].audio_seconds == SECONDS
+    assert transcript.events["type"].tolist() == ["opened", "paused", "resumed", "Metadata", "closed"]
+
+
+async def test_a_live_source_is_skipped_while_paused_and_says_so(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    session.pause()
+    tap.give(3)
+    await until(lambda: session._skipped > 2.95)
+    session.resume()
+    tap.give(1)
+    await until(lambda: sent(session, 2.0))
+    transcript = await session.stop()
+    assert transcript.events.query("type == 'resumed'")["text"].str.contains("3.0 s of the live stream").all(), (
+        transcript.events
+    )
+
+
+async def test_stopping_while_paused_ends_it(server: LoopbackServer) -> None:
+    session = LiveSession(speech(60), endpoint=server.url, pace=20).start()
+    await until(lambda: session.audio_cursor > 1)
+    session.pause()
+    transcript = await session.stop()
+    assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
+
+
+async def test_finalize_says_whether_it_was_confirmed(
+    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    with pytest.raises(ConfigurationError, match="open session"):
+        await session.finalize()
+    tap.give(2)
+    await until(lambda: sent(session, 2.0))
+    assert await session.finalize() is True
+    assert session.transcript.transcript_cursor == session.audio_cursor
+    monkeypatch.setattr("dgnb.session._FINALIZE_TIMEOUT", 0.02)
+    with server.silent():
+        assert await session.finalize() is False
+    await session.stop()
+
+
+async def test_audio_is_sent_at_the_pace_asked_for(server: LoopbackServer) -> None:
+    began = time.monotonic()
+    await transcribe(speech(4), endpoint=server.url, pace=10)
+    assert time.monotonic() - began > 0.3
+
+
+# Waiting, interrupts, other threads
+
+
+async def test_cancelling_a_wait_leaves_the_session_running(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    waiting = asyncio.ensure_future(session._awaited())
+    tap.give(2)
+    await until(lambda: session.state is State.OPEN)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert session.state is State.OPEN
+    tap.give(4)
+    await until(lambda: sent(session, 6.0))
+    assert (await session.stop()).text == TEXT
+
+
+async def test_cancelling_transcribe_ends_it_within_half_a_second_and_keeps_the_words(
+    server: LoopbackServer, tap: Tap
+) -> None:
+    running = asyncio.ensure_future(transcribe(tap.source(), endpoint=server.url, pace=None))
+    tap.give(6)
+    session = await started(server)
+    await until(lambda: sent(session, 6.0))
+    began = time.monotonic()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert time.monotonic() - began < 0.5
+    assert session is dgnb.sessions()[-1]
+    await session
+    assert session.transcript.text == TEXT
+
+
+async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_finish(
+    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session._STOP_TIMEOUT", 0.6)
+    with server.silent():
+        running = asyncio.ensure_future(transcribe(tap.source(), endpoint=server.url, pace=None))
+        tap.give(1)
+        session = await started(server)
+        await until(lambda: sent(session, 1.0))
+        began = time.monotonic()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert time.monotonic() - began < 0.5
+        assert session.state is State.CLOSING
+        with pytest.raises(CloseTimeout):
+            await session
+
+
+async def test_something_wakes_the_loop_while_a_cell_waits(server: LoopbackServer, tap: Tap) -> None:
+    """A kernel's interrupt is seen when the loop next wakes; a silent source must not hold it up."""
+    session = LiveSession(tap.source(), endpoint=server.url).start()
+    loop = asyncio.get_running_loop()
+    timeouts: list[float] = []
+    select = loop._selector.select  # type: ignore[attr-defined]
+
+    def watched(timeout: float | None = None) -> Any:
+        timeouts.append(10.0 if timeout is None else timeout)
+        return select(timeout)
+
+    loop._selector.select = watched  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.35):
+                await session
+    finally:
+        loop._selector.select = select  # type: ignore[attr-defined]
+    assert max(timeouts) <= 0.11
+    await session.stop()
+
+
+async def test_a_session_can_be_stopped_and_awaited_from_another_thread(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(6)
+    await until(lambda: sent(session, 6.0))
+    texts: list[str] = []
+
+    def elsewhere() -> None:
+        async def stop() -> None:
+            texts.append((await session.stop()).text)
+
+        asyncio.run(stop())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    await until(lambda: not thread.is_alive())
+    thread.join()
+    assert texts == [TEXT]
+
+
+def test_a_session_needs_a_loop_to_run_in() -> None:
+    session = LiveSession(speech(), endpoint="offline")
+    with pytest.raises(ConfigurationError, match="No event loop runs here"):
+        session.start()
+    assert "not started" in repr(session)
+
+
+def test_a_loop_that_ends_takes_the_session_with_it_cleanly(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> LiveSession:
+        async with dgnb.loopback.serve(Script(TEXT)) as server:
+            session = LiveSession(speech(60), endpoint=server.url).start()
+            await until(lambda: session.state is State.OPEN)
+            return session
+
+    session = asyncio.run(main())
+    assert session.state is State.CLOSED
+    assert isinstance(session.error, ConnectionLost)
+
+
+async def test_an_error_that_nobody_awaits_is_logged_once(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.rejecting(402):
+        session = LiveSession(speech(), endpoint=server.url).start()
+        await until(lambda: session.state is State.CLOSED)
+    assert [record.levelname for record in caplog.records if record.name == "dgnb"] == ["ERROR"]
+    assert "no credit" in caplog.text
+    with pytest.raises(HandshakeError):
+        await session.stop()
+
+
+async def test_an_error_that_somebody_awaits_is_not_logged_as_well(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.rejecting(402), pytest.raises(HandshakeError):
+        await transcribe(speech(), endpoint=server.url)
+    assert [record for record in caplog.records if record.name == "dgnb"] == []
+
+
+async def test_a_fault_of_our_own_is_raised_as_it_is(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(dgnb.AudioSource):
+        async def open(self, *, multichannel: bool = False) -> Any:
+            raise KeyError("odd")
+
+    with pytest.raises(KeyError, match="odd"):
+        await transcribe(Odd(), endpoint=server.url)
+
+
+async def test_two_sessions_at_a_time_do_not_mix(server: LoopbackServer) -> None:
+    first, second = await asyncio.gather(
+        transcribe(speech(2), endpoint=server.url, pace=None), transcribe(speech(6), endpoint=server.url, pace=None)
+    )
+    assert first.text != TEXT
+    assert second.text == TEXT
+
+
+async def test_sessions_lists_what_runs_and_what_ended_last(server: LoopbackServer, tap: Tap) -> None:
+    await transcribe(speech(1), endpoint=server.url, pace=None)
+    running = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    await transcribe(speech(2), endpoint=server.url, pace=None)
+    listed = dgnb.sessions()
+    assert listed[0] is running
+    assert [session.audio_cursor for session in listed] == [0.0, 2.0]
+    await running.stop()
+
+
+async def test_every_error_is_of_one_family(server: LoopbackServer, tmp_path: Path) -> None:
+    (tmp_path / "page.wav").write_text("<html>not audio</html>")
+    for source in (tmp_path, tmp_path / "page.wav", tmp_path / "none"):
+        with pytest.raises(DgnbError):
+            await transcribe(source, endpoint=server.url)

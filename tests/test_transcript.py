@@ -1,0 +1,518 @@
+"""The reducer: finals tile and never change, an interim is replaced, nothing is said twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgnb.exceptions import DgnbError
+from dgnb.messages import (
+    Alternative,
+    Channel,
+    ConfigureFailure,
+    ConfigureSuccess,
+    Error,
+    Metadata,
+    Results,
+    ServerMessage,
+    SpeechStarted,
+    UnknownMessage,
+    UtteranceEnd,
+    Warning,
+    Word,
+    parse,
+)
+from dgnb.transcript import Transcript
+
+
+def said(*words: str, start: float = 0.0, each: float = 0.5, speaker: int | None = None) -> tuple[Word, ...]:
+    """Words one after the other, `each` seconds apart, with the punctuation only in `punctuated_word`."""
+    return tuple(
+        Word(word.strip(".,?").lower(), start + each * i, start + each * i + each * 0.8, 0.9, word, speaker)
+        for i, word in enumerate(words)
+    )
+
+
+def result(
+    start: float,
+    duration: float,
+    words: Sequence[Word] = (),
+    *,
+    final: bool | None = True,
+    channel: int = 0,
+    speech_final: bool = False,
+    text: str | None = None,
+) -> Results:
+    shown = " ".join(word.punctuated_word or word.word for word in words) if text is None else text
+    heard = Channel((Alternative(shown, 0.9, tuple(words)),))
+    return Results((channel, 1), float(duration), float(start), heard, is_final=final, speech_final=speech_final)
+
+
+def fed(*messages: ServerMessage, **circumstances: Any) -> Transcript:
+    transcript = Transcript()
+    for message in messages:
+        transcript.feed(message, **circumstances)
+    return transcript
+
+
+# Finals and interims
+
+
+def test_an_interim_is_shown_and_is_no_row() -> None:
+    transcript = fed(result(0, 1, said("hel"), final=False))
+    assert transcript.interim == "hel"
+    assert transcript.text == ""
+    assert len(transcript.words) == 0
+
+
+def test_an_interim_replaces_the_interim_before_it() -> None:
+    transcript = fed(result(0, 1, said("hel"), final=False), result(0, 2, said("hello"), final=None))
+    assert transcript.interim == "hello"
+
+
+def test_a_final_replaces_the_interim() -> None:
+    transcript = fed(result(0, 1, said("hel"), final=False), result(0, 1, said("Hello.")))
+    assert transcript.interim == ""
+    assert transcript.text == "Hello."
+    assert transcript.words["word"].tolist() == ["hello"]
+
+
+def test_a_final_may_cover_less_than_the_interim_before_it() -> None:
+    transcript = fed(
+        result(0, 4.3, said("one", "two", "three"), final=False),
+        result(0, 3.26, said("one", "two")),
+        result(3.26, 2.0, said("three", start=3.3), final=False),
+        result(3.26, 2.0, said("three", start=3.3)),
+    )
+    assert transcript.text == "one two three"
+    assert transcript.transcript_cursor == pytest.approx(5.26)
+
+
+def test_channels_have_an_interim_each() -> None:
+    transcript = fed(
+        result(0, 1, said("right"), final=False, channel=1), result(0, 1, said("left"), final=False, channel=0)
+    )
+    assert transcript.interim == "left right"
+    transcript.feed(result(0, 1, said("Left."), channel=0))
+    assert transcript.interim == "right"
+    transcript.drop_interims()
+    assert transcript.interim == ""
+
+
+def test_a_final_without_words_covers_its_stretch() -> None:
+    transcript = fed(result(0, 3))
+    assert transcript.transcript_cursor == 3
+    assert len(transcript.words) == 0
+    assert transcript.text == ""
+
+
+def test_a_server_without_alternatives_or_channels_is_survived() -> None:
+    transcript = fed(Results((), 1.0, 0.0, Channel(), is_final=True), Results((), 1.0, 1.0, Channel()))
+    assert transcript.transcript_cursor == 1
+    assert transcript.interim == ""
+
+
+# Said twice
+
+
+def test_a_final_that_comes_twice_counts_once() -> None:
+    final = result(0, 3, said("one", "two"))
+    transcript = fed(final, final)
+    assert transcript.text == "one two"
+    assert len(transcript.words) == 2
+    assert "says again" in transcript.events["text"].iloc[-1]
+    assert len(transcript.results) == 2
+
+
+def test_only_what_is_new_in_an_overlapping_final_counts() -> None:
+    transcript = fed(
+        result(0, 2, said("one", "two", each=1.0)), result(1, 3, said("Two,", "three", "four.", start=1.0, each=1.0))
+    )
+    assert transcript.text == "one two three four."
+    assert transcript.words["word"].tolist() == ["one", "two", "three", "four"]
+    assert "1.000 s of it are left out" in transcript.events["text"].iloc[-1]
+
+
+def test_a_final_that_comes_late_is_taken() -> None:
+    transcript = fed(result(2, 2, said("later", start=2.5)), result(0, 2, said("earlier", start=0.5)))
+    assert sorted(transcript.words["start"]) == [0.5, 2.5]
+    assert len(transcript.events) == 0
+
+
+def test_text_without_words_counts_once_too() -> None:
+    transcript = fed(result(0, 2, text="one"), result(0, 2, text="one"), result(1.5, 2, text="two"))
+    assert transcript.text == "one two"
+
+
+def test_times_that_are_rounded_are_no_overlap() -> None:
+    transcript = fed(result(0, 2.01, said("one", each=2.0)), result(2.0, 2, said("two", start=2.0)))
+    assert transcript.text == "one two"
+    assert len(transcript.events) == 0
+
+
+def test_an_empty_answer_to_finalize_changes_nothing() -> None:
+    transcript = fed(result(0, 2, said("one")), result(2, 0), result(2, 0), result(2, 1, said("two", start=2.1)))
+    assert transcript.text == "one two"
+    assert len(transcript.events) == 0
+
+
+# Utterances
+
+
+def test_an_utterance_ends_at_speech_final() -> None:
+    transcript = fed(
+        result(0, 1, said("one")),
+        result(1, 1, said("two", start=1.0), speech_final=True),
+        result(2, 1, said("three", start=2.0)),
+    )
+    assert transcript.utterances["transcript"].tolist() == ["one two", "three"]
+    assert transcript.words["utterance"].tolist() == [0, 0, 1]
+
+
+def test_an_utterance_ends_at_an_utterance_end_that_speaks_of_it() -> None:
+    ends = UtteranceEnd((0, 1), 0.4)
+    assert fed(result(0, 1, said("one")), ends, result(1, 1, said("two", start=1.0))).utterances.shape[0] == 2
+    late = fed(result(0, 1, said("one")), result(1, 1, said("two", start=1.0)), ends)
+    late.feed(result(2, 1, said("three", start=2.0)))
+    assert late.utterances.shape[0] == 1
+    assert len(fed(UtteranceEnd((), 1.0)).utterances) == 0
+
+
+def test_an_utterance_ends_where_the_speaker_changes() -> None:
+    words = (*said("one", speaker=0), *said("two", "three", start=1.0, speaker=1), *said("four", start=3.0, speaker=0))
+    table = fed(result(0, 4, words)).utterances
+    assert table["transcript"].tolist() == ["one", "two three", "four"]
+    assert table["speaker"].tolist() == [0, 1, 0]
+    assert table["words"].tolist() == [1, 2, 1]
+    assert table["confidence"].tolist() == pytest.approx([0.9] * 3)
+
+
+def test_an_utterance_without_confidences_has_none() -> None:
+    assert fed(result(0, 1, [Word("one", 0.0, 0.5)])).utterances["confidence"].isna().all()
+
+
+# Properties
+
+spans = st.lists(st.floats(0.05, 10), min_size=1, max_size=12)
+
+
+@given(spans=spans, data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_every_word_of_finals_that_tile_comes_out_once_however_often_they_come(
+    spans: list[float], data: st.DataObject
+) -> None:
+    channels = data.draw(st.integers(1, 3))
+    finals, expected, time = [], {}, 0.0
+    for number, span in enumerate(spans):
+        for channel in range(channels):
+            count = data.draw(st.integers(0, 3))
+            words = [
+                Word(f"w{number}.{channel}.{i}", time + span * i / count, time + span * (i + 0.9) / count)
+                for i in range(count)
+            ]
+            finals.append(result(time, span, words, channel=channel))
+            expected.update({word.word: (channel, word.start) for word in words})
+        time += span
+    again = data.draw(st.lists(st.sampled_from(finals), max_size=6))
+    order = data.draw(st.permutations(finals)) if data.draw(st.booleans()) else finals
+    transcript = fed(*order, *again)
+    table = transcript.words
+    got = dict(zip(table["word"], zip(table["channel"], table["start"], strict=True), strict=True))
+    assert len(table) == len(expected)
+    assert got == expected
+    assert sorted(transcript.text.split()) == sorted(expected)
+    assert transcript.transcript_cursor == pytest.approx(time, abs=0.1)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 50), st.floats(0, 5), st.booleans(), st.integers(0, 1), st.integers(0, 2)), max_size=20
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_what_is_final_never_changes_whatever_comes(steps: list[tuple[float, float, bool, int, int]]) -> None:
+    transcript = Transcript()
+    before = transcript.words
+    for number, (start, duration, final, channel, count) in enumerate(steps):
+        words = said(*(f"w{number}.{i}" for i in range(count)), start=start, each=duration / max(count, 1))
+        transcript.feed(result(start, duration, words, final=final, channel=channel))
+        after = transcript.words
+        pd.testing.assert_frame_equal(after.iloc[: len(before)], before)
+        if not final:
+            assert len(after) == len(before)
+        before = after
+    assert len(transcript.results) == len(steps)
+    assert transcript.utterances["words"].sum() == len(before)
+    assert sorted(" ".join(transcript.utterances["transcript"]).split()) == sorted(transcript.text.split())
+
+
+@given(offset=st.floats(0, 1e5), starts=st.lists(st.floats(0, 100), max_size=5))
+@settings(deadline=None)
+def test_an_offset_moves_every_time_and_nothing_else(offset: float, starts: list[float]) -> None:
+    messages = [result(s * 10, 10, said("a", start=s * 10 + 1)) for s in range(len(starts))]
+    plain, moved = fed(*messages), fed(*messages, offset=offset)
+    for table in ("words", "utterances", "results"):
+        a, b = getattr(plain, table), getattr(moved, table)
+        for column in ("start", "end"):
+            assert (b[column] - a[column] - offset).abs().max() < 1e-6 if len(a) else True
+    assert moved.text == plain.text
+    if starts:
+        assert moved.transcript_cursor == pytest.approx(plain.transcript_cursor + offset)
+
+
+def test_a_second_connection_goes_on_where_the_first_one_ended() -> None:
+    transcript = Transcript()
+    transcript.feed(result(0, 3, said("one")), connection=0)
+    transcript.feed(result(0, 2, said("two")), offset=3.0, connection=1)
+    transcript.feed(UtteranceEnd((0, 1), 0.4), offset=3.0, connection=1)
+    transcript.feed(SpeechStarted((0, 1), 1.5), offset=3.0, connection=1)
+    assert transcript.words["start"].tolist() == [0.0, 3.0]
+    assert transcript.results["connection"].tolist() == [0, 1]
+    assert "at 4.500 s" in transcript.events["text"].tolist()
+
+
+# Tables
+
+
+def test_tables_have_their_columns_without_rows() -> None:
+    transcript = Transcript()
+    full = fed(result(0, 1, said("one")), Metadata(request_id="r"))
+    full.add_gap(1.0, 2.0, "the line went dead")
+    for name in ("words", "utterances", "results", "events", "gaps"):
+        empty, some = getattr(transcript, name), getattr(full, name)
+        assert len(empty) == 0
+        assert len(some) == 1
+        assert empty.dtypes.to_dict() == some.dtypes.to_dict()
+
+
+def test_a_word_without_extras_has_missing_values() -> None:
+    row = fed(result(0, 1, [Word("one", 0.0, 0.5)]), at=1_700_000_000_123_456_789).words.iloc[0]
+    assert row["punctuated_word"] == "one"
+    assert pd.isna(row["confidence"])
+    assert row["speaker"] is pd.NA
+    assert row["language"] is pd.NA
+    assert row["received_at"] == pd.Timestamp(1_700_000_000_123_456_789, tz="UTC")
+
+
+def test_a_table_is_a_snapshot() -> None:
+    transcript = fed(result(0, 1, said("one")))
+    table = transcript.words
+    table.loc[0, "start"] = 99.0
+    table["extra"] = 1
+    transcript.feed(result(1, 1, said("two", start=1.0)))
+    assert transcript.words["start"].tolist() == [0.0, 1.0]
+    assert "extra" not in transcript.words
+    assert len(table) == 1
+
+
+def test_latency_is_told_for_interims_only() -> None:
+    transcript = Transcript()
+    assert transcript.latency is None
+    transcript.feed(result(0, 1.0, said("one"), final=False), audio_cursor=1.4)
+    assert transcript.latency == pytest.approx(0.4)
+    transcript.feed(result(0, 1.0, said("one")), audio_cursor=2.0)
+    transcript.feed(result(1, 1.0, final=False))
+    assert transcript.latency is None
+    table = transcript.results
+    assert table["latency"].iloc[0] == pytest.approx(0.4)
+    assert table["latency"].iloc[1:].isna().all()
+    assert table["audio_cursor"].iloc[1] == 2.0
+
+
+def test_events_are_in_order_of_time_whoever_told_them() -> None:
+    transcript = Transcript()
+    transcript.note("closed", "the end", at=9)
+    transcript.note("opened", "hello", at=1, request_id="r1")
+    transcript.feed(Error(description="bad", request_id="r2"), at=5)
+    transcript.feed(Warning(code="W"), at=6)
+    transcript.feed(Metadata(duration=2.0, request_id="r3"), at=7)
+    transcript.feed(Metadata(), at=7)
+    transcript.feed(ConfigureSuccess(request_id="r4"), at=8)
+    transcript.feed(ConfigureFailure(description="no"), at=8)
+    transcript.feed(UnknownMessage(type="New", raw={"type": "New"}, problem="unknown"), at=8)
+    transcript.feed(UnknownMessage(type="", raw={}), at=8)
+    table = transcript.events
+    assert table["type"].tolist() == [
+        *("opened", "Error", "Warning", "Metadata", "Metadata"),
+        *("ConfigureSuccess", "ConfigureFailure", "New", "unknown", "closed"),
+    ]
+    assert table["text"].tolist()[:4] == ["hello", "bad", "W", "2.0 s of audio received"]
+    assert table["text"].tolist()[6] == "no"
+    assert table["request_id"].tolist()[:4] == ["r1", "r2", pd.NA, "r3"]
+    assert transcript.unknown == {"New": 1, "": 1}
+
+
+def test_the_repr_says_how_much_there_is() -> None:
+    assert repr(Transcript()) == "<Transcript: 0 words in 0.0 s>"
+    assert repr(fed(result(0, 3, said("one", "two")))) == "<Transcript: 2 words in 3.0 s>"
+
+
+def test_messages_are_kept_in_order() -> None:
+    messages = [result(0, 1, final=False), Metadata(), result(0, 1)]
+    transcript = fed(*messages)
+    assert transcript.messages == messages
+    assert transcript.since(1) == messages[1:]
+
+
+# Observers
+
+
+def test_an_observer_is_told_after_the_transcript_knows() -> None:
+    transcript, seen = Transcript(), []
+
+    def observer(message: ServerMessage) -> None:
+        seen.append((message, transcript.text))
+
+    transcript.observe(observer)
+    message = result(0, 1, said("one"))
+    transcript.feed(message)
+    transcript.unobserve(observer)
+    transcript.unobserve(observer)
+    transcript.feed(result(1, 1, said("two", start=1.0)))
+    assert seen == [(message, "one")]
+
+
+def test_an_observer_that_raises_is_told_once_and_taken_off(caplog: pytest.LogCaptureFixture) -> None:
+    transcript, seen = Transcript(), []
+
+    def bad(message: ServerMessage) -> None:
+        raise RuntimeError("boom")
+
+    transcript.observe(bad)
+    transcript.observe(seen.append)
+    for _ in range(3):
+        transcript.feed(Metadata())
+    assert len(seen) == 3
+    assert transcript.events["type"].tolist().count("warning") == 1
+    assert "boom" in " ".join(transcript.events["text"])
+    assert len(caplog.records) == 1
+
+
+# Captions and files
+
+
+def test_captions_are_returned_or_written(tmp_path: Path) -> None:
+    transcript = fed(result(0, 2, said("Hello", "there.")))
+    srt = transcript.to_srt()
+    assert srt == "1\n00:00:00,000 --> 00:00:00,900\nHello there.\n"
+    assert transcript.to_srt(tmp_path / "a.srt") is None
+    assert (tmp_path / "a.srt").read_text(encoding="utf-8") == srt
+    assert transcript.to_webvtt(max_chars=5).count("-->") == 1
+    assert Transcript().to_srt() == ""
+    assert Transcript().to_webvtt() == "WEBVTT\n"
+
+
+def everything() -> Transcript:
+    transcript = Transcript()
+    transcript.note("opened", "to somewhere", at=1, request_id="r")
+    transcript.feed(result(0, 1, said("one"), final=False), at=2, audio_cursor=1.5)
+    transcript.feed(result(0, 1, said("Öne 😀", speaker=2)), at=3, offset=10.0, audio_cursor=1.7, connection=1)
+    transcript.feed(result(0, 1, said("Öne 😀", speaker=2)), at=4, offset=10.0, connection=1)
+    transcript.feed(UtteranceEnd((0, 1), 0.4), at=5, offset=10.0)
+    transcript.feed(parse('{"type": "Fancy", "big": 1e999, "n": 123456789012345678901234567890, "s": "\\ud800"}'), at=6)
+    transcript.feed(parse('{"type":\n' + '{"a":' * 100_000 + "1" + "}" * 100_001), at=7)
+    transcript.feed(Metadata(duration=1.0, request_id="r"), at=8)
+    transcript.add_gap(3.0, 4.0, "because")
+    return transcript
+
+
+def test_a_saved_transcript_is_loaded_as_it_was(tmp_path: Path) -> None:
+    transcript = everything()
+    transcript.save(tmp_path / "talk.jsonl")
+    loaded = Transcript.load(tmp_path / "talk.jsonl")
+    for name in ("words", "utterances", "results", "events", "gaps"):
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(transcript, name))
+    assert loaded.messages == transcript.messages
+    assert loaded.text == transcript.text
+    assert loaded.unknown == transcript.unknown
+    loaded.save(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "talk.jsonl").read_bytes()
+
+
+def test_a_saved_file_is_a_json_object_a_line(tmp_path: Path) -> None:
+    everything().save(tmp_path / "talk.jsonl")
+    lines = (tmp_path / "talk.jsonl").read_text(encoding="utf-8").split("\n")
+    assert json.loads(lines[0]) == {"dgnb": 1}
+    assert lines[-1] == ""
+    assert all(isinstance(json.loads(line), dict) for line in lines[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "can't be read as a session file"),
+        ("hello\n", "can't be read as a session file"),
+        ("[]\n", "can't be read as a session file"),
+        ('{"dgnb": 2}\n', "saved by a newer dgnb"),
+        ('{"dgnb": 1}\nnot json\n', "can't be read as a session file"),
+        ('{"dgnb": 1}\n{"message": {}}\n', "can't be read as a session file"),
+        ('{"dgnb": 1}\n{"at": "x", "message": {"type": "Metadata"}}\n', "can't be read as a session file"),
+        ('{"dgnb": 1}\n{"at": 1, "message": 7}\n', "JSON that is not an object"),
+        ('{"dgnb": 1}\n{"event": 7}\n', "can't be read as a session file"),
+        ('{"dgnb": 1}\n{"gap": {"start": 1}}\n', "can't be read as a session file"),
+    ],
+)
+def test_what_is_no_session_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DgnbError, match=message):
+        Transcript.load(path)
+
+
+def test_a_session_file_of_other_bytes_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\x80\x04\x95pickle")
+    for path in (tmp_path / "a", tmp_path / "gone", tmp_path):
+        with pytest.raises(DgnbError, match="can't be read as a session file"):
+            Transcript.load(path)
+
+
+def test_lines_of_a_later_kind_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text('{"dgnb": 1}\n{"note": "later"}\n', encoding="utf-8")
+    assert len(Transcript.load(path).messages) == 0
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.srt"
+    path.write_text("before", encoding="utf-8")
+    transcript = fed(result(0, 2, said("Hello")))
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(DgnbError, match="No space left on device"):
+            transcript.to_srt(path)
+    assert path.read_text(encoding="utf-8") == "before"
+    assert os.listdir(tmp_path) == ["a.srt"]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text("before", encoding="utf-8")
+    (tmp_path / "link.srt").symlink_to(tmp_path / "a.srt")
+    fed(result(0, 2, said("Hello"))).to_srt(tmp_path / "link.srt")
+    assert (tmp_path / "link.srt").is_symlink()
+    assert "Hello" in (tmp_path / "a.srt").read_text(encoding="utf-8")
+
+
+def test_a_device_stays_a_device() -> None:
+    assert fed(result(0, 2, said("Hello"))).to_srt("/dev/null") is None
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_path_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    transcript = Transcript()
+    for path in (tmp_path, tmp_path / "no" / "folder.srt", tmp_path / "a\0b", tmp_path / ("x" * 300)):
+        with pytest.raises(DgnbError, match="can't be written"):
+            transcript.to_srt(path)
+    assert list(tmp_path.iterdir()) == []
