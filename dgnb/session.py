@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import enum
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import Any, Final
@@ -17,8 +19,15 @@ from typing import Any, Final
 from dgnb.audio import Audio, AudioSource, Pacer, as_source
 from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.endpoints import Endpoint, Secret, choose
-from dgnb.exceptions import CloseTimeout, ConfigurationError, ConnectionLost, DgnbError, ProtocolError
-from dgnb.messages import Metadata, Results, ServerMessage
+from dgnb.exceptions import (
+    CloseTimeout,
+    ConfigurationError,
+    ConnectionLost,
+    DgnbError,
+    HandshakeError,
+    ProtocolError,
+)
+from dgnb.messages import ConfigureFailure, ConfigureSuccess, Metadata, Results, ServerMessage
 from dgnb.options import LiveOptions
 from dgnb.transcript import Transcript
 
@@ -32,6 +41,7 @@ TICK: Final = 0.1
 _INTERRUPTED_DRAIN: Final = 0.3
 _STOP_TIMEOUT: Final = 4.5
 _FINALIZE_TIMEOUT: Final = 2.0
+_NAMES: Final = tuple(field.name for field in dataclasses.fields(LiveOptions))
 _UNHEARD: Final = 0.25
 """Seconds at the end that a server may leave without a final before it counts as a gap."""
 
@@ -135,7 +145,15 @@ class LiveSession:
         self._close_timeout = close_timeout
         self._state = State.CONNECTING
         self._connection: Connection | None = None
+        self._connections = 0
+        self._offset = 0.0
+        self._bytes_sent = 0
         self._bytes_per_second = 1.0
+        self._newest_chunk = b""
+        self._sending = asyncio.Lock()
+        self._change = asyncio.Event()
+        self._configuring = False
+        self._wanted: tuple[LiveOptions, asyncio.Future[None]] | None = None
         self._stop = asyncio.Event()
         self._stopped_at = 0.0
         self._resumed = asyncio.Event()
@@ -168,7 +186,19 @@ class LiveSession:
     @property
     def audio_cursor(self) -> float:
         """Seconds of audio sent, on the source's timeline."""
-        return self._connection.bytes_sent / self._bytes_per_second if self._connection else 0.0
+        return self._bytes_sent / self._bytes_per_second
+
+    @property
+    def level(self) -> float | None:
+        """How loud the audio is that was sent last: its peak in dB below full scale, None before there is any.
+
+        -inf is digital silence. Only decoded audio has a level.
+        """
+        if not self._newest_chunk or self._bytes_per_second % 2:
+            return None
+        samples = memoryview(self._newest_chunk[: len(self._newest_chunk) // 2 * 2]).cast("h")
+        peak = max(max(samples), -min(samples))
+        return 20 * math.log10(peak / 32768) if peak else -math.inf
 
     # What a user does
 
@@ -227,7 +257,7 @@ class LiveSession:
         """
         if self._state is not State.OPEN or self._connection is None:
             raise ConfigurationError(f"Only an open session can be finalized; this one is {self._state.value}.")
-        seen = len(self.transcript.messages)
+        seen = self.transcript.count
         await self._connection.finalize()
 
         def confirmed() -> bool:
@@ -235,6 +265,36 @@ class LiveSession:
 
         await self._wait(lambda: confirmed() or self._state is State.CLOSED, timeout=_FINALIZE_TIMEOUT)
         return confirmed()
+
+    async def apply(self, options: LiveOptions) -> None:
+        """Change the options while the stream runs: the transcript goes on, with its times.
+
+        Key terms and numerals are sent as `Configure` where the service takes that. Everything else, and where it does
+        not, ends the connection with all its words and opens another one; meanwhile the audio waits. What a source is
+        read with (`multichannel`, `encoding` and so on) stays as it was when the source was opened.
+
+        Raises:
+            ConfigurationError: The session is not open, or another change is under way, or the source would have to be
+                read anew.
+            HandshakeError: The server refused the new options; the stream goes on with the old ones.
+        """
+        connection = self._connection
+        if self._state is not State.OPEN or connection is None or self._loop is not asyncio.get_running_loop():
+            raise ConfigurationError(f"Options can be applied to an open session; this one is {self._state.value}.")
+        if self._wanted is not None or self._configuring:
+            raise ConfigurationError("Another change is under way: apply this one when it is done.")
+        for name in ("multichannel", "encoding", "sample_rate", "channels"):
+            if getattr(options, name) != getattr(self.options, name):
+                raise ConfigurationError(f"{name} says how the source is read: start a new session for that.")
+        if options == self.options or await self._configured(connection, options):
+            return
+        answer: asyncio.Future[None] = self._loop.create_future()
+        self._wanted = (options, answer)
+        self._change.set()
+        await self._wait(lambda: answer.done() or self._is_closed())
+        if self._is_closed() and (not answer.done() or answer.cancelled()):
+            raise ConfigurationError("The session ended before its options were changed.")
+        answer.result()
 
     async def stop(self) -> Transcript:
         """End the audio, wait for the server's last words, and close.
@@ -248,6 +308,11 @@ class LiveSession:
         return await self._ended()
 
     # Waiting
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is CLOSED, `timeout` seconds at most, and say whether it is; its error is not raised."""
+        await self._wait(self._is_closed, timeout)
+        return self._is_closed()
 
     def __await__(self) -> Generator[Any, None, Transcript]:
         """Wait until it is CLOSED, starting it where it is not. Cancelling ends the wait; the session goes on."""
@@ -360,36 +425,33 @@ class LiveSession:
                 stack.push_async_callback(audio.aclose)
                 self._live = audio.live
                 self._pacer = Pacer(self._pace, live=audio.live)
-                connection = await self._connect(audio)
-                stack.push_async_callback(connection.close)
-                self._set_state(State.OPEN)
-                await self._stream(audio, connection)
+                self._bytes_per_second = audio.bytes_per_second
+                await self._stream(audio)
         except asyncio.CancelledError:
             if not self._stop.is_set():
                 self._fail(ConnectionLost("The session was cancelled: the event loop that it ran in has ended."))
         except Exception as error:
             self._fail(error)
 
-    async def _connect(self, audio: Audio) -> Connection:
-        options = self.options.for_audio(audio.encoding, audio.sample_rate, audio.channels)
-        self._bytes_per_second = audio.bytes_per_second
-        if self.endpoint.kind == "offline":
-            _say_once(f"Transcribing with {self.endpoint}.")
-        # Unpaced audio may wait long in a server's queue, and a ping behind it.
-        ping_timeout = PING_TIMEOUT if self._pace else None
-        connection = self._connection = await connect(options, endpoint=self.endpoint, ping_timeout=ping_timeout)
-        where = f"{self.endpoint}: {connection.url.split('?')[0]}"
-        self.transcript.note("opened", where, request_id=connection.request_id or None)
-        for name in connection.ignored:
-            self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
-        return connection
-
-    async def _stream(self, audio: Audio, connection: Connection) -> None:
-        pump = asyncio.create_task(self._pump(audio, connection), name="dgnb: pump")
-        receiver = asyncio.create_task(self._receive(connection), name="dgnb: receive")
+    async def _stream(self, audio: Audio) -> None:
+        """One pump for all the audio; one connection after the other, each with a receiver of its own."""
+        connection = await self._connect(audio, self.options)
+        pump = asyncio.create_task(self._pump(audio), name="dgnb: pump")
         stop = asyncio.create_task(self._stop.wait(), name="dgnb: wait for stop")
         try:
-            await asyncio.wait({pump, receiver, stop}, return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                receiver = asyncio.create_task(self._receive(connection), name="dgnb: receive")
+                change = asyncio.create_task(self._change.wait(), name="dgnb: wait for a change")
+                try:
+                    await asyncio.wait({pump, receiver, stop, change}, return_when=asyncio.FIRST_COMPLETED)
+                    if pump.done() or receiver.done() or stop.done():
+                        break
+                    async with self._sending:  # the pump holds its chunk meanwhile
+                        await self._drain(connection, receiver)
+                        await connection.close()
+                        connection = await self._connect_changed(audio)
+                finally:
+                    await _end(change)
             await _end(pump)
             failed = None if pump.cancelled() else pump.exception()
             # After a source that failed, what was said before is still worth having. After a connection that failed,
@@ -399,27 +461,100 @@ class LiveSession:
                 raise failed
         finally:
             await _end(pump, receiver, stop)
+            await connection.close()
 
-    async def _pump(self, audio: Audio, connection: Connection) -> None:
+    async def _configured(self, connection: Connection, options: LiveOptions) -> bool:
+        """Whether `Configure` could do it all: on Deepgram's global endpoint, with nova-3, it takes these two."""
+        changed = {name for name in _NAMES if getattr(options, name) != getattr(self.options, name)}
+        if not changed <= {"keyterm", "numerals"} or not options.model.startswith("nova-3"):
+            return False
+        if self.endpoint.kind == "custom" and not self.endpoint.local:
+            return False
+        seen = self.transcript.count
+        self._configuring = True
+        try:
+            await connection.configure(
+                keyterms=list(options.keyterm) if "keyterm" in changed else None,
+                numerals=options.numerals if "numerals" in changed else None,
+            )
+
+            def answers() -> list[ServerMessage]:
+                return [m for m in self.transcript.since(seen) if isinstance(m, ConfigureSuccess | ConfigureFailure)]
+
+            await self._wait(lambda: bool(answers()) or self._is_closed(), timeout=_FINALIZE_TIMEOUT)
+            if not any(isinstance(answer, ConfigureSuccess) for answer in answers()):
+                return False
+        finally:
+            self._configuring = False
+        self.options = options
+        self.transcript.note("changed", f"at {self.audio_cursor:.1f} s: {options!r}")
+        return True
+
+    async def _connect(self, audio: Audio, options: LiveOptions) -> Connection:
+        if self.endpoint.kind == "offline":
+            _say_once(f"Transcribing with {self.endpoint}.")
+        self._set_state(State.CONNECTING)
+        connection = await connect(
+            options.for_audio(audio.encoding, audio.sample_rate, audio.channels),
+            endpoint=self.endpoint,
+            # Unpaced audio may wait long in a server's queue, and a ping behind it.
+            ping_timeout=PING_TIMEOUT if self._pace else None,
+        )
+        self._connection = connection
+        self._connections += 1
+        self._offset = self.audio_cursor
+        where = f"{self.endpoint}: {connection.url.split('?')[0]}"
+        self.transcript.note("opened", where, request_id=connection.request_id or None)
+        for name in connection.ignored:
+            self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
+        self._set_state(State.OPEN)
+        return connection
+
+    async def _connect_changed(self, audio: Audio) -> Connection:
+        """Open anew with the options that `apply()` asks for; with the old ones when the server refuses those."""
+        assert self._wanted is not None
+        options, answer = self._wanted
+        self._wanted = None
+        self._change.clear()
+        try:
+            connection = await self._connect(audio, options)
+        except HandshakeError as error:
+            self.transcript.note("error", f"The options were not changed: {error}", request_id=error.request_id or None)
+            connection = await self._connect(audio, self.options)
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            self.options = options
+            self.transcript.note("changed", f"at {self._offset:.1f} s: {options!r}")
+            if not answer.done():
+                answer.set_result(None)
+        return connection
+
+    async def _pump(self, audio: Audio) -> None:
         limit = None
         if self._duration is not None:
             frame = 2 * audio.channels if audio.encoding == "linear16" else 1
             limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
         async for chunk in audio:
             if limit is not None:
-                chunk = chunk[: limit - connection.bytes_sent]
+                chunk = chunk[: limit - self._bytes_sent]
             await self._pacer.wait(len(chunk) / audio.bytes_per_second)
             if self.paused:
                 if self._live:
                     self._skipped += len(chunk) / audio.bytes_per_second
                     continue
                 await self._resumed.wait()
-            await connection.send(chunk)
-            if limit is not None and connection.bytes_sent >= limit:
+            async with self._sending:
+                assert self._connection is not None
+                await self._connection.send(chunk)
+                self._bytes_sent += len(chunk)
+                self._newest_chunk = chunk
+            if limit is not None and self._bytes_sent >= limit:
                 return
 
     async def _receive(self, connection: Connection) -> None:
         clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
+        offset, number = self._offset, self._connections - 1
         while True:
             try:
                 message = await next_message()
@@ -429,7 +564,12 @@ class LiveSession:
                 self.transcript.note("warning", str(error))
                 continue
             self._heard_at = clock()
-            feed(message, audio_cursor=connection.bytes_sent / self._bytes_per_second)
+            feed(
+                message,
+                offset=offset,
+                audio_cursor=self._bytes_sent / self._bytes_per_second,
+                connection=number,
+            )
             self._tell()
             if connection.stream_closed and isinstance(message, Metadata):
                 return
@@ -464,6 +604,8 @@ class LiveSession:
         sent, heard = self.audio_cursor, self.transcript.transcript_cursor
         if self._connection and self.options.callback is None and sent - heard > _UNHEARD:
             self.transcript.add_gap(heard, sent, f"{type(self.error).__name__}" if self.error else "no final came")
+        if self._wanted and not self._wanted[1].done():
+            self._wanted[1].cancel()
         self.transcript.drop_interims()
         self.transcript.note("closed", f"{sent:.1f} s of audio sent")
         _sessions[:] = [session for session in _sessions if session.state is not State.CLOSED]
@@ -513,7 +655,7 @@ async def transcribe(
         source, options, endpoint=endpoint, api_key=api_key, duration=duration, pace=pace, **wire
     ).start()
     try:
-        await session._wait(session._is_closed)
+        await session.wait()
     except asyncio.CancelledError:
         session._request_stop()
         await session._drained_briefly()

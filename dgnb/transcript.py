@@ -281,6 +281,11 @@ class Transcript:
         """Every message as it came, in order."""
         return [record.message for record in self._records]
 
+    @property
+    def count(self) -> int:
+        """How many messages have come."""
+        return len(self._records)
+
     def since(self, position: int) -> list[ServerMessage]:
         """The messages from this position on: what has come after `position` of them."""
         return [record.message for record in self._records[position:]]

@@ -620,3 +620,118 @@ async def test_every_error_is_of_one_family(server: LoopbackServer, tmp_path: Pa
     for source in (tmp_path, tmp_path / "page.wav", tmp_path / "none"):
         with pytest.raises(DgnbError):
             await transcribe(source, endpoint=server.url)
+
+
+# Options that change while it runs
+
+
+async def test_other_options_open_a_new_connection_in_the_same_transcript(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(6)
+    await until(lambda: sent(session, 6.0))
+    await session.apply(dgnb.LiveOptions(smart_format=True, interim_results=True))
+    assert session.options.smart_format
+    cut = session.audio_cursor
+    tap.give(6)
+    await until(lambda: sent(session, 12.0))
+    transcript = await session.stop()
+    first, second = server.connections
+    assert first.close_code == second.close_code == 1000
+    assert first.audio_seconds + second.audio_seconds == pytest.approx(session.audio_cursor)
+    words = transcript.words
+    assert list(words["word"]) == TEXT.split() * 2
+    assert words["start"].is_monotonic_increasing
+    again = words["start"][10:] - cut
+    assert again.to_numpy() == pytest.approx(words["start"][:10].to_numpy(), abs=0.001)
+    assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
+    assert len(transcript.gaps) == 0
+    assert set(transcript.results["connection"]) == {0, 1}
+    assert "changed" in set(transcript.events["type"])
+
+
+async def test_no_audio_is_lost_or_sent_twice_while_options_change(server: LoopbackServer) -> None:
+    session = LiveSession(speech(20), endpoint=server.url, pace=20).start()
+    for smart_format in (True, False, True):
+        await until(lambda: session.state is State.OPEN)
+        await session.apply(dgnb.LiveOptions(smart_format=smart_format))
+    await session
+    assert sum(connection.bytes_received for connection in server.connections) == 20 * 32_000
+    assert len(server.connections) == 4
+
+
+async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    await session.apply(dgnb.LiveOptions(keyterm=["Praat"], numerals=True))
+    assert session.options.keyterm == ("Praat",)
+    await session.stop()
+    (connection,) = server.connections
+    assert '{"type":"Configure","keyterms":["Praat"],"features":{"numerals":true}}' in connection.texts
+
+
+async def test_where_configure_is_refused_a_new_connection_does_it(
+    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Script, "configurable", False)
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    await session.apply(dgnb.LiveOptions(keyterm=["Praat"]))
+    await session.stop()
+    assert [connection.options.keyterm for connection in server.connections] == [(), ("Praat",)]
+
+
+async def test_options_that_the_server_refuses_leave_the_stream_as_it_was(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    with server.rejecting(400, "No such model.", times=1), pytest.raises(HandshakeError, match="No such model"):
+        await session.apply(dgnb.LiveOptions(model="nova-2"))
+    assert session.state is State.OPEN
+    assert session.options.model == "nova-3"
+    tap.give(5)
+    await until(lambda: sent(session, 6.0))
+    transcript = await session.stop()
+    assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
+
+
+async def test_options_are_applied_to_an_open_session_only(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None)
+    options = dgnb.LiveOptions(punctuate=True)
+    with pytest.raises(ConfigurationError, match="open session"):
+        await session.apply(options)
+    session.start()
+    tap.give(1)
+    await until(lambda: session.state is State.OPEN)
+    with pytest.raises(ConfigurationError, match="start a new session"):
+        await session.apply(dgnb.LiveOptions(multichannel=True))
+    await session.apply(session.options)
+    assert len(server.connections) == 1
+    await session.stop()
+    with pytest.raises(ConfigurationError, match="open session"):
+        await session.apply(options)
+
+
+async def test_stopping_while_options_change_ends_it(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    with server.unresponsive():
+        applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
+        await until(lambda: len(server.requests) == 2)
+        await session.stop()
+        with pytest.raises(ConfigurationError, match="ended before"):
+            await applying
+    assert session.transcript.transcript_cursor == pytest.approx(session.audio_cursor)
+
+
+async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer) -> None:
+    loud = LiveSession(dgnb.samples.path(), endpoint=server.url, pace=None, duration=2)
+    assert loud.level is None
+    await loud
+    assert loud.level is not None
+    assert -30 < loud.level < 0
+    quiet = LiveSession(speech(1), endpoint=server.url, pace=None)
+    await quiet
+    assert quiet.level == float("-inf")

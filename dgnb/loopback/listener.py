@@ -207,6 +207,13 @@ class Listener:
 
     def _configure(self, message: Configure) -> ServerMessage:
         request_id = self._record.request_id
+        if not getattr(self._engine, "configurable", False):
+            # Saying yes and not doing it would be worse: the client can open a new connection instead.
+            return ConfigureFailure(
+                request_id=request_id,
+                code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
+                description="This server's engine takes other key terms or numerals with a new connection only.",
+            )
         if message.keyterms and not self._record.options.model.startswith("nova-3"):
             return ConfigureFailure(
                 request_id=request_id,

@@ -110,6 +110,9 @@ class Script:
         """Whether the words say who speaks."""
         return any(word.speaker is not None for word in self.words)
 
+    configurable = True
+    """A script says its words whatever it is told, so `Configure` succeeds."""
+
     def open(
         self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
     ) -> EngineStream:
