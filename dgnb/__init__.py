@@ -25,16 +25,20 @@ _HOMES = {
     "ConfigurationError": "exceptions",
     "Connection": "connection",
     "ConnectionLost": "exceptions",
+    "ControlPanel": "widgets",
     "DgnbError": "exceptions",
     "FileSource": "audio",
     "HandshakeError": "exceptions",
+    "LiveCaptions": "widgets",
     "LiveOptions": "options",
     "LiveSession": "session",
     "ProtocolError": "exceptions",
     "State": "session",
     "Transcript": "transcript",
     "URLSource": "audio",
+    "allow_nested": "blocking",
     "connect": "connection",
+    "run": "blocking",
     "sessions": "session",
     "transcribe": "session",
 }
@@ -49,19 +53,23 @@ __all__ = [
     "ConfigurationError",
     "Connection",
     "ConnectionLost",
+    "ControlPanel",
     "DgnbError",
     "FileSource",
     "HandshakeError",
+    "LiveCaptions",
     "LiveOptions",
     "LiveSession",
     "ProtocolError",
     "State",
     "Transcript",
     "URLSource",
+    "allow_nested",
     "connect",
     "loopback",
     "messages",
     "plots",
+    "run",
     "samples",
     "sessions",
     "transcribe",
@@ -70,6 +78,7 @@ __all__ = [
 if TYPE_CHECKING:
     from dgnb import loopback, messages, plots, samples
     from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource
+    from dgnb.blocking import allow_nested, run
     from dgnb.connection import Connection, connect
     from dgnb.exceptions import (
         AudioError,
@@ -84,6 +93,7 @@ if TYPE_CHECKING:
     from dgnb.options import LiveOptions
     from dgnb.session import LiveSession, State, sessions, transcribe
     from dgnb.transcript import Transcript
+    from dgnb.widgets import ControlPanel, LiveCaptions
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -32,6 +33,19 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self.__reveal: Callable[[], str] = lambda: value
+
+    @classmethod
+    def of(cls, key: object) -> Secret | None:
+        """A key as a user gives it; None stays None.
+
+        Raises:
+            ConfigurationError: It is no text.
+        """
+        if key is None or isinstance(key, Secret):
+            return key
+        if not isinstance(key, str):
+            raise ConfigurationError(f"The key in api_key= is text, not {type(key).__name__}.")
+        return cls(key)
 
     def reveal(self) -> str:
         """The key itself, for the request's header and nowhere else."""
@@ -63,7 +77,7 @@ class Endpoint:
         kind: `deepgram`, `offline`, or `custom` for an address of one's own.
         url: The base address; None for `offline`, which has none until it runs.
         key: The key, or None where none is needed.
-        key_origin: Where the key came from, for messages: `api_key=` or `DEEPGRAM_API_KEY`.
+        key_origin: Where the key came from, for messages: `api_key=`, `DEEPGRAM_API_KEY`, or "" where there is none.
         reason: Why this one, in words.
     """
 
@@ -110,18 +124,20 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
     Raises:
         ConfigurationError: The name or address is wrong, plain `ws://` would leave this machine, or a key is missing.
     """
+    # Rebound, here and wherever a key is taken: a traceback that prints arguments must not print this one.
+    secret = api_key = Secret.of(api_key)
     reason = "endpoint="
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
         endpoint, reason = os.environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
-    key, origin = _key(api_key)
+    if endpoint == "offline":
+        return Endpoint("offline", None, None, "", reason)
+    key, origin = _key(secret)
     if endpoint is None:
         if key:
             return Endpoint("deepgram", DEEPGRAM, key, origin, f"a key is in {origin}")
         return Endpoint("offline", None, None, "", f"there is no key in api_key= or {KEY_VARIABLE}")
     if not isinstance(endpoint, str):
         raise ConfigurationError(f"endpoint is 'deepgram', 'offline' or a wss:// address, not {endpoint!r}.")
-    if endpoint == "offline":
-        return Endpoint("offline", None, None, "", reason)
     if endpoint == "deepgram":
         if not key:
             raise ConfigurationError(
@@ -133,7 +149,7 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
     if url.startswith("ws://") and origin == KEY_VARIABLE:
         # An account's key never travels in clear; one that is passed for this very server does, within the machine.
         key, origin = None, ""
-    return Endpoint("custom", url, key, origin or "a placeholder, as no key was given", reason)
+    return Endpoint("custom", url, key, origin, reason)
 
 
 def is_loopback(host: str | None) -> bool:
@@ -148,21 +164,21 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def _key(api_key: str | Secret | None) -> tuple[Secret | None, str]:
-    if isinstance(api_key, Secret):
-        return api_key, "api_key="
+def _key(given: Secret | None) -> tuple[Secret | None, str]:
+    """The key, checked, and where it came from."""
     origin = "api_key="
-    if api_key is None:
-        api_key, origin = os.environ.get(KEY_VARIABLE) or None, KEY_VARIABLE
-    if api_key is None:
-        return None, ""
-    key = api_key.strip() if isinstance(api_key, str) else ""
-    if not key:
+    if given is None:
+        in_environment = os.environ.get(KEY_VARIABLE, "").strip()
+        if not in_environment:
+            return None, ""
+        given, origin = Secret(in_environment), KEY_VARIABLE
+    stripped = Secret(given.reveal().strip())
+    if not stripped.reveal():
         raise ConfigurationError(f"The key in {origin} is empty. Leave it out, or give a key of Deepgram's console.")
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not re.fullmatch(r"[!-~]+", stripped.reveal()):
         # It would end up in a header, where a line break starts another one.
         raise ConfigurationError(f"The key in {origin} has spaces or characters that no key has. Copy it once more.")
-    return Secret(key), origin
+    return stripped, origin
 
 
 def _checked_url(endpoint: str) -> str:

@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Final
 
@@ -70,6 +70,7 @@ def sessions() -> list[LiveSession]:
         for session in dgnb.sessions():
             await session.stop()
         ```
+        A session that failed raises its error there once, where nobody was told of it yet.
     """
     return list(_sessions)
 
@@ -125,11 +126,12 @@ class LiveSession:
         close_timeout: float = 10.0,
         **wire: Any,
     ) -> None:
+        api_key = Secret.of(api_key)
         if options is not None and wire:
             raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(wire)}), not both.")
         if options is not None and not isinstance(options, LiveOptions):
             raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
-        if duration is not None and not (isinstance(duration, (int, float)) and duration > 0):
+        if duration is not None and not (isinstance(duration, (int, float)) and 0 < duration < math.inf):
             raise ConfigurationError(f"duration is a positive number of seconds, not {duration!r}.")
         self.options = LiveOptions(**wire) if options is None else options
         self.source = _source(source, self.options)
@@ -147,7 +149,7 @@ class LiveSession:
         self._connection: Connection | None = None
         self._connections = 0
         self._offset = 0.0
-        self._bytes_sent = 0
+        self._bytes_before = 0
         self._bytes_per_second = 1.0
         self._newest_chunk = b""
         self._sending = asyncio.Lock()
@@ -162,6 +164,9 @@ class LiveSession:
         self._heard_at = 0.0
         self._skipped = 0.0
         self._waiting = 0
+        self._listeners = 0
+        self._told = False
+        self._traceback: TracebackType | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(RuntimeError):
@@ -181,7 +186,7 @@ class LiveSession:
     @property
     def paused(self) -> bool:
         """Whether `pause()` holds the audio back."""
-        return not self._resumed.is_set()
+        return not self._resumed.is_set() and self._state is not State.CLOSED
 
     @property
     def audio_cursor(self) -> float:
@@ -189,12 +194,16 @@ class LiveSession:
         return self._bytes_sent / self._bytes_per_second
 
     @property
+    def _bytes_sent(self) -> int:
+        return self._bytes_before + (self._connection.bytes_sent if self._connection else 0)
+
+    @property
     def level(self) -> float | None:
         """How loud the audio is that was sent last: its peak in dB below full scale, None before there is any.
 
         -inf is digital silence. Only decoded audio has a level.
         """
-        if not self._newest_chunk or self._bytes_per_second % 2:
+        if not self._newest_chunk:
             return None
         samples = memoryview(self._newest_chunk[: len(self._newest_chunk) // 2 * 2]).cast("h")
         peak = max(max(samples), -min(samples))
@@ -210,27 +219,40 @@ class LiveSession:
         Raises:
             ConfigurationError: No loop runs, so there is nothing to run in.
         """
-        if self._task is None:
-            if self._loop is None:
-                try:
-                    self._loop = asyncio.get_running_loop()
-                except RuntimeError:
-                    raise ConfigurationError(
-                        "No event loop runs here. In a notebook call this in a cell; in a script, inside the coroutine "
-                        "that asyncio.run() runs."
-                    ) from None
-            if self._state is not State.CLOSED:
-                self._task = self._loop.create_task(self._run(), name=f"dgnb: session {self.source.name}")
-                # Not at the end of _run(): a task that is cancelled before its first step never enters it.
-                self._task.add_done_callback(self._finish)
-                _sessions.append(self)
+        if self._loop is None:
+            self._loop = _running_loop()
+        if self._loop is None:
+            raise ConfigurationError(
+                "No event loop runs here. In a notebook call this in a cell; in a script, inside the coroutine that "
+                "asyncio.run() runs."
+            )
+        self._on_loop(self._begin)
         return self
+
+    def _begin(self) -> None:
+        if self._task is None and self._state is not State.CLOSED:
+            assert self._loop is not None
+            self._task = self._loop.create_task(self._run(), name=f"dgnb: session {self.source.name}")
+            # Not at the end of _run(): a task that is cancelled before its first step never enters it.
+            self._task.add_done_callback(self._finish)
+            _sessions.append(self)
+
+    def _on_loop(self, act: Callable[[], None]) -> None:
+        """Do it at once where this is the session's loop; else, from another thread, as soon as that loop can."""
+        if self._loop is None or self._loop is _running_loop():
+            act()
+        else:
+            with contextlib.suppress(RuntimeError):  # that loop is closed, and the task with it
+                self._loop.call_soon_threadsafe(act)
 
     def pause(self) -> None:
         """Hold the audio back; KeepAlive keeps the connection. A file waits; a live source is skipped meanwhile.
 
         Word times count the audio sent, so a pause takes no time on them. Pausing twice is no error.
         """
+        self._on_loop(self._pause)
+
+    def _pause(self) -> None:
         if self._state is State.OPEN and not self.paused:
             self._resumed.clear()
             self.transcript.note("paused", f"at {self.audio_cursor:.1f} s")
@@ -238,6 +260,9 @@ class LiveSession:
 
     def resume(self) -> None:
         """Let the audio flow again; where it does, nothing happens."""
+        self._on_loop(self._resume)
+
+    def _resume(self) -> None:
         if self.paused:
             self._resumed.set()
             self._pacer.restart()
@@ -258,12 +283,14 @@ class LiveSession:
         if self._state is not State.OPEN or self._connection is None:
             raise ConfigurationError(f"Only an open session can be finalized; this one is {self._state.value}.")
         seen = self.transcript.count
-        await self._connection.finalize()
 
         def confirmed() -> bool:
             return any(isinstance(m, Results) and m.from_finalize for m in self.transcript.since(seen))
 
-        await self._wait(lambda: confirmed() or self._state is State.CLOSED, timeout=_FINALIZE_TIMEOUT)
+        with contextlib.suppress(TimeoutError, ConnectionLost):  # the session itself tells of a lost connection
+            async with asyncio.timeout(_FINALIZE_TIMEOUT):
+                await self._connection.finalize()
+                await self._wait(lambda: confirmed() or self._is_closed())
         return confirmed()
 
     async def apply(self, options: LiveOptions) -> None:
@@ -305,13 +332,17 @@ class LiveSession:
             DgnbError: What the session failed with, where nobody was told yet.
         """
         self._request_stop()
+        if self._told:
+            await self.wait()
+            return self.transcript
         return await self._ended()
 
     # Waiting
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is CLOSED, `timeout` seconds at most, and say whether it is; its error is not raised."""
-        await self._wait(self._is_closed, timeout)
+        with self._listened():
+            await self._wait(self._is_closed, timeout)
         return self._is_closed()
 
     def __await__(self) -> Generator[Any, None, Transcript]:
@@ -332,7 +363,7 @@ class LiveSession:
         if isinstance(exc, asyncio.CancelledError):
             await self._drained_briefly()
         else:
-            await self._wait(self._is_closed)
+            await self.wait()
 
     async def __aiter__(self) -> AsyncIterator[ServerMessage]:
         self.start()
@@ -350,7 +381,8 @@ class LiveSession:
             if closed:
                 self._raise()
                 return
-            await self._wait(more)
+            with self._listened():
+                await self._wait(more)
 
     async def _awaited(self) -> Transcript:
         self.start()
@@ -358,7 +390,7 @@ class LiveSession:
 
     async def _ended(self) -> Transcript:
         try:
-            await self._wait(self._is_closed)
+            await self.wait()
         except asyncio.CancelledError:
             if not self._stop.is_set():
                 logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
@@ -387,12 +419,23 @@ class LiveSession:
         with contextlib.suppress(asyncio.CancelledError):
             await self._wait(self._is_closed, timeout=_INTERRUPTED_DRAIN)
 
+    @contextlib.contextmanager
+    def _listened(self) -> Iterator[None]:
+        """Somebody is there who learns of an error: it need not be logged."""
+        self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
+
     def _is_closed(self) -> bool:
         return self._state is State.CLOSED
 
     def _raise(self) -> None:
         if self.error is not None:
-            raise self.error
+            self._told = True
+            # As it was caught: raising the same exception again would add to its traceback each time.
+            raise self.error.with_traceback(self._traceback)
 
     # How
 
@@ -449,6 +492,8 @@ class LiveSession:
                     async with self._sending:  # the pump holds its chunk meanwhile
                         await self._drain(connection, receiver)
                         await connection.close()
+                        if self._stop.is_set():
+                            break
                         connection = await self._connect_changed(audio)
                 finally:
                     await _end(change)
@@ -456,7 +501,12 @@ class LiveSession:
             failed = None if pump.cancelled() else pump.exception()
             # After a source that failed, what was said before is still worth having. After a connection that failed,
             # the receiver knows best why.
-            await self._drain(connection, receiver)
+            try:
+                await self._drain(connection, receiver)
+            except DgnbError as error:
+                if failed is None or isinstance(failed, ConnectionLost):
+                    raise
+                self.transcript.note("error", str(error))
             if failed:
                 raise failed
         finally:
@@ -497,12 +547,15 @@ class LiveSession:
         connection = await connect(
             options.for_audio(audio.encoding, audio.sample_rate, audio.channels),
             endpoint=self.endpoint,
+            # All was said by then; a server that does not close in turn is not waited for.
+            close_timeout=1.0,
             # Unpaced audio may wait long in a server's queue, and a ping behind it.
             ping_timeout=PING_TIMEOUT if self._pace else None,
         )
+        self._bytes_before = self._bytes_sent
+        self._offset = self._bytes_before / self._bytes_per_second
         self._connection = connection
         self._connections += 1
-        self._offset = self.audio_cursor
         where = f"{self.endpoint}: {connection.url.split('?')[0]}"
         self.transcript.note("opened", where, request_id=connection.request_id or None)
         for name in connection.ignored:
@@ -519,7 +572,9 @@ class LiveSession:
         try:
             connection = await self._connect(audio, options)
         except HandshakeError as error:
-            self.transcript.note("error", f"The options were not changed: {error}", request_id=error.request_id or None)
+            self.transcript.note(
+                "warning", f"The options were not changed: {error}", request_id=error.request_id or None
+            )
             connection = await self._connect(audio, self.options)
             if not answer.done():
                 answer.set_exception(error)
@@ -547,8 +602,7 @@ class LiveSession:
             async with self._sending:
                 assert self._connection is not None
                 await self._connection.send(chunk)
-                self._bytes_sent += len(chunk)
-                self._newest_chunk = chunk
+                self._newest_chunk = chunk if audio.encoding == "linear16" else b""
             if limit is not None and self._bytes_sent >= limit:
                 return
 
@@ -567,7 +621,7 @@ class LiveSession:
             feed(
                 message,
                 offset=offset,
-                audio_cursor=self._bytes_sent / self._bytes_per_second,
+                audio_cursor=offset + connection.bytes_sent / self._bytes_per_second,
                 connection=number,
             )
             self._tell()
@@ -596,21 +650,24 @@ class LiveSession:
         receiver.result()
 
     def _fail(self, error: Exception) -> None:
-        self.error = error
+        self.error, self._traceback = error, error.__traceback__
         request_id = getattr(error, "request_id", "") or (self._connection.request_id if self._connection else "")
         self.transcript.note("error", str(error), request_id=request_id or None)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
-        sent, heard = self.audio_cursor, self.transcript.transcript_cursor
-        if self._connection and self.options.callback is None and sent - heard > _UNHEARD:
-            self.transcript.add_gap(heard, sent, f"{type(self.error).__name__}" if self.error else "no final came")
+        sent = self.audio_cursor
+        if self._connection and self.options.callback is None:
+            for start, end in self.transcript.unheard(sent):
+                if end - start > _UNHEARD:
+                    why = type(self.error).__name__ if self.error and end == sent else "no final came"
+                    self.transcript.add_gap(start, end, why)
         if self._wanted and not self._wanted[1].done():
             self._wanted[1].cancel()
         self.transcript.drop_interims()
         self.transcript.note("closed", f"{sent:.1f} s of audio sent")
         _sessions[:] = [session for session in _sessions if session.state is not State.CLOSED]
         self._set_state(State.CLOSED)
-        if self.error and not self._waiting:
+        if self.error and not self._listeners:
             # Nobody is there to raise it to, and a background task's error must not pass unseen.
             expected = isinstance(self.error, DgnbError)
             logger.error("%s failed: %s", self, self.error, exc_info=None if expected else self.error)
@@ -650,7 +707,7 @@ async def transcribe(
         ```
     """
     # Rebound, so that a traceback that prints arguments does not print the key.
-    api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+    api_key = Secret.of(api_key)
     session = LiveSession(
         source, options, endpoint=endpoint, api_key=api_key, duration=duration, pace=pace, **wire
     ).start()
@@ -659,9 +716,9 @@ async def transcribe(
     except asyncio.CancelledError:
         session._request_stop()
         await session._drained_briefly()
-        logger.warning(
-            "Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", sessions().index(session)
-        )
+        found = [index for index, listed in enumerate(sessions()) if listed is session]
+        if found:
+            logger.warning("Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", found[0])
         raise
     session._raise()
     return session.transcript

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import time
 from array import array
 from collections import Counter
@@ -41,7 +42,7 @@ from dgnb.messages import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Event", "Gap", "Record", "Transcript"]
+__all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
 logger = logging.getLogger("dgnb")
 
@@ -81,6 +82,16 @@ class Gap(msgspec.Struct, frozen=True):
     start: float
     end: float
     reason: str
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One utterance as far as it is final: seconds on the source's timeline, and its text."""
+
+    start: float
+    end: float
+    speaker: int | None
+    channel: int
+    text: str
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -166,6 +177,8 @@ class Transcript:
 
     def note(self, type: str, text: str, *, request_id: str | None = None, at: int | None = None) -> None:
         """Add a row to `events`."""
+        # Names of files may hold what is no text.
+        text = text.encode("utf-8", "replace").decode()
         self._notes.append(Event(time.time_ns() if at is None else at, type, text, request_id))
 
     def add_gap(self, start: float, end: float, reason: str) -> None:
@@ -190,9 +203,14 @@ class Transcript:
             try:
                 observer(message)
             except Exception as error:
-                self._observers.remove(observer)
+                self.unobserve(observer)
                 logger.exception("An observer of the transcript raised; it is not called again")
-                self.note("warning", f"The observer {observer!r} raised {error!r}; it is not called again.")
+                name = getattr(observer, "__qualname__", type(observer).__name__)
+                try:
+                    what = repr(error)
+                except Exception:
+                    what = type(error).__name__
+                self.note("warning", f"The observer {name} raised {what}; it is not called again.")
 
     def _take_event(self, record: Record, message: ServerMessage) -> None:
         if isinstance(message, UtteranceEnd):
@@ -286,6 +304,24 @@ class Transcript:
         """How many messages have come."""
         return len(self._records)
 
+    @property
+    def word_count(self) -> int:
+        """How many words the finals have."""
+        return len(self._words)
+
+    def lines(self, words: int = 300) -> list[Line]:
+        """The last `words` words by utterance, oldest first, at a cost that does not grow with the transcript."""
+        first = max(0, len(self._words) - words)
+        groups: dict[int, list[int]] = {}
+        for index in range(first, len(self._words)):
+            groups.setdefault(self._utterance_of[index], []).append(index)
+        lines = []
+        for indices in groups.values():
+            spoken = [self._words[index] for index in indices]
+            start, end = spoken[0].start, spoken[-1].end
+            lines.append(Line(start, end, spoken[0].speaker, self._channels[indices[0]], _shown(spoken)))
+        return lines
+
     def since(self, position: int) -> list[ServerMessage]:
         """The messages from this position on: what has come after `position` of them."""
         return [record.message for record in self._records[position:]]
@@ -294,6 +330,17 @@ class Transcript:
     def transcript_cursor(self) -> float:
         """How far the audio is covered by finals, in seconds: the channel that is furthest behind."""
         return min((spans[-1][1] for spans in self._covered.values()), default=0.0)
+
+    def unheard(self, until: float) -> list[tuple[float, float]]:
+        """The stretches up to `until` seconds that some channel has no final for, in order."""
+        missing: list[tuple[float, float]] = []
+        for spans in self._covered.values() or [[]]:
+            at = 0.0
+            for start, end in [*spans, (until, until)]:
+                if start > at + _SLACK:
+                    missing.append((at, min(start, until)))
+                at = max(at, end)
+        return [(start, end) for start, end in _joined(missing) if end > start]
 
     @property
     def latency(self) -> float | None:
@@ -372,7 +419,7 @@ class Transcript:
                         f"{path} is not a session file of version {_FILE_VERSION}. Was it saved by a newer dgnb?"
                     )
                 notes = [note for line in file if (note := transcript._load_line(line))]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError, RecursionError) as error:
             raise DgnbError(f"{path} can't be read as a session file: {error}. Is it one that save() wrote?") from error
         # What feeding the messages noted anew was noted before they were saved.
         transcript._notes = notes
@@ -584,6 +631,8 @@ def _deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
         try:
             with draft.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
+            if target.exists():
+                shutil.copymode(target, draft)
             draft.replace(target)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -209,3 +209,23 @@ async def test_an_open_that_is_cancelled_ends_the_generator_too() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended
+
+
+async def test_an_iterator_is_read_no_further_ahead_than_the_pipe_holds() -> None:
+    given = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal given
+        while True:
+            given += 65_536
+            yield bytes(65_536)
+
+    audio = await BufferSource(chunks(), encoding="linear16", sample_rate=16_000).open()
+    taken = 0
+    async for chunk in audio:
+        taken += len(chunk)
+        await asyncio.sleep(0)
+        if taken > 3_000_000:
+            break
+    assert given - taken < 2_500_000
+    await audio.aclose()

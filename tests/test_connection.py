@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.frames import Close
 from websockets.http11 import Response
+from websockets.utils import accept_key
 
 import dgnb
 from dgnb.connection import Connection, connect
@@ -178,6 +180,11 @@ async def test_any_body_of_a_refusal_is_survived_and_bounded(server: LoopbackSer
     assert "\x1b" not in str(caught.value)
 
 
+async def test_a_server_that_wants_a_key_where_none_was_given_says_so(server: LoopbackServer) -> None:
+    with server.rejecting(401), pytest.raises(AuthenticationError, match=r"none was given.* Pass api_key="):
+        await connect(RAW, endpoint=server.url)
+
+
 async def test_a_redirect_is_not_followed(server: LoopbackServer) -> None:
     async with dgnb.loopback.serve(Script("")) as elsewhere:
         where = {"Location": f"{elsewhere.url}/v1/listen"}
@@ -235,6 +242,59 @@ async def test_cancelling_while_it_opens_leaves_nothing(server: LoopbackServer) 
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
+
+
+async def test_a_server_that_quotes_the_key_does_not_get_it_shown(server: LoopbackServer) -> None:
+    body = {"err_msg": f"Bad credential 'Token {CANARY}'", "request_id": "r\n\x1b[31m" * 1000}
+    with server.rejecting(401, f"{CANARY} is wrong", body=body), pytest.raises(AuthenticationError) as caught:
+        await connect(RAW, endpoint=server.url, api_key=CANARY)
+    assert CANARY not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert "\x1b" not in str(caught.value)
+
+
+async def test_no_frame_of_a_cancelled_or_refused_attempt_shows_the_key(server: LoopbackServer) -> None:
+    with server.unresponsive():
+        opening = asyncio.ensure_future(connect(RAW, endpoint=server.url, api_key=CANARY)._open())
+        await until(lambda: bool(server.requests))
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await opening
+    shown = traceback.TracebackException.from_exception(cancelled.value, capture_locals=True)
+    assert CANARY not in "".join(shown.format())
+    with pytest.raises(ConfigurationError) as refused:
+        connect(RAW, endpoint="nowhere", api_key="".join(["canary", "0123456789"]))
+    frames = traceback.TracebackException.from_exception(refused.value, capture_locals=True).stack[1:]
+    assert CANARY not in str([frame.locals for frame in frames])
+
+
+async def test_closing_is_bounded_when_the_server_reads_no_more() -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", request, re.IGNORECASE)
+        assert key
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_key(key[1].decode()).encode() + b"\r\n\r\n"
+        )
+        await gone.wait()
+        writer.close()
+
+    gone = asyncio.Event()
+    plain = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
+    async with plain:
+        port = plain.sockets[0].getsockname()[1]
+        connection = await connect(RAW, endpoint=f"ws://127.0.0.1:{port}", close_timeout=0.1)
+
+        async def flood() -> None:
+            while True:
+                await connection.send(SECOND * 10)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(flood(), 0.5)
+        async with asyncio.timeout(2):
+            await connection.close()
+        gone.set()
 
 
 # Endings

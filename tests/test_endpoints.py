@@ -88,7 +88,7 @@ def test_a_wrong_endpoint_is_refused_before_any_io(given: object, told: str) -> 
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0", 5])
+@pytest.mark.parametrize("key", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0", 5, Secret("line\nbreak")])
 def test_a_key_that_can_not_be_one_is_refused_without_showing_it(key: object) -> None:
     with pytest.raises(ConfigurationError, match="api_key=") as caught:
         choose("deepgram", key)  # type: ignore[arg-type]
@@ -99,6 +99,12 @@ def test_a_key_is_stripped_of_the_line_break_of_a_copied_file() -> None:
     endpoint = choose(api_key=f" {CANARY}\n")
     assert endpoint.key is not None
     assert endpoint.key.reveal() == CANARY
+
+
+def test_a_blank_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "  ")
+    assert choose().kind == "offline"
+    assert choose("offline").kind == "offline"
 
 
 def test_the_environments_key_is_not_sent_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ FLOORS = [
     {"endpoints", "connection", "frames", "captions"},
     {"transcript"},
     {"session"},
+    {"blocking"},
     {"plots", "widgets"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
@@ -27,7 +28,7 @@ LOOPBACK_MAY = {"exceptions", "options", "messages", "samples", "loopback"}
 # On one floor, what stands further right may use what stands further left.
 WITHIN = {("audio", "options"), ("connection", "endpoints")}
 # "offline" starts the server as a program of its own: the client knows how to start it, and nothing of what it does.
-STARTS = {("endpoints", "dgnb.loopback.child"), ("endpoints", "dgnb.loopback")}
+STARTS = {(room, name) for room in ("endpoints", "widgets") for name in ("dgnb.loopback.child", "dgnb.loopback")}
 HEAVY = {
     "pandas": {"frames", "transcript", "plots"},
     "matplotlib": {"plots"},
@@ -37,12 +38,15 @@ HEAVY = {
     "numpy": {"audio", "frames", "plots", "loopback"},
     "websockets": {"connection", "endpoints"},
     "faster_whisper": {"loopback"},
+    "nest_asyncio": {"blocking"},
+    "nest_asyncio2": {"blocking"},
 }
 EAGER = {
     "pandas": {"frames"},
     "numpy": {"frames", "loopback"},
     "aiohttp": {"loopback"},
     "websockets": {"connection"},
+    "ipywidgets": {"widgets"},
 }
 """Which rooms may import such a package as soon as they are entered; elsewhere it is imported on first use."""
 

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 import dgnb
 from dgnb import LiveSession, State, transcribe
@@ -22,7 +24,7 @@ from dgnb.exceptions import (
     HandshakeError,
 )
 from dgnb.loopback import LoopbackServer, Script
-from dgnb.messages import Metadata, Results
+from dgnb.messages import Channel, Metadata, Results
 
 CANARY = "canary0123456789"
 TEXT = "one two three four five six seven eight nine ten"
@@ -174,6 +176,7 @@ async def test_what_the_server_can_not_do_is_told(server: LoopbackServer) -> Non
         ({"options": dgnb.LiveOptions(), "punctuate": True}, "not both"),
         ({"duration": 0}, "duration"),
         ({"duration": "30"}, "duration"),
+        ({"duration": float("inf")}, "duration"),
         ({"pace": 0}, "pace"),
         ({"endpoint": "deepgram"}, "needs a key"),
         ({"endpoint": "nowhere"}, "endpoint"),
@@ -735,3 +738,123 @@ async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer)
     quiet = LiveSession(speech(1), endpoint=server.url, pace=None)
     await quiet
     assert quiet.level == float("-inf")
+
+
+# Found by review
+
+
+async def test_a_source_that_fails_is_told_even_when_the_server_does_not_finish(server: LoopbackServer) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(32_000 * 2)
+        raise ValueError("unplugged")
+
+    source = dgnb.BufferSource(chunks(), encoding="linear16", sample_rate=16000)
+    session = LiveSession(source, endpoint=server.url, pace=None, close_timeout=0.05)
+    with server.silent(), pytest.raises(AudioError, match="unplugged"):
+        await session
+    assert session.transcript.events["text"].str.contains("did not finish in time").any()
+
+
+async def test_audio_between_finals_that_nobody_heard_is_a_gap() -> None:
+    transcript = dgnb.Transcript()
+    for start, duration in ((3.0, 1.0), (7.0, 3.0)):
+        transcript.feed(Results((0, 1), duration, start, Channel(()), is_final=True))
+    assert transcript.unheard(12.0) == [(0.0, 3.0), (4.0, 7.0), (10.0, 12.0)]
+    assert dgnb.Transcript().unheard(1.0) == [(0.0, 1.0)]
+
+
+async def test_an_error_is_logged_when_only_a_finalize_was_waited_for(
+    server: LoopbackServer, tap: Tap, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    with server.silent(), server.dropping(after=2.0):
+        finalizing = asyncio.ensure_future(session.finalize())
+        await asyncio.sleep(0)
+        tap.give(3)
+        assert await finalizing is False
+        await until(lambda: session.state is State.CLOSED)
+    assert "went dead" in caplog.text
+
+
+async def test_an_error_that_was_told_is_not_raised_by_stop_again(server: LoopbackServer) -> None:
+    with server.rejecting(402):
+        session = LiveSession(speech(), endpoint=server.url).start()
+        for _ in range(3):
+            with pytest.raises(HandshakeError) as caught:
+                await session
+            depth = len(traceback.extract_tb(caught.value.__traceback__))
+    assert depth < 20
+    assert await session.stop() is session.transcript
+
+
+async def test_a_session_can_be_started_and_paused_from_another_thread(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None)
+    await asyncio.to_thread(session.start)
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    await asyncio.to_thread(session.pause)
+    await until(lambda: session.paused)
+    await asyncio.to_thread(session.resume)
+    await until(lambda: not session.paused)
+    await session.stop()
+
+
+async def test_a_closed_session_is_neither_paused_nor_resumed(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    session.pause()
+    await session.stop()
+    assert not session.paused
+    session.resume()
+    assert session.transcript.events["type"].iloc[-1] == "closed"
+
+
+async def test_stopping_while_the_old_connection_drains_opens_no_new_one(
+    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    monkeypatch.setattr("dgnb.session._STOP_TIMEOUT", 0.2)
+    with server.refusing_to_close():
+        applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
+        await until(lambda: session.state is State.CLOSING)
+        with pytest.raises(CloseTimeout):
+            await session.stop()
+        with pytest.raises(ConfigurationError, match="ended before"):
+            await applying
+    assert len(server.requests) == 1
+
+
+async def test_an_observer_may_take_itself_off_and_raise(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+
+    def observer(message: object) -> None:
+        session.transcript.unobserve(observer)
+        raise ValueError("odd")
+
+    session.transcript.observe(observer)
+    assert (await session).text == TEXT
+
+
+async def test_a_server_that_does_not_close_behind_metadata_is_not_waited_for(tap: Tap) -> None:
+    async def handler(socket: ServerConnection) -> None:
+        async for frame in socket:
+            if frame == '{"type":"CloseStream"}':
+                await socket.send('{"type":"Metadata","request_id":"r","duration":1.0,"channels":1}')
+                await stopped.wait()
+
+    stopped = asyncio.Event()
+
+    async with serve(handler, "127.0.0.1", 0, close_timeout=0.1) as plain:
+        port = plain.sockets[0].getsockname()[1]
+        session = LiveSession(tap.source(), endpoint=f"ws://127.0.0.1:{port}", pace=None).start()
+        tap.give(1)
+        await until(lambda: sent(session, 1.0))
+        began = time.monotonic()
+        await session.stop()
+        assert time.monotonic() - began < 2
+        stopped.set()

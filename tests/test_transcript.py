@@ -516,3 +516,17 @@ def test_a_path_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> Non
         with pytest.raises(DgnbError, match="can't be written"):
             transcript.to_srt(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_keeps_its_mode_when_it_is_saved_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.touch(0o600)
+    Transcript().save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_note_that_is_no_text_can_be_saved(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.note("error", "no file 'a\ud800'")
+    transcript.save(tmp_path / "a.jsonl")
+    assert Transcript.load(tmp_path / "a.jsonl").events["text"][0] == "no file 'a?'"

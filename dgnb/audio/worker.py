@@ -62,7 +62,8 @@ class Pipe:
                 self._condition.wait()
             taken = bytes(self._bytes[:size] if size >= 0 else self._bytes)
             del self._bytes[: len(taken)]
-        if not self._room.is_set():
+            full = len(self._bytes) >= _PIPE_BYTES
+        if not full and not self._room.is_set():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._room.set)
         return taken

@@ -106,6 +106,7 @@ class connect:
         ping_timeout: float | None = PING_TIMEOUT,
         keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
     ) -> None:
+        api_key = Secret.of(api_key)
         if options is not None and not isinstance(options, LiveOptions):
             raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
         self._options = options or LiveOptions()
@@ -134,8 +135,10 @@ class connect:
         url = f"{address.url}/v1/listen?{urlencode(self._options.query())}"
         try:
             socket_ = await self._handshake(url, address)
-        except (OSError, WebSocketException, ValueError) as error:
-            # From None: the original holds the request, and the request holds the key.
+        # From None, both: the original's frames hold the request, and the request holds the key.
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError from None
+        except (OSError, WebSocketException, ValueError, ImportError) as error:
             raise handshake_error(error, self._endpoint, address, self._open_timeout) from None
         return Connection(
             socket_, url=url, keep_alive_interval=self._keep_alive_interval, close_timeout=self._close_timeout
@@ -209,7 +212,7 @@ class Connection:
     async def send(self, chunk: bytes | bytearray | memoryview) -> None:
         """Send audio, about 100 ms at a time (20 to 250). An empty chunk is not sent: it would end the stream.
 
-        Waits while the server takes no more. Cancelling is safe: the chunk has then been sent whole, or not at all.
+        Waits while the server takes no more. Cancelling that wait does not take the chunk back.
 
         Raises:
             ConnectionLost: The connection is gone.
@@ -219,8 +222,13 @@ class Connection:
             raise RuntimeError("The stream was closed with close_stream(): no audio can follow.")
         if not chunk:
             return
-        await self._send(chunk)
+        # Before the wait: websockets has written the frame by then, and a cancelled wait does not take it back.
         self.bytes_sent += len(chunk)
+        try:
+            await self._send(chunk)
+        except ConnectionLost:
+            self.bytes_sent -= len(chunk)
+            raise
 
     async def keep_alive(self) -> None:
         """Send a KeepAlive now; the connection does so by itself when it is idle."""
@@ -271,15 +279,17 @@ class Connection:
         the most. Safe to call twice.
         """
         self._keep_alive.cancel()
-        await asyncio.wait([self._keep_alive])
         try:
             async with asyncio.timeout(self._close_timeout):
+                await asyncio.wait([self._keep_alive])
                 with contextlib.suppress(ConnectionLost):
                     await self.close_stream()
                 # It has a limit of its own, but none for a peer that reads no more.
                 await self._socket.close()
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError) as ended:
             self.abort()
+            if isinstance(ended, asyncio.CancelledError):
+                raise
 
     def abort(self) -> None:
         """Drop the connection at once, without a word to the server."""

@@ -101,6 +101,8 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
             "custom": "Is the server running, and the port right?",
         }[endpoint.kind]
         return HandshakeError(f"{host} can't be reached: {why}. {remedy}")
+    if isinstance(error, ImportError):
+        return HandshakeError(f"The proxy on the way to {host} needs a package: {error}. Install it, or set NO_PROXY.")
     if isinstance(error, InvalidHandshake):
         return HandshakeError(
             f"{host} does not answer as a WebSocket server ({_words(str(error))}). Is endpoint right?"
@@ -110,12 +112,14 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
 
 def _refused(error: InvalidStatus, host: str, address: Address) -> HandshakeError:
     status, headers = error.response.status_code, error.response.headers
-    body = (error.response.body or b"").decode("utf-8", "replace")
+    # Some servers quote what they refuse.
+    key = address.key.reveal()
+    body = (error.response.body or b"").decode("utf-8", "replace").replace(key, "<key>")
     told = _told(body)
     words = _words(told.get("err_msg") or told.get("message") or told.get("details") or "" if told else body)
-    hint = headers.get("dg-error", "")
+    hint = headers.get("dg-error", "").replace(key, "<key>")
     said = ". ".join(dict.fromkeys(filter(None, (_words(hint).rstrip("."), words.rstrip(".")))))
-    request_id = headers.get("dg-request-id") or str(told.get("request_id") or "")
+    request_id = _words(headers.get("dg-request-id") or told.get("request_id") or "")[:64]
     fields: dict[str, Any] = {"status": status, "error": said, "request_id": request_id}
     quoted = f" {said!r}" if said else ""
     asked = f" (request {request_id})" if request_id else ""
@@ -127,6 +131,11 @@ def _refused(error: InvalidStatus, host: str, address: Address) -> HandshakeErro
             remedy = "The key is right, but lacks the permission to transcribe (usage:write)."
         else:
             remedy = "Is it complete, and of this server?"
+        if not address.key_origin:
+            return AuthenticationError(
+                f"{host} wants a key, and none was given: it refused with {status}{quoted}{asked}. Pass api_key=.",
+                **fields,
+            )
         return AuthenticationError(
             f"{host} refused the key from {address.key_origin} with {status}{quoted}{asked}. {remedy}", **fields
         )

@@ -142,3 +142,16 @@ def _ensure() -> _Child:
 
 
 atexit.register(stop)
+
+
+def _forget() -> None:
+    """In a forked worker: let go of the pipe, which otherwise keeps the engine alive as long as the worker lives."""
+    global _running
+    if _running and _running.process.stdin:
+        with contextlib.suppress(OSError):
+            os.close(_running.process.stdin.fileno())
+    _running = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -227,6 +227,7 @@ class LoopbackServer(Faults):
         if fault := self._in_force_now(Unresponsive):
             fault.strike()
             await self._stopping.wait()
+            raise Refusal(503, "STOPPING", "The server ends.")
         if rejecting := self._in_force_now(Rejecting):
             rejecting.strike()
             return _rejection(seen, rejecting)

@@ -1,0 +1,152 @@
+"""The panel's choice of a source: a recording, a station, a path or address, an uploaded file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import ipywidgets as widgets
+
+from dgnb import samples
+from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, as_source
+from dgnb.exceptions import ConfigurationError
+from dgnb.widgets.captions import escaped
+
+__all__ = ["SourceChoice"]
+
+SAMPLE: Final = "The sample recording"
+RADIO: Final = "The radio on this machine"
+TYPED: Final = "A path or address"
+UPLOAD: Final = "A file of this browser"
+GIVEN: Final = "As given in code"
+
+
+class LocalRadio(AudioSource):
+    """The station of the offline engine's process, which is started when it does not run yet."""
+
+    name = "the radio on this machine"
+    live = True
+
+    async def open(self, *, multichannel: bool = False) -> Audio:
+        """Start the process and tune in. See `AudioSource.open`."""
+        from dgnb.loopback import child
+
+        url = await asyncio.to_thread(child.radio_url)
+        return await URLSource(url).open(multichannel=multichannel)
+
+
+class SourceChoice(widgets.VBox):  # type: ignore[misc]
+    """Which source the next start takes.
+
+    Args:
+        source: What `LiveSession` takes; None for the sample.
+        changed: Called when somebody changed the choice.
+    """
+
+    def __init__(self, source: Any, changed: Callable[[], object]) -> None:
+        self._given = source
+        typed = isinstance(source, str) and bool(source)
+        kinds = [SAMPLE, RADIO, TYPED, UPLOAD]
+        if source is not None and not typed:
+            kinds.insert(0, GIVEN)
+        self.kind = widgets.Dropdown(
+            options=kinds, value=TYPED if typed else kinds[0], description="Source", layout=_layout("22em")
+        )
+        self.typed = widgets.Text(
+            value=source if typed else "",
+            placeholder="talk.wav or https://example.org/radio.mp3",
+            description="Path or URL",
+            continuous_update=False,
+            layout=_layout("36em"),
+        )
+        self.typed.add_class("dgnb-source")
+        self.upload = widgets.FileUpload(accept="audio/*,video/*", multiple=False, description="Choose")
+        self.uploaded = widgets.HTML()
+        self._file: tuple[str, bytes] | None = None
+        self._uploading = widgets.HBox([self.upload, self.uploaded])
+        super().__init__([widgets.Box([self.kind, self.typed, self._uploading], layout=_row())])
+        self._changed = changed
+        self.kind.observe(lambda _: self._choose(), "value")
+        self.typed.observe(lambda _: changed(), "value")
+        self.upload.observe(lambda _: self._take_upload(), "value")
+        self._show()
+
+    def enable(self, enabled: bool) -> None:
+        """Let the choice be changed, or not."""
+        for control in (self.kind, self.typed, self.upload):
+            control.disabled = not enabled
+
+    def source(self, **raw: Any) -> AudioSource:
+        """The chosen source.
+
+        Args:
+            **raw: How a source without a header is read: `encoding`, `sample_rate`, `channels`.
+
+        Raises:
+            ConfigurationError: Nothing was chosen, or it is no source.
+        """
+        if self.kind.value == SAMPLE:
+            return FileSource(samples.path())
+        if self.kind.value == RADIO:
+            return LocalRadio()
+        if self.kind.value == UPLOAD:
+            if self._file is None:
+                raise ConfigurationError("No file was chosen yet: press Choose.")
+            name, data = self._file
+            source = BufferSource(data, **raw)
+            source.name = name
+            return source
+        if self.kind.value == TYPED:
+            return as_source(self.typed.value.strip(), **raw)
+        return as_source(self._given, **raw)
+
+    def code(self) -> str:
+        """The chosen source as Python, as exactly as there are words for it."""
+        if self.kind.value == SAMPLE:
+            return "dgnb.samples.path()"
+        if self.kind.value == RADIO:
+            return "dgnb.loopback.radio_url()"
+        if self.kind.value == UPLOAD:
+            return f"{self._file[0] if self._file else ''!r}"
+        if self.kind.value == TYPED:
+            return f"{self.typed.value.strip()!r}"
+        if isinstance(self._given, FileSource):
+            return f"{str(self._given.path)!r}"
+        return "source"
+
+    def remark(self) -> str:
+        """What has to be done before the code runs, or ""."""
+        if self.kind.value == UPLOAD:
+            return "# Put the file beside the notebook first: it was uploaded to the panel."
+        if self.kind.value == GIVEN and not isinstance(self._given, FileSource):
+            return "# `source` is what you gave to ControlPanel."
+        return ""
+
+    def _choose(self) -> None:
+        self._show()
+        self._changed()
+
+    def _show(self) -> None:
+        self.typed.layout.display = None if self.kind.value == TYPED else "none"
+        self._uploading.layout.display = None if self.kind.value == UPLOAD else "none"
+
+    def _take_upload(self) -> None:
+        """Keep the file here and take it out of the widget, whose state is saved with the notebook."""
+        value = self.upload.value
+        if not value:
+            return
+        # A mapping by name before ipywidgets 8, records since.
+        name, record = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
+        self._file = (str(name), bytes(record["content"]))
+        self.upload.value = {} if isinstance(value, dict) else ()
+        self.uploaded.value = f"{escaped(name)}, {len(self._file[1]) / 1e6:.1f} MB"
+        self._changed()
+
+
+def _layout(width: str) -> Any:
+    return widgets.Layout(width=width, max_width="100%")
+
+
+def _row() -> Any:
+    return widgets.Layout(flex_flow="row wrap", width="100%")
