@@ -131,8 +131,12 @@ class LiveSession:
             raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(wire)}), not both.")
         if options is not None and not isinstance(options, LiveOptions):
             raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
-        if duration is not None and not (isinstance(duration, (int, float)) and 0 < duration < math.inf):
+        if duration is not None and not _positive(duration):
             raise ConfigurationError(f"duration is a positive number of seconds, not {duration!r}.")
+        if not _positive(close_timeout):
+            raise ConfigurationError(f"close_timeout is a positive number of seconds, not {close_timeout!r}.")
+        if hasattr(source, "dtype") and "sample_rate" in wire:
+            wire.setdefault("encoding", "linear16")  # an array has samples, whatever its dtype
         self.options = LiveOptions(**wire) if options is None else options
         self.source = _source(source, self.options)
         self.endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
@@ -173,7 +177,7 @@ class LiveSession:
             self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        state = self._state.value if self._task else "not started"
+        state = self._state.value if self._task or self._is_closed() else "not started"
         if self.paused:
             state = "paused"
         return f"<LiveSession {state}: {self.source.name}, {self.audio_cursor:.1f} s sent, {self.transcript!r}>"
@@ -253,7 +257,7 @@ class LiveSession:
         self._on_loop(self._pause)
 
     def _pause(self) -> None:
-        if self._state is State.OPEN and not self.paused:
+        if self._state in (State.CONNECTING, State.OPEN) and not self.paused:
             self._resumed.clear()
             self.transcript.note("paused", f"at {self.audio_cursor:.1f} s")
             self._tell()
@@ -669,6 +673,7 @@ class LiveSession:
         self._set_state(State.CLOSED)
         if self.error and not self._listeners:
             # Nobody is there to raise it to, and a background task's error must not pass unseen.
+            self._told = True
             expected = isinstance(self.error, DgnbError)
             logger.error("%s failed: %s", self, self.error, exc_info=None if expected else self.error)
 
@@ -722,6 +727,10 @@ async def transcribe(
         raise
     session._raise()
     return session.transcript
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _source(source: Any, options: LiveOptions) -> AudioSource:

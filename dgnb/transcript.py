@@ -418,7 +418,10 @@ class Transcript:
                     raise DgnbError(
                         f"{path} is not a session file of version {_FILE_VERSION}. Was it saved by a newer dgnb?"
                     )
-                notes = [note for line in file if (note := transcript._load_line(line))]
+                lines = list(file)
+                if len(lines) != header.get("lines", len(lines)):
+                    raise DgnbError(f"{path} is cut short: it has {len(lines)} of its {header['lines']} lines.")
+                notes = [note for line in lines if (note := transcript._load_line(line))]
         except (OSError, ValueError, OverflowError, RecursionError) as error:
             raise DgnbError(f"{path} can't be read as a session file: {error}. Is it one that save() wrote?") from error
         # What feeding the messages noted anew was noted before they were saved.
@@ -448,7 +451,9 @@ class Transcript:
 
     def _lines(self) -> Iterator[str]:
         dump = msgspec.json.Encoder().encode
-        yield f'{{"dgnb":{_FILE_VERSION}}}\n'
+        # So that a file that was cut short, even between two lines, is known as such.
+        lines = len(self._records) + len(self._notes) + len(self._gaps)
+        yield f'{{"dgnb":{_FILE_VERSION},"lines":{lines}}}\n'
         for record in self._records:
             message: bytes = encode(record.message).encode()
             if isinstance(record.message, UnknownMessage) and isinstance(record.message.raw, str):

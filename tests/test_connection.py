@@ -181,7 +181,7 @@ async def test_any_body_of_a_refusal_is_survived_and_bounded(server: LoopbackSer
 
 
 async def test_a_server_that_wants_a_key_where_none_was_given_says_so(server: LoopbackServer) -> None:
-    with server.rejecting(401), pytest.raises(AuthenticationError, match=r"none was given.* Pass api_key="):
+    with server.rejecting(401), pytest.raises(AuthenticationError, match=r"none was sent.* Pass api_key="):
         await connect(RAW, endpoint=server.url)
 
 

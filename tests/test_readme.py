@@ -35,7 +35,7 @@ async def test_every_block_runs_in_order(tmp_path: Path, monkeypatch: pytest.Mon
         for block in BLOCKS:
             # A station of this machine for the one on the web, and not so long; a recording at once.
             here = block.replace("https://example.org/radio.mp3", server.radio_url).replace("duration=30", "duration=2")
-            await run(here.replace('"speech.wav")', '"speech.wav", pace=None)'), names)
+            await run(here.replace('"speech.wav", ', '"speech.wav", pace=None, '), names)
         assert "one" in names["transcript"].text
         assert (tmp_path / "radio.srt").read_text(encoding="utf-8").startswith("1\n")
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -178,6 +179,8 @@ async def test_what_the_server_can_not_do_is_told(server: LoopbackServer) -> Non
         ({"duration": "30"}, "duration"),
         ({"duration": float("inf")}, "duration"),
         ({"pace": 0}, "pace"),
+        ({"duration": True}, "duration"),
+        ({"close_timeout": 0}, "close_timeout"),
         ({"endpoint": "deepgram"}, "needs a key"),
         ({"endpoint": "nowhere"}, "endpoint"),
         ({"encoding": "linear16"}, "sample_rate"),
@@ -579,8 +582,9 @@ async def test_an_error_that_nobody_awaits_is_logged_once(
         await until(lambda: session.state is State.CLOSED)
     assert [record.levelname for record in caplog.records if record.name == "dgnb"] == ["ERROR"]
     assert "no credit" in caplog.text
+    assert await session.stop() is session.transcript
     with pytest.raises(HandshakeError):
-        await session.stop()
+        await session
 
 
 async def test_an_error_that_somebody_awaits_is_not_logged_as_well(
@@ -623,6 +627,22 @@ async def test_every_error_is_of_one_family(server: LoopbackServer, tmp_path: Pa
     for source in (tmp_path, tmp_path / "page.wav", tmp_path / "none"):
         with pytest.raises(DgnbError):
             await transcribe(source, endpoint=server.url)
+
+
+async def test_an_array_needs_no_encoding(server: LoopbackServer) -> None:
+    await transcribe(np.zeros(8_000, "float32"), sample_rate=8_000, endpoint=server.url, pace=None)
+    assert server.connections[0].audio_seconds == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(ConfigurationError, match="sample_rate=16000"):
+        await transcribe(np.zeros(8_000, "int16"), endpoint=server.url)
+
+
+async def test_a_pause_before_it_is_open_holds_the_audio_back_too(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None).start()
+    session.pause()
+    await until(lambda: session.state is State.OPEN)
+    assert session.paused
+    session.resume()
+    assert (await session).text == TEXT
 
 
 # Options that change while it runs

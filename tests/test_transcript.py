@@ -441,7 +441,7 @@ def test_a_saved_transcript_is_loaded_as_it_was(tmp_path: Path) -> None:
 def test_a_saved_file_is_a_json_object_a_line(tmp_path: Path) -> None:
     everything().save(tmp_path / "talk.jsonl")
     lines = (tmp_path / "talk.jsonl").read_text(encoding="utf-8").split("\n")
-    assert json.loads(lines[0]) == {"dgnb": 1}
+    assert json.loads(lines[0]) == {"dgnb": 1, "lines": len(lines) - 2}
     assert lines[-1] == ""
     assert all(isinstance(json.loads(line), dict) for line in lines[:-1])
 
@@ -530,3 +530,14 @@ def test_a_note_that_is_no_text_can_be_saved(tmp_path: Path) -> None:
     transcript.note("error", "no file 'a\ud800'")
     transcript.save(tmp_path / "a.jsonl")
     assert Transcript.load(tmp_path / "a.jsonl").events["text"][0] == "no file 'a?'"
+
+
+def test_a_file_that_was_cut_between_two_lines_is_refused(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.note("opened", "here")
+    transcript.note("closed", "there")
+    path = tmp_path / "a.jsonl"
+    transcript.save(path)
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    with pytest.raises(DgnbError, match="cut short: it has 1 of its 2 lines"):
+        Transcript.load(path)

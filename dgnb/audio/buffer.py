@@ -62,7 +62,7 @@ class BufferSource(AudioSource):
             self.live = True
         elif hasattr(data, "dtype"):
             if encoding not in (None, "linear16") or sample_rate is None:
-                raise ConfigurationError("An array needs sample_rate, and no encoding.")
+                raise ConfigurationError("An array needs sample_rate, such as sample_rate=16000, and no encoding.")
             self._data, channels = _array_bytes(data)
             self.name = f"an array of {len(data)} samples"
             encoding = "linear16"

@@ -20,7 +20,7 @@ from dgnb.exceptions import AuthenticationError, ConfigurationError, ConnectionL
 
 __all__ = ["connection_lost", "handshake_error"]
 
-_SHOWN: Final = 300
+_SHOWN: Final = 600
 """Characters of a server's own words that go into a message."""
 
 _CLOSED: Final = {
@@ -76,7 +76,7 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
     """What to raise for an error of websockets or of the system that came before the connection was open."""
     host = urlsplit(address.url).netloc
     if isinstance(error, InvalidStatus):
-        return _refused(error, host, address)
+        return _refused(error, host, address, offline=endpoint.kind == "offline")
     if isinstance(error, InvalidURI):
         return ConfigurationError(f"endpoint={address.url!r} is not an address that can be connected to.")
     if isinstance(error, InvalidProxy | ProxyError):
@@ -110,7 +110,7 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
     return HandshakeError(f"{host} could not be connected to: {_words(str(error))}.")
 
 
-def _refused(error: InvalidStatus, host: str, address: Address) -> HandshakeError:
+def _refused(error: InvalidStatus, host: str, address: Address, *, offline: bool) -> HandshakeError:
     status, headers = error.response.status_code, error.response.headers
     # Some servers quote what they refuse.
     key = address.key.reveal()
@@ -133,15 +133,19 @@ def _refused(error: InvalidStatus, host: str, address: Address) -> HandshakeErro
             remedy = "Is it complete, and of this server?"
         if not address.key_origin:
             return AuthenticationError(
-                f"{host} wants a key, and none was given: it refused with {status}{quoted}{asked}. Pass api_key=.",
+                f"{host} wants a key, and none was sent: it refused with {status}{quoted}{asked}. Pass api_key=.",
                 **fields,
             )
         return AuthenticationError(
             f"{host} refused the key from {address.key_origin} with {status}{quoted}{asked}. {remedy}", **fields
         )
     remedy = _REFUSED.get(status, "")
+    if offline:
+        host = "The offline engine"
     if 300 <= status < 400:
         remedy = "It redirects elsewhere, which is not followed: the key stays here. Is endpoint right?"
+    elif offline:
+        remedy = "DGNB_OFFLINE_MODEL names its model: tiny.en when unset, or the folder of another one."
     elif status >= 500:
         remedy = "The fault is the server's: try again in a moment."
     return HandshakeError(f"{host} refused with {status}{quoted}{asked}. {remedy}".rstrip(), **fields)

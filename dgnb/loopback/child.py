@@ -37,8 +37,9 @@ class _Child:
         self.token = secrets.token_urlsafe(32)
         self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         command = [sys.executable, "-m", "dgnb.loopback", "--port", "0", "--json", "--exit-with-stdin"]
-        if model := os.environ.get(MODEL_VARIABLE):
-            command += ["--model", model]
+        self.model = os.environ.get(MODEL_VARIABLE)
+        if self.model:
+            command += ["--model", self.model]
         environment = {**os.environ, "DGNB_LOOPBACK_TOKEN": self.token}
         # Not the child's business: it only listens.
         environment.pop("DEEPGRAM_API_KEY", None)
@@ -57,6 +58,11 @@ class _Child:
     def alive(self) -> bool:
         # After a fork the pipe is shared with the parent, and so would the connection's fate be.
         return self.owner == os.getpid() and self.process.poll() is None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it has the model that the environment names by now."""
+        return self.model == os.environ.get(MODEL_VARIABLE)
 
     def _await_addresses(self) -> dict[str, Any]:
         late = threading.Timer(_START_TIMEOUT, self.process.kill)
@@ -129,7 +135,7 @@ def stop() -> None:
 def _ensure() -> _Child:
     global _running
     with _lock:
-        if _running is None or not _running.alive:
+        if _running is None or not (_running.alive and _running.wanted):
             if importlib.util.find_spec("faster_whisper") is None:
                 raise DgnbError(
                     "The offline engine is not installed: pip install 'dgnb[offline]'. Or set DEEPGRAM_API_KEY to "

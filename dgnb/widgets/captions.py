@@ -41,7 +41,7 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
         ```
     """
 
-    def __init__(self, session: LiveSession | None = None, *, height: str = "16em") -> None:
+    def __init__(self, session: LiveSession | None = None, *, height: str = "12em") -> None:
         super().__init__()
         self.add_class("dgnb-captions")
         self.session = session
@@ -88,7 +88,8 @@ def _page(transcript: Transcript, height: str) -> str:
     # Reversed columns keep the newest line in sight without a script.
     return (
         f'<div style="height:{html.escape(height)};overflow-y:auto;display:flex;flex-direction:column-reverse;'
-        'line-height:1.5;overflow-wrap:anywhere" aria-live="polite" role="log">'
+        "line-height:1.5;overflow-wrap:anywhere;border:1px solid rgba(128,128,128,.35);border-radius:4px;"
+        'padding:4px 8px" aria-live="polite" role="log">'
         f"<div>{''.join(lines)}</div></div>"
     )
 

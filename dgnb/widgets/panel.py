@@ -218,8 +218,8 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
                     layout=_row(),
                 ),
                 self.error,
-                self.captions,
                 self.text,
+                self.captions,
             ]
         )
 
@@ -236,7 +236,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.stop_button.disabled = not running
         self.pause_button.disabled = not is_open
         self.finalize_button.disabled = not is_open
-        self.apply_button.disabled = not is_open
+        self.apply_button.disabled = not is_open or not self._differs()
         self.pause_button.description = "Resume" if session and session.paused else "Pause"
         self.source.enable(not running)
         for control in (self.endpoint, self.address, self.key, self.duration):
@@ -244,6 +244,13 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.captions.draw()
         self.status.value = self._status()
         self._draw_badge()
+
+    def _differs(self) -> bool:
+        """Whether the form says something else than what the session runs with; a mistake in it counts."""
+        try:
+            return self.session is not None and _without_raw(self.options()) != self.session.options
+        except ConfigurationError:
+            return True
 
     def _status(self) -> str:
         session = self.session
@@ -257,7 +264,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         parts.append(f"{session.audio_cursor:.1f} s of audio")
         parts.append(f"{session.transcript.word_count} words")
         if (latency := session.transcript.latency) is not None:
-            if self.running:
+            if self.running and latency not in list(self._latencies)[-1:]:
                 self._latencies.append(latency)
             parts.append(f"latency {latency:.1f} s {_sparkline(self._latencies)}")
         if self.running and (level := session.level) is not None:
