@@ -28,6 +28,15 @@ $(VENV)/dev: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/notebook
 
+# What the tests of the panel need beside that: the kernels whose callbacks differ, each in a folder of its own, and
+# Chromium.
+$(VENV)/browser: $(VENV)/dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/kernels/ipykernel-6 'ipykernel<7'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/kernels/ipykernel-7.3 'ipykernel==7.3.*'
+	@test -x /usr/bin/chromium || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	  || { echo "The panel's tests need Debian's Chromium: apt-get install chromium"; exit 1; }
+	@touch $@
+
 quickstart: $(VENV)/notebook
 	@$(BIN)/python tools/quickstart.py
 
@@ -41,7 +50,7 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
-test: lint types $(VENV)/dev
+test: lint types $(VENV)/browser
 	$(BIN)/python -m pytest
 
 notebooks: $(VENV)/dev

@@ -223,7 +223,7 @@ class LiveSession:
         Raises:
             ConfigurationError: No loop runs, so there is nothing to run in.
         """
-        if self._loop is None:
+        if self._task is None and (self._loop is None or self._loop.is_closed()):
             self._loop = _running_loop()
         if self._loop is None:
             raise ConfigurationError(
@@ -447,8 +447,12 @@ class LiveSession:
         if self._task is None or self._loop is None:
             self._stop.set()
             self._set_state(State.CLOSED)
+        elif self._loop.is_closed():
+            # The task has gone with its loop.
+            self._fail(self.error or ConnectionLost("The event loop that the session ran in was closed."))
+            self._set_state(State.CLOSED)
         elif self._loop is not _running_loop():
-            with contextlib.suppress(RuntimeError):  # that loop is closed, and the task with it
+            with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._request_stop)
         elif not self._stop.is_set():
             self._stop.set()
@@ -493,12 +497,21 @@ class LiveSession:
                     await asyncio.wait({pump, receiver, stop, change}, return_when=asyncio.FIRST_COMPLETED)
                     if pump.done() or receiver.done() or stop.done():
                         break
-                    async with self._sending:  # the pump holds its chunk meanwhile
+                    holding = asyncio.create_task(self._sending.acquire(), name="dgnb: hold the pump")
+                    try:
+                        # Where the server takes no more, the pump is in the middle of a chunk and may stay there.
+                        await asyncio.wait({holding, receiver, stop}, return_when=asyncio.FIRST_COMPLETED)
+                        if receiver.done() or stop.done():
+                            break
                         await self._drain(connection, receiver)
                         await connection.close()
                         if self._stop.is_set():
                             break
                         connection = await self._connect_changed(audio)
+                    finally:
+                        await _end(holding)
+                        if not holding.cancelled():
+                            self._sending.release()
                 finally:
                     await _end(change)
             await _end(pump)
@@ -637,8 +650,10 @@ class LiveSession:
         loop = asyncio.get_running_loop()
         if not receiver.done():
             self._set_state(State.CLOSING)
-            with contextlib.suppress(ConnectionLost):  # the receiver says so
-                await connection.close_stream()
+            # The receiver says what is wrong with the connection; a server that takes no more is given up below.
+            with contextlib.suppress(ConnectionLost, TimeoutError):
+                async with asyncio.timeout(min(self._close_timeout, _STOP_TIMEOUT)):
+                    await connection.close_stream()
         self._heard_at = loop.time()
         while not receiver.done():
             deadline = self._heard_at + self._close_timeout

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import time
 import traceback
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.utils import accept_key
 
 import dgnb
 from dgnb import LiveSession, State, transcribe
@@ -82,6 +84,28 @@ async def started(server: LoopbackServer) -> LiveSession:
 def sent(session: LiveSession, seconds: float) -> bool:
     """Whether that much was sent, but for the tenth of a second that the decoder may hold."""
     return session.audio_cursor > seconds - 0.11
+
+
+@pytest.fixture
+async def deaf() -> AsyncIterator[str]:
+    """The address of a server that shakes hands and reads no more."""
+    gone = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", request, re.IGNORECASE)
+        assert key
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_key(key[1].decode()).encode() + b"\r\n\r\n"
+        )
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(handler, "127.0.0.1", 0, limit=1024)
+    async with server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        gone.set()
 
 
 async def until(true: Any) -> None:
@@ -878,3 +902,48 @@ async def test_a_server_that_does_not_close_behind_metadata_is_not_waited_for(ta
         await session.stop()
         assert time.monotonic() - began < 2
         stopped.set()
+
+
+async def test_stop_is_bounded_when_the_server_reads_no_more(deaf: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgnb.session._STOP_TIMEOUT", 0.3)
+    session = LiveSession(speech(600), endpoint=deaf, pace=None).start()
+    await until(lambda: session.state is State.OPEN and session._sending.locked())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    began = time.monotonic()
+    with pytest.raises(CloseTimeout):
+        await session.stop()
+    assert time.monotonic() - began < 3
+
+
+async def test_stop_ends_a_change_that_waits_for_a_server_that_reads_no_more(
+    deaf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session._STOP_TIMEOUT", 0.3)
+    session = LiveSession(speech(600), endpoint=deaf, pace=None).start()
+    await until(lambda: session.state is State.OPEN and session._sending.locked())
+    await asyncio.sleep(0.2)
+    applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
+    await asyncio.sleep(0)
+    with pytest.raises(CloseTimeout):
+        await session.stop()
+    with pytest.raises(ConfigurationError, match="ended before"):
+        await applying
+
+
+async def test_stop_of_a_session_whose_loop_was_closed_returns() -> None:
+    def elsewhere() -> LiveSession:
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> LiveSession:
+            return LiveSession(speech(), endpoint="offline")
+
+        session = loop.run_until_complete(begin())
+        session._task = loop.create_future()  # type: ignore[assignment]
+        loop.close()
+        return session
+
+    session = await asyncio.to_thread(elsewhere)
+    with pytest.raises(ConnectionLost, match="event loop"):
+        await session.stop()
+    assert session.state is State.CLOSED

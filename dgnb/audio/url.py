@@ -20,6 +20,7 @@ __all__ = ["URLSource"]
 _CONNECT_TIMEOUT: Final = 10.0
 _PLAYLISTS: Final = (".m3u", ".m3u8", ".pls", ".asx", ".xspf")
 _CREDENTIALS: Final = re.compile(r"(?<=//)[^/?#\s]*@")
+_QUERY: Final = re.compile(r"\?[^\s'\"…]+")
 
 
 class URLSource(AudioSource):
@@ -138,7 +139,8 @@ class URLSource(AudioSource):
             what = "the connection ended before the body was complete"
         else:
             # Foreign words may quote an address, this one or one that it redirects to.
-            what = _CREDENTIALS.sub("", str(error).replace(self._url, self.name)) or type(error).__name__
+            told = str(error).replace(self._url, self.name)
+            what = _QUERY.sub("?…", _CREDENTIALS.sub("", told)) or type(error).__name__
         return AudioError(f"{self.name} can't be read: {what}. Does the address open in a browser?")
 
 

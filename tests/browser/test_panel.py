@@ -1,0 +1,283 @@
+"""What the control panel does on the screen: real clicks, in real notebooks, on each kernel that differs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from front_ends import LAB, NOTEBOOK, PLACES, Desk, Notebook, Place
+from nbclient import NotebookClient
+from nbformat import v4
+from playwright.async_api import expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
+in_lab = pytest.mark.parametrize("place", [LAB], ids=str)
+
+STARTER = Path(__file__).parents[2] / "notebooks" / "01_quickstart.ipynb"
+PANEL = "panel = dgnb.ControlPanel(silence, endpoint=server.url)\npanel"
+
+
+async def start(notebook: Notebook) -> None:
+    await notebook.button("Start").click()
+    # Captions of a session before may still stand there: the kernel knows that these are new ones.
+    await notebook.wait_for("panel.running and 'one two three' in panel.transcript.text + panel.transcript.interim")
+    await expect(notebook.find(".dgnb-captions")).to_contain_text("one two three")
+
+
+async def stop(notebook: Notebook) -> None:
+    await notebook.button("Stop").click()
+    await expect(notebook.find(".dgnb-status")).to_contain_text("closed")
+
+
+@everywhere
+async def test_a_kernel_is_the_one_that_it_should_be(notebook: Notebook, place: Place) -> None:
+    version = await notebook.ask("ipykernel.__version__", "import ipykernel")
+    expected = {"ipykernel-6": r"6\.", "ipykernel-7.3": r"7\.3\.", "python3": r"(7\.([4-9]|\d\d)|[89]|\d\d)"}
+    assert re.match(expected[place.kernel], version), version
+
+
+@everywhere
+async def test_start_shows_words_and_stop_ends_it_three_times_in_a_row(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await expect(notebook.button("Stop")).to_be_disabled()
+    for turn in range(1, 4):
+        await start(notebook)
+        await expect(notebook.button("Start")).to_be_disabled()
+        await expect(notebook.find(".dgnb-status")).to_contain_text("open")
+        await stop(notebook)
+        assert await notebook.ask("panel.session.state.value") == "closed"
+        assert await notebook.ask("len(server.connections)") == turn
+        assert await notebook.ask("panel.transcript.text.startswith('one two')")
+    await expect(notebook.find(".dgnb-error")).to_have_text("")
+
+
+@everywhere
+async def test_pause_holds_the_audio_back_until_resume(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await start(notebook)
+    for _ in range(2):
+        await notebook.button("Pause").click()
+        await expect(notebook.find(".dgnb-status")).to_contain_text("paused")
+        assert await notebook.ask("panel.session.paused")
+        before = await notebook.ask("panel.session.audio_cursor")
+        await notebook.button("Resume").click()
+        await expect(notebook.find(".dgnb-status")).to_contain_text("open")
+        await notebook.wait_for(f"panel.session.audio_cursor > {before}")
+    await stop(notebook)
+
+
+@everywhere
+async def test_applied_options_go_on_in_the_same_transcript(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await start(notebook)
+    before = await notebook.ask("panel.session.audio_cursor", "transcript = panel.transcript")
+    await notebook.page.get_by_text("Options", exact=True).click()
+    await notebook.page.get_by_role("checkbox", name="smart_format").check()
+    await notebook.button("Apply").click()
+    await notebook.wait_for("len(server.connections) == 2 and server.connections[-1].options.smart_format")
+    await notebook.wait_for(f"transcript.words.start.max() > {before} + 1")
+    assert await notebook.ask("panel.transcript is transcript and transcript.words.start.is_monotonic_increasing")
+    assert await notebook.ask("len(transcript.gaps)") == 0
+    await stop(notebook)
+
+
+@everywhere
+async def test_an_error_is_shown_with_its_remedy_and_start_works_again(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await notebook.ask("None", "refusal = server.rejecting(401); refusal.__enter__()")
+    for _ in range(2):
+        await notebook.button("Start").click()
+        await expect(notebook.find(".dgnb-error")).to_contain_text("AuthenticationError")
+        await expect(notebook.find(".dgnb-status")).to_contain_text("closed")
+    await notebook.ask("None", "refusal.__exit__(None, None, None)")
+    await start(notebook)
+    await expect(notebook.find(".dgnb-error")).to_have_text("")
+    await stop(notebook)
+    # What failed is told in the pane, and nowhere else.
+    assert await notebook.find(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0
+
+
+@everywhere
+async def test_twenty_quick_clicks_on_start_make_one_connection(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await notebook.button("Start").evaluate("button => { for (let i = 0; i < 20; i++) button.click(); }")
+    await expect(notebook.find(".dgnb-captions")).to_contain_text("one")
+    await stop(notebook)
+    assert await notebook.ask("len(server.connections)") == 1
+
+
+@everywhere
+async def test_running_the_cell_again_leaves_one_live_connection(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await start(notebook)
+    await notebook.ask("None", "first = panel")
+    await notebook.begin(0)
+    await notebook.wait_for("panel is not first and first.session.state.value == 'closed'")
+    await expect(notebook.find(".dgnb-status")).to_have_text("not started")
+    await start(notebook)
+    assert await notebook.ask("[server.active, len(server.connections)]") == [1, 2]
+    await stop(notebook)
+
+
+@everywhere
+async def test_a_reloaded_page_shows_captions_and_buttons_again(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await start(notebook)
+    await notebook.button("Pause").click()
+    await expect(notebook.button("Resume")).to_be_enabled()
+    await notebook.save()
+    await notebook.reload()
+    await expect(notebook.find(".dgnb-captions")).to_contain_text("one two three")
+    await expect(notebook.find(".dgnb-status")).to_contain_text("paused")
+    await expect(notebook.button("Start")).to_be_disabled()
+    await notebook.button("Resume").click()
+    await expect(notebook.button("Pause")).to_be_enabled()
+    await stop(notebook)
+    assert await notebook.ask("len(server.connections)") == 1
+
+
+@in_lab
+async def test_start_and_stop_are_handled_while_another_cell_awaits(notebook: Notebook) -> None:
+    closed = "panel.session is not None and panel.session.state.value == 'closed'"
+    await notebook.set_cells(PANEL, f"while not ({closed}):\n    await asyncio.sleep(0.05)")
+    await notebook.begin(0)
+    await notebook.end(0)
+    await notebook.begin(1)
+    await expect(notebook.find(".jp-InputPrompt").nth(1)).to_have_text("[*]:")
+    # Not start(), which asks the kernel: what is asked waits behind the cell, unlike what is clicked.
+    await notebook.button("Start").click()
+    await expect(notebook.find(".dgnb-captions")).to_contain_text("one two three")
+    await expect(notebook.find(".jp-InputPrompt").nth(1)).to_have_text("[*]:")
+    await stop(notebook)
+    await notebook.end(1)
+
+
+@in_lab
+async def test_markup_in_captions_errors_and_file_names_is_shown_and_not_run(notebook: Notebook) -> None:
+    script, image = "<script>window.ran=1</script>", "<img/src=x/onerror=window.ran=1>"
+    named = "<img src=x onerror=window.ran=1>.wav"
+    await notebook.ask("None", f"other = await dgnb.loopback.serve(Script({f'{script} {image}'!r})).__aenter__()")
+    await notebook.run(
+        "panel = dgnb.ControlPanel(silence, endpoint=other.url, punctuate=True)\npanel",
+        f"missing = dgnb.ControlPanel({named!r}, endpoint=other.url)\nmissing",
+    )
+    captions, error = notebook.find(".dgnb-captions").first, notebook.find(".dgnb-error")
+    await notebook.button("Start").nth(0).click()
+    await expect(captions).to_contain_text(script)
+    await expect(captions).to_contain_text(image)
+    await notebook.button("Stop").nth(0).click()
+    await expect(notebook.find(".dgnb-status").nth(0)).to_contain_text("closed")
+
+    await notebook.button("Start").nth(1).click()
+    await expect(error.nth(1)).to_contain_text(named)
+    await notebook.ask("None", f"refusal = other.rejecting(400, {image!r}); refusal.__enter__()")
+    await notebook.button("Start").nth(0).click()
+    await expect(error.nth(0)).to_contain_text(image)
+    await notebook.ask("None", "await other.__aexit__(None, None, None)")
+
+    # An image of which we know that it runs comes after all of these.
+    await notebook.page.evaluate(
+        "() => document.querySelector('.dgnb-captions').insertAdjacentHTML('beforeend', "
+        "'<img src=x onerror=window.control=1>')"
+    )
+    await notebook.page.wait_for_function("window.control === 1")
+    assert await notebook.page.evaluate("window.ran === undefined")
+
+
+@in_lab
+async def test_a_typed_key_is_in_no_saved_notebook(notebook: Notebook) -> None:
+    canary = "canary0123456789abcdef"
+    await notebook.run(PANEL)
+    field = notebook.find(".dgnb-key input")
+    await notebook.page.evaluate(
+        "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    )
+    await field.press_sequentially(canary)
+    typing = await notebook.save()
+    await field.press("Enter")
+    await expect(field).to_have_value("")
+    await start(notebook)
+    running = await notebook.save()
+    await stop(notebook)
+    await notebook.button("Copy as code").click()
+    await expect(notebook.find(".dgnb-code textarea")).to_have_value(re.compile("getpass"))
+    closed = await notebook.save()
+    await notebook.page.evaluate(
+        "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    )
+    for saved in (typing, running, closed):
+        assert "application/vnd.jupyter.widget-state+json" in saved
+        assert "dgnb-key" in saved
+        assert canary not in saved
+    assert await notebook.ask("panel._key.reveal()") == canary
+
+
+async def test_a_typed_key_is_in_no_notebook_that_nbclient_executed() -> None:
+    canary = "canary0123456789abcdef"
+    half = len(canary) // 2
+    typed = f"panel.key.value = {canary[:half]!r} + {canary[half:]!r}"
+    cells = ["import dgnb\npanel = dgnb.ControlPanel(endpoint='deepgram', api_key='other')\npanel", typed, "panel"]
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells])
+    await NotebookClient(notebook, kernel_name="python3", store_widget_state=True).async_execute()
+    assert "dgnb-key" in str(notebook.metadata.widgets)
+    assert canary not in str(notebook)
+
+
+@in_lab
+async def test_the_first_caption_is_on_the_screen_soon_after_its_message(
+    notebook: Notebook, record_property: pytest.RecordProperty
+) -> None:
+    await notebook.run(PANEL)
+    await notebook.page.evaluate(
+        """() => {
+            const captions = document.querySelector('.dgnb-captions');
+            new MutationObserver(() => {
+                if (!window.shown && captions.textContent.includes('one')) window.shown = Date.now();
+            }).observe(captions, {childList: true, subtree: true, characterData: true});
+        }"""
+    )
+    await start(notebook)
+    shown = await notebook.page.evaluate("window.shown / 1000")
+    received = await notebook.ask(
+        "panel.transcript.results.query('transcript.str.contains(\"one\")').received_at.iloc[0].timestamp()"
+    )
+    await stop(notebook)
+    record_property("seconds", round(shown - received, 3))
+    print(f"first caption after {shown - received:.3f} s")
+    assert 0 <= shown - received < 1
+
+
+@pytest.mark.parametrize("place", [LAB, NOTEBOOK], ids=str)
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+async def test_start_is_reached_and_pressed_with_the_keyboard(notebook: Notebook, key: str) -> None:
+    await notebook.run(PANEL)
+    await notebook.find(".dgnb-panel select").first.focus()
+    for _ in range(30):
+        await notebook.page.keyboard.press("Tab")
+        if await notebook.button("Start").evaluate("button => document.activeElement === button"):
+            break
+    else:
+        pytest.fail("Tab did not come to Start.")
+    await notebook.page.keyboard.press(key)
+    await expect(notebook.find(".dgnb-captions")).to_contain_text("one two three")
+    await stop(notebook)
+
+
+@pytest.mark.timeout(240)
+async def test_run_all_finishes_in_the_starter_notebook(desk: Desk) -> None:
+    notebook = await desk.open(LAB, STARTER)
+    await notebook.page.evaluate("() => void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    await notebook.page.wait_for_function(
+        "() => dgnb.cells().every((cell, index) => cell.model.type !== 'code' || dgnb.finished(index))",
+        timeout=120_000,
+    )
+    errors = await notebook.page.evaluate(
+        """() => dgnb.cells().filter(cell => cell.model.type === 'code').flatMap(cell => cell.model.outputs.toJSON())
+            .filter(output => output.output_type === 'error')"""
+    )
+    assert errors == []
+    assert await notebook.ask("len(session.transcript.words) > 10")
+    await notebook.page.context.close()

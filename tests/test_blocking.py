@@ -1,0 +1,599 @@
+"""`run()` for code that can't await, and `allow_nested()`: the latter in processes of its own, as it patches them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import dgnb
+from dgnb import blocking
+from dgnb.loopback import Script
+from dgnb.loopback.server import LoopbackServer
+
+
+@pytest.fixture(autouse=True)
+def helper_ends_with_the_test(no_thread_or_process_is_left: None) -> Iterator[None]:
+    yield
+    blocking._stop()
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    """A server on the helper's loop: the test's own is held up."""
+    server = dgnb.loopback.serve(Script("one two three", repeat=True))
+    dgnb.run(server.__aenter__())
+    yield server
+    dgnb.run(server.__aexit__(None, None, None))
+
+
+async def chunks(seconds: float = 1.0) -> AsyncIterator[bytes]:
+    for _ in range(round(seconds * 10)):
+        yield bytes(3200)
+
+
+def source(seconds: float = 1.0) -> dgnb.BufferSource:
+    return dgnb.BufferSource(chunks(seconds), encoding="linear16", sample_rate=16000)
+
+
+async def answer() -> int:
+    return 42
+
+
+async def interrupted(ended: list[str], *, deaf: asyncio.Event | None = None) -> None:
+    """Interrupts the waiting caller, and says how it ended."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        ended.append("cancelled")
+        if deaf is not None:
+            await deaf.wait()
+        raise
+
+
+# Running
+
+
+def test_it_gives_the_result() -> None:
+    assert dgnb.run(answer()) == 42
+
+
+def test_it_raises_what_the_coroutine_raises() -> None:
+    error = KeyError("mine")
+
+    async def fail() -> None:
+        raise error
+
+    with pytest.raises(KeyError) as caught:
+        dgnb.run(fail())
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, asyncio.CancelledError, SystemExit, KeyboardInterrupt])
+def test_errors_that_loops_treat_in_their_own_way_come_through_and_the_next_call_works(
+    kind: type[BaseException],
+) -> None:
+    async def fail() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        dgnb.run(fail())
+    assert dgnb.run(answer()) == 42
+
+
+def test_all_calls_share_one_loop_in_one_daemon_thread() -> None:
+    async def where() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+        return asyncio.get_running_loop(), threading.current_thread()
+
+    first, second = dgnb.run(where()), dgnb.run(where())
+    assert first == second
+    assert first[1].daemon
+    assert first[1] is not threading.current_thread()
+
+
+def test_it_works_where_a_loop_runs() -> None:
+    async def cell() -> int:
+        return dgnb.run(answer())
+
+    assert asyncio.run(cell()) == 42
+
+
+async def test_threads_may_call_it_at_the_same_time() -> None:
+    barrier = asyncio.Barrier(4)
+
+    async def meet(number: int) -> int:
+        await barrier.wait()
+        return number
+
+    found = await asyncio.gather(*(asyncio.to_thread(lambda n=n: dgnb.run(meet(n))) for n in range(4)))
+    assert found == [0, 1, 2, 3]
+
+
+def test_what_the_context_says_goes_with_it() -> None:
+    variable = contextvars.ContextVar("variable", default="nothing")
+
+    async def look() -> str:
+        return await asyncio.create_task(look_again())
+
+    async def look_again() -> str:
+        return variable.get()
+
+    variable.set("the cell's")
+    assert dgnb.run(look()) == "the cell's"
+
+
+def test_an_error_is_gone_when_nobody_holds_it() -> None:
+    class Mine(Exception):
+        pass
+
+    async def fail() -> None:
+        raise Mine
+
+    def caught() -> weakref.ref[Mine]:
+        try:
+            dgnb.run(fail())
+        except Mine as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    gc.collect()
+    gc.disable()
+    try:
+        gone = caught()
+        dgnb.run(answer())  # the helper thread, too, has let go of it by then
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+# Sessions
+
+
+def test_transcribe_gives_words(server: LoopbackServer) -> None:
+    transcript = dgnb.run(dgnb.transcribe(source(2), endpoint=server.url, pace=None))
+    assert transcript.text.startswith("one two")
+    assert transcript.transcript_cursor == pytest.approx(2.0)
+
+
+def test_a_session_made_where_no_loop_runs_can_be_passed_itself(server: LoopbackServer) -> None:
+    transcript = dgnb.run(dgnb.LiveSession(source(2), endpoint=server.url, pace=None))
+    assert transcript.text.startswith("one two")
+
+
+def test_a_session_that_was_started_inside_goes_on_until_it_is_stopped(server: LoopbackServer) -> None:
+    async def begin() -> dgnb.LiveSession:
+        session = dgnb.LiveSession(source(600), endpoint=server.url, interim_results=True).start()
+        async for _ in session:
+            return session
+        raise AssertionError
+
+    async def another(session: dgnb.LiveSession) -> None:
+        heard = len(session.transcript.messages)
+        async for _ in session:  # from the first on
+            if len(session.transcript.messages) > heard:
+                return
+
+    session = dgnb.run(begin())
+    assert session.state is dgnb.State.OPEN
+    dgnb.run(another(session))
+    assert dgnb.run(session.stop()) is session.transcript
+    assert session.state is dgnb.State.CLOSED
+    assert session.error is None
+
+
+@pytest.mark.parametrize("what", ["session", "session.start()", "session.stop()", "session._awaited()"])
+async def test_a_session_of_the_loop_that_would_be_held_up_is_an_error(what: str) -> None:
+    async with dgnb.loopback.serve("one") as server:
+        session = dgnb.LiveSession(source(600), endpoint=server.url)
+        with pytest.raises(dgnb.ConfigurationError, match="make it inside the coroutine"):
+            dgnb.run(eval(what, {"session": session}))
+        await session.stop()
+
+
+async def test_a_session_that_has_ended_is_none() -> None:
+    async with dgnb.loopback.serve("one") as server:
+        session = dgnb.LiveSession(source(), endpoint=server.url, pace=None)
+        await session
+        assert dgnb.run(session) is session.transcript
+        assert dgnb.run(session.stop()) is session.transcript
+
+
+def test_a_session_of_a_loop_that_has_ended_is_an_error() -> None:
+    async def make() -> dgnb.LiveSession:
+        return dgnb.LiveSession(source(), endpoint="offline")
+
+    session = asyncio.run(make())
+    with pytest.raises(dgnb.ConfigurationError, match="does not run"):
+        dgnb.run(session)
+
+
+async def test_a_session_of_a_loop_that_runs_elsewhere_is_waited_for() -> None:
+    async with dgnb.loopback.serve("one") as server:
+        session = dgnb.LiveSession(source(), endpoint=server.url, pace=None)
+        with pytest.raises(dgnb.ConfigurationError, match="start\\(\\) it there"):
+            await asyncio.to_thread(dgnb.run, session)
+        session.start()
+        assert await asyncio.to_thread(dgnb.run, session) is session.transcript
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    ("thing", "says"),
+    [
+        (answer, r"dgnb\.run\(answer\(…\)\)"),
+        (chunks, "chunks, an async generator"),
+        ("speech.wav", r"as in dgnb\.run\(dgnb\.transcribe\(…\)\), not str"),
+        (None, "not NoneType"),
+    ],
+)
+def test_what_is_no_coroutine_is_an_error_that_says_what_to_pass(thing: object, says: str) -> None:
+    with pytest.raises(dgnb.ConfigurationError, match=says):
+        dgnb.run(thing)  # type: ignore[arg-type]
+
+
+def test_inside_itself_it_is_an_error_and_no_deadlock() -> None:
+    async def outer() -> int:
+        return dgnb.run(answer())
+
+    with pytest.raises(dgnb.ConfigurationError, match="use await"):
+        dgnb.run(outer())
+    gc.collect()  # what was never awaited would warn here
+
+
+async def test_a_task_of_another_loop_is_an_error() -> None:
+    task = asyncio.create_task(answer())
+    with pytest.raises(dgnb.ConfigurationError, match="This Task belongs to another loop"):
+        dgnb.run(task)
+    assert await task == 42
+
+
+# Interrupting
+
+
+def test_interrupting_cancels_the_coroutine_and_waits_for_its_clean_up() -> None:
+    ended: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        dgnb.run(interrupted(ended))
+    assert ended == ["cancelled"]
+    assert dgnb.run(answer()) == 42
+
+
+def test_interrupting_gets_through_where_asyncio_run_handles_the_signal() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        dgnb.run(interrupted(ended))
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert ended == ["cancelled"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_of_the_users_own_stays_in_charge() -> None:
+    heard = threading.Event()
+
+    async def interrupt() -> str:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.to_thread(heard.wait)
+        return "done"
+
+    before = signal.signal(signal.SIGINT, lambda *_: heard.set())
+    try:
+        assert dgnb.run(interrupt()) == "done"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_clean_up_that_takes_long_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[str] = []
+    deaf = asyncio.Event()
+    with pytest.raises(KeyboardInterrupt):
+        dgnb.run(interrupted(ended, deaf=deaf))
+    assert ended == ["cancelled"]
+    assert "still cleans up" in caplog.text
+
+    async def release() -> None:
+        deaf.set()
+
+    dgnb.run(release())
+
+
+def test_an_error_of_the_clean_up_stands_with_the_interrupt() -> None:
+    async def clumsy() -> None:
+        try:
+            await interrupted([])
+        finally:
+            raise OSError("the disk is full")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        dgnb.run(clumsy())
+    assert caught.value.__notes__ == ["While it was cancelled, it failed with OSError: the disk is full"]
+
+
+def test_interrupting_transcribe_keeps_the_words(server: LoopbackServer) -> None:
+    async def transcribe() -> None:
+        async def watch() -> None:
+            async for _ in dgnb.sessions()[-1]:
+                signal.raise_signal(signal.SIGINT)
+                return
+
+        # It runs when transcribe() has started its session and waits.
+        watcher = asyncio.create_task(watch())
+        await dgnb.transcribe(source(600), endpoint=server.url, interim_results=True)
+        await watcher
+
+    with pytest.raises(KeyboardInterrupt):
+        dgnb.run(transcribe())
+    session = dgnb.sessions()[-1]
+    assert session.transcript.messages
+    dgnb.run(session.stop())
+
+
+# The thread's life
+
+
+def test_a_thread_that_has_ended_is_replaced() -> None:
+    assert dgnb.run(answer()) == 42
+    blocking._stop()
+    assert dgnb.run(answer()) == 42
+
+
+def test_ending_the_thread_under_a_call_ends_the_call() -> None:
+    ended: list[str] = []
+
+    async def wait() -> None:
+        threading.Thread(target=blocking._stop).start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleaned up")
+
+    with pytest.raises(asyncio.CancelledError):
+        dgnb.run(wait())
+    assert ended == ["cleaned up"]
+
+
+def python(code: str, *paths: Path, **environment: str) -> str:
+    """What a program says, in a process of its own; it must end well, soon, and without complaint."""
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **environment},
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.strip()
+
+
+def test_nothing_hangs_at_exit_and_servers_see_a_close(server: LoopbackServer) -> None:
+    said = python(
+        f"""
+        import asyncio, dgnb
+
+        async def silence():
+            while True:
+                yield bytes(3200)
+                await asyncio.sleep(0.1)
+
+        async def begin():
+            source = dgnb.BufferSource(silence(), encoding="linear16", sample_rate=16000)
+            session = dgnb.LiveSession(source, endpoint={server.url!r}, interim_results=True).start()
+            async for message in session:
+                return session
+
+        print(dgnb.run(begin()).state.value)
+        dgnb.run(asyncio.sleep(0))
+        """
+    )
+    assert said == "open"
+    (connection,) = server.connections
+    assert any("CloseStream" in text for text in connection.texts)
+    assert connection.close_code == 1000
+
+
+def test_a_forgotten_task_does_not_hold_the_exit_up() -> None:
+    python(
+        """
+        import asyncio, dgnb
+
+        async def begin():
+            global task
+            task = asyncio.create_task(asyncio.Event().wait())
+
+        dgnb.run(begin())
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_gets_a_loop_of_its_own() -> None:
+    said = python(
+        """
+        import asyncio, os, warnings, dgnb
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and newer warn of forks beside threads
+
+        async def pid():
+            await asyncio.sleep(0)
+            return os.getpid()
+
+        assert dgnb.run(pid()) == os.getpid()
+        child = os.fork()
+        assert dgnb.run(pid()) == os.getpid()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            print("both")
+        """
+    )
+    assert said == "both"
+
+
+# allow_nested()
+
+NEST_1 = """
+import importlib.metadata
+_version = importlib.metadata.version
+def version(name):
+    if name == "nest-asyncio2":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return _version(name)
+importlib.metadata.version = version
+"""
+"""Has a process not see the nest-asyncio2 that ipykernel brings along."""
+
+IN_A_CELL = """
+import asyncio, sys, warnings, dgnb
+
+async def answer():
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0.01)
+    return 42
+
+async def cell():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        print(dgnb.allow_nested().rpartition(" ")[0])
+        assert dgnb.allow_nested() == dgnb.allow_nested()
+        print(len([w for w in caught if w.category is RuntimeWarning]))
+    print(asyncio.run(answer()), asyncio.get_running_loop().run_until_complete(answer()))
+"""
+RUN_THE_CELL = """
+with asyncio.Runner() as runner:
+    runner.run(cell())
+"""
+
+
+def fake_nest_2(folder: Path, version: str) -> Path:
+    """A nest-asyncio2 that only tells that it was applied."""
+    info = folder / f"nest_asyncio2-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: nest-asyncio2\nVersion: {version}\n")
+    (folder / "nest_asyncio2.py").write_text("def apply(loop): print('applied to', type(loop).__name__)\n")
+    return folder
+
+
+def test_importing_applies_nothing() -> None:
+    code = "import asyncio, dgnb.blocking, sys; print(hasattr(asyncio, '_nest_patched'), 'nest_asyncio' in sys.modules)"
+    assert python(code) == "False False"
+
+
+def test_asyncio_run_works_in_a_running_loop_afterwards() -> None:
+    warned = str(int(sys.version_info >= (3, 14)))
+    assert python(NEST_1 + IN_A_CELL + RUN_THE_CELL).split("\n") == ["nest-asyncio", warned, "42 42"]
+
+
+@pytest.mark.parametrize("version", ["1.7.3", "1.7.10", "2.0"])
+def test_nest_asyncio_2_is_preferred(tmp_path: Path, version: str) -> None:
+    said = python("import dgnb; print(dgnb.allow_nested())", fake_nest_2(tmp_path, version))
+    assert said.split("\n")[-1] == f"nest-asyncio2 {version}"
+    assert "applied to" in said
+
+
+@pytest.mark.parametrize("version", ["1.7.1", "1.7.2"])
+def test_a_nest_asyncio_2_that_is_wrong_is_refused(tmp_path: Path, version: str) -> None:
+    code = """
+    import asyncio, dgnb
+    try:
+        dgnb.allow_nested()
+    except dgnb.DgnbError as error:
+        print(error, hasattr(asyncio, "_nest_patched"))
+    """
+    said = python(code, fake_nest_2(tmp_path, version))
+    assert f"nest-asyncio2 {version} is too old" in said
+    assert "pip install 'nest-asyncio2>=1.7.3'" in said
+    assert said.endswith("False")
+
+
+def test_without_either_it_says_what_to_install() -> None:
+    code = """
+    import importlib.metadata
+    import dgnb
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+    importlib.metadata.version = version
+    try:
+        dgnb.allow_nested()
+    except dgnb.DgnbError as error:
+        print(error)
+    """
+    assert "pip install 'nest-asyncio2>=1.7.3'" in python(code)
+
+
+def test_a_loop_that_can_not_be_patched_is_an_error_and_nothing_is_patched() -> None:
+    code = """
+    import asyncio, dgnb
+    class Loop(asyncio.AbstractEventLoop):  # as uvloop's: none of asyncio's own
+        pass
+    asyncio._set_running_loop(Loop())
+    try:
+        dgnb.allow_nested()
+    except dgnb.DgnbError as error:
+        print(error, hasattr(asyncio, "_nest_patched"))
+    asyncio._set_running_loop(None)
+    """
+    said = python(code)
+    assert "__main__.Loop, which can't be patched" in said
+    assert "dgnb.run(…)" in said
+    assert said.endswith("False")
+
+
+def test_in_a_script_it_may_be_called_before_there_is_a_loop() -> None:
+    code = """
+    import warnings
+    dgnb.allow_nested()
+    async def outer():
+        return asyncio.run(answer())
+    with asyncio.Runner() as runner:
+        print(runner.run(outer()))
+    """
+    assert python(NEST_1 + IN_A_CELL + textwrap.dedent(code)) == "42"
+
+
+def test_run_works_before_and_after_the_patch() -> None:
+    code = """
+    async def both():
+        print(dgnb.run(answer()))
+        await cell()
+        print(dgnb.run(answer()))
+    with asyncio.Runner() as runner:
+        runner.run(both())
+    """
+    said = python(NEST_1 + IN_A_CELL + textwrap.dedent(code)).split("\n")
+    assert said[0] == said[-1] == "42"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "python", "kernel", "says"),
+    [
+        ("nest-asyncio", "1.6.0", (3, 13), "", []),
+        ("nest-asyncio", "1.6.0", (3, 13), "6.31.0", []),
+        ("nest-asyncio", "1.6.0", (3, 11), "7.0.0", ["loses messages on ipykernel 7.0.0"]),
+        ("nest-asyncio", "1.6.0", (3, 14), "", ["breaks asyncio.current_task()"]),
+        ("nest-asyncio", "1.6.0", (3, 14), "7.4.0", ["loses messages", "breaks asyncio.current_task()"]),
+        ("nest-asyncio2", "1.7.4", (3, 14), "7.4.0", []),
+    ],
+)
+def test_it_warns_where_it_does_harm(
+    name: str, version: str, python: tuple[int, int], kernel: str, says: list[str]
+) -> None:
+    found = blocking._dangers(name, version, python, kernel)
+    assert len(found) == len(says)
+    for warning, expected in zip(found, says, strict=True):
+        assert expected in warning
+        assert "dgnb.run(…)" in warning
