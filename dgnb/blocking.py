@@ -105,7 +105,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@atexit.register
 def _stop() -> None:
     """End the helper thread: at the process's end, so that servers see a close; and in tests."""
     global _helper
@@ -113,6 +112,12 @@ def _stop() -> None:
         helper, _helper = _helper, None
     if helper is not None:
         helper.stop(_FAREWELL)
+
+
+def _stop_before_others() -> None:
+    """Have `_stop()` come first at exit, before the hooks of what was imported meanwhile, as the offline engine's."""
+    atexit.unregister(_stop)
+    atexit.register(_stop)
 
 
 def run(coro: Awaitable[T]) -> T:
@@ -172,7 +177,10 @@ def run(coro: Awaitable[T]) -> T:
     except BaseException:
         _close(coro)
         raise
-    outcome: T = _Job(coro, helper).result()
+    try:
+        outcome: T = _Job(coro, helper).result()
+    finally:
+        _stop_before_others()
     return outcome
 
 

@@ -408,6 +408,28 @@ def test_nothing_hangs_at_exit_and_servers_see_a_close(server: LoopbackServer) -
     assert connection.close_code == 1000
 
 
+def test_it_ends_before_what_was_imported_meanwhile() -> None:
+    said = python(
+        """
+        import asyncio, atexit, dgnb
+
+        async def begin():
+            atexit.register(print, "the engine ends")
+            async def wait():
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    print("the helper ends")
+            global task
+            task = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+
+        dgnb.run(begin())
+        """
+    )
+    assert said.split("\n") == ["the helper ends", "the engine ends"]
+
+
 def test_a_forgotten_task_does_not_hold_the_exit_up() -> None:
     python(
         """

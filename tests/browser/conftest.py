@@ -42,6 +42,10 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         described = {"argv": argv, "display_name": older.name, "language": "python", "env": {"PYTHONPATH": str(older)}}
         (spec / "kernel.json").write_text(json.dumps(described))
+    (home / "config" / "labconfig").mkdir(parents=True)
+    # It asks about news, in a corner where it may cover what a test wants to click.
+    quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(quiet))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     token = uuid.uuid4().hex

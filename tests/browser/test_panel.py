@@ -17,7 +17,7 @@ everywhere = pytest.mark.parametrize("place", PLACES, ids=str)
 in_lab = pytest.mark.parametrize("place", [LAB], ids=str)
 
 STARTER = Path(__file__).parents[2] / "notebooks" / "01_quickstart.ipynb"
-PANEL = "panel = dgnb.ControlPanel(silence, endpoint=server.url)\npanel"
+PANEL = "panel = dgnb.ControlPanel(silence, endpoint=server.url, pace=4)\npanel"
 
 
 async def start(notebook: Notebook) -> None:
@@ -63,6 +63,7 @@ async def test_pause_holds_the_audio_back_until_resume(notebook: Notebook) -> No
         await expect(notebook.find(".dgnb-status")).to_contain_text("paused")
         assert await notebook.ask("panel.session.paused")
         before = await notebook.ask("panel.session.audio_cursor")
+        assert await notebook.ask("panel.session.audio_cursor", "await asyncio.sleep(0.3)") == before
         await notebook.button("Resume").click()
         await expect(notebook.find(".dgnb-status")).to_contain_text("open")
         await notebook.wait_for(f"panel.session.audio_cursor > {before}")
@@ -88,8 +89,10 @@ async def test_applied_options_go_on_in_the_same_transcript(notebook: Notebook) 
 async def test_an_error_is_shown_with_its_remedy_and_start_works_again(notebook: Notebook) -> None:
     await notebook.run(PANEL)
     await notebook.ask("None", "refusal = server.rejecting(401); refusal.__enter__()")
-    for _ in range(2):
+    for turn in range(1, 3):
         await notebook.button("Start").click()
+        # What the first turn showed may still stand there in the second.
+        await notebook.wait_for(f"len(server.requests) == {turn} and not panel.running")
         await expect(notebook.find(".dgnb-error")).to_contain_text("AuthenticationError")
         await expect(notebook.find(".dgnb-status")).to_contain_text("closed")
     await notebook.ask("None", "refusal.__exit__(None, None, None)")
@@ -230,7 +233,7 @@ async def test_a_typed_key_is_in_no_notebook_that_nbclient_executed() -> None:
 async def test_the_first_caption_is_on_the_screen_soon_after_its_message(
     notebook: Notebook, record_property: pytest.RecordProperty
 ) -> None:
-    await notebook.run(PANEL)
+    await notebook.run(PANEL.replace("pace=4", "pace=1"))
     await notebook.page.evaluate(
         """() => {
             const captions = document.querySelector('.dgnb-captions');

@@ -82,31 +82,43 @@ def kernel() -> Iterator[Kernel]:
         kernel.manager.shutdown_kernel(now=True)
 
 
-@pytest.mark.parametrize("chunks", ["silence()", "nothing()"])
-def test_interrupting_transcribe_ends_the_cell_and_keeps_the_words(kernel: Kernel, chunks: str) -> None:
-    cell = kernel.begin(f"await dgnb.transcribe(source({chunks}), endpoint=server.url, interim_results=True)")
-    time.sleep(1.5)  # a person's, who watches the cell for a while
+def interrupted(kernel: Kernel, code: str, after: float) -> tuple[dict[str, Any], float]:
+    """The reply to a cell that is interrupted after so many seconds, and how long it then took to end."""
+    cell = kernel.begin(code)
+    time.sleep(after)  # a person's, who watches the cell for a while
     began = time.monotonic()
     kernel.manager.interrupt_kernel()
     reply = kernel.end(cell)
     assert reply["status"] == "error"
-    assert time.monotonic() - began < 0.6
-    assert "the transcript so far is dgnb.sessions()[0].transcript" in reply["printed"]
-    kernel.wait_for("dgnb.sessions()[-1].state.value == 'closed'")
-    assert kernel.run("round(dgnb.sessions()[-1].transcript.transcript_cursor, 1) > 0") == "True"
+    return reply, time.monotonic() - began
+
+
+@pytest.mark.parametrize("chunks", ["silence()", "nothing()"])
+def test_interrupting_transcribe_ends_the_cell_and_keeps_the_words(kernel: Kernel, chunks: str) -> None:
+    code = f"await dgnb.transcribe(source({chunks}), endpoint=server.url, interim_results=True)"
+    least = 60.0
+    for _ in range(3):  # a machine that is busy elsewhere is slow once, not three times
+        reply, took = interrupted(kernel, code, 1.0)
+        assert "the transcript so far is dgnb.sessions()[" in reply["printed"]
+        kernel.wait_for("dgnb.sessions()[-1].state.value == 'closed'")
+        assert kernel.run("round(dgnb.sessions()[-1].transcript.transcript_cursor, 1) > 0") == "True"
+        least = min(least, took)
+        if least < 0.5:
+            break
+    assert least < 0.5
 
 
 def test_interrupting_a_wait_leaves_the_session_running(kernel: Kernel) -> None:
     kernel.run("session = dgnb.LiveSession(source(silence()), endpoint=server.url).start()")
     kernel.wait_for("session.state.value == 'open'")
-    cell = kernel.begin("await session")
-    time.sleep(0.5)  # a person's
-    began = time.monotonic()
-    kernel.manager.interrupt_kernel()
-    reply = kernel.end(cell)
-    assert time.monotonic() - began < 0.6
-    assert reply["status"] == "error"
-    assert "The session goes on" in reply["printed"]
+    least = 60.0
+    for _ in range(3):
+        reply, took = interrupted(kernel, "await session", 0.3)
+        assert "The session goes on" in reply["printed"]
+        least = min(least, took)
+        if least < 0.5:
+            break
+    assert least < 0.5
     before = float(kernel.run("session.audio_cursor"))
     kernel.wait_for(f"session.audio_cursor > {before} + 0.3")
     kernel.run("await session.stop();")
