@@ -173,7 +173,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             layout=_layout("26em"),
         )
         self.key = widgets.Password(
-            placeholder="of DEEPGRAM_API_KEY, or type it here",
+            placeholder="DEEPGRAM_API_KEY, or type",
             description="Key",
             continuous_update=False,
             layout=_layout("26em"),
@@ -189,7 +189,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.finalize_button = self._button("Finalize", "Ask for finals of what was said so far", self._finalize)
         self.apply_button = self._button("Apply", "Go on with the options as they are now", self._apply)
         self.code_button = self._button("Copy as code", "Write the cell that does the same", self._write_code)
-        self.text = widgets.Textarea(rows=10, layout=_layout("100%"))
+        self.text = widgets.Textarea(rows=10, layout=_layout("calc(100% - 4px)"))
         self.text.add_class("dgnb-code")
         self.text.layout.display = "none"
         self.form = OptionsForm(options, self._changed)
@@ -286,7 +286,8 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         verb = "running on" if self.running else "would run on"
         self.badge.value = (
             f'<span title="{verb} {escaped(where)}" style="background:{colour};color:white;padding:2px 8px;'
-            f'border-radius:4px;font-weight:600;margin-right:8px">{name}</span> {escaped(where)}'
+            f'border-radius:4px;font-weight:600;margin-right:8px">{name}</span>'
+            f'<span style="margin-right:12px">{escaped(where)}</span>'
         )
 
     def _changed(self) -> None:
