@@ -6,6 +6,7 @@ import asyncio
 import io
 import ipaddress
 import os
+import re
 import socket
 import threading
 import wave
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import psutil
 import pytest
 from aiohttp import web
+from websockets.utils import accept_key
 
 Samples = npt.NDArray[Any]
 MOMENT = 5.0
@@ -218,3 +220,28 @@ async def web_server() -> AsyncIterator[Callable[..., Awaitable[str]]]:
     yield start
     for runner in runners:
         await runner.cleanup()
+
+
+# A peer that no public fault is like
+
+
+@pytest.fixture
+async def deaf() -> AsyncIterator[str]:
+    """The address of a server that shakes hands and reads no more."""
+    gone = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", request, re.IGNORECASE)
+        assert key
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_key(key[1].decode()).encode() + b"\r\n\r\n"
+        )
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(handler, "127.0.0.1", 0, limit=1024)
+    async with server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        gone.set()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
 import time
 import traceback
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.utils import accept_key
 
 import dgnb
 from dgnb import LiveSession, State, transcribe
@@ -84,28 +82,6 @@ async def started(server: LoopbackServer) -> LiveSession:
 def sent(session: LiveSession, seconds: float) -> bool:
     """Whether that much was sent, but for the tenth of a second that the decoder may hold."""
     return session.audio_cursor > seconds - 0.11
-
-
-@pytest.fixture
-async def deaf() -> AsyncIterator[str]:
-    """The address of a server that shakes hands and reads no more."""
-    gone = asyncio.Event()
-
-    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
-        key = re.search(rb"Sec-WebSocket-Key: (\S+)", request, re.IGNORECASE)
-        assert key
-        writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_key(key[1].decode()).encode() + b"\r\n\r\n"
-        )
-        await gone.wait()
-        writer.close()
-
-    server = await asyncio.start_server(handler, "127.0.0.1", 0, limit=1024)
-    async with server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        gone.set()
 
 
 async def until(true: Any) -> None:
