@@ -14,8 +14,9 @@ ROOT = Path(dgnb.__file__).parent
 FLOORS = [
     {"exceptions"},
     {"options", "messages", "audio"},
-    {"endpoints", "connection", "frames", "captions"},
+    {"endpoints", "connection", "frames", "captions", "files"},
     {"transcript"},
+    {"journal"},
     {"session"},
     {"blocking"},
     {"plots", "widgets"},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import stat
+import pickle
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,58 @@ def test_a_second_connection_goes_on_where_the_first_one_ended() -> None:
     assert "at 4.500 s" in transcript.events["text"].tolist()
 
 
+# Gaps
+
+
+@pytest.mark.parametrize(("start", "end"), [(2.0, 1.0), (float("nan"), 1.0), (0.0, float("nan")), (0.0, float("inf"))])
+def test_a_gap_goes_from_a_time_to_the_same_or_a_later_one(start: float, end: float) -> None:
+    transcript = Transcript()
+    with pytest.raises(ValueError, match="A gap goes from a time"):
+        transcript.add_gap(start, end, "no")
+    transcript.add_gap(1.0, 1.0, "the station was away for 30 s")
+    assert transcript.gaps[["start", "end"]].to_numpy().tolist() == [[1.0, 1.0]]
+
+
+def test_what_a_gap_tells_of_is_not_unheard_again() -> None:
+    transcript = fed(result(3, 1), result(7, 3))
+    transcript.add_gap(0.0, 1.0, "a")
+    transcript.add_gap(8.0, 11.0, "b")
+    transcript.add_gap(4.5, 5.0, "c")
+    transcript.add_gap(6.0, 6.0, "d")
+    assert transcript.unheard(12.0) == [(1.0, 3.0), (4.0, 4.5), (5.0, 7.0), (11.0, 12.0)]
+    assert transcript.unheard(4.7) == [(1.0, 3.0), (4.0, 4.5)]
+    for start, end in transcript.unheard(12.0):
+        transcript.add_gap(start, end, "the rest")
+    assert transcript.unheard(12.0) == []
+
+
+def test_what_one_channel_did_not_hear_is_unheard() -> None:
+    transcript = fed(result(0, 10), result(0, 4, channel=1))
+    assert transcript.unheard(10.0) == [(4.0, 10.0)]
+    transcript.add_gap(3.0, 8.0, "the line went dead")
+    assert transcript.unheard(10.0) == [(8.0, 10.0)]
+    assert Transcript().unheard(1.0) == [(0.0, 1.0)]
+
+
+@given(
+    finals=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), max_size=8),
+    gaps=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), max_size=5),
+    until=st.integers(0, 40),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_second_is_heard_told_of_as_a_gap_or_unheard(
+    finals: list[tuple[int, int]], gaps: list[tuple[int, int]], until: int
+) -> None:
+    transcript = fed(*(result(start, duration) for start, duration in finals))
+    for start, duration in gaps:
+        transcript.add_gap(start, start + duration, "")
+    known = {second for start, duration in [*finals, *gaps] for second in range(start, start + duration)}
+    unheard = transcript.unheard(until)
+    seconds = [second for start, end in unheard for second in range(round(start), round(end))]
+    assert seconds == [second for second in range(until) if second not in known]
+    assert unheard == sorted(unheard)
+
+
 # Tables
 
 
@@ -468,11 +521,44 @@ def test_what_is_no_session_file_is_one_clear_error(tmp_path: Path, text: str, m
         Transcript.load(path)
 
 
-def test_a_session_file_of_other_bytes_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"\x80\x04\x95pickle")
-    for path in (tmp_path / "a", tmp_path / "gone", tmp_path):
-        with pytest.raises(DgnbError, match="can't be read as a session file"):
+class Malicious:
+    """Whoever unpickles it deletes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.unlink, (str(self.path),)
+
+
+def test_what_is_no_session_file_at_all_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "canary").touch()
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Malicious(tmp_path / "canary")))
+    (tmp_path / "garbage").write_bytes(random.Random(7).randbytes(100_000))
+    (tmp_path / "other").write_text('{"name": "somebody else\'s"}\n', encoding="utf-8")
+    (tmp_path / "deep").write_text('{"dgnb":' + '{"a":' * 100_000, encoding="utf-8")
+    paths: list[Any] = [*(tmp_path / name for name in ("pickle", "garbage", "other", "deep", "gone", "a\0b")), tmp_path]
+    for path in [*paths, None, 0, 1.5, [], str]:
+        with pytest.raises(DgnbError, match=r"can't be read as a session file: .* Is it one that save\(\)"):
             Transcript.load(path)
+    assert (tmp_path / "canary").exists()
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    everything().save(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for broken in (b"{}}", b"\0\0\0", b'{"at":1,"message":[]}', b'{"at":1e99,"message":{}}'):
+        path.write_bytes(b"".join([*lines[:4], broken + b"\n", *lines[5:]]))
+        with pytest.raises(DgnbError, match="line 5: "):
+            Transcript.load(path)
+
+
+def test_a_gap_that_ends_before_it_starts_is_refused_in_a_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text('{"dgnb": 1}\n{"gap": {"start": 2, "end": 1, "reason": ""}}\n', encoding="utf-8")
+    with pytest.raises(DgnbError, match=r"not from 2\.0 to 1\.0 s"):
+        Transcript.load(path)
 
 
 def test_lines_of_a_later_kind_are_passed_over(tmp_path: Path) -> None:
@@ -481,55 +567,38 @@ def test_lines_of_a_later_kind_are_passed_over(tmp_path: Path) -> None:
     assert len(Transcript.load(path).messages) == 0
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.srt"
-    path.write_text("before", encoding="utf-8")
-    transcript = fed(result(0, 2, said("Hello")))
-
-    def full(self: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", full)
-        with pytest.raises(DgnbError, match="No space left on device"):
-            transcript.to_srt(path)
-    assert path.read_text(encoding="utf-8") == "before"
-    assert os.listdir(tmp_path) == ["a.srt"]
-
-
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "a.srt").write_text("before", encoding="utf-8")
-    (tmp_path / "link.srt").symlink_to(tmp_path / "a.srt")
-    fed(result(0, 2, said("Hello"))).to_srt(tmp_path / "link.srt")
-    assert (tmp_path / "link.srt").is_symlink()
-    assert "Hello" in (tmp_path / "a.srt").read_text(encoding="utf-8")
-
-
-def test_a_device_stays_a_device() -> None:
-    assert fed(result(0, 2, said("Hello"))).to_srt("/dev/null") is None
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
 def test_a_path_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     transcript = Transcript()
-    for path in (tmp_path, tmp_path / "no" / "folder.srt", tmp_path / "a\0b", tmp_path / ("x" * 300)):
-        with pytest.raises(DgnbError, match="can't be written"):
-            transcript.to_srt(path)
+    for write in (transcript.to_srt, transcript.to_webvtt, transcript.save):
+        with pytest.raises(DgnbError, match=r"can't be written: .* Name a file in it\."):
+            write(tmp_path)
+    with pytest.raises(DgnbError, match=r"None can't be written: that is no path\."):
+        transcript.save(None)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_keeps_its_mode_when_it_is_saved_again(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.touch(0o600)
-    Transcript().save(path)
-    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_note_that_is_no_text_can_be_saved(tmp_path: Path) -> None:
     transcript = Transcript()
     transcript.note("error", "no file 'a\ud800'")
+    transcript.add_gap(0.0, 1.0, "no file 'b\ud800'")
+    transcript.feed(parse('{"c\ud800":' * 100_000 + "1" + "}" * 100_000))
     transcript.save(tmp_path / "a.jsonl")
-    assert Transcript.load(tmp_path / "a.jsonl").events["text"][0] == "no file 'a?'"
+    loaded = Transcript.load(tmp_path / "a.jsonl")
+    assert loaded.events["text"][0] == "no file 'a?'"
+    assert loaded.gaps["reason"][0] == "no file 'b?'"
+    assert loaded.unknown == transcript.unknown == {"": 1}
+
+
+def test_a_saved_file_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    transcript = fed(result(0, 1, said("Öne")), at=5)
+    transcript.note("closed", "there")
+    path = tmp_path / "a.jsonl"
+    transcript.save(path)
+    whole = path.read_bytes()
+    for end in range(len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(DgnbError):
+            Transcript.load(path)
 
 
 def test_a_file_that_was_cut_between_two_lines_is_refused(tmp_path: Path) -> None:

@@ -7,36 +7,32 @@ final that says again what an earlier one said counts only for what is new in it
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import math
 import os
-import secrets
-import shutil
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dgnb import captions
+from dgnb import captions, files
 from dgnb.exceptions import DgnbError
-from dgnb.messages import (
-    Error,
-    Metadata,
-    Results,
-    Seconds,
-    ServerMessage,
-    SpeechStarted,
-    UnknownMessage,
-    UtteranceEnd,
-    Warning,
-    Whole,
-    Word,
-    encode,
-    parse,
+from dgnb.messages import Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
+from dgnb.transcript import storage
+from dgnb.transcript.records import (
+    Event,
+    Gap,
+    Line,
+    Record,
+    event_of,
+    latency_of,
+    results_row,
+    shown,
+    utterance_row,
+    writable,
 )
 
 if TYPE_CHECKING:
@@ -46,62 +42,10 @@ __all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
 logger = logging.getLogger("dgnb")
 
-_FILE_VERSION: Final = 1
 _SLACK: Final = 0.02
 """Seconds that the finals of a channel may overlap or lie apart and still be neighbours: times are rounded."""
 
 Observer = Callable[[ServerMessage], object]
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """A message and its circumstances.
-
-    `at` is when it came (nanoseconds since 1970, UTC); `offset` is where its connection's 0 s lies on the source's
-    timeline; `audio_cursor` is how far the audio had been sent then, on the same timeline.
-    """
-
-    at: int
-    message: ServerMessage
-    offset: float = 0.0
-    audio_cursor: float | None = None
-    connection: int = 0
-
-
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that happened to the stream: `opened`, `closed`, `warning`, `error`, or a message's `type`."""
-
-    at: int
-    type: str
-    text: str
-    request_id: str | None = None
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Audio that was not transcribed: seconds on the source's timeline, and why."""
-
-    start: float
-    end: float
-    reason: str
-
-
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """One utterance as far as it is final: seconds on the source's timeline, and its text."""
-
-    start: float
-    end: float
-    speaker: int | None
-    channel: int
-    text: str
-
-
-class _Line(msgspec.Struct, frozen=True):
-    """A record as it is saved; a message that could not be taken apart is a JSON string."""
-
-    at: Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
-    message: msgspec.Raw
-    offset: Seconds = 0.0
-    audio_cursor: Seconds | None = None
-    connection: Whole = 0
 
 
 class _Utterance(msgspec.Struct):
@@ -166,24 +110,25 @@ class Transcript:
 
         Observers are told afterwards. One that raises is logged, told once in `events`, and taken off.
         """
-        record = Record(time.time_ns() if at is None else at, message, offset, audio_cursor, connection)
-        self._records.append(record)
-        if isinstance(message, Results):
-            self._take_results(record, message)
-        else:
-            self._take_event(record, message)
+        self._take(Record(time.time_ns() if at is None else at, message, offset, audio_cursor, connection))
         if self._observers:
             self._tell(message)
 
     def note(self, type: str, text: str, *, request_id: str | None = None, at: int | None = None) -> None:
         """Add a row to `events`."""
-        # Names of files may hold what is no text.
-        text = text.encode("utf-8", "replace").decode()
-        self._notes.append(Event(time.time_ns() if at is None else at, type, text, request_id))
+        self._notes.append(Event(time.time_ns() if at is None else at, type, writable(text), request_id))
 
     def add_gap(self, start: float, end: float, reason: str) -> None:
-        """Add a row to `gaps`: audio from `start` to `end` will not be transcribed."""
-        self._gaps.append(Gap(start, end, reason))
+        """Add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.
+
+        Where both are the same, audio is missing that was never captured. Rows may overlap.
+
+        Raises:
+            ValueError: `end` lies before `start`, or one of them is no time.
+        """
+        if not (math.isfinite(start) and math.isfinite(end) and start <= end):
+            raise ValueError(f"A gap goes from a time to the same or a later one, not from {start} to {end} s.")
+        self._gaps.append(Gap(start, end, writable(reason)))
 
     def observe(self, callback: Observer) -> None:
         """Call `callback(message)` for each message from now on, in the session's loop. It must not block."""
@@ -212,6 +157,13 @@ class Transcript:
                     what = type(error).__name__
                 self.note("warning", f"The observer {name} raised {what}; it is not called again.")
 
+    def _take(self, record: Record) -> None:
+        self._records.append(record)
+        if isinstance(record.message, Results):
+            self._take_results(record, record.message)
+        else:
+            self._take_event(record, record.message)
+
     def _take_event(self, record: Record, message: ServerMessage) -> None:
         if isinstance(message, UtteranceEnd):
             channel = message.channel[0] if message.channel else 0
@@ -221,7 +173,7 @@ class Transcript:
                 del self._open[channel]
         elif isinstance(message, UnknownMessage):
             self.unknown[message.type] += 1
-        if event := _event(record):
+        if event := event_of(record):
             self._told.append(event)
 
     def _take_results(self, record: Record, results: Results) -> None:
@@ -258,7 +210,7 @@ class Transcript:
             # The server says again what it has said: finals never change, so only what is new counts.
             words = tuple(word for word in words if not _holds(spans, record.offset + (word.start + word.end) / 2))
             if len(words) < len(results.words):
-                text = _shown(words)
+                text = shown(words)
             elif not words and again > (end - start) / 2:
                 text = ""
             if text != results.transcript:
@@ -319,7 +271,7 @@ class Transcript:
         for indices in groups.values():
             spoken = [self._words[index] for index in indices]
             start, end = spoken[0].start, spoken[-1].end
-            lines.append(Line(start, end, spoken[0].speaker, self._channels[indices[0]], _shown(spoken)))
+            lines.append(Line(start, end, spoken[0].speaker, self._channels[indices[0]], shown(spoken)))
         return lines
 
     def since(self, position: int) -> list[ServerMessage]:
@@ -332,15 +284,16 @@ class Transcript:
         return min((spans[-1][1] for spans in self._covered.values()), default=0.0)
 
     def unheard(self, until: float) -> list[tuple[float, float]]:
-        """The stretches up to `until` seconds that some channel has no final for, in order."""
+        """The stretches up to `until` seconds that some channel has no final for and that no gap tells of, in order."""
         missing: list[tuple[float, float]] = []
+        told = [(gap.start, gap.end) for gap in self._gaps]
         for spans in self._covered.values() or [[]]:
             at = 0.0
-            for start, end in [*spans, (until, until)]:
-                if start > at + _SLACK:
+            for start, end in sorted([*spans, *told, (until, until)]):
+                if min(start, until) > at + _SLACK:
                     missing.append((at, min(start, until)))
                 at = max(at, end)
-        return [(start, end) for start, end in _joined(missing) if end > start]
+        return _joined(missing)
 
     @property
     def latency(self) -> float | None:
@@ -348,7 +301,7 @@ class Transcript:
 
         The audio cursor minus the end of the newest interim, as Deepgram's "Measuring Streaming Latency" defines it.
         """
-        return _latency(self._newest_interim) if self._newest_interim else None
+        return latency_of(self._newest_interim) if self._newest_interim else None
 
     @property
     def words(self) -> pd.DataFrame:
@@ -380,7 +333,11 @@ class Transcript:
 
     @property
     def gaps(self) -> pd.DataFrame:
-        """Audio that was not transcribed, with the reason. No rows is the rule."""
+        """Audio that was not transcribed, with the reason. No rows is the rule.
+
+        Columns: `start`, `end` (s), `reason`. A row whose `start` is its `end` is a moment at which audio is missing
+        that was never captured, so that it takes no time on the source's timeline.
+        """
         return self._frame("gaps", len(self._gaps), self._gaps_frame)
 
     def to_srt(self, path: str | os.PathLike[str] | None = None, **limits: Any) -> str | None:
@@ -400,69 +357,49 @@ class Transcript:
         """Write every message with its arrival time as JSON lines; `load` gives an equal transcript.
 
         The file is replaced as a whole or not at all. It holds no key.
+
+        Raises:
+            DgnbError: The file can't be written; it is as it was before.
         """
-        _deliver("".join(self._lines()), path)
+        lines, written = self.saved()
+        files.write(path, storage.header(sum(written)) + lines)
+
+    def saved(self, since: tuple[int, int, int] = (0, 0, 0)) -> tuple[bytes, tuple[int, int, int]]:
+        """What `save` writes, without the header, of all that came after `since`; and the `since` to go on from.
+
+        `since` counts the notes, gaps and messages that were written before; the cost is that of what is new.
+        """
+        notes, gaps, records = since
+        until = (len(self._notes), len(self._gaps), len(self._records))
+        new = self._notes[notes : until[0]], self._gaps[gaps : until[1]], self._records[records : until[2]]
+        return storage.dump(*new), until
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Transcript:
-        """Read what `save` wrote.
+        """Read what `save` or a journal wrote.
+
+        A journal is read up to where it breaks off: its writer may have been killed. A saved file must be whole.
 
         Raises:
-            DgnbError: The file is not one of these, or of a newer version.
+            DgnbError: The file can't be read, is not one of these, is of a newer version, is cut short, or is broken.
         """
         transcript = cls()
+        notes = []
         try:
-            with Path(path).open(encoding="utf-8") as file:
-                header = msgspec.json.decode(file.readline(), type=dict[str, Any])
-                if header.get("dgnb") != _FILE_VERSION:
-                    raise DgnbError(
-                        f"{path} is not a session file of version {_FILE_VERSION}. Was it saved by a newer dgnb?"
-                    )
-                lines = list(file)
-                if len(lines) != header.get("lines", len(lines)):
-                    raise DgnbError(f"{path} is cut short: it has {len(lines)} of its {header['lines']} lines.")
-                notes = [note for line in lines if (note := transcript._load_line(line))]
-        except (OSError, ValueError, OverflowError, RecursionError) as error:
-            raise DgnbError(f"{path} can't be read as a session file: {error}. Is it one that save() wrote?") from error
-        # What feeding the messages noted anew was noted before they were saved.
+            for item in storage.read(path):
+                if isinstance(item, Record):
+                    transcript._take(item)
+                elif isinstance(item, Gap):
+                    transcript.add_gap(item.start, item.end, item.reason)
+                else:
+                    notes.append(item)
+        except (ValueError, OverflowError) as error:
+            raise DgnbError(f"{path} can't be read as a session file: {error} Was it changed by hand?") from error
+        # What taking the messages noted anew was noted before they were saved.
         transcript._notes = notes
         return transcript
 
     # How
-
-    def _load_line(self, text: str) -> Event | None:
-        """Take one line of a file; a note is only given back."""
-        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        if "message" in raw:
-            line = msgspec.json.decode(text, type=_Line)
-            message = bytes(line.message)
-            self.feed(
-                parse(msgspec.json.decode(message, type=str) if message.startswith(b'"') else message),
-                at=line.at,
-                offset=line.offset,
-                audio_cursor=line.audio_cursor,
-                connection=line.connection,
-            )
-        elif "event" in raw:
-            return msgspec.json.decode(raw["event"], type=Event)
-        elif "gap" in raw:
-            self._gaps.append(msgspec.json.decode(raw["gap"], type=Gap))
-        return None
-
-    def _lines(self) -> Iterator[str]:
-        dump = msgspec.json.Encoder().encode
-        # So that a file that was cut short, even between two lines, is known as such.
-        lines = len(self._records) + len(self._notes) + len(self._gaps)
-        yield f'{{"dgnb":{_FILE_VERSION},"lines":{lines}}}\n'
-        for record in self._records:
-            message: bytes = encode(record.message).encode()
-            if isinstance(record.message, UnknownMessage) and isinstance(record.message.raw, str):
-                message = dump(record.message.raw)
-            line = _Line(record.at, msgspec.Raw(message), record.offset, record.audio_cursor, record.connection)
-            yield dump(line).decode() + "\n"
-        for kind, items in (("event", self._notes), ("gap", self._gaps)):
-            for item in items:
-                yield dump({kind: item}).decode() + "\n"
 
     def _frame(self, name: str, version: int, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         from dgnb import frames
@@ -494,7 +431,7 @@ class Transcript:
         from dgnb import frames
 
         return frames.rows(
-            frames.UTTERANCES, (_utterance_row(words, channel) for words, channel in self._by_utterance())
+            frames.UTTERANCES, (utterance_row(words, channel) for words, channel in self._by_utterance())
         )
 
     def _results_frame(self) -> pd.DataFrame:
@@ -502,7 +439,7 @@ class Transcript:
 
         return frames.rows(
             frames.RESULTS,
-            (_results_row(record, record.message) for record in self._records if isinstance(record.message, Results)),
+            (results_row(record, record.message) for record in self._records if isinstance(record.message, Results)),
         )
 
     def _events_frame(self) -> pd.DataFrame:
@@ -560,90 +497,8 @@ def _joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _shown(words: Iterable[Word]) -> str:
-    return " ".join(word.punctuated_word or word.word for word in words)
-
-
-def _utterance_row(words: list[Word], channel: int) -> tuple[Any, ...]:
-    confidences = [word.confidence for word in words if word.confidence is not None]
-    return (
-        words[0].start,
-        words[-1].end,
-        _shown(words),
-        len(words),
-        sum(confidences) / len(confidences) if confidences else None,
-        words[0].speaker,
-        channel,
-    )
-
-
-def _latency(record: Record) -> float | None:
-    if not isinstance(record.message, Results) or record.audio_cursor is None:
-        return None
-    return record.audio_cursor - (record.offset + record.message.start + record.message.duration)
-
-
-def _results_row(record: Record, results: Results) -> tuple[Any, ...]:
-    return (
-        record.at,
-        results.start + record.offset,
-        results.start + results.duration + record.offset,
-        results.channel_index[0] if results.channel_index else 0,
-        bool(results.is_final),
-        bool(results.speech_final),
-        bool(results.from_finalize),
-        results.transcript,
-        len(results.words),
-        results.alternative.confidence,
-        record.audio_cursor,
-        None if results.is_final else _latency(record),
-        record.connection,
-    )
-
-
-def _event(record: Record) -> Event | None:
-    """The row of a message that speaks of the stream rather than of words."""
-    message = record.message
-    match message:
-        case Results():
-            return None
-        case Metadata():
-            text = f"{message.duration} s of audio received" if message.duration is not None else ""
-        case SpeechStarted():
-            text = f"at {message.timestamp + record.offset:.3f} s"
-        case UtteranceEnd():
-            text = f"last word ended at {message.last_word_end + record.offset:.3f} s"
-        case Error() | Warning():
-            text = message.description or message.code or ""
-        case UnknownMessage():
-            return Event(record.at, message.type or "unknown", message.problem)
-        case _:
-            text = getattr(message, "description", None) or ""
-    return Event(record.at, message.type, text, getattr(message, "request_id", None))
-
-
 def _deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
-    """Return the text, or write it so that an existing file is either replaced whole or untouched."""
     if path is None:
         return text
-    try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            # A folder, which refuses; or a device or pipe, which must stay what it is.
-            target.write_text(text, encoding="utf-8", newline="\n")
-            return None
-        draft = target.parent / f".dgnb-{secrets.token_hex(8)}"
-        try:
-            with draft.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            if target.exists():
-                shutil.copymode(target, draft)
-            draft.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                draft.unlink()
-            raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DgnbError(f"{str(path)!r} can't be written: {reason}. Is the folder there, and not full?") from error
+    files.write(path, text)
     return None

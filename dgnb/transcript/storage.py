@@ -1,0 +1,110 @@
+"""The session file: JSON lines, a header first. What `save` and the journal write, and `load` reads.
+
+    {"dgnb":1,"lines":3}                    saved at once: so many lines follow
+    {"dgnb":1,"journal":true}               a journal: it grows, and ends wherever its writer was killed
+    {"at":…,"message":{…},"offset":0.0,"audio_cursor":1.5,"connection":0}
+    {"event":{"at":…,"type":"opened","text":"…"}}
+    {"gap":{"start":3.0,"end":4.0,"reason":"…"}}
+
+Lines of another kind are passed over: a later version may have written them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from dgnb.exceptions import DgnbError, ProtocolError
+from dgnb.messages import Seconds, UnknownMessage, Whole, encode, parse
+from dgnb.transcript.records import Event, Gap, Moment, Record, writable
+
+__all__ = ["JOURNAL", "dump", "header", "read"]
+
+_VERSION: Final = 1
+_HEADER_LIMIT: Final = 1000
+
+JOURNAL: Final = f'{{"dgnb":{_VERSION},"journal":true}}\n'.encode()
+"""The first line of a journal."""
+
+
+class _Line(msgspec.Struct, frozen=True, gc=False):
+    """A line of any kind; a message that could not be taken apart is a JSON string."""
+
+    at: Moment | None = None
+    message: msgspec.Raw = msgspec.Raw()
+    offset: Seconds = 0.0
+    audio_cursor: Seconds | None = None
+    connection: Whole = 0
+    event: Event | msgspec.UnsetType = msgspec.UNSET
+    gap: Gap | msgspec.UnsetType = msgspec.UNSET
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def header(lines: int) -> bytes:
+    """The first line of a file of so many further lines: one that was cut short, even between two, is known as such."""
+    return f'{{"dgnb":{_VERSION},"lines":{lines}}}\n'.encode()
+
+
+def dump(events: Iterable[Event], gaps: Iterable[Gap], records: Iterable[Record]) -> bytes:
+    """Everything as lines. Messages come last: where the end is cut off, nothing else is missing."""
+    lines: list[Any] = [{"event": event} for event in events]
+    lines += [{"gap": gap} for gap in gaps]
+    for record in records:
+        message = record.message
+        lines.append(_as_it_came(record, message) if isinstance(message, UnknownMessage) else record)
+    return _encoder.encode_lines(lines)
+
+
+def _as_it_came(record: Record, message: UnknownMessage) -> _Line:
+    raw = _encoder.encode(writable(message.raw)) if isinstance(message.raw, str) else encode(message).encode()
+    return _Line(record.at, msgspec.Raw(raw), record.offset, record.audio_cursor, record.connection)
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
+    """What the lines of a session file or a journal hold, in their order, one by one: such files may be large.
+
+    Raises:
+        DgnbError: It can't be read, is no session file, is of a newer version, is cut short, or is broken: at which
+            line. What was given before that is not to be trusted.
+    """
+    where, number = "", 1
+    try:
+        # By its name: a number is no open file.
+        with open(os.fsdecode(path), "rb") as file:
+            # It may be anything, and have no line end at all.
+            head = msgspec.json.decode(file.readline(_HEADER_LIMIT), type=dict[str, Any])
+            if "dgnb" not in head:
+                raise ValueError("its first line is none of ours")
+            if head["dgnb"] != _VERSION:
+                raise DgnbError(f"{path} is not a session file of version {_VERSION}. Was it saved by a newer dgnb?")
+            grows = head.get("journal") is True
+            for number, line in enumerate(file, 2):
+                if grows and not line.endswith(b"\n"):
+                    # A journal ends wherever its writer was stopped.
+                    return
+                where = f"line {number}: "
+                if item := _item(line):
+                    yield item
+    except (OSError, ValueError, TypeError, RecursionError, ProtocolError) as error:
+        raise DgnbError(
+            f"{path} can't be read as a session file: {where}{error}. Is it one that save() or a journal wrote?"
+        ) from error
+    if number - 1 != head.get("lines", number - 1):
+        raise DgnbError(f"{path} is cut short: it has {number - 1} of its {head['lines']} lines.")
+
+
+def _item(text: bytes) -> Record | Event | Gap | None:
+    line = _decoder.decode(text)
+    raw = bytes(line.message)
+    if not raw:
+        return line.event or line.gap or None
+    if line.at is None:
+        raise ValueError("a message without its time of arrival")
+    message = parse(msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw)
+    return Record(line.at, message, line.offset, line.audio_cursor, line.connection)

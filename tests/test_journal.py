@@ -1,0 +1,426 @@
+"""A journal holds what the transcript holds, whoever kills, interrupts or fills the disk, and never costs a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_files import interrupt, room_for
+from test_transcript import everything, fed, result, said
+
+from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.journal import Journal
+from dgnb.messages import Metadata, UtteranceEnd, parse
+from dgnb.transcript import Transcript
+
+TABLES = ("words", "utterances", "results", "events", "gaps")
+
+
+def assert_same(a: Transcript, b: Transcript) -> None:
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(a, name), getattr(b, name))
+    assert a.messages == b.messages
+    assert (a.text, a.interim, a.unknown, a.latency) == (b.text, b.interim, b.unknown, b.latency)
+
+
+def written(path: Path, transcript: Transcript) -> Transcript:
+    journal = Journal(path, transcript)
+    journal.close()
+    return Transcript.load(path)
+
+
+# What it holds
+
+
+def test_a_journal_is_loaded_as_the_transcript_was(tmp_path: Path) -> None:
+    transcript = everything()
+    assert_same(written(tmp_path / "a.jsonl", transcript), transcript)
+    assert_same(written(tmp_path / "b.jsonl", Transcript()), Transcript())
+
+
+def test_a_journal_has_the_lines_of_a_saved_file(tmp_path: Path) -> None:
+    transcript = everything()
+    transcript.save(tmp_path / "saved.jsonl")
+    written(tmp_path / "a.jsonl", transcript)
+    first, *lines = (tmp_path / "a.jsonl").read_bytes().splitlines()
+    assert json.loads(first) == {"dgnb": 1, "journal": True}
+    assert lines == (tmp_path / "saved.jsonl").read_bytes().splitlines()[1:]
+
+
+messages = st.one_of(
+    st.builds(
+        lambda start, duration, count, final, channel, ends: result(
+            start,
+            duration,
+            said(*(f"w{i}" for i in range(count)), start=start, speaker=channel),
+            final=final,
+            channel=channel,
+            speech_final=ends,
+        ),
+        st.integers(0, 6),
+        st.floats(0, 4),
+        st.integers(0, 3),
+        st.booleans(),
+        st.integers(0, 1),
+        st.booleans(),
+    ),
+    st.just(UtteranceEnd((0, 1), 1.5)),
+    st.builds(lambda seconds: Metadata(duration=seconds, request_id="r"), st.floats(0, 100)),
+    st.builds(lambda kind: parse(json.dumps({"type": kind, "n": 1e300})), st.text(max_size=5)),
+)
+circumstances = st.fixed_dictionaries(
+    {
+        "at": st.integers(0, 2**60),
+        "offset": st.floats(0, 1e4),
+        "audio_cursor": st.none() | st.floats(0, 1e4),
+        "connection": st.integers(0, 3),
+    }
+)
+steps = st.one_of(
+    st.tuples(st.just("feed"), messages, circumstances),
+    st.tuples(st.just("note"), st.text(max_size=9), st.integers(0, 2**60)),
+    st.tuples(st.just("gap"), st.floats(0, 50), st.floats(0, 50)),
+    st.just(("flush",)),
+)
+
+
+@given(st.lists(steps, max_size=25))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_journal_and_a_saved_file_give_the_same_tables_whenever_it_was_flushed(
+    tmp_path: Path, script: list[tuple[Any, ...]]
+) -> None:
+    for left in tmp_path.iterdir():
+        left.unlink()
+    transcript = Transcript()
+    journal = Journal(tmp_path / "a.jsonl", transcript)
+    for what, *values in script:
+        if what == "feed":
+            transcript.feed(values[0], **values[1])
+        elif what == "note":
+            transcript.note("warning", values[0], at=values[1])
+        elif what == "gap":
+            transcript.add_gap(values[0], values[0] + values[1], "because")
+        else:
+            journal.flush()
+    journal.close()
+    transcript.save(tmp_path / "saved.jsonl")
+    loaded = Transcript.load(tmp_path / "a.jsonl")
+    assert_same(loaded, transcript)
+    assert_same(loaded, Transcript.load(tmp_path / "saved.jsonl"))
+
+
+def test_a_flush_appends_what_is_new_and_nothing_else(tmp_path: Path) -> None:
+    transcript = everything()
+    journal = Journal(tmp_path / "a.jsonl", transcript)
+    journal.flush()
+    before = (tmp_path / "a.jsonl").read_bytes()
+    journal.flush()
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+    transcript.feed(Metadata(request_id="new"), at=9)
+    transcript.note("closed", "new", at=9)
+    journal.flush()
+    after = (tmp_path / "a.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert after[len(before) :].splitlines() == [
+        b'{"event":{"at":9,"type":"closed","text":"new"}}',
+        b'{"at":9,"message":{"type":"Metadata","request_id":"new"},"offset":0.0,"audio_cursor":null,"connection":0}',
+    ]
+    journal.close()
+
+
+def test_the_cost_of_a_flush_is_that_of_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dgnb.transcript import storage
+
+    dump, sizes = storage.dump, []
+
+    def counted(*parts: Any) -> bytes:
+        sizes.append([len(part) for part in parts])
+        return dump(*parts)
+
+    monkeypatch.setattr(storage, "dump", counted)
+    transcript = fed(*[Metadata()] * 1000)
+    journal = Journal(tmp_path / "a.jsonl", transcript)
+    for _ in range(3):
+        journal.flush()
+        transcript.feed(Metadata())
+    journal.close()
+    assert sizes == [[0, 0, 1000], [0, 0, 1], [0, 0, 1], [0, 0, 1]]
+
+
+def test_closing_appends_the_rest_once(tmp_path: Path) -> None:
+    transcript = Transcript()
+    journal = Journal(tmp_path / "a.jsonl", transcript)
+    assert repr(journal) == f"<Journal '{tmp_path / 'a.jsonl'}': open>"
+    transcript.feed(Metadata())
+    journal.close()
+    transcript.feed(Metadata())
+    journal.close()
+    journal.flush()
+    assert repr(journal).endswith("closed>")
+    assert Transcript.load(tmp_path / "a.jsonl").count == 1
+    assert journal.error is None
+
+
+# The file
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_nobody_else_can_read_a_journal_whatever_the_umask(
+    tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_first = []
+    fchmod = os.fchmod
+
+    def watched(descriptor: int, mode: int) -> None:
+        at_first.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", watched)
+    before = os.umask(umask)
+    try:
+        journal = Journal(tmp_path / "a.jsonl", everything())
+    finally:
+        os.umask(before)
+    journal.close()
+    assert at_first == [0o600 & ~umask]
+    assert stat.S_IMODE((tmp_path / "a.jsonl").stat().st_mode) == 0o600
+
+
+def test_what_is_there_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "my.talk.jsonl"
+    (tmp_path / "my.talk-2.jsonl").symlink_to("nowhere")
+    moved = []
+    for number in range(4):
+        transcript = fed(Metadata(request_id=f"{number}"))
+        journal = Journal(str(path), transcript)
+        journal.close()
+        moved.append(journal.moved and journal.moved.name)
+    assert moved == [None, "my.talk-1.jsonl", "my.talk-3.jsonl", "my.talk-4.jsonl"]
+    for name, request in (("my.talk-1", "0"), ("my.talk-3", "1"), ("my.talk-4", "2"), ("my.talk", "3")):
+        assert Transcript.load(tmp_path / f"{name}.jsonl").events["request_id"].tolist() == [request]
+
+
+def test_a_journal_that_is_moved_aside_goes_on(tmp_path: Path) -> None:
+    first, second = Transcript(), Transcript()
+    one = Journal(tmp_path / "a.jsonl", first)
+    two = Journal(tmp_path / "a.jsonl", second)
+    first.feed(Metadata(request_id="first"))
+    second.feed(Metadata(request_id="second"))
+    one.close()
+    two.close()
+    assert Transcript.load(tmp_path / "a-1.jsonl").messages == first.messages
+    assert Transcript.load(tmp_path / "a.jsonl").messages == second.messages
+
+
+def test_a_journal_follows_a_link(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.jsonl").symlink_to("folder/b.jsonl")
+    for _ in range(2):
+        written(tmp_path / "a.jsonl", everything())
+    assert (tmp_path / "a.jsonl").is_symlink()
+    assert sorted(os.listdir(tmp_path / "folder")) == ["b-1.jsonl", "b.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("no/a.jsonl", "Is the folder there? Make it first."),
+        ("file/a.jsonl", "Is the folder there? Make it first."),
+        (".", "it is a folder or a device. Choose another name."),
+        ("/dev/full", "it is a folder or a device. Choose another name."),
+        ("/sys/a.jsonl", "Choose a folder and a file that you may write to."),
+        ("a\0b", "Give a name without such characters."),
+        ("x" * 300, "Choose another name."),
+        (None, "that is no path."),
+        (7, "that is no path."),
+    ],
+)
+def test_a_journal_that_cannot_be_made_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError) as caught:
+        Journal(path, Transcript())
+    assert what in str(caught.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_clear_error_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("before", encoding="utf-8")
+    for name in ("a.jsonl", "b.jsonl"):
+        with room_for(5), pytest.raises(ConfigurationError, match=r"l can't be made: .* Make room there"):
+            Journal(tmp_path / name, Transcript())
+    assert os.listdir(tmp_path) == ["a.jsonl"]
+    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8") == "before"
+
+
+# What goes wrong later
+
+
+def test_a_disk_that_fills_up_ends_the_journal_once_and_what_it_has_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    transcript = fed(*(result(i, 1, said(f"w{i}", start=i)) for i in range(3)))
+    journal = Journal(path, transcript)
+    journal.flush()
+    for i in range(3, 9):
+        transcript.feed(result(i, 1, said(f"w{i}", start=i)))
+    # In the middle of the second of the lines that are to come.
+    room = path.stat().st_size + transcript.saved((0, 0, 3))[0].index(b"\n") + 50
+    with room_for(room):
+        with pytest.raises(DgnbError, match=r"ends here: .* Make room there.* can be loaded; save\(\)") as caught:
+            journal.flush()
+        journal.flush()
+        journal.close()
+    assert journal.error is caught.value
+    assert path.stat().st_size == room
+    assert not path.read_bytes().endswith(b"\n")
+    assert Transcript.load(path).text == "w0 w1 w2 w3"
+    assert transcript.text.endswith("w8")
+
+
+def test_closing_on_a_full_disk_is_an_error_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "a.jsonl", everything())
+    with room_for(40):
+        with pytest.raises(DgnbError, match="Make room there"):
+            journal.close()
+        journal.close()
+    assert Transcript.load(tmp_path / "a.jsonl").count == 0
+
+
+def test_a_disk_that_fails_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = Journal(tmp_path / "a.jsonl", everything())
+    with pytest.raises(DgnbError, match="Input/output error"):
+        journal.close()
+    journal.close()
+    assert_same(Transcript.load(tmp_path / "a.jsonl"), everything())
+
+
+def test_a_journal_whose_file_is_removed_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "a.jsonl", everything())
+    (tmp_path / "a.jsonl").unlink()
+    journal.close()
+    assert journal.error is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupt_at_any_step_of_a_flush_costs_no_line_and_doubles_none(tmp_path: Path) -> None:
+    codes = [method.__code__ for method in (Journal.flush, Journal._append, Transcript.saved)]
+    step, interrupted = 0, True
+    while interrupted:
+        transcript = everything()
+        journal = Journal(tmp_path / "a.jsonl", transcript)
+        interrupted = interrupt(journal.flush, step, *codes)
+        transcript.note("warning", "after", at=9)
+        journal.close()
+        assert_same(Transcript.load(tmp_path / "a.jsonl"), transcript)
+        (tmp_path / "a.jsonl").unlink()
+        step += 1
+    assert step > 50
+
+
+# What a journal that breaks off gives
+
+
+def test_a_journal_is_loaded_up_to_where_it_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    transcript = fed(*(result(i, 1, said(f"wörd{i}", start=i)) for i in range(3)))
+    written(path, transcript)
+    whole = path.read_bytes()
+    for end in range(len(whole) + 1):
+        path.write_bytes(whole[:end])
+        lines = whole[:end].count(b"\n")
+        if lines:
+            assert Transcript.load(path).messages == transcript.messages[: lines - 1]
+        elif end < whole.index(b"\n"):
+            with pytest.raises(DgnbError):
+                Transcript.load(path)
+    path.write_bytes(whole + bytes(4096))  # as some file systems leave it after a power cut
+    assert Transcript.load(path).messages == transcript.messages
+
+
+def test_a_journal_that_is_broken_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    written(path, everything())
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
+    with pytest.raises(DgnbError, match="line 4: "):
+        Transcript.load(path)
+
+
+CHILD = """
+import os, sys, time
+from dgnb.journal import Journal
+from dgnb.messages import Alternative, Channel, Results, Word
+from dgnb.transcript import Transcript
+
+path, pause = sys.argv[1], float(sys.argv[2])
+transcript = Transcript()
+journal = Journal(path, transcript)
+number = 0
+flushed = time.monotonic()
+while True:
+    now = time.monotonic()
+    if now - flushed >= (1.0 if pause else 0.001):
+        journal.flush()
+        flushed = now
+    final = number % 5 == 4
+    words = (Word(f"w{number // 5}", float(number // 5), number // 5 + 0.9),)
+    message = Results((0, 1), 1.0, float(number // 5), Channel((Alternative("", None, words),)), is_final=final)
+    if final:
+        os.write(1, f"{now!r}\\n".encode())
+    transcript.feed(message)
+    number += 1
+    time.sleep(pause)
+"""
+
+
+def test_a_journal_of_a_killed_process_has_every_final_older_than_a_second_and_none_twice(tmp_path: Path) -> None:
+    rng = random.Random(16)
+    children = []
+    for number in range(12):
+        # One in three writes all the time, so that some are killed while they write.
+        pause = 0.0 if number % 3 == 2 else 0.02
+        with (tmp_path / f"{number}.txt").open("wb") as told:
+            child = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(tmp_path / f"{number}.jsonl"), str(pause)], stdout=told
+            )
+        children.append(child)
+    try:
+        while not all((tmp_path / f"{number}.txt").stat().st_size for number in range(12)):
+            assert not any(child.poll() for child in children)
+            time.sleep(0.05)
+        began = time.monotonic()
+        for moment, child in sorted((rng.uniform(1.0, 4.0), number) for number in range(12)):
+            time.sleep(max(0.0, began + moment - time.monotonic()))
+            children[child].kill()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    asked = 0
+    for number in range(12):
+        times = [float(line) for line in (tmp_path / f"{number}.txt").read_text(encoding="utf-8").split("\n")[:-1]]
+        transcript = Transcript.load(tmp_path / f"{number}.jsonl")
+        finals = [words[0].word for r in transcript.messages if r.is_final and (words := r.words)]  # type: ignore[union-attr]
+        old = sum(seconds <= times[-1] - 1.0 for seconds in times)
+        assert finals == [f"w{i}" for i in range(len(finals))]
+        assert old <= len(finals) <= len(times)
+        assert transcript.words["word"].tolist() == finals
+        asked += old
+    assert asked > 12 * 5
