@@ -45,7 +45,7 @@ __all__ = ["Listener"]
 logger = logging.getLogger("dgnb.loopback")
 
 _CLOSE_TIMEOUT: Final = 2.0
-_KEPT_CHARACTERS: Final = 10_000
+_KEPT_CHARACTERS: Final = 1000
 _MAX_KEYTERM_TOKENS: Final = 500
 _NET_0001: Final = "NET-0001 No audio and no text message for {seconds:g} s. See https://dpgr.am/net0001"
 

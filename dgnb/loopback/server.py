@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import uuid
@@ -12,14 +13,16 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import Faults, Rejecting, Unresponsive
+from dgnb.loopback.faults import Rejecting, Unresponsive
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
 from dgnb.loopback.intake import decodes
 from dgnb.loopback.listener import Listener
-from dgnb.loopback.radio import Radio
+from dgnb.loopback.radio import QUEUE_BYTES, Radio, RadioListener
+from dgnb.loopback.radio.faults import RadioFaults
 from dgnb.loopback.recognizer import ignored_options
 from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
 
@@ -27,6 +30,9 @@ __all__ = ["LoopbackServer", "serve"]
 
 MAX_MESSAGE_BYTES: Final = 4 << 20
 _CLOSE_TIMEOUT: Final = 2.0
+_REQUEST_TIMEOUT: Final = 5.0
+"""Seconds from a connection's beginning, or its last answer, until a request must have come in whole."""
+
 _KEPT: Final = 1000
 _RECEIVE_BUFFER_BYTES: Final = 128 << 10
 _HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
@@ -39,6 +45,15 @@ _CODES: Final = {
 }
 
 
+def _readable(record: logging.LogRecord) -> bool:
+    """Whether it is worth noting: what is no HTTP is answered with 400, and quoting it might quote a key."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_http_logger = logging.getLogger("dgnb.loopback.http")
+_http_logger.addFilter(_readable)
+
+
 def serve(
     engine: Engine | str | None = None,
     *,
@@ -49,6 +64,7 @@ def serve(
     idle_timeout: float = 10.0,
     max_connections: int = 32,
     radio: str | os.PathLike[str] | None = None,
+    radio_queue: int = QUEUE_BYTES,
 ) -> LoopbackServer:
     """A Deepgram-compatible server in this process, for one machine.
 
@@ -64,6 +80,7 @@ def serve(
             Deepgram says in one place that KeepAlive alone will not do; here it does.
         max_connections: How many at a time; more are answered with 429.
         radio: The recording that `/radio` plays; the sample that comes with dgnb if not given.
+        radio_queue: How many bytes a listener may be behind, its burst left out, before it is let go.
 
     Returns:
         The server, to be used in `async with`. It is reached at its `url` from then on.
@@ -86,10 +103,11 @@ def serve(
         idle_timeout=idle_timeout,
         max_connections=max_connections,
         radio=radio,
+        radio_queue=radio_queue,
     )
 
 
-class LoopbackServer(Faults):
+class LoopbackServer(RadioFaults):
     """What `serve()` returns. Also the place of faults on purpose: `rejecting`, `dropping`, `silent` and others.
 
     Leaving the context closes open connections with 1001 and waits for what the engines are at. Cancelling is safe.
@@ -112,6 +130,7 @@ class LoopbackServer(Faults):
         idle_timeout: float = 10.0,
         max_connections: int = 32,
         radio: str | os.PathLike[str] | None = None,
+        radio_queue: int = QUEUE_BYTES,
     ) -> None:
         super().__init__()
         if not is_loopback(host):
@@ -131,7 +150,7 @@ class LoopbackServer(Faults):
         self._max_connections = max_connections
         self._engine = _LazyEngine(engine, model)
         self._listeners: dict[Listener, ServedConnection] = {}
-        self._radio = Radio(radio)
+        self._radio = Radio(radio, self, radio_queue)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -140,9 +159,14 @@ class LoopbackServer(Faults):
             raise RuntimeError("A LoopbackServer is used once: call serve() again.")
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/v1/listen", self._listen, allow_head=False)
-        app.router.add_get("/radio", self._play, allow_head=False)
+        app.router.add_routes(self._radio.routes())
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT, handle_signals=False, keepalive_timeout=5
+            app,
+            access_log=None,
+            logger=_http_logger,
+            shutdown_timeout=_CLOSE_TIMEOUT,
+            handle_signals=False,
+            keepalive_timeout=_REQUEST_TIMEOUT,
         )
         await self._runner.setup()
         try:
@@ -177,8 +201,13 @@ class LoopbackServer(Faults):
 
     @property
     def radio_url(self) -> str:
-        """An endless station to stream from, `http://…/radio`."""
+        """An endless station to stream from, `http://…/radio`. `dgnb.loopback.radio` says what else lies under it."""
         return f"http://{self._netloc}/radio"
+
+    @property
+    def listeners(self) -> list[RadioListener]:
+        """Every request for a station or a file that was answered with audio, the oldest first."""
+        return self._radio.listeners
 
     @property
     def active(self) -> int:
@@ -211,7 +240,7 @@ class LoopbackServer(Faults):
         keep(self.requests, seen, _KEPT)
         request[_HANDSHAKE] = seen
         try:
-            check_host(request.headers.get("Host", ""), request.headers.get("Origin"))
+            check_host(request.headers.get("Host", ""), request.headers.getall("Origin", []))
             response = await handler(request)
         except Refusal as refusal:
             response = _refusal(seen, refusal.status, refusal.code, str(refusal))
@@ -248,7 +277,8 @@ class LoopbackServer(Faults):
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_TIMEOUT,
             compress=False,
-            max_msg_size=MAX_MESSAGE_BYTES,
+            # For aiohttp, the least size that is too large.
+            max_msg_size=MAX_MESSAGE_BYTES + 1,
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
         websocket.headers["dg-request-id"] = seen.request_id
@@ -268,9 +298,6 @@ class LoopbackServer(Faults):
             self._listeners.pop(listener, None)
             record.over()
         return websocket
-
-    async def _play(self, request: web.Request) -> web.StreamResponse:
-        return await self._radio.play(request)
 
 
 def _listening(host: str, port: int) -> socket.socket:

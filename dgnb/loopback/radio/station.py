@@ -1,0 +1,275 @@
+"""One listener of the station, served byte by byte. What goes wrong on purpose lies below HTTP: so does this."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from dgnb.loopback.radio.faults import Broadcasting
+from dgnb.loopback.radio.programme import Playhead
+
+__all__ = ["Finale", "RadioListener", "Wire", "bomb", "play", "send_file"]
+
+BURST_SECONDS: Final = 1.0
+"""What a listener gets at once, as real stations do, so that players start without waiting."""
+
+METADATA_INTERVAL: Final = 16_000
+TITLE_SECONDS: Final = 10
+
+_STEP_SECONDS: Final = 0.1
+_SEND_BUFFER_BYTES: Final = 128 << 10
+_PIECE: Final = 64 << 10
+_PATIENCE: Final = 60.0
+_NEVER_REACHED: Final = 1 << 40
+_BOMB_BYTES: Final = 50_000_000
+
+
+@dataclass(eq=False)
+class RadioListener:
+    """One request for audio, while it is served and afterwards.
+
+    Attributes:
+        path: Without the query.
+        opened_at: When, in UTC.
+        bytes_sent: Bytes of the body that were handed to the system or wait for it: audio, metadata and framing.
+        ended: How it ended; "" while it is served. `left`: the listener closed the connection. `behind`: it was let
+            go for not keeping up. `stopped`: the server ended. `complete`: a file was sent. The rest is a fault's
+            doing: `closed`, `reset`, `truncated`, and `hung up`. A stalled one is served until somebody ends it.
+    """
+
+    path: str
+    opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    bytes_sent: int = 0
+    ended: str = ""
+
+
+class Wire:
+    """The connection under one response, past aiohttp's: status line, framing, and how it ends.
+
+    Args:
+        request: What is answered.
+        record: Where it is noted.
+        how: What was asked for by a fault.
+        stopped: Set when the server ends.
+    """
+
+    def __init__(self, request: web.Request, record: RadioListener, how: Broadcasting, stopped: asyncio.Event) -> None:
+        if request.transport is None:
+            raise ConnectionResetError("The listener left.")
+        self.record = record
+        self.how = how
+        self.after = 0.0 if how.ends and how.after is None else how.after
+        self._transport = request.transport
+        self._stopped = stopped
+        self._zip = zlib.compressobj(wbits=31) if how.encoding == "gzip" else None
+        self._chunked = how.framing == "chunked" or (how.framing is None and how.ends == "truncated")
+        # The system's buffer grows to megabytes by itself, and who is how far behind would be seen minutes late.
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody listens any more, or nobody shall."""
+        return self._stopped.is_set() or self._transport.is_closing()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the listener has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def head(self, headers: dict[str, str], status: str = "200 OK", length: int | None = None) -> None:
+        """Send the status line and the headers."""
+        if self._zip or self.how.encoding == "bomb":
+            headers = {**headers, "Content-Encoding": "gzip"}
+        if length is not None:
+            self._chunked = False
+            headers = {**headers, "Content-Length": str(length)}
+        elif self.how.framing == "length":
+            headers = {**headers, "Content-Length": str(_NEVER_REACHED)}
+        elif self._chunked:
+            headers = {**headers, "Transfer-Encoding": "chunked"}
+        if not self.how.icy:
+            headers = {**headers, "Connection": "close"}
+        lines = [
+            f"{'ICY' if self.how.icy else 'HTTP/1.1'} {status}",
+            *(f"{name}: {text}" for name, text in headers.items()),
+        ]
+        self._transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+
+    def send(self, data: bytes) -> None:
+        """Send a part of the body. It waits for nobody: see `waiting`."""
+        if self._zip and data:
+            data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
+        if data:
+            self._put(data)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than the server runs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+
+    async def end(self, how: str) -> None:
+        """End the connection in one of the ways of `RadioListener.ended`, or stall it until somebody does."""
+        if how in ("closed", "complete") and not self.gone:
+            if self._zip:
+                self._put(self._zip.flush())
+            if self._chunked:
+                self._transport.write(b"0\r\n\r\n")
+        if how in ("closed", "complete", "truncated"):
+            await self.room(0)
+        while how == "stalled" and not self.gone:
+            await self.sleep(_STEP_SECONDS)
+        if self.gone:
+            how = "stopped" if self._stopped.is_set() else "left"
+        self._ended(how)
+
+    async def room(self, most: int) -> None:
+        """Wait until no more than so many bytes wait for the listener; one who takes none for a minute is let go."""
+        loop = asyncio.get_running_loop()
+        waiting, since = self.waiting, loop.time()
+        while self.waiting > most and not self.gone:
+            await self.sleep(0.005)
+            if self.waiting != waiting:
+                waiting, since = self.waiting, loop.time()
+            elif loop.time() - since > _PATIENCE:
+                self._ended("behind")
+
+    def _put(self, data: bytes) -> None:
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._transport.write(data)
+        self.record.bytes_sent += len(data)
+
+    def _ended(self, how: str) -> None:
+        self.record.ended = self.record.ended or how
+        if how == "reset":
+            connection = self._transport.get_extra_info("socket")
+            # A reset, not an end: what is on its way is lost, as when a station crashes.
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+            )
+        if how in ("reset", "behind") or self.waiting:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+
+class Finale(web.StreamResponse):
+    """What a handler returns that has answered by way of a `Wire`: aiohttp has nothing to add."""
+
+    def __init__(self, status: int = 200) -> None:
+        super().__init__(status=status)
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send nothing."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send nothing."""
+
+
+async def play(
+    wire: Wire, playhead: Playhead, rate: float, headers: dict[str, str], *, asked: bool, queue: int
+) -> None:
+    """Play to one listener until it leaves, falls behind, or a fault ends it.
+
+    Args:
+        wire: Its connection.
+        playhead: Where it is in the programme.
+        rate: Bytes a second.
+        headers: What the station says of itself.
+        asked: Whether it asked for metadata.
+        queue: How many bytes it may be behind, its burst left out.
+    """
+    how = wire.how
+    burst = BURST_SECONDS if how.burst is None else how.burst
+    speed = 1.0 if how.speed is None else how.speed
+    interval = how.metadata if how.metadata is not None else METADATA_INTERVAL if asked else 0
+    titles = _Titles(interval, rate, how.title)
+    wire.head({**headers, "icy-metaint": str(interval)} if interval else headers)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while not wire.gone:
+        seconds = burst + (loop.time() - began) * speed
+        over = wire.after is not None and seconds >= wire.after
+        if over:
+            seconds = wire.after or 0.0
+        wire.send(titles.mixed(playhead.upto(seconds)))
+        if over:
+            break
+        if wire.waiting > queue + burst * rate:
+            await wire.end("behind")
+            return
+        await wire.sleep(_STEP_SECONDS)
+    await wire.end(how.ends or "closed")
+
+
+async def send_file(wire: Wire, body: bytes, rate: float, headers: dict[str, str], status: str) -> None:
+    """Send a file or a part of it, as fast as it is taken, unless a fault says otherwise."""
+    how = wire.how
+    due = len(body) if wire.after is None else min(len(body), int(wire.after * rate))
+    wire.head(headers, status, None if how.framing == "chunked" or how.encoding == "gzip" else len(body))
+    for begin in range(0, due, _PIECE):
+        await wire.room(_PIECE)
+        if wire.gone:
+            break
+        wire.send(body[begin : min(begin + _PIECE, due)])
+    await wire.end("complete" if due == len(body) else how.ends or "truncated")
+
+
+def bomb() -> bytes:
+    """A body of some 50 kB that unpacks to 50 MB."""
+    packer = zlib.compressobj(9, wbits=31)
+    zeros = bytes(1 << 20)
+    packed = [packer.compress(zeros) for _ in range(_BOMB_BYTES // len(zeros) + 1)]
+    return b"".join([*packed, packer.flush()])
+
+
+class _Titles:
+    """ICY metadata between the audio."""
+
+    def __init__(self, interval: int, rate: float, title: str | None) -> None:
+        self._interval = interval
+        self._rate = rate
+        self._title = title
+        self._left = interval
+        self._passed = 0
+        self._told = ""
+
+    def mixed(self, audio: bytes) -> bytes:
+        """Audio with its metadata."""
+        return b"".join(self._parts(audio)) if self._interval else audio
+
+    def _parts(self, audio: bytes) -> Iterable[bytes]:
+        while len(audio) >= self._left:
+            yield audio[: self._left]
+            audio, self._left = audio[self._left :], self._interval
+            self._passed += self._interval
+            yield self._block()
+        yield audio
+        self._left -= len(audio)
+
+    def _block(self) -> bytes:
+        part = int(self._passed / self._rate / TITLE_SECONDS) + 1
+        title = f"Part {part}" if self._title is None else self._title
+        if title == self._told:
+            return b"\0"
+        self._told = title
+        text = f"StreamTitle='{title}';".encode()[: 255 * 16]
+        blocks = -(-len(text) // 16)
+        return bytes([blocks]) + text.ljust(blocks * 16, b"\0")
