@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,9 +20,14 @@ from dgnb.exceptions import ConfigurationError, nearest
 
 __all__ = ["Address", "Endpoint", "Secret", "choose", "is_loopback"]
 
+logger = logging.getLogger("dgnb")
+
 DEEPGRAM: Final = "wss://api.deepgram.com"
 KEY_VARIABLE: Final = "DEEPGRAM_API_KEY"
 ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
+
+_LEAST_KEY: Final = 12
+"""Characters from which on a text in a cell is the key, and not a word that looks like it. Deepgram's have 40."""
 
 _ANY_KEY: Final = "none"
 """Self-hosted servers want a key that is not empty, and do not check it."""
@@ -67,6 +74,10 @@ class Address:
     url: str
     key: Secret
     key_origin: str
+
+    def masked(self, text: str) -> str:
+        """A server's words, with `<key>` in place of the key: some quote what they refuse."""
+        return text.replace(self.key.reveal(), "<key>") if self.key_origin else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,23 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+_warned_of: set[str] = set()
+
+
+def _warn_of_literal(key: Secret) -> None:
+    """Say once in a process that a key which was typed into a cell stays there."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cells = getattr(getattr(shell, "history_manager", None), "input_hist_raw", ())
+    if _warned_of or len(key.reveal()) < _LEAST_KEY or not any(key.reveal() in cell for cell in cells):
+        return
+    _warned_of.add("a key in a cell")
+    logger.warning(
+        "The key is written in a cell: it is saved with the notebook, and in IPython's history. Better make another "
+        "one, delete this one, and set %s before the notebook starts, or use api_key=getpass.getpass().",
+        KEY_VARIABLE,
+    )
+
+
 def _key(given: Secret | None) -> tuple[Secret | None, str]:
     """The key, checked, and where it came from."""
     origin = "api_key="
@@ -178,6 +206,7 @@ def _key(given: Secret | None) -> tuple[Secret | None, str]:
     if not re.fullmatch(r"[!-~]+", stripped.reveal()):
         # It would end up in a header, where a line break starts another one.
         raise ConfigurationError(f"The key in {origin} has spaces or characters that no key has. Copy it once more.")
+    _warn_of_literal(stripped)
     return stripped, origin
 
 

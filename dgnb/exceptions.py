@@ -58,13 +58,26 @@ class HandshakeError(DgnbError):
         status: The HTTP status, or None when there was no answer at all.
         error: The server's own words (the `dg-error` header or the body), or "".
         request_id: Deepgram's id of the request, to quote to its support, or "".
+        transient: Whether trying again may help: the server was not reached, is overloaded, or is at fault itself.
+        retry_after: Seconds that the server wants to be left alone (the `Retry-After` header), or None.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, error: str = "", request_id: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error: str = "",
+        request_id: str = "",
+        transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error = error
         self.request_id = request_id
+        self.transient = transient
+        self.retry_after = retry_after
 
 
 class AuthenticationError(HandshakeError):

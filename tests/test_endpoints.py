@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import copy
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from dgnb.endpoints import Secret, choose, is_loopback
+from dgnb import endpoints
+from dgnb.endpoints import Address, Secret, choose, is_loopback
 from dgnb.exceptions import ConfigurationError
 
 CANARY = "canary0123456789"
@@ -77,6 +84,17 @@ def test_an_address_is_a_base(given: str, url: str) -> None:
         ("ws://example.org", "in clear"),
         ("ws://10.0.0.1", "in clear"),
         ("ws://127.0.0.1.example.org", "in clear"),
+        ("ws://127.0.0.1@example.org", "api_key="),
+        ("ws://example.org\\@127.0.0.1", "api_key="),
+        ("ws://example.org#127.0.0.1", "LiveOptions"),
+        ("ws://0.0.0.0", "in clear"),
+        ("ws://[::]", "in clear"),
+        ("ws://127.1", "in clear"),
+        ("ws://2130706433", "in clear"),
+        ("ws://[::ffff:10.0.0.1]", "in clear"),
+        ("ws://localhost.example.org", "in clear"),
+        ("ws://xlocalhost", "in clear"),
+        ("file:///etc/passwd", "not 'file:///etc/passwd'"),
         ("", "an address such as"),
         (7, "not 7"),
     ],
@@ -138,3 +156,96 @@ def test_a_secret_shows_itself_nowhere() -> None:
 )
 def test_this_machine_is_known_by_its_names(host: str | None, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+async def test_a_servers_words_are_shown_without_the_key() -> None:
+    address = await choose("wss://example.org", CANARY).locate()
+    assert address.masked(f"no: {CANARY}, {CANARY}") == "no: <key>, <key>"
+    keyless = await choose("wss://example.org").locate()
+    assert keyless.masked("none of that") == "none of that", "where there is no key, no word is one"
+    assert CANARY not in repr(Address("wss://example.org", Secret(CANARY), "api_key="))
+
+
+def test_a_key_is_neither_copied_nor_pickled_by_way_of_what_holds_it() -> None:
+    endpoint = choose("deepgram", CANARY)
+    for make in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="not pickled") as caught:
+            make(endpoint)  # type: ignore[operator]
+        assert CANARY not in repr(caught.value)
+    assert CANARY not in repr(copy.copy(endpoint))
+
+
+# A key in a cell
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The cells of a notebook in which dgnb runs for the first time."""
+    cells = ["import dgnb"]
+    shell = SimpleNamespace(history_manager=SimpleNamespace(input_hist_raw=cells))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(endpoints, "_warned_of", set())
+    return cells
+
+
+def test_a_key_in_a_cell_is_warned_of_once(notebook: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    notebook.append(f"session = dgnb.LiveSession(source, api_key='{CANARY}')")
+    choose(api_key=CANARY)
+    choose("deepgram", CANARY)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("dgnb", "WARNING")
+    assert "DEEPGRAM_API_KEY" in record.getMessage()
+    assert CANARY not in caplog.text
+
+
+def test_a_variable_that_a_cell_sets_to_the_key_is_warned_of(
+    notebook: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", CANARY)
+    choose()
+    assert not caplog.records
+    notebook.append(f"os.environ['DEEPGRAM_API_KEY'] = '{CANARY}'")
+    choose()
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("cell", ["dgnb.transcribe('a.wav', api_key=key)", "# canary", ""])
+def test_a_key_from_elsewhere_is_not_warned_of(
+    notebook: list[str], caplog: pytest.LogCaptureFixture, cell: str
+) -> None:
+    notebook.append(cell)
+    choose(api_key=CANARY)
+    choose("ws://127.0.0.1:1", "canary")
+    assert not caplog.records, "a short one may be any word"
+
+
+@pytest.mark.parametrize("ipython", [None, SimpleNamespace(), SimpleNamespace(get_ipython=lambda: None)])
+def test_where_no_notebook_runs_nothing_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ipython: object
+) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert choose(api_key=CANARY).kind == "deepgram"
+    assert not caplog.records
+
+
+def test_a_real_shell_warns_and_ipython_is_not_imported_for_it(tmp_path: Path) -> None:
+    code = f"""
+import sys
+import dgnb.endpoints
+dgnb.endpoints.choose(api_key={CANARY!r})
+assert "IPython" not in sys.modules
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for _ in range(2):
+    shell.run_cell("import dgnb.endpoints; dgnb.endpoints.choose(api_key={CANARY!r})", store_history=True)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stderr.count("The key is written in a cell") == 1
+    assert CANARY not in ran.stderr

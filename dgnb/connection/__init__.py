@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -18,8 +18,9 @@ import websockets.asyncio.client as ws
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb.connection.explain import connection_lost, handshake_error
+from dgnb.connection.transient import is_transient, retry_after
 from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
-from dgnb.exceptions import ConfigurationError, ConnectionLost
+from dgnb.exceptions import ConfigurationError, ConnectionLost, HandshakeError
 from dgnb.messages import (
     CloseStream,
     Configure,
@@ -38,27 +39,43 @@ __all__ = ["Connection", "connect"]
 
 OPEN_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 5.0
-PING_TIMEOUT: Final = 20.0
+PING_INTERVAL: Final = 5.0
+PING_TIMEOUT: Final = 12.0
+"""A link that went dead without a word is to be noticed within 15 s; a slow one answers late, and is not dead."""
+
 KEEP_ALIVE_INTERVAL: Final = 4.0
 """Deepgram closes after 10 s without audio or KeepAlive and advises one every 3 to 5 s."""
+
+_WATCH: Final = 1.0
+"""Seconds between two looks at whether the line is alive."""
 
 _MAX_MESSAGE: Final = 4 << 20
 _SEND_BUFFER: Final = 64 << 10
 
 
-class _Masked(logging.Filter):
-    """Takes credentials out of what websockets logs at DEBUG: it writes every header of the handshake."""
-
-    _HEADERS: Final = {"authorization", "proxy-authorization", "sec-websocket-protocol"}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == 2 and str(record.args[0]).lower() in self._HEADERS:
-            record.args = (record.args[0], "<key>")
-        return True
-
-
 _wire_logger = logging.getLogger("dgnb.wire")
-_wire_logger.addFilter(_Masked())
+
+
+class _Masking(logging.LoggerAdapter[logging.Logger]):
+    """`dgnb.wire` without the key: at DEBUG websockets writes every header and frame, also those that quote it."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(_wire_logger)
+        self._address = address
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            text = str(msg) % args if args else str(msg)
+            self.logger.log(level, "%s", self._address.masked(text), **kwargs)
+
+
+class _Unseen(str):
+    """A header that travels as it is, and hides from whatever prints the objects that hold it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'<key>'"
 
 
 class connect:
@@ -75,8 +92,8 @@ class connect:
         api_key: Deepgram's key; `DEEPGRAM_API_KEY` when None.
         open_timeout: Seconds until the server must have answered.
         close_timeout: Seconds until it must have closed.
-        ping_timeout: Seconds until a WebSocket ping must be answered, one being sent every 20; None for no limit, where
-            audio is sent faster than the server works it off.
+        ping_timeout: Seconds without a byte from the server after which the line counts as dead, a ping being sent
+            every 5; None for no limit, where audio is sent faster than the server works it off.
         keep_alive_interval: Seconds without a frame sent after which a KeepAlive is.
 
     Raises:
@@ -139,27 +156,54 @@ class connect:
         except asyncio.CancelledError:
             raise asyncio.CancelledError from None
         except (OSError, WebSocketException, ValueError, ImportError) as error:
-            raise handshake_error(error, self._endpoint, address, self._open_timeout) from None
+            told = handshake_error(error, self._endpoint, address, self._open_timeout)
+            if isinstance(told, HandshakeError):
+                told.transient, told.retry_after = is_transient(error), retry_after(error)
+            raise told from None
         return Connection(
-            socket_, url=url, keep_alive_interval=self._keep_alive_interval, close_timeout=self._close_timeout
+            socket_,
+            url=url,
+            masked=address.masked,
+            keep_alive_interval=self._keep_alive_interval,
+            close_timeout=self._close_timeout,
+            ping_timeout=self._ping_timeout,
         )
 
-    async def _handshake(self, url: str, address: Address) -> ws.ClientConnection:
+    async def _handshake(self, url: str, address: Address) -> _Socket:
         import dgnb
 
-        return await _Connect(
+        socket_ = await _Connect(
             url,
-            additional_headers={"Authorization": f"Token {address.key.reveal()}"},
+            create_connection=_Socket,
+            additional_headers={"Authorization": _Unseen(f"Token {address.key.reveal()}")},
             user_agent_header=f"dgnb/{dgnb.__version__}",
             # Audio does not compress, and a compressing sender hides that nobody reads at the other end.
             compression=None,
             proxy=None if is_loopback(urlsplit(url).hostname) else True,
             open_timeout=self._open_timeout,
             close_timeout=self._close_timeout,
-            ping_timeout=self._ping_timeout,
+            ping_interval=PING_INTERVAL,
+            # Judged by whatever comes, not by pongs alone: on a slow link they stand in a queue.
+            ping_timeout=None,
             max_size=_MAX_MESSAGE,
-            logger=_wire_logger,
+            logger=_Masking(address),
         )
+        assert isinstance(socket_, _Socket)
+        return socket_
+
+
+class _Socket(ws.ClientConnection):
+    """Remembers when the last bytes came, pongs included."""
+
+    heard_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.heard_at = self.loop.time()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
 
 
 class _Connect(ws.connect):
@@ -185,25 +229,41 @@ class Connection:
         ignored: Options that the server said it can't honour (the loopback server does).
         bytes_sent: Of audio.
         stream_closed: Whether `close_stream()` was called.
+        opened_at: When it was opened, in the loop's seconds.
+        longest_silence: The longest time without a frame sent, in seconds. Deepgram gives up after 10.
     """
 
     def __init__(
-        self, socket_: ws.ClientConnection, *, url: str, keep_alive_interval: float, close_timeout: float
+        self,
+        socket_: _Socket,
+        *,
+        url: str,
+        masked: Callable[[str], str] = str,
+        keep_alive_interval: float,
+        close_timeout: float,
+        ping_timeout: float | None = PING_TIMEOUT,
     ) -> None:
         headers = socket_.response.headers if socket_.response else {}
         self.url = url
-        self.request_id: str = headers.get("dg-request-id", "")
+        self.request_id = masked(headers.get("dg-request-id", ""))
         self.ignored = tuple(filter(None, (name.strip() for name in headers.get("dgnb-ignored", "").split(","))))
         self.bytes_sent = 0
         self.stream_closed = False
         self._socket = socket_
+        self._masked = masked
         self._close_timeout = close_timeout
         if raw := socket_.transport.get_extra_info("socket"):
             # Megabytes that wait in the system's buffer were never sent: they delay pings, and falsify how far the
             # audio is.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._loop = asyncio.get_running_loop()
-        self._last_sent = self._loop.time()
+        self._last_sent = self.opened_at = self._watched_at = self._loop.time()
+        self.longest_silence = 0.0
+        self._ping_timeout = ping_timeout
+        self._dead = ""
+        self._watching: asyncio.TimerHandle | None = None
+        if ping_timeout is not None:
+            self._watching = self._loop.call_later(_WATCH, self._watch)
         self._keep_alive = asyncio.create_task(self._keep_alive_loop(keep_alive_interval), name="dgnb: keep alive")
 
     def __repr__(self) -> str:
@@ -279,6 +339,7 @@ class Connection:
         the most. Safe to call twice.
         """
         self._keep_alive.cancel()
+        self._watch_no_more()
         try:
             async with asyncio.timeout(self._close_timeout):
                 await asyncio.wait([self._keep_alive])
@@ -294,14 +355,37 @@ class Connection:
     def abort(self) -> None:
         """Drop the connection at once, without a word to the server."""
         self._keep_alive.cancel()
+        self._watch_no_more()
         self._socket.transport.abort()
 
     async def _send(self, data: str | bytes | bytearray | memoryview) -> None:
+        self.longest_silence = max(self.longest_silence, self._loop.time() - self._last_sent)
         try:
             await self._socket.send(data)
         except ConnectionClosed as closed:
             raise self._lost(closed) from None
         self._last_sent = self._loop.time()
+
+    def _watch(self) -> None:
+        """Give the line up when nothing has come for too long, though pings went out."""
+        assert self._ping_timeout is not None
+        if self._socket.transport.is_closing():
+            return
+        now = self._loop.time()
+        if now - self._watched_at > 2 * _WATCH or not self._socket.transport.is_reading():
+            # The loop was blocked, or nobody takes the messages: the silence is our own.
+            self._socket.heard_at = now
+        self._watched_at = now
+        silent = now - self._socket.heard_at
+        if silent >= self._ping_timeout:
+            self._dead = f"nothing came for {silent:.0f} s, not even an answer to a ping"
+            self.abort()
+        else:
+            self._watching = self._loop.call_later(_WATCH, self._watch)
+
+    def _watch_no_more(self) -> None:
+        if self._watching:
+            self._watching.cancel()
 
     async def _keep_alive_loop(self, interval: float) -> None:
         # A failure is not hidden by ending here: whoever reads or sends meets the same closed connection.
@@ -315,6 +399,6 @@ class Connection:
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
         code = closed.rcvd.code if closed.rcvd else 1006
-        reason = closed.rcvd.reason if closed.rcvd else ""
-        own = closed.sent.reason if closed.sent and not closed.rcvd else ""
+        reason = self._masked(closed.rcvd.reason) if closed.rcvd else ""
+        own = self._dead or (closed.sent.reason if closed.sent and not closed.rcvd else "")
         return connection_lost(code, reason, own, self.request_id)

@@ -7,15 +7,26 @@ closed streams, and RFC 6455.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
+import re
 import socket
 import ssl
 from typing import Any, Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 
-from dgnb.endpoints import Address, Endpoint
+from dgnb.endpoints import Address, Endpoint, is_loopback
 from dgnb.exceptions import AuthenticationError, ConfigurationError, ConnectionLost, DgnbError, HandshakeError
 
 __all__ = ["connection_lost", "handshake_error"]
@@ -52,7 +63,10 @@ def connection_lost(code: int, reason: str, own: str, request_id: str) -> Connec
     told = reason.upper().replace("NET0", "NET-0")
     known = next((text for mark, text in _DEEPGRAM.items() if mark in told), None)
     if own:
-        known = f"this side gave up ({own}). Is the network still there?"
+        remedy = (
+            "Is the network still there?" if "ping" in own else "The server sent what it may not. Is endpoint right?"
+        )
+        known = f"this side gave up ({own}). {remedy}"
     text = known or _CLOSED.get(code, "the server closed it.")
     quoted = f" {_words(reason)!r}" if reason else ""
     asked = f" (request {request_id})" if request_id else ""
@@ -70,56 +84,126 @@ _REFUSED: Final = {
     408: "Try again.",
     429: "The project has as many streams open as it may: close some, or wait a moment.",
 }
+_CERTIFICATE: Final = {
+    9: "Is this machine's clock right?",
+    10: "Is this machine's clock right? If so, the server's owner has to renew it.",
+    62: "Is endpoint= the name that the certificate is for?",
+    64: "Is endpoint= the name that the certificate is for?",
+}
+"""Remedies by OpenSSL's code: not valid yet, expired, another host, another address."""
 
 
 def handshake_error(error: Exception, endpoint: Endpoint, address: Address, timeout: float) -> DgnbError:
     """What to raise for an error of websockets or of the system that came before the connection was open."""
     host = urlsplit(address.url).netloc
+    told = _words(address.masked(str(error)))
     if isinstance(error, InvalidStatus):
         return _refused(error, host, address, offline=endpoint.kind == "offline")
     if isinstance(error, InvalidURI):
         return ConfigurationError(f"endpoint={address.url!r} is not an address that can be connected to.")
-    if isinstance(error, InvalidProxy | ProxyError):
-        return HandshakeError(
-            f"The proxy on the way to {host} failed ({type(error).__name__}). Check HTTPS_PROXY and NO_PROXY."
-        )
+    through = _proxy(address.url)
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = getattr(error, "verify_message", "") or _words(error)
-        return HandshakeError(
-            f"The certificate of {host} is not trusted ({why}). On macOS run Install "
-            "Certificates.command; behind a proxy that inspects TLS, point SSL_CERT_FILE to its certificate."
+        remedy = _CERTIFICATE.get(
+            getattr(error, "verify_code", 0),
+            "On macOS run Install Certificates.command; behind a proxy that inspects TLS, or with a server of your "
+            "own, point SSL_CERT_FILE to the certificate of its authority before the kernel starts.",
         )
+        why = (getattr(error, "verify_message", "") or told).rstrip(".")
+        by = f", reached through {through}," if through else ""
+        return HandshakeError(f"The certificate of {host}{by} is not trusted ({why}). {remedy}")
+    if isinstance(error, ssl.SSLError):
+        why = (error.reason or told).replace("_", " ").lower()
+        return HandshakeError(f"TLS with {host} failed ({why}). Is it a wss:// server, and the port right?")
+    if isinstance(error, InvalidProxy | ProxyError | ImportError) or (
+        through and isinstance(error, OSError | ValueError)
+    ):
+        return HandshakeError(_through(error, host, through or "the proxy", timeout))
     if isinstance(error, TimeoutError):
-        return HandshakeError(f"{host} did not answer within {timeout:g} s. Is the network there?")
+        return HandshakeError(f"{host} did not answer within {timeout:g} s. Is the network there?{_unused_proxy()}")
     if isinstance(error, socket.gaierror):
-        return HandshakeError(f"There is no host {urlsplit(address.url).hostname!r}, or no network ({error.strerror}).")
+        name = urlsplit(address.url).hostname
+        return HandshakeError(f"There is no host {name!r}, or no network ({error.strerror}).{_unused_proxy()}")
     if isinstance(error, OSError):
-        why = "nothing listens there" if isinstance(error, ConnectionRefusedError) else _words(str(error))
         remedy = {
             "deepgram": "Is the network there? Without it, endpoint='offline' transcribes on this machine.",
             "offline": "Restart the kernel to start the engine afresh.",
             "custom": "Is the server running, and the port right?",
         }[endpoint.kind]
-        return HandshakeError(f"{host} can't be reached: {why}. {remedy}")
-    if isinstance(error, ImportError):
-        return HandshakeError(f"The proxy on the way to {host} needs a package: {error}. Install it, or set NO_PROXY.")
+        hint = "" if endpoint.local else _unused_proxy()
+        return HandshakeError(f"{host} can't be reached: {_why(error)}. {remedy}{hint}")
     if isinstance(error, InvalidHandshake):
-        return HandshakeError(
-            f"{host} does not answer as a WebSocket server ({_words(str(error))}). Is endpoint right?"
+        return HandshakeError(f"{host} does not answer as a WebSocket server ({told}). Is endpoint right?")
+    return HandshakeError(f"{host} could not be connected to: {told}.")
+
+
+def _proxy(url: str) -> str:
+    """The proxy by which websockets goes to an address, in words without its credentials; "" where it goes directly."""
+    parts = urlsplit(url)
+    if is_loopback(parts.hostname) or proxy_bypass(f"{parts.hostname}:{parts.port or 443}"):
+        return ""
+    named = getproxies()
+    scheme = next((scheme for scheme in ("wss", "socks", "https") if scheme in named), None)
+    if scheme is None:
+        return ""
+    variables = [f"{scheme}_proxy", f"{scheme}_proxy".upper()]
+    origin = next((name for name in variables if os.environ.get(name)), "the system's settings")
+    # Only where it can be told apart from user and password for sure.
+    found = re.fullmatch(r"\w+://(?:[^/?#@]*@)?([\w.-]+(?::\d+)?)/?", named[scheme], re.ASCII)
+    return f"the proxy {found[1]} of {origin}" if found else f"the proxy of {origin}"
+
+
+def _through(error: Exception, host: str, proxy: str, timeout: float) -> str:
+    """What went wrong on the way through a proxy. The error's own words may hold its credentials."""
+    around = f"NO_PROXY={host} goes around it."
+    if isinstance(error, ImportError):
+        return (
+            f"The way to {host} is {proxy}, and SOCKS needs the package python-socks: "
+            f"pip install 'python-socks[asyncio]'. {around}"
         )
-    return HandshakeError(f"{host} could not be connected to: {_words(str(error))}.")
+    around = f"Is it right? {around}"
+    if isinstance(error, InvalidProxyStatus):
+        status = error.response.status_code
+        wanted = " It wants other credentials, as in http://user:password@host:port." if status == 407 else ""
+        return f"The way to {host} is {proxy}, which refused with {status}.{wanted} {around}"
+    if isinstance(error, ProxyError):
+        return f"The way to {host} is {proxy}, which does not answer as one does. {around}"
+    if isinstance(error, TimeoutError):
+        return f"{host} did not answer within {timeout:g} s by way of {proxy}. {around}"
+    if isinstance(error, socket.gaierror):
+        return f"The way to {host} is {proxy}, and there is no such host, or no network. {around}"
+    if isinstance(error, OSError):
+        return f"{host} can't be reached by way of {proxy}: {_why(error)}. {around}"
+    return f"The way to {host} is {proxy}, which is no address such as http://proxy.example:3128. {around}"
+
+
+def _unused_proxy() -> str:
+    """A hint where there is a proxy, and websockets does not go by it."""
+    return " ALL_PROXY is not used for WebSockets: set HTTPS_PROXY." if "all" in getproxies() else ""
+
+
+def _why(error: OSError) -> str:
+    # A name with several addresses fails once for each, and asyncio joins the errors to one without a number.
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return "nothing listens there"
+    return _words(error)
 
 
 def _refused(error: InvalidStatus, host: str, address: Address, *, offline: bool) -> HandshakeError:
     status, headers = error.response.status_code, error.response.headers
-    # Some servers quote what they refuse.
-    key = address.key.reveal()
-    body = (error.response.body or b"").decode("utf-8", "replace").replace(key, "<key>")
+
+    def words(text: object) -> str:
+        # Some servers quote what they refuse.
+        return _words(address.masked(str(text or "")))
+
+    body = (error.response.body or b"").decode("utf-8", "replace")
     told = _told(body)
-    words = _words(told.get("err_msg") or told.get("message") or told.get("details") or "" if told else body)
-    hint = headers.get("dg-error", "").replace(key, "<key>")
-    said = ". ".join(dict.fromkeys(filter(None, (_words(hint).rstrip("."), words.rstrip(".")))))
-    request_id = _words(headers.get("dg-request-id") or told.get("request_id") or "")[:64]
+    if told:
+        body = told.get("err_msg") or told.get("message") or told.get("details") or ""
+    elif body.lstrip().startswith("<"):
+        body = re.sub(r"<(style|script)\b.*?</\1|<[^>]*>", " ", body, flags=re.DOTALL | re.IGNORECASE)
+    hint = words(headers.get("dg-error"))
+    said = ". ".join(dict.fromkeys(filter(None, (hint.rstrip("."), words(body).rstrip(".")))))
+    request_id = words(headers.get("dg-request-id") or told.get("request_id"))[:64]
     fields: dict[str, Any] = {"status": status, "error": said, "request_id": request_id}
     quoted = f" {said!r}" if said else ""
     asked = f" (request {request_id})" if request_id else ""
@@ -142,6 +226,11 @@ def _refused(error: InvalidStatus, host: str, address: Address, *, offline: bool
     remedy = _REFUSED.get(status, "")
     if offline:
         host = "The offline engine"
+    if status < 300:
+        return HandshakeError(
+            f"{host} answered with an ordinary page ({status}){quoted}{asked}, not as a WebSocket. Is endpoint right?",
+            **fields,
+        )
     if 300 <= status < 400:
         remedy = "It redirects elsewhere, which is not followed: the key stays here. Is endpoint right?"
     elif offline:

@@ -1,0 +1,231 @@
+"""The client behind a proxy: one that works, one that is dead, one that can't be one."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ssl
+import traceback
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request
+
+import dgnb
+from dgnb.connection import connect
+from dgnb.exceptions import HandshakeError
+
+CANARY = "canary0123456789"
+PASSWORD = "hunter2-of-the-proxy"
+RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
+NAME = "wss://speech.invalid"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for scheme in ("wss", "ws", "socks", "https", "http", "all", "no"):
+        for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+
+
+class Proxy:
+    """A CONNECT proxy: whatever name is asked for, it leads to one server."""
+
+    def __init__(self, target: int, status: str = "200 OK") -> None:
+        self.target = target
+        self.status = status
+        self.asked: list[str] = []
+        self.passed = b""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Proxy:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._tasks.append(asyncio.create_task(self._serve(reader, writer)))
+
+        self._server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            self.asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            if not self.status:
+                await reader.read()
+            writer.write(f"HTTP/1.1 {self.status}\r\n\r\n".encode())
+            if not self.status.startswith("200"):
+                return
+            onwards = await asyncio.open_connection("127.0.0.1", self.target)
+            try:
+                await asyncio.gather(self._pass(reader, onwards[1], note=True), self._pass(onwards[0], writer))
+            finally:
+                onwards[1].close()
+        finally:
+            writer.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, note: bool = False) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if note:
+                    self.passed += data
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+
+@pytest.fixture
+async def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, list[str]]]:
+    """A server for `speech.invalid` behind TLS: its port, and the keys that came."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("speech.invalid").configure_cert(context)
+    keys: list[str] = []
+
+    def note(connection: ServerConnection, request: Request) -> None:
+        keys.append(request.headers["Authorization"])
+
+    async def nothing(socket: ServerConnection) -> None:
+        async for _ in socket:
+            pass
+
+    server: Server = await serve(nothing, "127.0.0.1", 0, ssl=context, process_request=note)
+    yield server.sockets[0].getsockname()[1], keys
+    server.close()
+    await server.wait_closed()
+
+
+async def refused(address: str = NAME, **options: float) -> str:
+    """What is told; neither the key nor the proxy's password is in it, or in anything that a traceback shows."""
+    with pytest.raises(HandshakeError) as caught:
+        await connect(RAW, endpoint=address, api_key="".join(("canary", "0123456789")), **options)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    for secret in (CANARY, PASSWORD, PASSWORD[:7], base64.b64encode(f"user:{PASSWORD}".encode()).decode()):
+        assert secret not in shown
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "wss_proxy"])
+async def test_a_proxy_that_works_is_used_and_sees_nothing_in_clear(
+    speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    port, keys = speech
+    async with Proxy(port) as proxy:
+        monkeypatch.setenv(variable, f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}")
+        async with connect(RAW, endpoint=NAME, api_key=CANARY) as connection:
+            await connection.send(bytes(3200))
+            assert PASSWORD not in repr(connection)
+    (asked,) = proxy.asked
+    assert asked.startswith("CONNECT speech.invalid:443 HTTP/1.1\r\n")
+    assert "Proxy-Authorization: Basic" in asked
+    assert CANARY not in asked
+    assert keys == [f"Token {CANARY}"]
+    assert proxy.passed[0] == 0x16, "TLS from the first byte on"
+    assert CANARY.encode() not in proxy.passed
+
+
+async def test_no_proxy_goes_around_it(speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Proxy(speech[0]) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "speech.invalid")
+        assert "There is no host 'speech.invalid'" in await refused()
+    assert proxy.asked == []
+
+
+async def test_this_machine_is_never_reached_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dgnb.loopback.serve("hello") as server, Proxy(1) as proxy:
+        for scheme in ("wss", "ws", "socks", "https", "http", "all"):
+            monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{proxy.port}")
+        for host in ("127.0.0.1", "localhost"):
+            await (await connect(RAW, endpoint=server.url.replace("127.0.0.1", host))).close()
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "wss_proxy", "WSS_PROXY"])
+async def test_a_dead_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, variable: str, unused_tcp_port: int
+) -> None:
+    monkeypatch.setenv(variable, f"http://user:{PASSWORD}@127.0.0.1:{unused_tcp_port}")
+    told = await refused()
+    assert f"by way of the proxy 127.0.0.1:{unused_tcp_port} of {variable}: nothing listens there" in told
+    assert "NO_PROXY=speech.invalid" in told
+
+
+@pytest.mark.parametrize(
+    ("proxy", "told"),
+    [
+        (f"http://user:{PASSWORD}@proxy.invalid:3128", "the proxy proxy.invalid:3128 of HTTPS_PROXY, and there is no"),
+        (f"http://user:{PASSWORD}@127.0.0.1:99999", "is no address such as"),
+        (f"http://user:{PASSWORD}/x@127.0.0.1:80", "is no address such as"),
+        (f"http://user:{PASSWORD}?x@127.0.0.1:80", "is no address such as"),
+        (f"http://user:{PASSWORD}#x@127.0.0.1:80", "is no address such as"),
+        (f"http://{PASSWORD}@127.0.0.1:80", "is no address such as"),
+        (f"user:{PASSWORD}@127.0.0.1:80", "is no address such as"),
+        ("proxy.invalid:3128", "is no address such as"),
+        ("http://", "is no address such as"),
+        ("http://[", "is no address such as"),
+        (f"ftp://user:{PASSWORD}@127.0.0.1:80", "is no address such as"),
+        (f"socks5://user:{PASSWORD}@127.0.0.1:1080", "pip install 'python-socks[asyncio]'"),
+        (f"socks5h://user:{PASSWORD}@127.0.0.1:1080", "pip install 'python-socks[asyncio]'"),
+    ],
+)
+async def test_a_proxy_that_can_be_none_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str, told: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    said = await refused()
+    assert told in said
+    assert "HTTPS_PROXY" in said
+    assert "NO_PROXY=speech.invalid" in said
+
+
+async def test_a_proxy_for_everything_is_not_used_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://user:{PASSWORD}@127.0.0.1:1")
+    assert "ALL_PROXY is not used for WebSockets: set HTTPS_PROXY" in await refused()
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("407 Proxy Authentication Required", "refused with 407. It wants other credentials"),
+        ("403 Forbidden", "refused with 403."),
+        ("502 Bad Gateway", "refused with 502."),
+        ("nonsense", "does not answer as one does"),
+    ],
+)
+async def test_a_proxy_that_refuses_is_told_from_a_server_that_does(
+    monkeypatch: pytest.MonkeyPatch, status: str, told: str
+) -> None:
+    async with Proxy(1, status) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}")
+        said = await refused()
+    assert told in said
+    assert f"the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY" in said
+
+
+async def test_a_proxy_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Proxy(1, status="") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        assert f"within 0.1 s by way of the proxy 127.0.0.1:{proxy.port}" in await refused(open_timeout=0.1)
+
+
+async def test_a_proxy_that_reads_along_in_tls_is_told(
+    speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, keys = speech
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with Proxy(port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        said = await refused()
+    assert f"reached through the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY, is not trusted" in said
+    assert "SSL_CERT_FILE" in said
+    assert keys == []

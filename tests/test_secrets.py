@@ -1,0 +1,277 @@
+"""A key goes in everywhere, and comes out nowhere: not in a repr, a traceback, a log, a pickle or a widget's state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import logging
+import pickle
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import ModuleType, TracebackType
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import pytest
+import trustme
+from IPython.core.ultratb import FormattedTB
+
+import dgnb
+from dgnb.connection import connect
+from dgnb.endpoints import Secret, choose
+from dgnb.loopback import LoopbackServer
+
+CANARY = "canary-0123456789-canary"
+RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
+SECOND = np.zeros(16_000, np.int16)
+MASKED = {"err_code": "INVALID_AUTH", "err_msg": f"Token {CANARY} may not do this.", "request_id": CANARY}
+
+Use = Callable[[str], Awaitable[object]]
+
+
+def key() -> str:
+    """The key, made anew: in a literal the source lines of a traceback would show it."""
+    return "-".join(["canary", "0123456789", "canary"])
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with dgnb.loopback.serve("hello world", token=CANARY) as server:
+        yield server
+
+
+async def by_connect(address: str) -> object:
+    async with connect(RAW, endpoint=address, api_key=key(), open_timeout=0.3) as connection:
+        await connection.send(SECOND.tobytes())
+        async for message in connection:
+            message.type  # noqa: B018 - reading is all that is wanted
+    return connection
+
+
+async def by_session(address: str) -> object:
+    session = dgnb.LiveSession(
+        SECOND, sample_rate=16000, endpoint=address, api_key=key(), pace=None, reconnect=False
+    ).start()
+    try:
+        async with asyncio.timeout(0.5):
+            return await session
+    finally:
+        with contextlib.suppress(dgnb.DgnbError):
+            await session.stop()
+
+
+async def by_transcribe(address: str) -> object:
+    async with asyncio.timeout(0.5):
+        return await dgnb.transcribe(
+            SECOND, sample_rate=16000, endpoint=address, api_key=key(), pace=None, reconnect=False
+        )
+
+
+class Fault:
+    """What goes wrong while `use(address)` runs; each case raises."""
+
+    def __init__(self, server: LoopbackServer, use: Use, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
+        self.server, self.use, self.monkeypatch, self.unused_port = server, use, monkeypatch, unused_port
+
+    async def refusal(self, status: int) -> None:
+        with self.server.rejecting(status, f"No {CANARY} here", body=MASKED, headers={"dg-request-id": CANARY}):
+            await self.use(self.server.url)
+
+    async def page(self) -> None:
+        with self.server.rejecting(503, body=f"<p>{CANARY}</p>"):
+            await self.use(self.server.url)
+
+    async def redirect(self) -> None:
+        with self.server.rejecting(302, headers={"Location": f"ws://localhost:1/{CANARY}"}):
+            await self.use(self.server.url)
+
+    async def silence(self) -> None:
+        with self.server.unresponsive():
+            await self.use(self.server.url)
+
+    async def nobody(self) -> None:
+        await self.use(f"ws://127.0.0.1:{self.unused_port}")
+
+    async def no_tls(self) -> None:
+        await self.use(self.server.url.replace("ws:", "wss:"))
+
+    async def certificate(self) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("localhost").configure_cert(context)
+        plain = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+        async with plain:
+            await self.use(f"wss://localhost:{plain.sockets[0].getsockname()[1]}")
+
+    async def proxy(self) -> None:
+        self.monkeypatch.setenv("HTTPS_PROXY", f"http://user:{CANARY}@127.0.0.1:{self.unused_port}")
+        self.monkeypatch.setenv("NO_PROXY", "")
+        await self.use("wss://speech.invalid")
+
+    async def no_such_host(self) -> None:
+        await self.use("wss://speech.invalid")
+
+    async def lost(self, code: int | None) -> None:
+        with self.server.dropping(after=0.1, code=code, reason=f"No more of {CANARY}"):
+            await self.use(self.server.url)
+
+    async def cancelled(self) -> None:
+        with self.server.unresponsive():
+            task = asyncio.ensure_future(self.use(self.server.url))
+            async with asyncio.timeout(5):
+                while not self.server.requests:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            task.cancel()
+            await task
+
+    async def no_endpoint(self) -> None:
+        await self.use("nowhere")
+
+    async def in_clear(self) -> None:
+        await self.use("ws://example.org")
+
+
+FAULTS: dict[str, Callable[[Fault], Awaitable[None]]] = {
+    **{f"{status}": lambda fault, status=status: fault.refusal(status) for status in (400, 401, 402, 403, 404)},  # type: ignore[misc]
+    "a page": Fault.page,
+    "a redirect": Fault.redirect,
+    "silence": Fault.silence,
+    "nobody": Fault.nobody,
+    "no TLS": Fault.no_tls,
+    "a certificate": Fault.certificate,
+    "a proxy": Fault.proxy,
+    "no such host": Fault.no_such_host,
+    "lost": lambda fault: fault.lost(None),
+    "closed": lambda fault: fault.lost(1008),
+    "cancelled": Fault.cancelled,
+    "no endpoint": Fault.no_endpoint,
+    "in clear": Fault.in_clear,
+}
+
+
+def beyond_this_file(trace: TracebackType | None) -> TracebackType | None:
+    """Without the frames here, whose business it is to know the key."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
+def shown(error: BaseException) -> str:
+    """All that any of the usual tools makes of an error."""
+    trace = beyond_this_file(error.__traceback__)
+    told = traceback.TracebackException(type(error), error, trace, capture_locals=True)
+    texts = [*told.format(), repr(error), str(error), repr(error.args), repr(vars(error))]
+    for mode in ("Plain", "Context", "Verbose"):
+        texts.append(FormattedTB(mode, "nocolor").text(type(error), error, trace))
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize("use", [by_connect, by_session, by_transcribe])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_failure_shows_the_key(
+    server: LoopbackServer,
+    use: Use,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    unused_tcp_port: int,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    # In debug mode asyncio writes down what took longer than this.
+    asyncio.get_running_loop().slow_callback_duration = 0.0
+    kind = asyncio.CancelledError if fault == "cancelled" else (dgnb.DgnbError, TimeoutError)
+    with pytest.raises(kind) as caught:
+        await FAULTS[fault](Fault(server, use, monkeypatch, unused_tcp_port))
+    asyncio.get_running_loop().slow_callback_duration = 10.0
+    assert CANARY not in shown(caught.value)
+    left = [dgnb.sessions(), *(vars(session) for session in dgnb.sessions())]
+    left += [session.transcript.events.to_csv() for session in dgnb.sessions()]
+    assert CANARY not in repr(left)
+    assert CANARY not in caplog.text
+    assert CANARY not in repr([(record.args, record.__dict__) for record in caplog.records])
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+def forms(holder: object) -> str:
+    """What can be asked of an object without taking it to pieces."""
+    texts = [repr(holder), str(holder), f"{holder!s:>5}", repr(dir(holder)), repr(getattr(holder, "__dict__", ""))]
+    for name in getattr(type(holder), "__slots__", ()):
+        texts.append(repr(getattr(holder, name, "")))
+    for make in (copy.copy, copy.deepcopy, pickle.dumps):
+        try:
+            texts.append(repr(make(holder)))  # type: ignore[operator]
+        except Exception as error:  # that it can't be copied is as good
+            texts.append(f"{error!r} {error}")
+    return "\n".join(texts)
+
+
+def reached(holder: object, most: int = 5000) -> list[str]:
+    """The reprs of all that an inspector of variables comes to by attributes and items."""
+    # By way of the loop it would be the server's objects too, and those know what came.
+    apart = (type, ModuleType, asyncio.AbstractEventLoop, LoopbackServer)
+    found: dict[int, object] = {id(holder): holder}
+    queue = [holder]
+    for each in queue:
+        inner = [*getattr(each, "__dict__", {}).values()]
+        inner += [getattr(each, name, None) for name in getattr(type(each), "__slots__", ()) if isinstance(name, str)]
+        if isinstance(each, dict):
+            inner += [*each, *each.values()]
+        elif isinstance(each, (list, tuple, set, frozenset)):
+            inner += each
+        for further in inner:
+            known = id(further) in found or isinstance(further, apart) or type(further).__module__.startswith("aiohttp")
+            if not known and len(queue) < most:
+                found[id(further)] = further
+                queue.append(further)
+    return [repr(each) for each in queue]
+
+
+async def test_no_object_that_holds_the_key_shows_it(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    session = dgnb.LiveSession(SECOND, sample_rate=16000, endpoint=server.url, api_key=key(), pace=None)
+    panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url, api_key=key())
+    opening = connect(RAW, endpoint=server.url, api_key=key())
+    endpoint = choose(server.url, key())
+    holders: list[Any] = [Secret(key()), endpoint, await endpoint.locate(), session, panel, opening]
+    async with opening as connection:
+        transcript = await session
+        holders += [connection, transcript]
+        for holder in holders:
+            assert CANARY not in forms(holder), type(holder).__name__
+        for holder in (session, opening, connection):
+            shown = reached(holder)
+            assert len(shown) > 20
+            assert [text for text in shown if CANARY in text] == []
+    panel.close()
+    for text in (transcript.events.to_csv(), repr(vars(transcript)), panel.code(), connection.url):
+        assert CANARY not in text
+    assert CANARY not in "".join(capfd.readouterr()) + caplog.text
+
+
+async def test_a_key_that_was_typed_is_in_no_widgets_state(server: LoopbackServer) -> None:
+    panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
+    panel.key.value = key()
+    state = ipywidgets.Widget.get_manager_state()
+    assert CANARY not in json.dumps(state, default=repr)
+    assert CANARY not in repr(vars(panel))
+    panel.close()
+
+
+async def test_this_test_would_see_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    def careless(api_key: str) -> None:
+        raise ValueError("careless")
+
+    with pytest.raises(ValueError, match="careless") as caught:
+        careless(key())
+    trace = caught.value.__traceback__
+    assert trace is not None
+    trace = trace.tb_next
+    told = traceback.TracebackException(ValueError, caught.value, trace, capture_locals=True)
+    assert CANARY in "".join(told.format())
+    assert CANARY in FormattedTB("Verbose", "nocolor").text(ValueError, caught.value, trace)
