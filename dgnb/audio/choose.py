@@ -16,11 +16,20 @@ __all__ = ["as_source"]
 
 
 def as_source(
-    source: object, *, encoding: str | None = None, sample_rate: int | None = None, channels: int = 1
+    source: object,
+    *,
+    encoding: str | None = None,
+    sample_rate: int | None = None,
+    channels: int = 1,
+    shared: bool = False,
 ) -> AudioSource:
     """A path, an http(s) URL, bytes, an array, an async iterator or an `AudioSource`, as an `AudioSource`.
 
-    The rest is for raw audio without a header, as in `FileSource`; an `AudioSource` knows it by itself.
+    `encoding`, `sample_rate` and `channels` are for raw audio without a header, as in `FileSource`; an `AudioSource`
+    knows them by itself.
+
+    `shared` is for an app that others use: of what they type, only public addresses and files in the working folder are
+    read. It changes nothing about an `AudioSource`, which the app has made.
 
     Example:
         ```python
@@ -29,17 +38,17 @@ def as_source(
         ```
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: It is none of these, or one that is refused.
     """
     raw: dict[str, Any] = {"encoding": encoding, "sample_rate": sample_rate, "channels": channels}
     if isinstance(source, AudioSource):
         return source
     if isinstance(source, str) and source.strip().lower().startswith(("http://", "https://")):
-        return URLSource(source.strip(), **raw)
+        return URLSource(source.strip(), shared=shared, **raw)
     if isinstance(source, str) and "://" in source:
         raise ConfigurationError("A source is a path or an http(s) address; other schemes are not read.")
     if isinstance(source, (str, os.PathLike)):
-        return FileSource(source, **raw)
+        return FileSource(source, shared=shared, **raw)
     if isinstance(source, (bytes, bytearray, memoryview, AsyncIterable)) or hasattr(source, "dtype"):
         return BufferSource(cast("bytes", source), **raw)
     raise ConfigurationError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Raw
+from dgnb.audio.doctor import Doctor
+from dgnb.audio.source import CHUNK_SECONDS, MOST_NOTES, SAMPLE_RATE, Note, Raw
 from dgnb.exceptions import AudioError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = ["Found", "Readable", "decoded", "passed", "printable"]
+__all__ = ["Decoder", "Found", "Readable", "decoded", "passed", "printable"]
 
 _HEADERS: Final = {
     b"RIFF": "WAV",
@@ -33,6 +35,11 @@ _SAFE: Final = {"protocol_whitelist": "none"}
 _STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
 _MOST_CHANNELS: Final = 20
 _MOST_DAMAGED: Final = 50
+_COUNTED: Final = ("wav", "w64", "aiff", "au", "caf", "flac", "mov", "matroska")
+"""Formats that say how long they are, by FFmpeg's names; for others it guesses."""
+_SHORT: Final = 0.15
+_UNKNOWN_SIZE: Final = 0x7FFF0000
+"""From here on, what writes WAV into a pipe says that it does not know the size."""
 _NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "speex": 3500}
 """Bytes a second of raw audio that can't be measured: a middle bit rate, where one is needed to pace it."""
 
@@ -49,12 +56,21 @@ class Readable(Protocol):
 
 @dataclass(slots=True)
 class Found:
-    """What the audio turned out to be; complete before the first chunk."""
+    """What the audio turned out to be; complete before the first chunk. And what there is to say of the next one.
+
+    Attributes:
+        radio: It waits for nobody.
+        patient: It waits all the same, as its pace has shown.
+        notes: From any thread; they go out with the next chunk.
+    """
 
     encoding: str | None = "linear16"
     sample_rate: int | None = SAMPLE_RATE
     channels: int = 1
     bytes_per_second: float | None = None
+    radio: bool = False
+    patient: bool = False
+    notes: deque[Note] = field(default_factory=lambda: deque(maxlen=MOST_NOTES))
 
 
 def decoded(
@@ -65,25 +81,60 @@ def decoded(
     Raises:
         AudioError: It is not audio, or holds none; or what feeds the file broke off, once the rest is used up.
     """
+    decoder = Decoder(name, raw, multichannel, found)
     with contextlib.closing(open_file()) as file:
-        head = _Head(file)
+        yield from decoder.chunks(file)
+    yield from decoder.rest()
+
+
+class Decoder:
+    """Decodes one file after another into one row of chunks; their formats may differ.
+
+    Args:
+        name: Of the source.
+        raw: How samples without a header are to be read.
+        multichannel: Keep the channels apart: as many as the first file has.
+        found: Where it is put what the audio turned out to be.
+    """
+
+    def __init__(self, name: str, raw: Raw | None, multichannel: bool, found: Found) -> None:
+        self._name = name
+        self._raw = raw
+        self._multichannel = multichannel
+        self._found = found
+        self._resample: _Resampler | None = None
+        self._pending = bytearray()
+        self._size = 0
+        self._doctor = Doctor(name, raw, found.notes) if raw else None
+
+    def chunks(self, file: Readable) -> Iterator[bytes]:
+        """All the whole chunks; what is left over goes before the next file.
+
+        Raises:
+            AudioError: It is not audio, or holds none; or what feeds the file broke off, once the rest is used up.
+        """
+        name, raw, found = self._name, self._raw, self._found
+        head = _Head(file, self._doctor)
         _refuse(head.start, name, raw)
         empty = True
         try:
             with _opened(head, raw) as container:
                 stream = _audio_stream(container, name, head)
-                found.channels = _channels(stream, name) if multichannel else 1
-                size = 2 * found.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
-                pending = bytearray()
-                for samples in _samples(container, stream, found.channels):
-                    pending += samples
-                    while len(pending) >= size:
-                        empty = False
-                        yield bytes(pending[:size])
-                        del pending[:size]
-                if pending:
-                    empty = False
-                    yield bytes(pending)
+                if self._resample is None:
+                    found.channels = _channels(stream, name) if self._multichannel else 1
+                    self._size = 2 * found.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
+                    self._resample = _Resampler(found.channels)
+                heard = 0
+                for samples in _samples(container, stream, self._resample):
+                    empty = empty and not samples
+                    heard += len(samples)
+                    self._pending += samples
+                    while len(self._pending) >= self._size:
+                        chunk = bytes(self._pending[: self._size])
+                        del self._pending[: self._size]
+                        yield chunk
+                if not raw:
+                    self._check_length(container, stream, head, heard)
         except AudioError:
             raise
         except Exception as error:
@@ -94,6 +145,26 @@ def decoded(
             raise head.error
         if empty:
             raise AudioError(f"{name} holds no samples. Was it recorded, or downloaded, to the end?")
+
+    def rest(self) -> Iterator[bytes]:
+        """The last chunk, where the audio did not end with a whole one."""
+        if self._pending:
+            yield bytes(self._pending)
+
+    def _check_length(self, container: InputContainer, stream: AudioStream, head: _Head, heard: int) -> None:
+        kind = container.format.name.partition(",")[0]
+        came = heard / (2 * self._found.channels * SAMPLE_RATE)
+        promised = ""
+        if head.can_seek and (more := head.missing()):
+            promised = f"its header promises {more} bytes more"
+        elif kind in _COUNTED and (head.can_seek or kind != "mov"):
+            seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            seconds = seconds or (container.duration or 0) / 1_000_000
+            if came < seconds - _SHORT:
+                promised = f"its header promises {seconds:.1f} s"
+        if promised:
+            text = f"{self._name} is cut short: {came:.1f} s of it are there, and {promised}."
+            self._found.notes.append(Note("warning", text))
 
 
 def passed(open_file: Callable[[], Readable], name: str, raw: Raw | None, found: Found) -> Generator[bytes, None, None]:
@@ -128,8 +199,9 @@ def printable(start: bytes) -> str:
 class _Head:
     """A file that remembers its first bytes, to say in an error what it was."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, doctor: Doctor | None = None) -> None:
         self._file = file
+        self._doctor = doctor
         start = b""
         while len(start) < 64 and (more := file.read(64 - len(start))):
             start += more
@@ -147,6 +219,16 @@ class _Head:
         error: AudioError | None = getattr(self._file, "error", None)
         return error
 
+    def missing(self) -> int:
+        """Bytes that the header of a WAV or AIFF file promises and that are not there. FFmpeg takes what there is."""
+        order: Any = {b"RIFF": "little", b"FORM": "big"}.get(self.start[:4])
+        promised = int.from_bytes(self.start[4:8], order) if order else 0
+        if not 0 < promised < _UNKNOWN_SIZE:
+            return 0
+        # Some writers count the eight bytes before the length too, and an odd length is padded, or should be.
+        missing = promised + 8 - int(self._file.seek(0, os.SEEK_END))
+        return missing if missing > 8 else 0
+
     def rewind(self) -> None:
         self._pending = b""
         self._file.seek(0)
@@ -155,9 +237,11 @@ class _Head:
         if self._pending:
             taken = self._pending[:size] if size >= 0 else self._pending
             self._pending = self._pending[len(taken) :]
-            return taken
-        data: bytes = self._file.read(size)
-        return data
+        else:
+            taken = self._file.read(size)
+        if self._doctor:
+            self._doctor.look(taken)
+        return taken
 
 
 def _refuse(start: bytes, name: str, raw: Raw | None) -> None:
@@ -219,14 +303,15 @@ def _undecodable(error: Exception, name: str, head: _Head) -> str:
             f"{name} can't be decoded as it arrives ({reason}): an MP4 file may keep its index at the end. "
             "Download it, and use the file."
         )
+    if head.start[4:8] == b"ftyp":
+        return f"{name} can't be decoded ({reason}); the index at its end may be missing. Was it copied to the end?"
     return (
         f"{name} can't be decoded as audio ({reason}); it begins with {printable(head.start)}. "
-        "Raw samples need encoding and sample_rate."
+        "Raw samples need encoding and sample_rate, such as encoding='linear16', sample_rate=16000."
     )
 
 
-def _samples(container: InputContainer, stream: AudioStream, channels: int) -> Iterator[bytes]:
-    resample = _Resampler(channels)
+def _samples(container: InputContainer, stream: AudioStream, resample: _Resampler) -> Iterator[bytes]:
     for frame in _frames(container, stream):
         yield resample(frame)
     yield resample.flush()
@@ -282,8 +367,9 @@ class _Resampler:
         return tail + self._bytes(self._resampler.resample(frame))
 
     def flush(self) -> bytes:
-        """What the resampler holds back."""
-        return self._bytes(self._resampler.resample(None)) if self._resampler else b""
+        """What the resampler holds back. The next frame gets a new one."""
+        resampler, self._resampler, self._form = self._resampler, None, None
+        return self._bytes(resampler.resample(None)) if resampler else b""
 
     def _bytes(self, frames: list[AudioFrame]) -> bytes:
         return b"".join(map(self._frame_bytes, frames))

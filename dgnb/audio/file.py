@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import stat
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from dgnb.audio.source import Audio, AudioSource, Raw
@@ -23,6 +24,7 @@ class FileSource(AudioSource):
         channels: For raw audio: interleaved channels.
         decode: False sends the bytes as they are. That gives up exact times for pacing and resuming, mixing down, and
             any sample rate but the file's own.
+        shared: For an app that others use: only files in the working folder and below, wherever links lead.
 
     Example:
         ```python
@@ -31,7 +33,8 @@ class FileSource(AudioSource):
         ```
 
     Raises:
-        ConfigurationError: The description of raw audio is wrong. The file is first looked at by `open()`.
+        ConfigurationError: The description of raw audio is wrong, or a shared path leads out of the working folder. The
+            file is first looked at by `open()`.
     """
 
     def __init__(
@@ -42,11 +45,17 @@ class FileSource(AudioSource):
         sample_rate: int | None = None,
         channels: int = 1,
         decode: bool = True,
+        shared: bool = False,
     ) -> None:
         if not str(path).strip():
             raise ConfigurationError("The source is empty: give a path, an http(s) address or an AudioSource.")
+        self._root: Path | None = None
+        if shared:
+            self._root = Path.cwd()
+            if objection := _leads_out(os.fspath(path)):
+                raise ConfigurationError(f"This path is refused: {objection}. Name a file in the working folder.")
         try:
-            self.path = Path(path).expanduser()
+            self.path = self._root / path if self._root else Path(path).expanduser()
         except RuntimeError as error:
             raise ConfigurationError(f"{str(path)!r} names a home folder that is not known here: {error}") from None
         # Names need not be text on every system; what is shown must be.
@@ -61,8 +70,10 @@ class FileSource(AudioSource):
         return await decoded(self._open_file, self.name, self.raw, multichannel=multichannel)
 
     def _open_file(self) -> BinaryIO:
-        shown = repr(str(self.path))
+        shown = repr(self.name if self._root else str(self.path))
         try:
+            if self._root:
+                return _opened_below(self._root, self.path, shown)
             if not self.path.exists():
                 raise AudioError(f"There is no file {shown} (the working folder is {os.getcwd()!r}).")
             if not self.path.is_file():
@@ -72,3 +83,30 @@ class FileSource(AudioSource):
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise AudioError(f"{shown} can't be opened: {reason}. Is it yours to read?") from None
+
+
+def _leads_out(path: str | bytes) -> str:
+    """Why a path may not be opened in an app that others use, as far as it says so itself, or ""."""
+    text = os.fsdecode(path)
+    if "\0" in text:
+        return "it holds a NUL character"
+    if PurePosixPath(text).is_absolute() or PureWindowsPath(text).anchor or text.startswith("~"):
+        return "it does not begin in the working folder"
+    if ".." in PurePosixPath(text).parts or ".." in PureWindowsPath(text).parts:
+        return "it leads upwards"
+    return ""
+
+
+def _opened_below(root: Path, path: Path, shown: str) -> BinaryIO:
+    """Open a regular file, and nothing else, where it really is: below a folder."""
+    real = path.resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise AudioError(f"{shown} leads out of the working folder. Name a file that lies in it.")
+    if not real.exists():
+        raise AudioError(f"There is no file {shown} in the working folder.")
+    # What it was may be exchanged in between: no link is followed now, and no pipe waited for.
+    file = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise AudioError(f"{shown} is not a regular file; give the path of an audio file.")
+    return open(file, "rb")

@@ -1,9 +1,10 @@
-"""`Audio` and `AudioSource`: what the rest of the package sees of any source."""
+"""`Audio`, `Note` and `AudioSource`: what the rest of the package sees of any source."""
 
 from __future__ import annotations
 
 import abc
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,11 +12,13 @@ from typing import Any, Final
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.options import ENCODINGS
 
-__all__ = ["CHUNK_SECONDS", "SAMPLE_RATE", "Audio", "AudioSource", "Raw"]
+__all__ = ["CHUNK_SECONDS", "MOST_NOTES", "SAMPLE_RATE", "Audio", "AudioSource", "Note", "Raw"]
 
 SAMPLE_RATE: Final = 16_000
 CHUNK_SECONDS: Final = 0.1
 """Deepgram advises 20 to 250 ms a message, about 100 ms."""
+
+MOST_NOTES: Final = 1000
 
 _DEMUXERS: Final = {
     "linear16": "s16le",
@@ -79,6 +82,22 @@ class Raw:
         return size * self.channels if size else None
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a source has to say beside its audio.
+
+    Attributes:
+        type: `title`: what a station says it plays. `source`: audio was missed, or a station had to be asked again.
+            `warning`: it can be read, but looks wrong.
+        text: For people. Words from outside are in it, so it is text and never HTML.
+        missed: Seconds of the source that were not heard, between the chunk before and the one after.
+    """
+
+    type: str
+    text: str
+    missed: float = 0.0
+
+
 class Audio:
     """Opened audio: an async iterator of chunks, none of them empty, and what they are.
 
@@ -90,6 +109,9 @@ class Audio:
         channels: Interleaved channels.
         bytes_per_second: Turns bytes into seconds; an average for a container.
         live: It comes at its own pace, as a radio does; a file on a server does not.
+        waits: It loses nothing when nobody takes its chunks for a while. What does not wait is kept, as far as it goes.
+        notes: What there was to say up to the chunk that was taken last, and after the end, on the whole. Take them
+            out with `popleft`; of more than 1000 the oldest are dropped.
     """
 
     def __init__(
@@ -102,12 +124,16 @@ class Audio:
         channels: int = 1,
         bytes_per_second: float | None = None,
         live: bool = False,
+        waits: bool | None = None,
+        notes: deque[Note] | None = None,
     ) -> None:
         self.encoding = encoding
         self.sample_rate = sample_rate
         self.channels = channels
         self.bytes_per_second = bytes_per_second or 2 * channels * (sample_rate or SAMPLE_RATE)
         self.live = live
+        self.waits = not live if waits is None else waits
+        self.notes: deque[Note] = deque(maxlen=MOST_NOTES) if notes is None else notes
         self._chunks = chunks
         self._close = close
         self._closing: asyncio.Future[Any] | None = None

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Final
 
 from dgnb.audio import decode
-from dgnb.audio.source import Audio, Raw
+from dgnb.audio.source import CHUNK_SECONDS, MOST_NOTES, SAMPLE_RATE, Audio, Note, Raw
 from dgnb.exceptions import AudioError
 
-__all__ = ["Feed", "Pipe", "Worker", "decoded", "passed"]
+__all__ = ["Feed", "Pipe", "Worker", "begun", "decoded", "no_thread", "passed"]
 
 _QUEUED_CHUNKS: Final = 50
+_KEPT_SECONDS: Final = 120.0
 _PIPE_BYTES: Final = 1 << 20
 
 
@@ -35,14 +36,17 @@ class Pipe:
         self._room.set()
         self.error: AudioError | None = None
 
-    async def put(self, data: bytes) -> None:
-        """Add bytes, once there is room."""
+    async def put(self, data: bytes) -> bool:
+        """Add bytes, once there is room; False when no more are wanted."""
         await self._room.wait()
         with self._condition:
+            if self._ended:
+                return False
             self._bytes += data
             if len(self._bytes) >= _PIPE_BYTES:
                 self._room.clear()
             self._condition.notify()
+        return True
 
     def end(self, error: AudioError | None = None) -> None:
         """No more bytes will come. Only the first end counts."""
@@ -51,6 +55,7 @@ class Pipe:
                 self.error = error
             self._ended = True
             self._condition.notify()
+        self._make_room()
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes, at least one, or none at the end.
@@ -64,9 +69,12 @@ class Pipe:
             del self._bytes[: len(taken)]
             full = len(self._bytes) >= _PIPE_BYTES
         if not full and not self._room.is_set():
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._room.set)
+            self._make_room()
         return taken
+
+    def _make_room(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._room.set)
 
     def close(self) -> None:
         """The reader wants no more."""
@@ -109,17 +117,29 @@ class Worker:
     """Runs a generator of chunks in a daemon thread, a bounded number of chunks ahead of who takes them.
 
     A daemon, because a thread that waits for a silent radio must not keep the interpreter from ending.
+
+    A file waits when the queue is full. A radio does not wait for anybody: its queue holds 120 s, and then the oldest
+    chunk goes, and a note says so. One that has come faster than any radio does is held back like a file.
+
+    Attributes:
+        notes: Those that belong to the chunks taken so far.
+
+    Raises:
+        RuntimeError: No thread can be started.
     """
 
-    def __init__(self, produce: Generator[bytes, None, None], name: str) -> None:
+    def __init__(self, produce: Generator[bytes, None, None], name: str, found: decode.Found) -> None:
+        self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self._produce = produce
+        self._found = found
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | Note] = deque()
         self._stopped = False
         self._finished = False
         self._error: BaseException | None = None
         self._news = asyncio.Event()
+        self._dropped = 0.0
         threading.Thread(target=self._run, name=f"dgnb: decode {name}", daemon=True).start()
 
     def _run(self) -> None:
@@ -132,6 +152,7 @@ class Worker:
         except BaseException as raised:
             error = raised
         with self._condition:
+            self._take_notes()
             self._error = error
             self._finished = True
         self._tell()
@@ -139,13 +160,32 @@ class Worker:
     def _offer(self, chunk: bytes) -> bool:
         """Queue a chunk when there is room; False when no more are wanted."""
         with self._condition:
-            while len(self._chunks) >= _QUEUED_CHUNKS and not self._stopped:
-                self._condition.wait()
-            if self._stopped:
+            while self._full() and not self._stopped:
+                if self._found.radio and not self._found.patient:
+                    self._drop()
+                else:
+                    self._condition.wait()
+            if self._stopped or self._loop.is_closed():
                 return False
+            self._take_notes()
             self._chunks.append(chunk)
         self._tell()
         return True
+
+    def _full(self) -> bool:
+        most = round(_KEPT_SECONDS / CHUNK_SECONDS) if self._found.radio else _QUEUED_CHUNKS
+        return len(self._chunks) >= most
+
+    def _drop(self) -> None:
+        oldest = self._chunks.popleft()
+        if isinstance(oldest, Note):
+            self.notes.append(oldest)
+        else:
+            self._dropped += len(oldest) / (2 * self._found.channels * SAMPLE_RATE)
+
+    def _take_notes(self) -> None:
+        while self._found.notes:
+            self._chunks.append(self._found.notes.popleft())
 
     def _tell(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -156,7 +196,7 @@ class Worker:
         while True:
             self._news.clear()
             with self._condition:
-                if self._chunks:
+                if any(isinstance(chunk, bytes) for chunk in self._chunks):
                     return
                 if self._finished:
                     if self._error:
@@ -171,9 +211,19 @@ class Worker:
         while True:
             self._news.clear()
             with self._condition:
-                if self._chunks:
-                    self._condition.notify()
-                    return self._chunks.popleft()
+                if self._dropped:
+                    text = (
+                        f"nobody took the audio for more than {_KEPT_SECONDS:g} s, so the oldest "
+                        f"{self._dropped:.1f} s of it were dropped; was the kernel busy?"
+                    )
+                    self.notes.append(Note("source", text, self._dropped))
+                    self._dropped = 0.0
+                while self._chunks:
+                    chunk = self._chunks.popleft()
+                    if isinstance(chunk, bytes):
+                        self._condition.notify()
+                        return chunk
+                    self.notes.append(chunk)
                 if self._finished:
                     error, self._error = self._error, None
                     if error:
@@ -208,31 +258,43 @@ async def decoded(
     `release` ends what feeds the file; it is awaited on every path.
     """
     found = decode.Found()
-    return await _begun(decode.decoded(open_file, name, raw, multichannel, found), name, found, release, live=live)
+    return await begun(decode.decoded(open_file, name, raw, multichannel, found), name, found, release, live=live)
 
 
 async def passed(open_file: Callable[[], decode.Readable], name: str, raw: Raw | None) -> Audio:
     """Audio that goes out as it is in the file."""
     found = decode.Found()
-    return await _begun(decode.passed(open_file, name, raw, found), name, found, None, live=False)
+    return await begun(decode.passed(open_file, name, raw, found), name, found)
 
 
-async def _begun(
+async def begun(
     produce: Generator[bytes, None, None],
     name: str,
     found: decode.Found,
-    release: Callable[[], Awaitable[None]] | None,
+    release: Callable[[], Awaitable[None]] | None = None,
     *,
-    live: bool,
+    live: bool = False,
 ) -> Audio:
-    worker = Worker(produce, name)
+    """Audio that a generator gives in a thread of its own, once there is some of it.
+
+    `release` ends what feeds the generator; it is awaited on every path.
+
+    Raises:
+        AudioError: It is not audio, or no thread can be started.
+    """
+    try:
+        worker = Worker(produce, name, found)
+    except RuntimeError as error:
+        if release:
+            await release()
+        raise no_thread(name, error) from None
 
     async def close() -> None:
         if release:
             await release()
         await worker.aclose()
 
-    audio = Audio(worker, close, live=live)
+    audio = Audio(worker, close)
     try:
         await worker.first()
     except BaseException:
@@ -245,5 +307,13 @@ async def _begun(
         sample_rate=found.sample_rate,
         channels=found.channels,
         bytes_per_second=found.bytes_per_second,
-        live=live,
+        live=live or found.radio,
+        notes=worker.notes,
+    )
+
+
+def no_thread(name: str, error: Exception) -> AudioError:
+    """What is said when the system gives no thread."""
+    return AudioError(
+        f"{name} can't be read: {error}. Too much runs here at once; end some of it, or restart the kernel."
     )

@@ -1,0 +1,97 @@
+"""SHOUTcast's metadata: blocks of text between the audio, taken out again. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["Stripper", "interval", "tidy", "title"]
+
+_TITLE: Final = re.compile(rb"StreamTitle='(.*?)';(?=\s*\w+='|[\s\0]*$)", re.DOTALL)
+_LONGEST_TITLE: Final = 200
+_LARGEST_INTERVAL: Final = 1 << 24
+
+
+def interval(headers: Mapping[str, str]) -> int:
+    """Bytes of audio between two blocks, from `icy-metaint`; 0 where there are none.
+
+    Raises:
+        ValueError: It is no such number, so that nobody knows where the audio is.
+    """
+    told = headers.get("icy-metaint", "0").strip()
+    if not (told.isascii() and told.isdigit()) or int(told) > _LARGEST_INTERVAL:
+        raise ValueError(f"its icy-metaint is {tidy(told)!r}, which is no number of bytes")
+    return int(told)
+
+
+class Stripper:
+    """Takes the metadata out of a body, wherever its parts were cut.
+
+    A block is one byte, sixteen times which is the length of the text after it.
+
+    Args:
+        metaint: Bytes of audio between two blocks; 0 lets everything through.
+
+    Attributes:
+        titles: Those that were found since somebody last took them out, where they changed.
+    """
+
+    def __init__(self, metaint: int) -> None:
+        self._metaint = metaint
+        self._audio_left = metaint
+        self._text_left = 0
+        self._text = bytearray()
+        self._title = ""
+        self.titles: list[str] = []
+
+    def __call__(self, data: bytes) -> bytes:
+        """The audio in the next part of the body."""
+        if not self._metaint:
+            return data
+        audio = bytearray()
+        position = 0
+        while position < len(data):
+            if self._audio_left:
+                part = data[position : position + self._audio_left]
+                audio += part
+                position += len(part)
+                self._audio_left -= len(part)
+            elif not self._text_left:
+                self._text_left = 16 * data[position]
+                position += 1
+                if not self._text_left:
+                    self._audio_left = self._metaint
+            else:
+                text = data[position : position + self._text_left]
+                self._text += text
+                position += len(text)
+                self._text_left -= len(text)
+                if not self._text_left:
+                    self._note()
+                    self._audio_left = self._metaint
+        return bytes(audio)
+
+    def _note(self) -> None:
+        found = title(bytes(self._text))
+        self._text.clear()
+        if found and found != self._title:
+            self._title = found
+            self.titles.append(found)
+
+
+def title(block: bytes) -> str:
+    """The `StreamTitle` of a block of metadata, or ""."""
+    match = _TITLE.search(block)
+    if not match:
+        return ""
+    try:
+        text = match[1].decode()
+    except UnicodeDecodeError:
+        text = match[1].decode("latin-1")
+    return tidy(text)
+
+
+def tidy(text: str) -> str:
+    """Words from outside, for people: one line, printable, not long."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST_TITLE]

@@ -1,0 +1,395 @@
+"""The thread that reads the web for one source: asks, reads on whatever the caller's loop does, and asks again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+
+from dgnb.audio import decode
+from dgnb.audio.source import SAMPLE_RATE, Note, Raw
+from dgnb.audio.url import icy, playlist
+from dgnb.audio.url.body import Body, Stretch
+from dgnb.audio.url.fetch import Answer, Fetcher, Trouble
+from dgnb.audio.url.hls import LARGEST as LARGEST_HLS
+from dgnb.audio.url.hls import Hls, Undecodable
+from dgnb.audio.worker import no_thread
+from dgnb.exceptions import AudioError
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+__all__ = ["MOST_TRIES", "Listener", "backoff"]
+
+MOST_TRIES: Final = 8
+"""In a row that brought no audio."""
+
+_FIRST_DELAY: Final = 0.5
+_LONGEST_DELAY: Final = 10.0
+_USE_STREAM: Final = "Use the address of a stream."
+_NO_AUDIO: Final = ("application/json", "application/xhtml+xml")
+_DEEPEST: Final = 3
+_MARK_BYTES: Final = 512
+_MOST_LEAD: Final = 60.0
+"""Seconds ahead of the clock that no radio is: what comes faster waits for who listens, as a file does."""
+
+
+def backoff(tries: int, rng: random.Random) -> float:
+    """Seconds before the next try, after so many without audio: full jitter, up to 0.5 s, 1 s, 2 s … 10 s."""
+    return rng.uniform(0.0, min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** max(0, tries - 1)))
+
+
+class Ended(Trouble):
+    """A live body ended in good order. A radio has no end, so that is a fault all the same."""
+
+
+class Sated(Undecodable):
+    """The decoder wants no more, and found nothing wrong."""
+
+
+class Listener:
+    """Reads one address in a thread of its own, with a loop of its own; gives bodies to the decoder's thread.
+
+    Args:
+        url: The address.
+        fetcher: Asks for it.
+        name: Of the source.
+        found: Gets the notes.
+        reconnect: Ask again when a live body ends.
+        wait: Seconds before the next try, after so many in a row without audio.
+
+    Raises:
+        AudioError: No thread can be started.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        fetcher: Fetcher,
+        name: str,
+        found: decode.Found,
+        *,
+        reconnect: bool,
+        wait: Callable[[int], float],
+    ) -> None:
+        self._url = url
+        self._fetcher = fetcher
+        self._name = name
+        self._found = found
+        self._reconnect = reconnect
+        self._wait = wait
+        self._hls = Hls(name, self)
+        self._bodies: queue.SimpleQueue[Body | AudioError | None] = queue.SimpleQueue()
+        self._body: Body | None = None
+        self._live = False
+        self._brought = False
+        self._asked = 0
+        self._away: tuple[float, str] | None = None
+        self._exact = False
+        self._last = time.monotonic()
+        self._caller = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        try:
+            self._loop = asyncio.new_event_loop()
+        except OSError as error:
+            raise no_thread(name, error) from None
+        self._task: asyncio.Task[None] | None = None
+        try:
+            threading.Thread(target=self._run, name=f"dgnb: read {name}", daemon=True).start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise no_thread(name, error) from None
+
+    # In the decoder's thread
+
+    def decoded(self, raw: Raw | None, multichannel: bool) -> Generator[bytes, None, None]:
+        """All bodies as one row of chunks.
+
+        Raises:
+            AudioError: Nothing could be read, or no more.
+        """
+        decoder = decode.Decoder(self._name, raw, multichannel, self._found)
+        try:
+            while body := (yield from self._next(decoder)):
+                try:
+                    yield from self._decoded(body, decoder)
+                except AudioError as error:
+                    body.error = error
+                finally:
+                    body.finish()
+            yield from decoder.rest()
+        finally:
+            self.stop()
+
+    def _next(self, decoder: decode.Decoder) -> Generator[bytes, None, Body | None]:
+        given = self._bodies.get()
+        if isinstance(given, AudioError):
+            yield from decoder.rest()
+            raise given
+        if given:
+            self._found.radio = given.live
+        return given
+
+    def _decoded(self, body: Body, decoder: decode.Decoder) -> Generator[bytes, None, None]:
+        """One body; where the codec changes on the way, the decoder begins anew with what it did not understand."""
+        stretch = Stretch(body.pipe, endless=not body.live)
+        heard = -1.0
+        while body.heard > heard:
+            heard, error = body.heard, None
+            try:
+                for chunk in decoder.chunks(stretch):
+                    seconds = len(chunk) / (2 * self._found.channels * SAMPLE_RATE)
+                    stretch.understood(seconds)
+                    body.hear(seconds)
+                    self._found.patient = self._found.patient or body.lead > _MOST_LEAD
+                    self._say_that_it_is_back(body)
+                    yield chunk
+            except AudioError as raised:
+                error = raised
+            if not stretch.again():
+                break
+        if error:
+            raise error
+
+    def _say_that_it_is_back(self, body: Body) -> None:
+        if not self._away:
+            return
+        (since, why), self._away = self._away, None
+        seconds = max(0.0, (body.began or since) - since)
+        missed = 0.0 if self._exact else seconds
+        self._found.notes.append(Note("source", f"reconnected after {seconds:.1f} s: {why}", missed))
+
+    # From any thread
+
+    def stop(self) -> None:
+        """End the reading, wherever it is."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+
+    async def aclose(self) -> None:
+        """End the reading, and wait for the thread's end. In the caller's loop."""
+        self.stop()
+        await self._ended.wait()
+
+    # In the fetching loop
+
+    def _run(self) -> None:
+        try:
+            self._task = self._loop.create_task(self._listen(), name=f"dgnb: read {self._name}")
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._task)
+        finally:
+            if self._body:
+                self._body.pipe.end()
+            self._bodies.put(None)
+            self._loop.close()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._caller.call_soon_threadsafe(self._ended.set)
+
+    async def _listen(self) -> None:
+        try:
+            async with self._fetcher:
+                await self._play_on()
+        except Exception as error:
+            failure = self._fetcher.explain(error)
+            self._bodies.put(AudioError(str(failure)))
+
+    async def _play_on(self) -> None:
+        tries, heard_ever = 0, False
+        while True:
+            self._body, self._brought, self._asked = None, False, 0
+            try:
+                await self._play(self._url, ())
+                return
+            except Exception as error:
+                failure = self._fetcher.explain(error)
+            heard = await self._heard()
+            heard_ever = heard_ever or heard
+            if isinstance(failure, Ended) and not self._reconnect:
+                return
+            fatal = getattr(failure, "fatal", False)
+            if fatal or not (heard_ever and self._live and self._reconnect):
+                raise failure
+            why = getattr(failure, "reason", str(failure))
+            tries = 0 if heard else tries + 1
+            if tries >= MOST_TRIES:
+                raise Trouble(self._name, f"{tries} tries in a row brought no audio; the last time, {why}")
+            if heard or not self._away:
+                self._away = (self._last, why)
+            await asyncio.sleep(self._wait(tries))
+
+    async def _play(self, url: URL, chain: tuple[URL, ...]) -> None:
+        """Follow an address to audio, and give that on to its end.
+
+        Raises:
+            Ended: The audio ended, and should not have.
+            Exception: It can't be read.
+        """
+        if url in chain:
+            raise Trouble(self._name, "its playlist leads back to itself", _USE_STREAM, fatal=True)
+        if len(chain) > _DEEPEST:
+            raise Trouble(self._name, "its playlist leads to playlists more than three deep", _USE_STREAM, fatal=True)
+        self._asked += 1
+        if self._asked > playlist.MOST_ENTRIES:
+            raise Trouble(self._name, "its playlists name too many addresses", _USE_STREAM, fatal=True)
+        answer = await self._fetcher.get(url)
+        try:
+            start = await answer.start(_MARK_BYTES)
+            if playlist.is_playlist(start, answer.kind, answer.url.path):
+                await self._playlist(answer, (*chain, url))
+            elif answer.kind.startswith(("text/", "image/")) or answer.kind in _NO_AUDIO:
+                raise await self._fetcher.not_audio(answer)
+            else:
+                await self._sound(answer)
+        finally:
+            answer.close()
+
+    async def _playlist(self, answer: Answer, chain: tuple[URL, ...]) -> None:
+        from yarl import URL
+
+        hls = b"#EXT-X-" in await answer.start(_MARK_BYTES)
+        data = await self._fetcher.whole(answer, LARGEST_HLS if hls else playlist.LARGEST)
+        text = data.decode("utf-8", "replace")
+        if playlist.is_hls(text):
+            self._exact = True
+            await self._hls.play(self._fetcher, text, answer.url)
+            await self._decoded_to_the_end()
+            return
+        named = playlist.entries(data)
+        failures: list[AudioError] = []
+        for entry in named:
+            try:
+                await self._play(answer.url.join(URL(entry)), chain)
+            except Exception as error:
+                if await self._heard():
+                    raise
+                failures.append(self._fetcher.explain(error))
+                continue
+            if len(named) > 1:
+                text = f"{self._name} is a playlist of {len(named)} addresses; only one of them was read"
+                self.note(Note("warning", text))
+            return
+        if not failures:
+            raise Trouble(self._name, "it is a playlist that names no address", _USE_STREAM, fatal=True)
+        # One that may work later counts more than one that never will.
+        raise next((failure for failure in failures if not getattr(failure, "fatal", False)), failures[-1])
+
+    async def _sound(self, answer: Answer) -> None:
+        """Give a body on, from its first byte to its last.
+
+        Raises:
+            Ended: It was a live one.
+            Exception: It broke off, or can't be decoded.
+        """
+        radio = any(name.lower().startswith("icy-") for name in answer.headers)
+        live = radio or answer.length is None
+        try:
+            strip = icy.Stripper(icy.interval(answer.headers))
+        except ValueError as error:
+            raise Trouble(self._name, str(error), fatal=True) from None
+        await self.begin(live=live)
+        position = tries = 0
+        while True:
+            try:
+                while data := await answer.read():
+                    position, tries = position + len(data), 0
+                    await self.put(strip(data))
+                    while strip.titles:
+                        self.note(Note("title", strip.titles.pop(0)))
+                break
+            except Sated:
+                if live:
+                    raise
+                break
+            except Undecodable:
+                raise
+            except Exception as error:
+                if live or not self._reconnect:
+                    raise
+                failure = self._fetcher.explain(error)
+            tries += 1
+            answer.close()
+            answer = await self._resumed(answer, position, tries, failure)
+        answer.close()
+        body = await self._decoded_to_the_end()
+        # A file whose length nobody told ends with a chunk of zero bytes, and comes as fast as the line allows.
+        chunked = "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
+        whole = chunked and not radio and body.lead > min(_MOST_LEAD, 0.8 * body.heard)
+        if live and not whole:
+            raise Ended(self._name, "the station ended the stream")
+
+    async def _resumed(self, answer: Answer, position: int, tries: int, failure: AudioError) -> Answer:
+        """The rest of a body that broke off."""
+        since = self._last
+        validator = answer.headers.get("ETag", "")
+        if not validator.startswith('"'):
+            validator = answer.headers.get("Last-Modified", "")
+        extra = {"Range": f"bytes={position}-"} | ({"If-Range": validator} if validator else {})
+        reason = getattr(failure, "reason", str(failure))
+        while tries <= MOST_TRIES:
+            await asyncio.sleep(self._wait(tries))
+            try:
+                more = await self._fetcher.get(answer.url, **extra)
+            except Exception as error:
+                failure = self._fetcher.explain(error)
+                if getattr(failure, "fatal", False):
+                    raise failure from None
+                tries += 1
+                continue
+            if more.status == 206 and more.headers.get("Content-Range", "").startswith(f"bytes {position}-"):
+                self.note(Note("source", f"resumed after {time.monotonic() - since:.1f} s: {reason}"))
+                return more
+            more.close()
+            break
+        raise Trouble(self._name, f"{reason} (after {position} of {answer.length} bytes), and it can't be resumed")
+
+    # The sink that bodies and segments go into
+
+    async def begin(self, *, live: bool) -> None:
+        """What follows stands alone: a decoder begins anew."""
+        if self._body:
+            body = await self._decoded_to_the_end()
+            self._brought = self._brought or bool(body.heard)
+        self._live = live
+        self._body = Body(live=live)
+        self._bodies.put(self._body)
+
+    async def put(self, data: bytes) -> None:
+        """Add bytes, once there is room.
+
+        Raises:
+            Undecodable: The decoder gave up.
+            Sated: The decoder is through, for the audio says itself where it ends.
+        """
+        assert self._body
+        self._last = time.monotonic()
+        if self._body.began is None:
+            self._body.began = self._last
+        if not await self._body.pipe.put(data):
+            await self._decoded_to_the_end()
+            raise Sated(f"{self._name} holds no more audio.")
+
+    def note(self, note: Note) -> None:
+        """Say something of what comes next."""
+        self._found.notes.append(note)
+
+    async def _decoded_to_the_end(self) -> Body:
+        body = self._body
+        assert body
+        await body.finished()
+        error, body.error = body.error, None
+        if error:
+            raise Undecodable(str(error))
+        return body
+
+    async def _heard(self) -> bool:
+        """Whether this try has brought any audio."""
+        if self._body:
+            await self._body.finished()
+            self._brought = self._brought or bool(self._body.heard)
+        return self._brought

@@ -1,0 +1,58 @@
+"""Playlists that name a stream: M3U, PLS, ASX, XSPF. Pure; HLS, which is cut into segments, has its own module."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Final
+
+__all__ = ["LARGEST", "MOST_ENTRIES", "entries", "is_hls", "is_playlist"]
+
+LARGEST: Final = 1 << 16
+"""Bytes. A playlist is short; an endless stream that claims to be one is not read for ever."""
+MOST_ENTRIES: Final = 50
+
+_MARKS: Final = ("#extm3u", "[playlist]", "<asx")
+_KINDS: Final = ("mpegurl", "scpls", "xspf", "x-ms-asf", "x-ms-asx", "x-ms-wax", "x-ms-wvx")
+_SUFFIXES: Final = (".m3u", ".m3u8", ".pls", ".asx", ".xspf", ".wax")
+# Bounded, or one of 64 KiB could keep a thread busy for minutes.
+_PLS: Final = re.compile(r"^[ \t]*file(\d{1,9})[ \t]*=[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
+_ASX: Final = re.compile(r"<ref\b[^>]{0,200}?\bhref\s{0,9}=\s{0,9}[\"']?([^\"'>\s]{1,2000})", re.IGNORECASE)
+_XSPF: Final = re.compile(r"<location>(?:\s{0,99}<!\[CDATA\[)?([^<\]]{1,2000})", re.IGNORECASE)
+
+
+def is_playlist(start: bytes, kind: str, path: str) -> bool:
+    """Whether a body is a playlist, from its first bytes, its content type and the path of its address.
+
+    The bytes decide: some stations send audio from an address that ends in .pls.
+    """
+    text = _text(start).lower()
+    if text.startswith(_MARKS) or (text.startswith("<?xml") and ("xspf" in text or "<asx" in text)):
+        return True
+    named = any(word in kind for word in _KINDS) or path.lower().endswith(_SUFFIXES)
+    return named and bool(text) and all(c.isprintable() or c in "\r\n\t" for c in text) and not text.startswith("<!")
+
+
+def is_hls(text: str) -> bool:
+    """Whether an M3U playlist is HLS: segments, or a choice of such playlists."""
+    return "#EXT-X-TARGETDURATION" in text or "#EXT-X-STREAM-INF" in text or "#EXT-X-MEDIA-SEQUENCE" in text
+
+
+def entries(data: bytes) -> list[str]:
+    """The addresses in it as they stand there, relative ones too, in their order, 50 at most."""
+    text = _text(data)
+    lower = text.lower()
+    if lower.startswith("[playlist]"):
+        found = [entry for _, entry in sorted(_PLS.findall(text), key=lambda pair: int(pair[0]))]
+    elif "<asx" in lower:
+        found = [html.unescape(entry) for entry in _ASX.findall(text)]
+    elif "<location>" in lower:
+        found = [html.unescape(entry) for entry in _XSPF.findall(text)]
+    else:
+        lines = (line.strip() for line in text.splitlines())
+        found = [line for line in lines if line and not line.startswith("#")]
+    return list(dict.fromkeys(filter(None, map(str.strip, found))))[:MOST_ENTRIES]
+
+
+def _text(data: bytes) -> str:
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip("\ufeff \t\r\n").replace("\ufffd", "?")

@@ -1,0 +1,142 @@
+"""Which addresses may be asked: any, or only public ones, in an app that others use. And the resolver in charge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.exceptions import AudioError
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+__all__ = ["Policy", "is_public"]
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_RESERVED: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "fec0::/10")))
+"""What older versions of the standard library take for global."""
+_NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
+"""A last label that is a number makes the whole an IPv4 address, in one of the many forms that `inet_aton` takes."""
+
+
+def is_public(address: str) -> bool:
+    """Whether it is a global unicast address, also of what IPv6 wraps: mapped, 6to4, NAT64.
+
+    Example:
+        ```python
+        >>> is_public("::ffff:127.0.0.1")
+        False
+        ```
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        wrapped = ip.ipv4_mapped or ip.sixtofour
+        if ip in _NAT64:
+            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if wrapped:
+            ip = wrapped
+        elif ip.scope_id:
+            return False
+    return (
+        not any(ip in network for network in _RESERVED) and ip.is_global and not ip.is_multicast and not ip.is_reserved
+    )
+
+
+class Policy:
+    """What may be asked. Every hop, playlist entry and segment goes through `objection`, every name through `resolve`.
+
+    Args:
+        shared: Only public addresses; else any.
+        allowed: Addresses that are public all the same.
+        lookup: As `socket.getaddrinfo`.
+    """
+
+    def __init__(
+        self,
+        *,
+        shared: bool = False,
+        allowed: frozenset[str] = frozenset(),
+        lookup: Callable[..., list[Any]] | None = None,
+    ) -> None:
+        self.shared = shared
+        self._allowed = allowed
+        self._lookup = lookup
+
+    def objection(self, url: URL) -> str:
+        """Why this address may not be asked, or ""."""
+        if url.scheme not in ("http", "https") or not url.host:
+            return "it is no http:// or https:// address"
+        if self.shared and _is_literal(url.host) and not self._may(url.host):
+            return "only public addresses are read here, and this is none"
+        return ""
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[dict[str, Any]]:
+        """The addresses of a name, as aiohttp's resolvers give them; what connects takes these and asks no more.
+
+        It runs in a daemon thread, for nothing can cancel a resolver that waits, and no exit may wait for it.
+
+        Raises:
+            AudioError: One of them may not be asked.
+            OSError: The name is not known, or nobody answers.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+
+        def settle(found: list[Any] | None, error: Exception | None) -> None:
+            if answer.done():
+                return
+            if error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(found or [])
+
+        def work() -> None:
+            found, error = None, None
+            try:
+                found = (self._lookup or socket.getaddrinfo)(host, port, family=family, type=socket.SOCK_STREAM)
+            except Exception as raised:
+                error = raised if isinstance(raised, OSError) else OSError(f"no such name: {raised}")
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, found, error)
+
+        try:
+            threading.Thread(target=work, name="dgnb: resolve", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+        found = await answer
+        if self.shared and not all(self._may(where[0]) for _, _, _, _, where in found):
+            raise AudioError(f"{host} can't be read: only public addresses are read here, and it has another one.")
+        return [
+            {
+                "hostname": host,
+                "host": _numeric(where),
+                "port": port,
+                "family": kind,
+                "proto": proto,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for kind, _, proto, _, where in found
+        ]
+
+    def _may(self, address: str) -> bool:
+        return is_public(address) or address in self._allowed
+
+
+def _is_literal(host: str) -> bool:
+    """Whether the host is an address without any name server, in whatever form: those need no I/O to be refused."""
+    last = host.removesuffix(".").lower().rpartition(".")[2]
+    return ":" in host or last == "localhost" or bool(_NUMBER.fullmatch(last))
+
+
+def _numeric(where: tuple[Any, ...]) -> str:
+    # A link-local address means nothing without its interface.
+    return f"{where[0]}%{where[3]}" if len(where) == 4 and where[3] and "%" not in where[0] else str(where[0])
