@@ -201,10 +201,25 @@ async def test_a_refusal_is_shown_and_not_logged_as_well(
 
 
 async def test_a_lost_connection_is_shown_and_the_words_stay(panel: ControlPanel, server: LoopbackServer) -> None:
-    with server.dropping(after=3.0):
+    with server.dropping(after=3.0, code=1002):
         panel.start_button.click()
         await until(lambda: "ConnectionLost" in panel.error.value)
     assert "one" in panel.transcript.text
+    assert "1002" in panel.error.value
+    assert "<details><summary>Report</summary>" in panel.error.value
+    assert " s captured" in panel.error.value
+
+
+async def test_a_connection_that_is_opened_again_is_no_error(panel: ControlPanel, server: LoopbackServer) -> None:
+    with server.dropping(after=2.0, times=1):
+        panel.start_button.click()
+        await until(lambda: "reconnecting" in panel.status.value)
+        assert not panel.pause_button.disabled
+        assert panel.stop_button.disabled is False
+        await until(lambda: "open" in panel.status.value)
+    await until(lambda: panel.transcript.transcript_cursor > 4)
+    assert panel.error.value == ""
+    assert panel.transcript.events["type"].tolist().count("opened") == 2
 
 
 async def test_stop_before_start_is_no_error(panel: ControlPanel) -> None:

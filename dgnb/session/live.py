@@ -1,63 +1,41 @@
 """`LiveSession` and `transcribe()`: a stream as a background task in the running loop.
 
-One task owns the source, the connection and the state; a second one pumps audio, a third receives. Whoever waits only
-waits: interrupting a waiting cell ends the wait.
+A session's task runs the stream. Whoever waits only waits: interrupting a waiting cell ends the wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import dataclasses
-import enum
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Final
 
-from dgnb.audio import Audio, AudioSource, Pacer, as_source
-from dgnb.connection import PING_TIMEOUT, Connection, connect
+from dgnb.audio import AudioSource, Pacer, as_source
+from dgnb.connection import Connection
 from dgnb.endpoints import Endpoint, Secret, choose
-from dgnb.exceptions import (
-    CloseTimeout,
-    ConfigurationError,
-    ConnectionLost,
-    DgnbError,
-    HandshakeError,
-    ProtocolError,
-)
-from dgnb.messages import ConfigureFailure, ConfigureSuccess, Metadata, Results, ServerMessage
+from dgnb.exceptions import ConfigurationError, ConnectionLost, DgnbError
+from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
 from dgnb.options import LiveOptions
+from dgnb.session.report import report
+from dgnb.session.stream import TICK, Change, State, Stream
 from dgnb.transcript import Transcript
 
-__all__ = ["LiveSession", "State", "sessions", "transcribe"]
+__all__ = ["LiveSession", "sessions", "transcribe"]
 
 logger = logging.getLogger("dgnb")
 
-TICK: Final = 0.1
-"""Seconds. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881)."""
-
 _INTERRUPTED_DRAIN: Final = 0.3
-_STOP_TIMEOUT: Final = 4.5
 _FINALIZE_TIMEOUT: Final = 2.0
+_EXIT_TIMEOUT: Final = 1.5
+_STOPS: Final = 10
+_PATIENCE: Final = 1800.0
 _NAMES: Final = tuple(field.name for field in dataclasses.fields(LiveOptions))
-_UNHEARD: Final = 0.25
-"""Seconds at the end that a server may leave without a final before it counts as a gap."""
-
-
-class State(enum.Enum):
-    """A session is in one of RFC 6455's states."""
-
-    CONNECTING = "connecting"
-    """Not open yet: not started, or opening the source and the connection."""
-    OPEN = "open"
-    """Audio flows, or is paused."""
-    CLOSING = "closing"
-    """No more audio is sent; the server's last words are awaited."""
-    CLOSED = "closed"
-    """Ended, well or not. It stays so: a session is used once."""
-
 
 _sessions: list[LiveSession] = []
 
@@ -93,6 +71,11 @@ class LiveSession:
             machine sets its own pace, and any other is given 1.2, as Deepgram takes 1.25.
         close_timeout: Seconds without a word after which the server is no longer waited for at the end of the source.
             `stop()` does not wait for longer than 5 in all.
+        reconnect: Open a new connection when one is lost, and send again what no final covers: no word is lost, and
+            none comes twice. True for half an hour of trying, a number for so many seconds, False for not at all. 120 s
+            of audio are kept meanwhile; what is older and would not wait becomes a row in `transcript.gaps`.
+        journal: A file to write the transcript to each second, so that a killed kernel loses no more than that;
+            `Transcript.load` reads it. A file that is there already is moved aside.
         **wire: Options by name.
 
     Attributes:
@@ -124,6 +107,8 @@ class LiveSession:
         duration: float | None = None,
         pace: float | None = 1.0,
         close_timeout: float = 10.0,
+        reconnect: bool | float = True,
+        journal: str | os.PathLike[str] | None = None,
         **wire: Any,
     ) -> None:
         api_key = Secret.of(api_key)
@@ -135,38 +120,33 @@ class LiveSession:
             raise ConfigurationError(f"duration is a positive number of seconds, not {duration!r}.")
         if not _positive(close_timeout):
             raise ConfigurationError(f"close_timeout is a positive number of seconds, not {close_timeout!r}.")
+        if not isinstance(reconnect, bool) and not _positive(reconnect):
+            raise ConfigurationError(f"reconnect is True, False or a positive number of seconds, not {reconnect!r}.")
+        if journal is not None and not isinstance(journal, (str, os.PathLike)):
+            raise ConfigurationError(f"journal is the path of a file, not {type(journal).__name__}.")
         if hasattr(source, "dtype") and "sample_rate" in wire:
             wire.setdefault("encoding", "linear16")  # an array has samples, whatever its dtype
-        self.options = LiveOptions(**wire) if options is None else options
-        self.source = _source(source, self.options)
+        options = LiveOptions(**wire) if options is None else options
+        self.source = _source(source, options)
         self.endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
         self.transcript = Transcript()
         self.error: Exception | None = None
         if pace is None and not self.endpoint.local:
             pace = Pacer.CATCH_UP
-        self._pace = pace
-        self._pacer = Pacer(pace)
-        self._live = self.source.live
-        self._duration = duration
-        self._close_timeout = close_timeout
-        self._state = State.CONNECTING
-        self._connection: Connection | None = None
-        self._connections = 0
-        self._offset = 0.0
-        self._bytes_before = 0
-        self._bytes_per_second = 1.0
-        self._newest_chunk = b""
-        self._sending = asyncio.Lock()
-        self._change = asyncio.Event()
+        self._stream = Stream(
+            self.source,
+            options,
+            self.endpoint,
+            self.transcript,
+            told=self._tell,
+            duration=duration,
+            pace=pace,
+            close_timeout=close_timeout,
+            patience=_PATIENCE if reconnect is True else float(reconnect),
+            journal=None if journal is None else os.fspath(journal),
+        )
         self._configuring = False
-        self._wanted: tuple[LiveOptions, asyncio.Future[None]] | None = None
-        self._stop = asyncio.Event()
-        self._stopped_at = 0.0
-        self._resumed = asyncio.Event()
-        self._resumed.set()
         self._news = asyncio.Event()
-        self._heard_at = 0.0
-        self._skipped = 0.0
         self._waiting = 0
         self._listeners = 0
         self._told = False
@@ -177,29 +157,53 @@ class LiveSession:
             self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        state = self._state.value if self._task or self._is_closed() else "not started"
+        if not hasattr(self, "_stream"):
+            # Where making it failed, a traceback that shows locals still asks.
+            return "<LiveSession, not made>"
+        state = self.state.value if self._task or self._is_closed() else "not started"
         if self.paused:
             state = "paused"
+        elif self.reconnecting:
+            state = f"reconnecting, {self.pending:.1f} s kept"
         return f"<LiveSession {state}: {self.source.name}, {self.audio_cursor:.1f} s sent, {self.transcript!r}>"
 
     @property
     def state(self) -> State:
         """Where it stands."""
-        return self._state
+        return self._stream.state
+
+    @property
+    def options(self) -> LiveOptions:
+        """What is asked for; `apply` changes it."""
+        return self._stream.options
 
     @property
     def paused(self) -> bool:
         """Whether `pause()` holds the audio back."""
-        return not self._resumed.is_set() and self._state is not State.CLOSED
+        return self._stream.paused and not self._is_closed()
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether a connection was lost, and the next one is not open yet."""
+        return self.state is State.CONNECTING and self._stream.connections > 0
 
     @property
     def audio_cursor(self) -> float:
-        """Seconds of audio sent, on the source's timeline."""
-        return self._bytes_sent / self._bytes_per_second
+        """Seconds of audio sent, on the source's timeline. A lost connection moves it back to its last final."""
+        return self._stream.audio_cursor
 
     @property
-    def _bytes_sent(self) -> int:
-        return self._bytes_before + (self._connection.bytes_sent if self._connection else 0)
+    def pending(self) -> float:
+        """Seconds of audio that were captured and that no final covers yet: on their way, or kept to be sent."""
+        return self._stream.pending
+
+    @property
+    def lag(self) -> float:
+        """The longest time in the last half minute that the kernel was too busy to serve the stream, in seconds."""
+        lag = self._stream.lag
+        if lag is None or self._loop is None or self._is_closed():
+            return 0.0
+        return lag.recent(self._loop.time())
 
     @property
     def level(self) -> float | None:
@@ -207,11 +211,21 @@ class LiveSession:
 
         -inf is digital silence. Only decoded audio has a level.
         """
-        if not self._newest_chunk:
+        newest = self._stream.newest_chunk
+        if not newest:
             return None
-        samples = memoryview(self._newest_chunk[: len(self._newest_chunk) // 2 * 2]).cast("h")
+        samples = memoryview(newest[: len(newest) // 2 * 2]).cast("h")
         peak = max(max(samples), -min(samples))
         return 20 * math.log10(peak / 32768) if peak else -math.inf
+
+    def report(self) -> str:
+        """How it went, to read or to send along with a question; at any time, and without the key.
+
+        One line: seconds of audio captured, acknowledged by finals, pending, and in gaps; words; reconnects; the
+        longest time that nothing was sent on the wire, and the longest that the kernel was busy, in seconds. After a
+        fault, also what happened in the server's words, the way the line runs, and versions.
+        """
+        return report(self._stream, self.transcript, self.endpoint, self.error)
 
     # What a user does
 
@@ -234,7 +248,7 @@ class LiveSession:
         return self
 
     def _begin(self) -> None:
-        if self._task is None and self._state is not State.CLOSED:
+        if self._task is None and self.state is not State.CLOSED:
             assert self._loop is not None
             self._task = self._loop.create_task(self._run(), name=f"dgnb: session {self.source.name}")
             # Not at the end of _run(): a task that is cancelled before its first step never enters it.
@@ -257,8 +271,8 @@ class LiveSession:
         self._on_loop(self._pause)
 
     def _pause(self) -> None:
-        if self._state in (State.CONNECTING, State.OPEN) and not self.paused:
-            self._resumed.clear()
+        if self.state in (State.CONNECTING, State.OPEN) and not self.paused:
+            self._stream.pause()
             self.transcript.note("paused", f"at {self.audio_cursor:.1f} s")
             self._tell()
 
@@ -268,10 +282,10 @@ class LiveSession:
 
     def _resume(self) -> None:
         if self.paused:
-            self._resumed.set()
-            self._pacer.restart()
-            skipped = f"; {self._skipped:.1f} s of the live stream were skipped" if self._skipped else ""
-            self._skipped = 0.0
+            stream = self._stream
+            stream.resume()
+            skipped = f"; {stream.skipped:.1f} s of the live stream were skipped" if stream.skipped else ""
+            stream.skipped = 0.0
             self.transcript.note("resumed", f"at {self.audio_cursor:.1f} s{skipped}")
             self._tell()
 
@@ -284,8 +298,9 @@ class LiveSession:
         Raises:
             ConfigurationError: The session is not open.
         """
-        if self._state is not State.OPEN or self._connection is None:
-            raise ConfigurationError(f"Only an open session can be finalized; this one is {self._state.value}.")
+        connection = self._stream.connection
+        if self.state is not State.OPEN or connection is None:
+            raise ConfigurationError(f"Only an open session can be finalized; this one is {self.state.value}.")
         seen = self.transcript.count
 
         def confirmed() -> bool:
@@ -293,7 +308,7 @@ class LiveSession:
 
         with contextlib.suppress(TimeoutError, ConnectionLost):  # the session itself tells of a lost connection
             async with asyncio.timeout(_FINALIZE_TIMEOUT):
-                await self._connection.finalize()
+                await connection.finalize()
                 await self._wait(lambda: confirmed() or self._is_closed())
         return confirmed()
 
@@ -309,10 +324,10 @@ class LiveSession:
                 read anew.
             HandshakeError: The server refused the new options; the stream goes on with the old ones.
         """
-        connection = self._connection
-        if self._state is not State.OPEN or connection is None or self._loop is not asyncio.get_running_loop():
-            raise ConfigurationError(f"Options can be applied to an open session; this one is {self._state.value}.")
-        if self._wanted is not None or self._configuring:
+        stream, connection = self._stream, self._stream.connection
+        if self.state is not State.OPEN or connection is None or self._loop is not asyncio.get_running_loop():
+            raise ConfigurationError(f"Options can be applied to an open session; this one is {self.state.value}.")
+        if stream.change is not None or self._configuring:
             raise ConfigurationError("Another change is under way: apply this one when it is done.")
         for name in ("multichannel", "encoding", "sample_rate", "channels"):
             if getattr(options, name) != getattr(self.options, name):
@@ -320,8 +335,7 @@ class LiveSession:
         if options == self.options or await self._configured(connection, options):
             return
         answer: asyncio.Future[None] = self._loop.create_future()
-        self._wanted = (options, answer)
-        self._change.set()
+        stream.request(Change(options, answer))
         await self._wait(lambda: answer.done() or self._is_closed())
         if self._is_closed() and (not answer.done() or answer.cancelled()):
             raise ConfigurationError("The session ended before its options were changed.")
@@ -396,7 +410,7 @@ class LiveSession:
         try:
             await self.wait()
         except asyncio.CancelledError:
-            if not self._stop.is_set():
+            if not self._stream.stopping.is_set():
                 logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
             raise
         self._raise()
@@ -433,7 +447,7 @@ class LiveSession:
             self._listeners -= 1
 
     def _is_closed(self) -> bool:
-        return self._state is State.CLOSED
+        return self.state is State.CLOSED
 
     def _raise(self) -> None:
         if self.error is not None:
@@ -445,24 +459,20 @@ class LiveSession:
 
     def _request_stop(self) -> None:
         if self._task is None or self._loop is None:
-            self._stop.set()
-            self._set_state(State.CLOSED)
+            self._stream.stopping.set()
+            self._stream.set_state(State.CLOSED)
         elif self._loop.is_closed():
             # The task has gone with its loop.
             self._fail(self.error or ConnectionLost("The event loop that the session ran in was closed."))
-            self._set_state(State.CLOSED)
+            self._stream.set_state(State.CLOSED)
         elif self._loop is not _running_loop():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._request_stop)
-        elif not self._stop.is_set():
-            self._stop.set()
-            self._stopped_at = self._loop.time()
-            if self._state is State.CONNECTING:
+        elif not self._stream.stopping.is_set():
+            self._stream.stopping.set()
+            self._stream.stopped_at = self._loop.time()
+            if self.state is State.CONNECTING:
                 self._task.cancel()
-
-    def _set_state(self, state: State) -> None:
-        self._state = state
-        self._tell()
 
     def _tell(self) -> None:
         if self._waiting:
@@ -470,65 +480,15 @@ class LiveSession:
             self._news.clear()
 
     async def _run(self) -> None:
+        if self.endpoint.kind == "offline":
+            _say_once(f"Transcribing with {self.endpoint}.")
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                audio = await self.source.open(multichannel=self.options.multichannel)
-                stack.push_async_callback(audio.aclose)
-                self._live = audio.live
-                self._pacer = Pacer(self._pace, live=audio.live)
-                self._bytes_per_second = audio.bytes_per_second
-                await self._stream(audio)
+            await self._stream.run()
         except asyncio.CancelledError:
-            if not self._stop.is_set():
+            if not self._stream.stopping.is_set():
                 self._fail(ConnectionLost("The session was cancelled: the event loop that it ran in has ended."))
         except Exception as error:
             self._fail(error)
-
-    async def _stream(self, audio: Audio) -> None:
-        """One pump for all the audio; one connection after the other, each with a receiver of its own."""
-        connection = await self._connect(audio, self.options)
-        pump = asyncio.create_task(self._pump(audio), name="dgnb: pump")
-        stop = asyncio.create_task(self._stop.wait(), name="dgnb: wait for stop")
-        try:
-            while True:
-                receiver = asyncio.create_task(self._receive(connection), name="dgnb: receive")
-                change = asyncio.create_task(self._change.wait(), name="dgnb: wait for a change")
-                try:
-                    await asyncio.wait({pump, receiver, stop, change}, return_when=asyncio.FIRST_COMPLETED)
-                    if pump.done() or receiver.done() or stop.done():
-                        break
-                    holding = asyncio.create_task(self._sending.acquire(), name="dgnb: hold the pump")
-                    try:
-                        # Where the server takes no more, the pump is in the middle of a chunk and may stay there.
-                        await asyncio.wait({holding, receiver, stop}, return_when=asyncio.FIRST_COMPLETED)
-                        if receiver.done() or stop.done():
-                            break
-                        await self._drain(connection, receiver)
-                        await connection.close()
-                        if self._stop.is_set():
-                            break
-                        connection = await self._connect_changed(audio)
-                    finally:
-                        await _end(holding)
-                        if not holding.cancelled():
-                            self._sending.release()
-                finally:
-                    await _end(change)
-            await _end(pump)
-            failed = None if pump.cancelled() else pump.exception()
-            # After a source that failed, what was said before is still worth having. After a connection that failed,
-            # the receiver knows best why.
-            try:
-                await self._drain(connection, receiver)
-            except DgnbError as error:
-                if failed is None or isinstance(failed, ConnectionLost):
-                    raise
-                self.transcript.note("error", str(error))
-            if failed:
-                raise failed
-        finally:
-            await _end(pump, receiver, stop)
-            await connection.close()
 
     async def _configured(self, connection: Connection, options: LiveOptions) -> bool:
         """Whether `Configure` could do it all: on Deepgram's global endpoint, with nova-3, it takes these two."""
@@ -540,10 +500,12 @@ class LiveSession:
         seen = self.transcript.count
         self._configuring = True
         try:
-            await connection.configure(
-                keyterms=list(options.keyterm) if "keyterm" in changed else None,
-                numerals=options.numerals if "numerals" in changed else None,
-            )
+            # One that is lost now is opened again, with the new options.
+            with contextlib.suppress(ConnectionLost):
+                await connection.configure(
+                    keyterms=list(options.keyterm) if "keyterm" in changed else None,
+                    numerals=options.numerals if "numerals" in changed else None,
+                )
 
             def answers() -> list[ServerMessage]:
                 return [m for m in self.transcript.since(seen) if isinstance(m, ConfigureSuccess | ConfigureFailure)]
@@ -553,139 +515,27 @@ class LiveSession:
                 return False
         finally:
             self._configuring = False
-        self.options = options
+        self._stream.options = options
         self.transcript.note("changed", f"at {self.audio_cursor:.1f} s: {options!r}")
         return True
 
-    async def _connect(self, audio: Audio, options: LiveOptions) -> Connection:
-        if self.endpoint.kind == "offline":
-            _say_once(f"Transcribing with {self.endpoint}.")
-        self._set_state(State.CONNECTING)
-        connection = await connect(
-            options.for_audio(audio.encoding, audio.sample_rate, audio.channels),
-            endpoint=self.endpoint,
-            # All was said by then; a server that does not close in turn is not waited for.
-            close_timeout=1.0,
-            # Unpaced audio may wait long in a server's queue, and a ping behind it.
-            ping_timeout=PING_TIMEOUT if self._pace else None,
-        )
-        self._bytes_before = self._bytes_sent
-        self._offset = self._bytes_before / self._bytes_per_second
-        self._connection = connection
-        self._connections += 1
-        where = f"{self.endpoint}: {connection.url.split('?')[0]}"
-        self.transcript.note("opened", where, request_id=connection.request_id or None)
-        for name in connection.ignored:
-            self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
-        self._set_state(State.OPEN)
-        return connection
-
-    async def _connect_changed(self, audio: Audio) -> Connection:
-        """Open anew with the options that `apply()` asks for; with the old ones when the server refuses those."""
-        assert self._wanted is not None
-        options, answer = self._wanted
-        self._wanted = None
-        self._change.clear()
-        try:
-            connection = await self._connect(audio, options)
-        except HandshakeError as error:
-            self.transcript.note(
-                "warning", f"The options were not changed: {error}", request_id=error.request_id or None
-            )
-            connection = await self._connect(audio, self.options)
-            if not answer.done():
-                answer.set_exception(error)
-        else:
-            self.options = options
-            self.transcript.note("changed", f"at {self._offset:.1f} s: {options!r}")
-            if not answer.done():
-                answer.set_result(None)
-        return connection
-
-    async def _pump(self, audio: Audio) -> None:
-        limit = None
-        if self._duration is not None:
-            frame = 2 * audio.channels if audio.encoding == "linear16" else 1
-            limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
-        async for chunk in audio:
-            if limit is not None:
-                chunk = chunk[: limit - self._bytes_sent]
-            await self._pacer.wait(len(chunk) / audio.bytes_per_second)
-            if self.paused:
-                if self._live:
-                    self._skipped += len(chunk) / audio.bytes_per_second
-                    continue
-                await self._resumed.wait()
-            async with self._sending:
-                assert self._connection is not None
-                await self._connection.send(chunk)
-                self._newest_chunk = chunk if audio.encoding == "linear16" else b""
-            if limit is not None and self._bytes_sent >= limit:
-                return
-
-    async def _receive(self, connection: Connection) -> None:
-        clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
-        offset, number = self._offset, self._connections - 1
-        while True:
-            try:
-                message = await next_message()
-            except StopAsyncIteration:
-                return
-            except ProtocolError as error:
-                self.transcript.note("warning", str(error))
-                continue
-            self._heard_at = clock()
-            feed(
-                message,
-                offset=offset,
-                audio_cursor=offset + connection.bytes_sent / self._bytes_per_second,
-                connection=number,
-            )
-            self._tell()
-            if connection.stream_closed and isinstance(message, Metadata):
-                return
-
-    async def _drain(self, connection: Connection, receiver: asyncio.Task[None]) -> None:
-        """Close the stream and wait for the server's last words, as long as it goes on speaking."""
-        loop = asyncio.get_running_loop()
-        if not receiver.done():
-            self._set_state(State.CLOSING)
-            # The receiver says what is wrong with the connection; a server that takes no more is given up below.
-            with contextlib.suppress(ConnectionLost, TimeoutError):
-                async with asyncio.timeout(min(self._close_timeout, _STOP_TIMEOUT)):
-                    await connection.close_stream()
-        self._heard_at = loop.time()
-        while not receiver.done():
-            deadline = self._heard_at + self._close_timeout
-            if self._stop.is_set():
-                deadline = min(deadline, self._stopped_at + _STOP_TIMEOUT)
-            if loop.time() >= deadline:
-                connection.abort()
-                raise CloseTimeout(
-                    "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
-                    "stands in transcript.gaps. A slow server wants a larger close_timeout."
-                )
-            await asyncio.wait({receiver}, timeout=min(TICK, deadline - loop.time()))
-        receiver.result()
-
     def _fail(self, error: Exception) -> None:
         self.error, self._traceback = error, error.__traceback__
-        request_id = getattr(error, "request_id", "") or (self._connection.request_id if self._connection else "")
+        connection = self._stream.connection
+        request_id = getattr(error, "request_id", "") or (connection.request_id if connection else "")
         self.transcript.note("error", str(error), request_id=request_id or None)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
+        stream = self._stream
         sent = self.audio_cursor
-        if self._connection and self.options.callback is None:
-            for start, end in self.transcript.unheard(sent):
-                if end - start > _UNHEARD:
-                    why = type(self.error).__name__ if self.error and end == sent else "no final came"
-                    self.transcript.add_gap(start, end, why)
-        if self._wanted and not self._wanted[1].done():
-            self._wanted[1].cancel()
+        stream.settle(self.error)
+        if stream.change and not stream.change.answer.done():
+            stream.change.answer.cancel()
         self.transcript.drop_interims()
-        self.transcript.note("closed", f"{sent:.1f} s of audio sent")
+        self.transcript.note("closed", f"{sent:.1f} s of audio sent; {self.report().splitlines()[0]}")
+        stream.write_journal(last=True)
         _sessions[:] = [session for session in _sessions if session.state is not State.CLOSED]
-        self._set_state(State.CLOSED)
+        stream.set_state(State.CLOSED)
         if self.error and not self._listeners:
             # Nobody is there to raise it to, and a background task's error must not pass unseen.
             self._told = True
@@ -701,6 +551,8 @@ async def transcribe(
     endpoint: str | None = None,
     api_key: str | Secret | None = None,
     pace: float | None = 1.0,
+    reconnect: bool | float = True,
+    journal: str | os.PathLike[str] | None = None,
     **wire: Any,
 ) -> Transcript:
     """Transcribe a source to its end, or for `duration` seconds.
@@ -714,7 +566,7 @@ async def transcribe(
         ConfigurationError: Source, options or endpoint are wrong; nothing was opened.
         AudioError: The source can't be opened, read or decoded.
         HandshakeError: The server was not reached, or refused; `AuthenticationError` for the key.
-        ConnectionLost: The connection ended before the server had finished.
+        ConnectionLost: The connection ended before the server had finished, and another one was of no use, or not had.
         CloseTimeout: The server did not finish in time.
 
     After an error, and when it is cancelled (an interrupted cell), the stream is ended, and what was transcribed so far
@@ -729,7 +581,15 @@ async def transcribe(
     # Rebound, so that a traceback that prints arguments does not print the key.
     api_key = Secret.of(api_key)
     session = LiveSession(
-        source, options, endpoint=endpoint, api_key=api_key, duration=duration, pace=pace, **wire
+        source,
+        options,
+        endpoint=endpoint,
+        api_key=api_key,
+        duration=duration,
+        pace=pace,
+        reconnect=reconnect,
+        journal=journal,
+        **wire,
     ).start()
     try:
         await session.wait()
@@ -765,16 +625,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def _end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended; their exceptions count as seen."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()
-
-
 _said: set[str] = set()
 
 
@@ -782,3 +632,38 @@ def _say_once(text: str) -> None:
     if text not in _said:
         _said.add(text)
         logger.warning("%s", text)
+
+
+def _at_exit() -> None:
+    """A kernel that shuts down or restarts: let servers know, and keep what they say at once.
+
+    Some kernels only stop their loop, so that no task of it is ever cancelled.
+    """
+    waiting: dict[asyncio.AbstractEventLoop, list[LiveSession]] = {}
+    for session in sessions():
+        if session._loop and not session._is_closed() and not session._loop.is_closed():
+            waiting.setdefault(session._loop, []).append(session)
+    for loop, left in waiting.items():
+        if not loop.is_running():
+            with contextlib.suppress(Exception):
+                task = loop.create_task(_let_go(left))
+                for _ in range(_STOPS):
+                    # A kernel that was interrupted before it ended has asked its loop to stop more than once.
+                    with contextlib.suppress(RuntimeError):
+                        loop.run_until_complete(task)
+                        break
+
+
+async def _let_go(left: list[LiveSession]) -> None:
+    for session in left:
+        session._request_stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_TIMEOUT):
+            for session in left:
+                await session.wait()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    # A forked child has copies of the sockets: it must not speak on them.
+    os.register_at_fork(after_in_child=_sessions.clear)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import time
 import weakref
 from collections import deque
@@ -46,6 +47,11 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         api_key: Deepgram's key; `DEEPGRAM_API_KEY`, or typed into the panel, which keeps it in no widget.
         duration: Seconds of audio after which a session stops by itself.
         pace: As in `LiveSession`.
+        reconnect: As in `LiveSession`.
+        journal: As in `LiveSession`; each start moves the file of the one before aside.
+        shared: The panel is in an app that others use: addresses they type must lead to the public network, paths to
+            files below the working directory, and servers other than Deepgram, the offline engine and `endpoint` are
+            not offered.
         **wire: Options by name.
 
     Raises:
@@ -72,6 +78,9 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         api_key: str | Secret | None = None,
         duration: float | None = None,
         pace: float | None = 1.0,
+        reconnect: bool | float = True,
+        journal: str | os.PathLike[str] | None = None,
+        shared: bool = False,
         **wire: Any,
     ) -> None:
         api_key = Secret(api_key) if isinstance(api_key, str) else api_key
@@ -79,6 +88,9 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(wire)}), not both.")
         self._key = api_key
         self._pace = pace
+        self._reconnect = reconnect
+        self._journal = journal
+        self._shared = shared
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opened_at: float | None = None
         self._latencies: deque[float] = deque(maxlen=24)
@@ -140,6 +152,10 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             arguments.append(f"duration={duration!r}")
         if self._pace != 1.0:
             arguments.append(f"pace={self._pace!r}")
+        if self._reconnect is not True:
+            arguments.append(f"reconnect={self._reconnect!r}")
+        if self._journal is not None:
+            arguments.append(f"journal={os.fspath(self._journal)!r}")
         call = "".join(f"    {argument},\n" for argument in arguments)
         remark = [self.source.remark()] if self.source.remark() else []
         return "\n".join([*head, "", *remark, f"session = dgnb.LiveSession(\n{call}).start()", "await session", ""])
@@ -158,9 +174,10 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.status = _html("dgnb-status")
         self.error = _html("dgnb-error")
         self.captions = LiveCaptions()
-        self.source = SourceChoice(source, self._changed)
+        self.source = SourceChoice(source, self._changed, shared=self._shared)
+        own = [] if self._shared and first.kind != _OWN else [("Own server", _OWN)]
         self.endpoint = widgets.Dropdown(
-            options=[("Deepgram", "deepgram"), ("Offline engine", "offline"), ("Own server", _OWN)],
+            options=[("Deepgram", "deepgram"), ("Offline engine", "offline"), *own],
             value=first.kind,
             description="Endpoint",
             layout=_layout("22em"),
@@ -232,15 +249,17 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         """Bring buttons, status and captions up to date; what did not change is not sent."""
         session, running = self.session, self.running
         is_open = session is not None and session.state is State.OPEN
+        waits = session is not None and (is_open or session.reconnecting)
         self.start_button.disabled = running
         self.stop_button.disabled = not running
-        self.pause_button.disabled = not is_open
+        self.pause_button.disabled = not waits
         self.finalize_button.disabled = not is_open
         self.apply_button.disabled = not is_open or not self._differs()
         self.pause_button.description = "Resume" if session and session.paused else "Pause"
         self.source.enable(not running)
         for control in (self.endpoint, self.address, self.key, self.duration):
             control.disabled = running
+        self.address.disabled = running or self._shared
         self.captions.draw()
         self.status.value = self._status()
         self._draw_badge()
@@ -258,7 +277,10 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             return "not started"
         if session.state is State.OPEN and self._opened_at is None:
             self._opened_at = time.monotonic()
-        parts = ["paused" if session.paused else session.state.value]
+        if session.reconnecting:
+            parts = [f"reconnecting, {session.pending:.0f} s of audio kept"]
+        else:
+            parts = ["paused" if session.paused else session.state.value]
         if self._opened_at is not None and self.running:
             parts.append(f"connected {time.monotonic() - self._opened_at:.0f} s")
         parts.append(f"{session.audio_cursor:.1f} s of audio")
@@ -267,6 +289,8 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             if self.running and latency not in list(self._latencies)[-1:]:
                 self._latencies.append(latency)
             parts.append(f"latency {latency:.1f} s {_sparkline(self._latencies)}")
+        if self.running and (lag := session.lag) >= 1:
+            parts.append(f"kernel was busy for {lag:.0f} s")
         if self.running and (level := session.level) is not None:
             parts.append(f"level {'silence' if level == -math.inf else f'{level:.0f} dB'} {_meter(level)}")
         return " · ".join(map(escaped, parts))
@@ -305,11 +329,12 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.hint.value = "".join(f'<div role="status">⚠ {escaped(line)}</div>' for line in told)
         self._draw_badge()
 
-    def _show_error(self, error: BaseException) -> None:
+    def _show_error(self, error: BaseException, report: str = "") -> None:
         name = type(error).__name__
+        more = f"<details><summary>Report</summary><pre>{escaped(report)}</pre></details>" if report else ""
         self.error.value = (
             '<div role="alert" style="border-left:4px solid #d33;padding:6px 10px;margin:4px 0;line-height:1.5;'
-            f'white-space:normal;overflow-wrap:anywhere"><b>{escaped(name)}</b><br>{escaped(error)}</div>'
+            f'white-space:normal;overflow-wrap:anywhere"><b>{escaped(name)}</b><br>{escaped(error)}{more}</div>'
         )
 
     # What a click does, on the panel's loop
@@ -355,6 +380,8 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             endpoint=self._endpoint(),
             duration=self._duration(),
             pace=self._pace,
+            reconnect=self._reconnect,
+            journal=self._journal,
         )
         session.start()
         self.session = self.captions.session = session
@@ -366,7 +393,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
     async def _follow(self, session: LiveSession) -> None:
         await watch(session, self._draw)
         if session.error is not None and session is self.session:
-            self._show_error(session.error)
+            self._show_error(session.error, session.report())
 
     def _stop(self) -> None:
         if self.session is not None and self.running:

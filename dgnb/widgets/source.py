@@ -42,10 +42,12 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
     Args:
         source: What `LiveSession` takes; None for the sample.
         changed: Called when somebody changed the choice.
+        shared: What is typed comes from others: see `ControlPanel`.
     """
 
-    def __init__(self, source: Any, changed: Callable[[], object]) -> None:
+    def __init__(self, source: Any, changed: Callable[[], object], *, shared: bool = False) -> None:
         self._given = source
+        self._shared = shared
         typed = isinstance(source, str) and bool(source)
         kinds = [SAMPLE, RADIO, TYPED, UPLOAD]
         if source is not None and not typed:
@@ -98,7 +100,7 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
             source.name = name
             return source
         if self.kind.value == TYPED:
-            return as_source(self.typed.value.strip(), **raw)
+            return as_source(self.typed.value.strip(), shared=self._shared, **raw)
         return as_source(self._given, **raw)
 
     def code(self) -> str:

@@ -1,0 +1,76 @@
+"""What a session has to say about itself: one line when all went well, and what helps when it did not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from dgnb.endpoints import Endpoint, is_loopback
+from dgnb.exceptions import DgnbError
+
+if TYPE_CHECKING:
+    from dgnb.session.stream import Stream
+    from dgnb.transcript import Transcript
+
+__all__ = ["report"]
+
+_EVENTS: Final = 20
+_PACKAGES: Final = ("websockets", "aiohttp", "av", "msgspec", "pandas", "ipywidgets", "ipykernel")
+_PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def report(stream: Stream, transcript: Transcript, endpoint: Endpoint, error: Exception | None) -> str:
+    """One line of figures; after a fault, also what happened and what it happened on."""
+    lines = [_figures(stream, transcript)]
+    fault = error or stream.last_fault
+    if fault is None:
+        return lines[0]
+    lines += ["", f"{type(fault).__name__}: {fault}" if error else f"Last fault, mended: {fault}"]
+    for name in ("status", "error", "code", "reason", "request_id"):
+        if (value := getattr(fault, name, None)) not in (None, ""):
+            lines.append(f"  {name}: {value}")
+    lines.append(f"endpoint: {endpoint}; {_way(endpoint)}")
+    lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {_versions()}")
+    if not isinstance(error, DgnbError | None) or getattr(error, "code", 0) in (1002, 1003, 1007, 1009, 1010):
+        # Nobody should ever see these: what led to them is wanted.
+        lines.append(f"the last {_EVENTS} events:")
+        lines += [f"  {event.type}: {event.text}" for event in transcript.events.tail(_EVENTS).itertuples()]
+    return "\n".join(lines)
+
+
+def _figures(stream: Stream, transcript: Transcript) -> str:
+    captured = stream.captured
+    lost = sum(gap.end - gap.start for gap in stream.ledger.gaps) / stream.bytes_per_second if stream.ledger else 0.0
+    covered = max(0.0, captured - stream.pending - lost)
+    reconnects = max(0, stream.connections - 1)
+    worst = stream.lag.worst if stream.lag else 0.0
+    return (
+        f"{captured:.1f} s captured, {covered:.1f} s acknowledged, {stream.pending:.1f} s pending, "
+        f"{lost:.1f} s in gaps; "
+        f"{transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
+        f"longest silence on the wire {stream.longest_silence:.1f} s, longest time the kernel was busy {worst:.1f} s"
+    )
+
+
+def _way(endpoint: Endpoint) -> str:
+    """How the line runs: in clear or not, through a proxy or not. Addresses of proxies may hold credentials."""
+    secure = endpoint.url is not None and endpoint.url.startswith("wss://")
+    set_ = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
+    if endpoint.url is None or is_loopback(urlsplit(endpoint.url).hostname):
+        proxy = "on this machine"
+    else:
+        proxy = f"proxy by {', '.join(set_)}" if set_ else "no proxy"
+    return f"{'TLS' if secure else 'no TLS'}, {proxy}"
+
+
+def _versions() -> str:
+    found = []
+    for package in ("dgnb", *_PACKAGES):
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)

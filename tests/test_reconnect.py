@@ -1,0 +1,590 @@
+"""A session that loses its connection: what is opened again, what is sent again, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+import dgnb
+from dgnb import LiveSession, State, transcribe
+from dgnb.audio import Audio, AudioSource, Note
+from dgnb.exceptions import CloseTimeout, ConnectionLost, HandshakeError
+from dgnb.loopback import LoopbackServer, Script
+from dgnb.session.retry import Backoff
+
+TEXT = "one two three four five six seven eight nine ten"
+SECONDS = 6.0
+RATE = 32_000
+
+
+class AtOnce(random.Random):
+    """Dice that always say: now."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "random", AtOnce())
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with dgnb.loopback.serve(Script(TEXT, repeat=True)) as server:
+        yield server
+
+
+def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
+    return dgnb.BufferSource(bytes(round(seconds * 16000) * 2), encoding="linear16", sample_rate=16000)
+
+
+class Station(AudioSource):
+    """Live audio that waits for nobody: the test says how much there is by now."""
+
+    name = "a station"
+    live = True
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[float] = asyncio.Queue()
+        self.notes: deque[Note] = deque()
+
+    def give(self, seconds: float) -> None:
+        for _ in range(round(seconds * 10)):
+            self.queue.put_nowait(0.1)
+
+    def end(self) -> None:
+        self.queue.put_nowait(0)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while seconds := await self.queue.get():
+            yield bytes(round(seconds * RATE))
+
+    async def open(self, *, multichannel: bool = False) -> Audio:
+        async def close() -> None:
+            pass
+
+        return Audio(self.chunks(), close, live=True, notes=self.notes)
+
+
+@pytest.fixture
+def station() -> Station:
+    return Station()
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+def kinds(session: LiveSession) -> list[str]:
+    return session.transcript.events["type"].tolist()
+
+
+def told(session: LiveSession, kind: str) -> list[str]:
+    return session.transcript.events.query("type == @kind")["text"].tolist()
+
+
+def covers(session: LiveSession, seconds: float) -> bool:
+    """Whether finals cover the whole timeline without a hole."""
+    return session.transcript.unheard(seconds) in ([], [(pytest.approx(seconds, abs=0.25), seconds)])
+
+
+# Lost and found
+
+
+async def test_a_lost_connection_is_opened_again_where_its_last_final_ended(server: LoopbackServer) -> None:
+    session = LiveSession(speech(20), endpoint=server.url, pace=None)
+    with server.dropping(after=7.3, times=1):
+        transcript = await session
+    first, second = server.connections
+    finals = [r for r in transcript.results.query("is_final and connection == 0").itertuples()]
+    begin = finals[-1].end
+    assert 4 < begin <= 7.3
+    assert second.bytes_received == round((20 - begin) * RATE)
+    assert transcript.results.query("connection == 1")["start"].min() == pytest.approx(begin)
+    assert transcript.gaps.empty
+    assert covers(session, 20)
+    assert first.audio_seconds < 20
+    assert session.error is None
+    assert "1 reconnect;" in session.report()
+    assert kinds(session).count("opened") == 2
+
+
+async def test_the_request_is_the_same_each_time(server: LoopbackServer) -> None:
+    options = dgnb.LiveOptions(keyterm=["dgnb"], interim_results=True, smart_format=True)
+    with server.dropping(after=2.0, times=2):
+        await transcribe(speech(), options, endpoint=server.url, pace=None)
+    assert len(server.requests) == 3
+    assert len({tuple(request.query) for request in server.requests}) == 1
+
+
+async def test_interims_of_a_lost_connection_are_dropped(server: LoopbackServer) -> None:
+    session = LiveSession(speech(60), endpoint=server.url, pace=20.0, interim_results=True)
+    seen = []
+    session.transcript.observe(lambda _: seen.append(session.transcript.interim))
+    session.start()
+    await until(lambda: session.transcript.interim)
+    with server.dropping(after=0, times=1), server.unresponsive():
+        await until(lambda: session.reconnecting)
+        assert session.transcript.interim == ""
+        assert "reconnecting" in repr(session)
+        await session.stop()
+
+
+async def test_reconnecting_can_be_turned_off(server: LoopbackServer) -> None:
+    session = LiveSession(speech(20), endpoint=server.url, pace=None, reconnect=False)
+    with server.dropping(after=3.0), pytest.raises(ConnectionLost):
+        await session
+    assert len(server.connections) == 1
+    (gap,) = session.transcript.gaps.itertuples()
+    assert gap.reason == "ConnectionLost"
+
+
+@pytest.mark.parametrize("wrong", [-1, 0, "yes", float("nan"), None])
+def test_reconnect_is_true_false_or_seconds(wrong: Any) -> None:
+    with pytest.raises(dgnb.ConfigurationError, match="reconnect"):
+        LiveSession(speech(), endpoint="offline", reconnect=wrong)
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013, 1014, 4001])
+async def test_a_server_that_goes_away_is_called_again(server: LoopbackServer, code: int) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+    with server.dropping(after=3.0, code=code, times=1):
+        await session
+    assert str(code) in told(session, "reconnecting")[0]
+    assert covers(session, SECONDS)
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
+async def test_a_fault_that_would_come_again_is_told_at_once(server: LoopbackServer, code: int) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+    with server.dropping(after=3.0, code=code), pytest.raises(ConnectionLost) as caught:
+        await session
+    assert caught.value.code == code
+    assert len(server.connections) == 1
+    assert session.transcript.gaps["reason"].tolist() == ["ConnectionLost"]
+    assert f"code: {code}" in session.report()
+
+
+async def test_a_server_that_closes_unasked_is_forgiven_once(server: LoopbackServer) -> None:
+    with server.dropping(after=0.5, code=1000), pytest.raises(ConnectionLost, match="twice in a row"):
+        await transcribe(speech(), endpoint=server.url, pace=None)
+    assert len(server.connections) == 2
+
+
+async def test_audio_that_a_server_can_make_nothing_of_is_sent_twice_and_no_more(server: LoopbackServer) -> None:
+    with (
+        server.dropping(after=0.5, code=1011, reason="NET-0000"),
+        pytest.raises(ConnectionLost, match="in the format that encoding"),
+    ):
+        await transcribe(speech(), endpoint=server.url, pace=None)
+    assert len(server.connections) == 2
+
+
+async def test_a_server_that_accepts_and_hangs_up_is_given_up(server: LoopbackServer) -> None:
+    with server.dropping(after=0, code=1011), pytest.raises(ConnectionLost, match="opened 3 times"):
+        await transcribe(speech(), endpoint=server.url, pace=None)
+    assert len(server.connections) == 3
+
+
+async def test_a_busy_server_is_asked_again_until_it_has_room(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+    with server.rejecting(429, headers={"Retry-After": "0"}, times=3):
+        await session
+    assert len(server.requests) == 4
+    assert kinds(session)[:4] == ["connecting"] * 3 + ["opened"]
+    assert "as many streams open as it may" in told(session, "connecting")[0]
+    assert covers(session, SECONDS)
+
+
+async def test_the_time_that_a_server_asks_for_is_given(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+    began = time.monotonic()
+    with server.rejecting(503, headers={"Retry-After": "0.3"}, times=1):
+        await session
+    assert time.monotonic() - began >= 0.3
+    assert "in 0.3 s" in told(session, "connecting")[0]
+
+
+async def test_a_server_that_wants_an_hour_is_not_waited_for(server: LoopbackServer) -> None:
+    with server.rejecting(429, headers={"Retry-After": "3600"}), pytest.raises(HandshakeError, match="3600 s"):
+        await transcribe(speech(), endpoint=server.url, pace=None)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 302])
+async def test_a_refusal_is_final(server: LoopbackServer, status: int) -> None:
+    headers = {"Location": "http://127.0.0.1:1/"} if status == 302 else {}
+    with server.rejecting(status, headers=headers), pytest.raises(HandshakeError) as caught:
+        await transcribe(speech(), endpoint=server.url, pace=None)
+    assert caught.value.status == status
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_a_server_at_fault_is_tried_four_times(server: LoopbackServer, status: int) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+    with server.rejecting(status), pytest.raises(HandshakeError, match="Tried 4 times") as caught:
+        await session
+    assert caught.value.status == status
+    assert len(server.requests) == 4
+
+
+async def test_credit_that_runs_out_meanwhile_ends_it_and_the_text_is_kept(server: LoopbackServer) -> None:
+    with server.dropping(after=5.0):
+        session = LiveSession(speech(20), endpoint=server.url, pace=None).start()
+        await until(lambda: server.connections)
+        with server.rejecting(402), pytest.raises(HandshakeError, match="no credit left"):
+            await session
+    assert len(server.requests) == 2
+    assert session.transcript.text
+    assert session.transcript.gaps["reason"].tolist() == ["HandshakeError"]
+
+
+async def test_nobody_listens_is_tried_four_times(unused_tcp_port: int) -> None:
+    session = LiveSession(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None)
+    with pytest.raises(HandshakeError, match=r"nothing listens there.*Tried 4 times"):
+        await session
+    assert kinds(session).count("connecting") == 3
+    assert session.transcript.gaps.empty
+
+
+async def test_live_audio_that_no_server_was_there_for_is_a_gap(unused_tcp_port: int, station: Station) -> None:
+    station.give(2)
+    session = LiveSession(station, endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None)
+    with pytest.raises(HandshakeError):
+        await session
+    (gap,) = session.transcript.gaps.itertuples()
+    assert (gap.start, gap.reason) == (0, "HandshakeError")
+    assert gap.end == session._stream.captured > 0
+
+
+async def test_a_network_that_comes_back_costs_no_word(unused_tcp_port: int, station: Station) -> None:
+    session = LiveSession(station, endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None).start()
+    async with dgnb.loopback.serve(Script(TEXT, repeat=True), port=unused_tcp_port):
+        station.give(3)
+        await until(lambda: session.audio_cursor >= 3)
+    await until(lambda: session.reconnecting)
+    station.give(3)
+    await until(lambda: session.pending > 3)
+    async with dgnb.loopback.serve(Script(TEXT, repeat=True), port=unused_tcp_port):
+        station.give(1)
+        station.end()
+        await asyncio.wait_for(session.wait(), 20)
+    assert session.error is None
+    assert covers(session, 7)
+    assert session.transcript.gaps.empty
+
+
+async def test_the_end_of_a_file_is_sent_again_when_its_connection_is_lost(server: LoopbackServer) -> None:
+    """All was sent, CloseStream too, and then the server restarts instead of saying its last words."""
+    closings = 0
+
+    async def handler(socket: ServerConnection) -> None:
+        nonlocal closings
+        received = 0
+        async for frame in socket:
+            if isinstance(frame, bytes):
+                received += len(frame)
+                continue
+            if json.loads(frame)["type"] == "CloseStream":
+                closings += 1
+                if closings == 1:
+                    await socket.send(final(0, 2.0, "hello"))
+                    await socket.close(1012)
+                else:
+                    await socket.send(final(0, received / RATE, "world"))
+                    await socket.send(metadata(received / RATE))
+                return
+
+    async with plain(handler) as url:
+        transcript = await transcribe(speech(3), endpoint=url, pace=None)
+    assert closings == 2
+    assert transcript.text == "hello world"
+    assert transcript.words["start"].tolist() == [0.0, 2.0]
+    assert transcript.gaps.empty
+
+
+async def test_a_stream_that_was_heard_to_its_end_is_done_without_a_farewell() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        received = 0
+        async for frame in socket:
+            received += len(frame) if isinstance(frame, bytes) else 0
+            if isinstance(frame, str) and json.loads(frame)["type"] == "CloseStream":
+                await socket.send(final(0, received / RATE, "hello"))
+                socket.transport.abort()
+
+    async with plain(handler) as url:
+        session = LiveSession(speech(3), endpoint=url, pace=None)
+        transcript = await session
+    assert transcript.text == "hello"
+    assert session._stream.connections == 1
+
+
+async def test_a_server_that_does_not_finish_is_asked_once_more(server: LoopbackServer) -> None:
+    """The line may have died just then: what it should have said is kept, and is sent again."""
+    session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.3)
+    with server.silent():
+        session.start()
+        await until(lambda: session.reconnecting)
+    await session
+    assert covers(session, SECONDS)
+    assert len(server.connections) == 2
+    assert session.transcript.gaps.empty
+
+
+async def test_a_server_that_never_finishes_is_not_asked_for_ever(server: LoopbackServer) -> None:
+    session = LiveSession(speech(1), endpoint=server.url, pace=None, close_timeout=0.3)
+    with server.refusing_to_close(), pytest.raises(CloseTimeout):
+        await session
+    assert len(server.connections) == 2
+
+
+# What can't be saved
+
+
+async def test_more_than_is_kept_is_a_gap_with_its_reason(
+    server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.stream.BUFFER_SECONDS", 2.0)
+    session = LiveSession(station, endpoint=server.url, pace=None).start()
+    station.give(1)
+    await until(lambda: session.audio_cursor >= 1)
+    with server.dropping(after=0, times=1), server.unresponsive():
+        await until(lambda: session.reconnecting or not station.give(0.1))
+        station.give(5)
+        await until(lambda: station.queue.empty())
+        await asyncio.sleep(0.01)
+        begun = session._stream.ledger
+        assert begun
+        captured = begun.captured
+        assert 1.5 < session.pending <= 2.0
+        await session.stop()
+    gaps = session.transcript.gaps
+    assert gaps["start"].iloc[0] < 1.2
+    assert gaps["end"].iloc[-1] == pytest.approx(captured / RATE)
+    assert "more audio was waiting" in gaps["reason"].iloc[0]
+    assert gaps["end"].tolist()[:-1] == gaps["start"].tolist()[1:]
+
+
+async def test_a_connection_too_slow_for_the_audio_is_replaced_behind_the_gap(
+    deaf: str, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.stream.BUFFER_SECONDS", 20.0)
+    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.2)
+    session = LiveSession(station, endpoint=deaf, pace=None, close_timeout=0.2).start()
+    station.give(1)
+    await until(lambda: session.state is State.OPEN)
+    station.give(120)
+    await until(lambda: session._stream.connections == 2)
+    ledger = session._stream.ledger
+    assert ledger
+    assert not ledger.torn
+    assert session.pending <= 21
+    with pytest.raises(CloseTimeout):
+        await session.stop()
+    gaps = session.transcript.gaps
+    assert gaps["end"].iloc[-1] == pytest.approx(session._stream.captured)
+    assert any("more audio was waiting" in reason for reason in gaps["reason"])
+
+
+async def test_a_file_waits_for_its_connection(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgnb.session.stream.BUFFER_SECONDS", 5.0)
+    session = LiveSession(speech(60), endpoint=server.url, pace=20.0).start()
+    await until(lambda: session.audio_cursor > 1)
+    with server.dropping(after=0, times=1), server.unresponsive(times=1):
+        await until(lambda: session.reconnecting)
+        captured = session._stream.captured
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert session._stream.captured <= captured + 0.2
+        await session.stop()
+
+
+async def test_stopping_while_it_reconnects_is_immediate_and_opens_nothing(
+    server: LoopbackServer, station: Station
+) -> None:
+    session = LiveSession(station, endpoint=server.url, pace=None).start()
+    station.give(3)
+    await until(lambda: session.audio_cursor >= 3)
+    with server.dropping(after=0, times=1), server.rejecting(503, headers={"Retry-After": "30"}):
+        station.give(0.1)
+        await until(lambda: session.reconnecting and len(server.requests) == 2)
+        began = time.monotonic()
+        await session.stop()
+        assert time.monotonic() - began < 0.5
+    assert session.state is State.CLOSED
+    assert session.error is None
+    assert len(server.requests) == 2
+    assert session.transcript.gaps["reason"].tolist() == ["the session was stopped before it was heard"]
+
+
+async def test_what_a_station_has_to_tell_is_told(server: LoopbackServer, station: Station) -> None:
+    session = LiveSession(station, endpoint=server.url, pace=None).start()
+    station.give(1)
+    await until(lambda: session.audio_cursor >= 1)
+    station.notes.append(Note("title", "Artist - <b>Song</b>"))
+    station.notes.append(Note("source", "the station broke off, and was asked again", missed=2.5))
+    station.give(1)
+    station.end()
+    await session
+    assert told(session, "title") == ["at 1.0 s: Artist - <b>Song</b>"]
+    (gap,) = session.transcript.gaps.itertuples()
+    assert (gap.start, gap.end) == (1.0, 1.0)
+    assert "2.5 s were missed" in gap.reason
+
+
+# Pauses
+
+
+async def test_a_connection_that_is_lost_in_a_pause_is_opened_when_there_is_audio(server: LoopbackServer) -> None:
+    session = LiveSession(speech(30), endpoint=server.url, pace=20.0).start()
+    await until(lambda: session.audio_cursor > 1)
+    session.pause()
+    connection = session._stream.connection
+    assert connection
+    connection.abort()
+    await until(lambda: session.reconnecting)
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+    assert len(server.requests) == 1
+    session.resume()
+    await until(lambda: session.state is State.OPEN)
+    await session
+    assert covers(session, 30)
+
+
+# What is told
+
+
+async def test_a_cell_that_blocks_is_named_as_the_cause(
+    server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.stream._STARVED", 1.0)
+    session = LiveSession(station, endpoint=server.url, pace=None).start()
+    station.give(1)
+    await until(lambda: session.audio_cursor >= 1)
+    with server.dropping(after=0, code=1011, reason="NET-0001", times=1):
+        station.give(0.1)
+        time.sleep(1.4)  # noqa: ASYNC251 - a cell that blocks
+        await until(lambda: "reconnecting" in kinds(session))
+    assert session.lag > 1
+    assert "kernel was busy for" in told(session, "reconnecting")[0]
+    assert "network" not in told(session, "reconnecting")[0]
+    station.end()
+    await session
+    assert any("kernel was busy for 1." in text for text in told(session, "warning"))
+    assert covers(session, 1.1)
+
+
+async def test_a_good_session_reports_one_line(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None)
+    assert session.report().startswith("0.0 s captured")
+    await session
+    line = session.report()
+    assert "\n" not in line
+    assert line.startswith("6.0 s captured, 6.0 s acknowledged, 0.0 s pending, 0.0 s in gaps; 12 words; 0 reconnects; ")
+    assert line in told(session, "closed")[0]
+
+
+async def test_a_failed_session_reports_what_is_needed_to_help(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None, api_key="canary0123456789")
+    with server.rejecting(402, error="No money"), pytest.raises(HandshakeError):
+        await session
+    report = session.report()
+    for expected in ("HandshakeError", "status: 402", "error: No money", "request_id: ", "websockets ", "no TLS"):
+        assert expected in report
+    assert "canary" not in report
+
+
+async def test_a_server_that_heard_less_than_was_sent_is_named() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        async for frame in socket:
+            if isinstance(frame, str) and json.loads(frame)["type"] == "CloseStream":
+                await socket.send(final(0, 3.0, "hello"))
+                await socket.send(metadata(2.5))
+                return
+
+    async with plain(handler) as url:
+        session = LiveSession(speech(3), endpoint=url, pace=None)
+        await session
+    assert told(session, "warning") == ["3.00 s of audio were sent, the server says it received 2.50 s."]
+
+
+async def test_a_journal_is_written_beside_the_session(server: LoopbackServer, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    transcript = await transcribe(speech(), endpoint=server.url, pace=None, journal=path)
+    loaded = dgnb.Transcript.load(path)
+    assert loaded.text == transcript.text
+    assert loaded.text.startswith(TEXT)
+    assert loaded.events["type"].tolist() == transcript.events["type"].tolist()
+    again = LiveSession(speech(), endpoint=server.url, pace=None, journal=path)
+    await again
+    assert "talk-1.jsonl" in told(again, "warning")[0]
+    assert dgnb.Transcript.load(tmp_path / "talk-1.jsonl").text == transcript.text
+
+
+async def test_a_journal_that_can_not_be_made_is_an_error_before_anything_is_sent(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
+    with pytest.raises(dgnb.ConfigurationError, match="journal"):
+        await transcribe(speech(), endpoint=server.url, journal=tmp_path / "no" / "talk.jsonl")
+    assert not server.requests
+    with pytest.raises(dgnb.ConfigurationError, match="journal is the path"):
+        LiveSession(speech(), endpoint=server.url, journal=3)  # type: ignore[arg-type]
+
+
+async def test_results_that_go_elsewhere_leave_no_gaps(server: LoopbackServer) -> None:
+    session = LiveSession(speech(), endpoint=server.url, pace=None, callback="https://example.org/results")
+    await session
+    assert session.transcript.gaps.empty
+    assert session.pending == 0
+
+
+# A server of three lines, for what the strict one would never do
+
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+class plain:
+    """`async with plain(handler) as url`."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._server = serve(handler, "127.0.0.1", 0, close_timeout=0.1)
+
+    async def __aenter__(self) -> str:
+        server = await self._server.__aenter__()
+        return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._server.__aexit__(*exc)
+
+
+def final(start: float, duration: float, text: str) -> str:
+    word = {"word": text, "start": start, "end": start + 0.5, "confidence": 1.0}
+    return json.dumps(
+        {
+            "type": "Results",
+            "channel_index": [0, 1],
+            "start": start,
+            "duration": duration,
+            "is_final": True,
+            "channel": {"alternatives": [{"transcript": text, "confidence": 1.0, "words": [word]}]},
+        }
+    )
+
+
+def metadata(duration: float) -> str:
+    return json.dumps({"type": "Metadata", "request_id": "r", "duration": duration, "channels": 1})
