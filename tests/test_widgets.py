@@ -211,8 +211,8 @@ async def test_a_lost_connection_is_shown_and_the_words_stay(panel: ControlPanel
 
 
 async def test_a_connection_that_is_opened_again_is_no_error(panel: ControlPanel, server: LoopbackServer) -> None:
-    with server.dropping(after=2.0, times=1):
-        panel.start_button.click()
+    await opened(panel)
+    with server.dropping(after=0, times=1), server.rejecting(503, headers={"Retry-After": "0.6"}, times=1):
         await until(lambda: "reconnecting" in panel.status.value)
         assert not panel.pause_button.disabled
         assert panel.stop_button.disabled is False

@@ -316,8 +316,8 @@ class LiveSession:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
         Key terms and numerals are sent as `Configure` where the service takes that. Everything else, and where it does
-        not, ends the connection with all its words and opens another one; meanwhile the audio waits. What a source is
-        read with (`multichannel`, `encoding` and so on) stays as it was when the source was opened.
+        not, ends the connection and opens another one, which is sent again what had no final yet; meanwhile the audio
+        waits. What a source is read with (`multichannel`, `encoding` and so on) stays as it was when it was opened.
 
         Raises:
             ConfigurationError: The session is not open, or another change is under way, or the source would have to be

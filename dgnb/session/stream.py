@@ -369,6 +369,10 @@ class Stream:
                 if not receiver.done():
                     raise failed
             last = self.stopping.is_set() or (all_sent and not self._changing.is_set())
+            if not last and not receiver.done() and not ledger.torn and ledger.kept <= ledger.acknowledged:
+                # Cut where the last final ended: a word that lies across another cut is whole on neither connection.
+                self.set_state(State.CONNECTING)
+                return False
             try:
                 await self._drain(connection, receiver)
             except CloseTimeout as error:
