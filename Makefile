@@ -6,13 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help quickstart lab lint types test notebooks bench sample clean
+.PHONY: help quickstart lab lint types test notebooks bench soak sample clean
 
 help:
 	@echo "make quickstart   transcribe on this machine, no key needed: prints the words, renders the notebook"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make test         everything that is checked: lint, types, tests, notebooks"
-	@echo "make lint types notebooks   its parts;  make bench   the figures of the README"
+	@echo "make lint types notebooks   its parts;  make bench   the figures of the README;  make soak   a quarter of an hour of faults"
 
 # Two stamps: the notebooks' needs come first and fast, the developers' only when asked for.
 $(VENV)/notebook: pyproject.toml
@@ -28,11 +28,14 @@ $(VENV)/dev: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/notebook
 
-# What the tests of the panel need beside that: the kernels whose callbacks differ, each in a folder of its own, and
+# What the tests of kernels and of the panel need beside that: the kernels that differ, each in a folder of its own, and
 # Chromium.
-$(VENV)/browser: $(VENV)/dev
+$(VENV)/kernels/ready: $(VENV)/dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/kernels/ipykernel-6 'ipykernel<7'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/kernels/ipykernel-7.3 'ipykernel==7.3.*'
+	@touch $@
+
+$(VENV)/browser: $(VENV)/kernels/ready
 	@test -x /usr/bin/chromium || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 	  || { echo "The panel's tests need Debian's Chromium: apt-get install chromium"; exit 1; }
 	@touch $@
@@ -53,11 +56,16 @@ types: $(VENV)/dev
 test: lint types $(VENV)/browser
 	$(BIN)/python -m pytest
 
-notebooks: $(VENV)/dev
+notebooks: $(VENV)/kernels/ready
 	$(BIN)/python -m pytest tests/notebooks
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks
+
+# A quarter of an hour of faults: for whoever changes what a session does when its connection is lost.
+soak: $(VENV)/dev
+	$(BIN)/python -m tests.sim.soak --seeds 10000 --workers 2
+	$(BIN)/python -m tests.sim.cycles
 
 sample: $(VENV)/dev
 	$(BIN)/python tools/make_sample.py

@@ -17,7 +17,8 @@ class Pacer:
     """Lets audio through at the pace of a clock, without drift.
 
     Chunk after chunk is due at the start plus the audio before it, so small delays don't add up. After a long delay,
-    such as a cell that blocked the loop, audio catches up at 1.2 times the pace at most: Deepgram takes 1.25.
+    such as a cell that blocked the loop, audio catches up at 1.2 times the pace at most, and at no more than 1.2 times
+    real time unless the pace itself is faster: Deepgram takes 1.25.
 
     Args:
         pace: Seconds of audio a second; None lets everything through at once.
@@ -50,6 +51,8 @@ class Pacer:
         if pace is not None and not (isinstance(pace, (int, float)) and 0 < pace < math.inf):
             raise ConfigurationError("pace is a positive number, or None for as fast as the server takes it.")
         self._pace = pace
+        # Deepgram's limit is of real time, not of the pace.
+        self._most = 1.0 if pace is None else pace * self.CATCH_UP if pace <= 1 else max(pace, self.CATCH_UP)
         self._live = live
         self._clock = clock
         self._sleep = sleep
@@ -73,7 +76,7 @@ class Pacer:
             now = max(due, clock())
         self._sent += seconds
         # A chunk's worth of slack, or the jitter of every sleep would add to the delay.
-        self._earliest = max(self._earliest, now - CHUNK_SECONDS) + seconds / (self._pace * self.CATCH_UP)
+        self._earliest = max(self._earliest, now - CHUNK_SECONDS) + seconds / self._most
 
     def restart(self) -> None:
         """Forget the time that passed since the last chunk: the stream was paused."""

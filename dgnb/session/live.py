@@ -528,12 +528,17 @@ class LiveSession:
     def _finish(self, task: asyncio.Task[None]) -> None:
         stream = self._stream
         sent = self.audio_cursor
-        stream.settle(self.error)
-        if stream.change and not stream.change.answer.done():
-            stream.change.answer.cancel()
-        self.transcript.drop_interims()
-        self.transcript.note("closed", f"{sent:.1f} s of audio sent; {self.report().splitlines()[0]}")
-        stream.write_journal(last=True)
+        try:
+            stream.settle(self.error)
+            if stream.change and not stream.change.answer.done():
+                stream.change.answer.cancel()
+            self.transcript.drop_interims()
+            self.transcript.note("closed", f"{sent:.1f} s of audio sent; {self.report().splitlines()[0]}")
+            stream.write_journal(last=True)
+        except Exception as error:
+            # Whoever waits must not wait for ever.
+            if self.error is None:
+                self._fail(error)
         _sessions[:] = [session for session in _sessions if session.state is not State.CLOSED]
         stream.set_state(State.CLOSED)
         if self.error and not self._listeners:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +34,9 @@ class Kernel:
 
     def __init__(self) -> None:
         # IPC, not TCP: no port that others could use, and no warning that says so.
-        self.manager = KernelManager(kernel_name="python3", transport="ipc")
+        # In a folder of its own, or kernels that start at the same time choose the same names.
+        self.folder = tempfile.TemporaryDirectory(prefix="dgnb-")
+        self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{self.folder.name}/kernel")
         self.manager.start_kernel()
         self.client = self.manager.client()
         self.client.start_channels()
@@ -80,6 +83,7 @@ def kernel() -> Iterator[Kernel]:
     finally:
         kernel.client.stop_channels()
         kernel.manager.shutdown_kernel(now=True)
+        kernel.folder.cleanup()
 
 
 def interrupted(kernel: Kernel, code: str, after: float) -> tuple[dict[str, Any], float]:
