@@ -1,0 +1,204 @@
+"""`python -m tests.sim.cycles`: a thousand sessions, stopped at any moment of their lives, and what is left of them.
+
+The server stands in the same process, so that what it would keep counts too; its logs are emptied after each cycle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+import dgnb
+from dgnb.loopback import LoopbackServer, Script
+
+__all__ = ["MOMENTS", "Left", "run"]
+
+MOMENTS = ("at once", "connecting", "backing off", "open", "paused", "reconnecting", "at its end", "cancelled")
+WARM_UP = 200
+"""Cycles after which caches, pools and the allocator's arenas have their size."""
+
+BYTES_A_CYCLE = 1024
+_PARTS = 10
+_SILENCE = bytes(32_000 * 30)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is there now. What was there before it, taken off, is what was left behind."""
+
+    tasks: frozenset[str]
+    threads: frozenset[int | None]
+    children: frozenset[int]
+    files: int
+    memory: int
+
+    @classmethod
+    def now(cls) -> Left:
+        for _ in range(3):
+            gc.collect()
+        process = psutil.Process()
+        return cls(
+            tasks=frozenset(task.get_name() for task in asyncio.all_tasks() if not task.done()),
+            threads=frozenset(thread.ident for thread in threading.enumerate()),
+            children=frozenset(child.pid for child in process.children(recursive=True)),
+            files=process.num_fds() if hasattr(process, "num_fds") else 0,
+            memory=process.memory_info().rss,
+        )
+
+    def leaks(self, before: Left) -> list[str]:
+        """What was not there before; memory left out."""
+        found = [f"task {name!r}" for name in self.tasks - before.tasks]
+        found += [f"thread {ident}" for ident in self.threads - before.threads]
+        found += [f"child process {pid}" for pid in self.children - before.children]
+        if self.files > before.files:
+            found.append(f"{self.files - before.files} open files or sockets")
+        return found
+
+
+async def run(cycles: int, seed: int, *, warm_up: int = WARM_UP, parts: int = _PARTS) -> tuple[list[str], float]:
+    """What so many sessions left behind, and by how many bytes the process grew with each after the warm-up."""
+    dice = random.Random(seed)
+    script = Script("one two three", repeat=True, words_per_second=6, start=0.1, gap=0.3)
+    mute = _Mute()
+    async with dgnb.loopback.serve(script) as server, await asyncio.start_server(mute, "127.0.0.1", 0) as deaf:
+        bench = _Bench(server, mute, f"ws://127.0.0.1:{deaf.sockets[0].getsockname()[1]}", dice)
+        await bench.run(warm_up)
+        before = Left.now()
+        grown = [before.memory]
+        for _ in range(parts):
+            await bench.run(cycles // parts)
+            after = Left.now()
+            grown.append(after.memory)
+    # The allocator gives back and takes again: the low water of either half says what stays.
+    half = len(grown) // 2
+    return after.leaks(before), (min(grown[half:]) - min(grown[:half])) / (cycles / 2)
+
+
+class _Mute:
+    """A server that takes a handshake and says nothing; the loopback server would keep its end of it."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.seen += 1
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+
+@dataclass
+class _Bench:
+    server: LoopbackServer
+    mute: _Mute
+    deaf: str
+    dice: random.Random
+    number: int = 0
+
+    async def run(self, cycles: int) -> None:
+        for _ in range(cycles):
+            await self.cycle(MOMENTS[self.number % len(MOMENTS)])
+            self.number += 1
+        # The server is told of an end by its sockets, and the loop closes those, a moment later.
+        await _until(lambda: not self.server.active)
+        await asyncio.sleep(0.1)
+
+    async def cycle(self, moment: str) -> None:
+        """One session, from its start to its end at that moment."""
+        server, dice = self.server, self.dice
+        session = dgnb.LiveSession(
+            _source(dice),
+            endpoint=self.deaf if moment == "connecting" else server.url,
+            pace=10.0,
+            interim_results=True,
+            duration=0.5 if moment == "at its end" else None,
+        )
+        with contextlib.ExitStack() as faults:
+            if moment == "backing off":
+                faults.enter_context(server.rejecting(503, headers={"Retry-After": "20"}))
+            session.start()
+            if moment == "connecting":
+                seen = self.mute.seen
+                await _until(lambda: self.mute.seen > seen)
+            elif moment == "backing off":
+                await _until(lambda: session.transcript.events["type"].tolist() == ["connecting"])
+            elif moment == "cancelled":
+                await asyncio.sleep(dice.uniform(0, 0.02))
+                waiting = asyncio.ensure_future(session.stop())
+                await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+            elif moment == "at its end":
+                await session
+            elif moment != "at once":
+                await _until(lambda: session.audio_cursor > 0)
+            if moment == "paused":
+                session.pause()
+            elif moment == "reconnecting":
+                faults.enter_context(server.rejecting(503, headers={"Retry-After": "20"}))
+                faults.enter_context(server.dropping(times=1))
+                await _until(lambda: session.reconnecting or session.state is dgnb.State.CLOSED)
+            with contextlib.suppress(dgnb.DgnbError):
+                await session.stop()
+            assert session.state is dgnb.State.CLOSED
+        server.requests.clear()
+        server.connections.clear()
+
+
+def _source(dice: random.Random) -> Any:
+    """Half a minute of silence, in one of the ways that audio is given."""
+    kind = dice.randrange(3)
+    if kind == 0:
+        return dgnb.samples.path()
+    data: Any = _SILENCE if kind == 1 else _silence()
+    return dgnb.BufferSource(data, encoding="linear16", sample_rate=16_000)
+
+
+async def _silence() -> AsyncIterator[bytes]:
+    for _ in range(300):
+        yield bytes(3200)
+
+
+async def _until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 - it is another's doing
+            await asyncio.sleep(0.001)
+
+
+def main() -> int:
+    """Print one line, and say by the exit code whether something leaks."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.cycles", description=__doc__)
+    parser.add_argument("--cycles", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        # With a heap for each of many short-lived threads, glibc's memory grows and shrinks by megabytes at random.
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+        os.execve(sys.executable, [sys.executable, "-m", "tests.sim.cycles", *sys.argv[1:]], environment)
+    began = time.monotonic()
+    leaks, growth = asyncio.run(run(arguments.cycles, arguments.seed))
+    if growth > BYTES_A_CYCLE:
+        leaks.append(f"{growth:.0f} bytes of memory a cycle")
+    took = time.monotonic() - began
+    what = ", ".join(leaks) if leaks else "nothing"
+    print(
+        f"{arguments.cycles} sessions in {took:.0f} s left {what} behind; memory grew by {growth:.0f} bytes a session"
+    )
+    return 1 if leaks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

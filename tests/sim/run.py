@@ -1,0 +1,195 @@
+"""Runs a plan: the real session, on virtual time, over a network that fails as planned."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import random
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dgnb
+
+from .audio import WordSource
+from .check import Books, check
+from .faults import Injector, Plan
+from .loop import VirtualLoop
+from .network import Network
+
+__all__ = ["Outcome", "run"]
+
+LIMIT = 4000.0
+"""Virtual seconds after which a run counts as hung."""
+
+
+@dataclass
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        violations: What must not be; empty is well.
+        figures: What was measured, by invariant.
+        trace: Equal for equal runs.
+    """
+
+    plan: Plan
+    network: Network
+    injector: Injector
+    source: WordSource
+    session: Any
+    books: Books
+    loop: VirtualLoop
+    started: float = 0.0
+    ended: float = 0.0
+    stop_asked: float | None = None
+    stop_took: float | None = None
+    stop_lagged: float = 0.0
+    logged: list[str] = field(default_factory=list)
+    raised: BaseException | None = None
+    violations: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    recoveries: list[float] = field(default_factory=list)
+
+    @property
+    def trace(self) -> int:
+        return hash((self.network.trace, self.session.transcript.word_count, self.session.transcript.count))
+
+    def __str__(self) -> str:
+        """The plan and what was wrong, and how to see it again."""
+        told = [str(self.plan), *(f"  ! {what}" for what in self.violations)]
+        events = self.session.transcript._notes
+        told += [f"  . {event.type}: {event.text[:150]}" for event in events[-40:]]
+        told.append(f"  again: python -m tests.sim.soak --seed {self.plan.seed}")
+        return "\n".join(told)
+
+
+class _Logged(logging.Handler):
+    def __init__(self, into: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._into = into
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._into.append(record.getMessage())
+
+
+def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT) -> Outcome:
+    """Run it, and check it. `inject(outcome)` may do more to it, once the session has started."""
+    loop = VirtualLoop()
+    try:
+        outcome = loop.run_until_complete(_run(plan, loop, inject, limit))
+        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        outcome.violations += [f"INV17 a task is left: {task.get_name()}" for task in left]
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left))
+        outcome.violations += [f"INV14 {problem}" for problem in loop.problems]
+    finally:
+        loop.close()
+    return outcome
+
+
+async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outcome:
+    network = Network(loop, plan.seed, interims=plan.interims, audit=plan.audit)
+    network.latency = plan.latency
+    network.answers.extend(plan.first)
+    books = Books(plan)
+    source = WordSource(plan.words, live=plan.live, chunk=plan.chunk, asleep=plan.asleep)
+    with _seams(network, books, plan.seed), _log() as logged:
+        session = dgnb.LiveSession(
+            source,
+            endpoint="wss://sim.example",
+            interim_results=plan.interims,
+            duration=plan.duration,
+            pace=plan.pace,
+        )
+        injector = Injector(network, session)
+        outcome = Outcome(plan, network, injector, source, session, books, loop, logged=logged)
+        books.watch(network)
+        outcome.started = loop.time()
+        # A stream that fails is to be told of once: by whoever listens, or in the log.
+        session.start()
+        task = session._task
+        injector.schedule(plan.faults)
+        stopper: asyncio.Task[None] | None = None
+        if plan.stop_at is not None:
+            stopper = asyncio.create_task(_stop(outcome, plan.stop_at), name="sim: stop")
+        if inject:
+            inject(outcome)
+        done, _ = await asyncio.wait([task], timeout=limit)
+        outcome.ended = loop.time()
+        if not done:
+            outcome.violations.append(f"INV3 it hangs: {session!r}")
+            task.cancel()
+            await asyncio.wait([task])
+        if stopper and not stopper.done():
+            if outcome.stop_asked is None:
+                stopper.cancel()
+            await asyncio.wait([stopper])
+        # A moment more, to see whether anything goes on that should not.
+        network.stopped = network.stopped if network.stopped is not None else loop.time()
+        injector.cancel()
+        await asyncio.sleep(15.0)
+        if injector.tasks:
+            await asyncio.wait(injector.tasks)
+            for helper in injector.tasks:
+                error = None if helper.cancelled() else helper.exception()
+                if error and not isinstance(error, dgnb.DgnbError):
+                    outcome.violations.append(f"INV14 {helper.get_name()} raised {error!r}")
+        for socket in network.sockets:
+            if socket.open:
+                outcome.violations.append(f"INV17 connection {socket.number} is left open")
+                socket.abort()
+        check(outcome)
+    return outcome
+
+
+async def _stop(outcome: Outcome, after: float) -> None:
+    loop = outcome.loop
+    await asyncio.sleep(after)
+    outcome.stop_asked = outcome.network.stopped = loop.time()
+    held = len(loop.blocked)
+    try:
+        await outcome.session.stop()
+    except dgnb.DgnbError as error:
+        outcome.raised = error
+    outcome.stop_took = loop.time() - outcome.stop_asked
+    outcome.stop_lagged = sum(
+        max(0.0, b - max(a, outcome.stop_asked)) for a, b in loop.blocked[max(0, held - 1) :] if b > outcome.stop_asked
+    )
+
+
+@contextlib.contextmanager
+def _seams(network: Network, books: Books, seed: object) -> Iterator[None]:
+    stream: Any = importlib.import_module("dgnb.session.stream")
+    retry: Any = importlib.import_module("dgnb.session.retry")
+    before = stream.connect, stream.Ledger, stream.time, retry.Backoff.random
+    stream.connect = network.connect
+    stream.Ledger = books.ledger_class(stream.Ledger)
+    stream.time = types.SimpleNamespace(time=lambda: 1.8e9 + network.loop.time() + network.loop.asleep)
+    retry.Backoff.random = random.Random(f"backoff {seed}")
+    try:
+        yield
+    finally:
+        stream.connect, stream.Ledger, stream.time, retry.Backoff.random = before
+
+
+@contextlib.contextmanager
+def _log() -> Iterator[list[str]]:
+    logger = logging.getLogger("dgnb")
+    logged: list[str] = []
+    handler = _Logged(logged)
+    level, spread = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    try:
+        yield logged
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = spread

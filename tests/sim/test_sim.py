@@ -1,0 +1,176 @@
+"""Nothing is lost: seeded faults on virtual time, and what FAULTS may not do to a session, in numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+import dgnb
+
+from . import scenarios
+from .faults import Fault, Plan, plan
+from .network import MemorySocket
+from .run import Outcome, run
+
+SEEDS = 150
+
+
+def assert_well(outcome: Outcome) -> None:
+    assert not outcome.violations, f"\n{outcome}"
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_whatever_goes_wrong_each_word_is_there_once_and_in_time(seed: int) -> None:
+    assert_well(run(plan(seed)))
+
+
+def test_without_a_fault_one_connection_will_do() -> None:
+    for live in (False, True):
+        outcome = run(Plan(f"calm {live}", tuple(range(1, 60)), live, (), audit=True))
+        assert_well(outcome)
+        assert len(outcome.network.attempts) == 1
+        assert outcome.session.transcript.word_count == 59
+
+
+@pytest.mark.parametrize("seed", [3, 8, 39, 73])
+def test_the_same_seed_gives_the_same_run(seed: int) -> None:
+    assert len({run(plan(seed)).trace for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 1013, 1014, 4000, 4999])
+def test_after_a_transient_close_code_it_goes_on(code: int) -> None:
+    outcome = scenarios.closing(code, code)
+    assert_well(outcome)
+    assert outcome.session.error is None
+    assert len(outcome.network.attempts) == 3
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
+def test_after_a_fatal_close_code_it_ends_with_one_error(code: int) -> None:
+    outcome = scenarios.closing(code)
+    assert_well(outcome)
+    assert isinstance(outcome.session.error, dgnb.ConnectionLost)
+    assert len(outcome.network.attempts) == 1
+    assert outcome.session.transcript.word_count
+    assert not outcome.session.transcript.gaps.empty
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "words"), [(1000, "", "audio was still to come"), (1011, "NET-0000: no text", "format")]
+)
+def test_what_may_happen_once_ends_it_the_second_time(code: int, reason: str, words: str) -> None:
+    once, twice = scenarios.closing(code, reason=reason), scenarios.closing(code, code, reason=reason)
+    assert_well(once)
+    assert once.session.error is None
+    assert_well(twice)
+    assert len(twice.network.attempts) == 2
+    assert words in str(twice.session.error)
+
+
+def test_a_server_that_accepts_and_closes_is_given_up_after_three_times() -> None:
+    outcome = scenarios.closing(*[1011] * 9, after=0.5, interval=0.5)
+    assert_well(outcome)
+    assert len(outcome.network.attempts) == 3
+    assert "3 times" in str(outcome.session.error)
+
+
+@pytest.mark.parametrize("answer", ["500", "502", "503", "504", "429", "429+2", "408", "refused", "hangs"])
+def test_a_refusal_that_passes_is_waited_out(answer: str) -> None:
+    for outcome in (scenarios.refusing(answer, answer), scenarios.refusing(answer, answer, first=False)):
+        assert_well(outcome)
+        assert outcome.session.error is None
+        assert outcome.session.transcript.word_count == 30
+
+
+def test_retry_after_is_obeyed() -> None:
+    outcome = scenarios.refusing("429+3", "429+3", first=False)
+    assert_well(outcome)
+    (_, first), (at, second), (again, _) = outcome.network.attempts[:3]
+    assert (first, second) == ("open", "429+3")
+    assert 3.0 <= again - at <= 4.0
+
+
+@pytest.mark.parametrize("answer", ["400", "401", "402", "403", "404", "302"])
+def test_a_refusal_that_is_meant_so_ends_it_with_one_error(answer: str) -> None:
+    first, later = scenarios.refusing(answer), scenarios.refusing(answer, first=False)
+    for outcome, tries in ((first, 1), (later, 2)):
+        assert_well(outcome)
+        assert isinstance(outcome.session.error, dgnb.HandshakeError)
+        assert outcome.session.error.status == int(answer)
+        assert len(outcome.network.attempts) == tries
+    assert later.session.transcript.word_count
+    assert later.session.transcript.gaps["end"].max() == pytest.approx(later.books.ledger.captured / 32_000)
+
+
+def test_ten_minutes_without_a_network_cost_what_is_not_kept_and_no_more() -> None:
+    outcome = scenarios.a_long_outage()
+    assert_well(outcome)
+    gaps = outcome.session.transcript.gaps
+    assert len(gaps) == 1
+    assert 470 < (gaps["end"] - gaps["start"]).sum() < 500
+    assert "kept in memory" in gaps["reason"][0]
+
+
+@pytest.mark.parametrize("clock_goes_on", [False, True])
+def test_a_laptop_that_sleeps_for_two_hours_costs_one_connection(clock_goes_on: bool) -> None:
+    outcome = scenarios.a_sleep(clock_goes_on=clock_goes_on)
+    assert_well(outcome)
+    assert len(outcome.network.attempts) == 2
+    assert outcome.session.transcript.word_count == 150
+    # Nothing of the two hours is waited for or sent afterwards.
+    assert outcome.ended - outcome.started < 75 + 7200 * clock_goes_on
+    told = " ".join(outcome.session.transcript.events["text"])
+    assert ("was busy for 7" if clock_goes_on else "was asleep from") in told
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize(
+    ("faults", "first"),
+    [
+        ((), ()),
+        ((), ("hangs",)),
+        ((), ("503", "503")),
+        ((Fault(9.8, "pause", 60),), ()),
+        ((Fault(9.9, "reset"),), ()),
+        ((Fault(9.0, "refuse", 0, ("503",) * 9),), ()),
+        ((Fault(9.0, "refuse", 0, ("hangs",) * 9),), ()),
+        ((Fault(9.0, "replay", 0.9),), ()),
+        ((Fault(9.5, "hold"),), ()),
+        ((Fault(9.5, "blackhole"),), ()),
+        ((Fault(9.5, "swallow", 9),), ()),
+        ((Fault(9.0, "block", 8.0),), ()),
+        ((Fault(10.1, "reset"),), ()),
+        ((Fault(10.1, "close", 1012),), ()),
+        ((Fault(10.05, "blackhole"),), ()),
+        ((Fault(10.0, "block", 8.0),), ()),
+    ],
+    ids=lambda value: "+".join(str(getattr(one, "kind", one)) for one in value) if isinstance(value, tuple) else None,
+)
+def test_stop_takes_at_most_5_s_and_nothing_follows(
+    live: bool, faults: tuple[Fault, ...], first: tuple[str, ...]
+) -> None:
+    at = 0.4 if first else 10.0
+    outcome = run(Plan("stop", tuple(range(1, 100)), live, faults, first=first, stop_at=at, latency=0.15))
+    assert_well(outcome)
+    assert outcome.stop_took is not None
+    assert outcome.session.transcript.word_count < 30
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_server_that_does_not_hang_up_is_left(live: bool) -> None:
+    def linger(outcome: Outcome) -> None:
+        def opened(socket: MemorySocket) -> None:
+            socket.core.lingers = True
+
+        outcome.network.on_open.append(opened)
+
+    outcome = run(Plan("lingers", tuple(range(1, 20)), live, ()), inject=linger)
+    assert_well(outcome)
+    assert outcome.session.error is None
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.3, 0.9])
+def test_a_line_that_dies_as_the_source_ends_costs_no_word(seconds: float) -> None:
+    outcome = run(Plan("end", tuple(range(1, 26)), False, (Fault(10.0 - seconds, "reset"),)))
+    assert_well(outcome)
+    assert outcome.session.transcript.word_count == 25
+    assert outcome.session.error is None
