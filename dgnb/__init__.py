@@ -42,7 +42,7 @@ _HOMES = {
     "sessions": "session",
     "transcribe": "session",
 }
-_ROOMS = {"loopback", "messages", "plots", "samples"}
+_ROOMS = {"exports", "loopback", "messages", "plots", "samples", "tables"}
 
 __all__ = [
     "AudioError",
@@ -66,17 +66,19 @@ __all__ = [
     "URLSource",
     "allow_nested",
     "connect",
+    "exports",
     "loopback",
     "messages",
     "plots",
     "run",
     "samples",
     "sessions",
+    "tables",
     "transcribe",
 ]
 
 if TYPE_CHECKING:
-    from dgnb import loopback, messages, plots, samples
+    from dgnb import exports, loopback, messages, plots, samples, tables
     from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource
     from dgnb.blocking import allow_nested, run
     from dgnb.connection import Connection, connect

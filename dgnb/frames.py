@@ -12,7 +12,20 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-__all__ = ["EVENTS", "GAPS", "RESULTS", "UTTERANCES", "WORDS", "rows", "snapshot", "table"]
+__all__ = [
+    "DOUBTFUL",
+    "EVENTS",
+    "FOUND",
+    "GAPS",
+    "PAUSES",
+    "RATES",
+    "RESULTS",
+    "UTTERANCES",
+    "WORDS",
+    "rows",
+    "snapshot",
+    "table",
+]
 
 _UTC: Final = "datetime64[ns, UTC]"
 
@@ -50,21 +63,57 @@ RESULTS: Final[Mapping[str, str]] = {
     "confidence": "float64",
     "audio_cursor": "float64",
     "latency": "float64",
+    "finalization_delay": "float64",
+    "churn": "float64",
     "connection": "int64",
 }
 EVENTS: Final[Mapping[str, str]] = {"at": _UTC, "type": "string", "text": "string", "request_id": "string"}
 GAPS: Final[Mapping[str, str]] = {"start": "float64", "end": "float64", "reason": "string"}
+PAUSES: Final[Mapping[str, str]] = {
+    "start": "float64",
+    "end": "float64",
+    "seconds": "float64",
+    "after": "string",
+    "before": "string",
+    "channel": "int64",
+}
+RATES: Final[Mapping[str, str]] = {
+    "start": "float64",
+    "end": "float64",
+    "words": "int64",
+    "words_per_minute": "float64",
+}
+FOUND: Final[Mapping[str, str]] = {
+    "start": "float64",
+    "end": "float64",
+    "text": "string",
+    "context": "string",
+    "channel": "int64",
+    "first": "int64",
+    "last": "int64",
+}
+DOUBTFUL: Final[Mapping[str, str]] = {
+    "start": "float64",
+    "end": "float64",
+    "text": "string",
+    "words": "int64",
+    "confidence": "float64",
+    "channel": "int64",
+    "first": "int64",
+    "last": "int64",
+}
 
 # From pandas 3 on, a shallow copy is a snapshot: whoever writes to one does not write to the other.
 _COPY_ON_WRITE: Final = int(pd.__version__.split(".")[0]) >= 3
 
 
-def table(schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+def table(schema: Mapping[str, str], columns: Mapping[str, Any]) -> pd.DataFrame:
     """Columns of plain values as a frame of exactly this schema.
 
     Args:
         schema: Column names and dtypes, in order.
-        columns: As many values for each; None where there is none; UTC times in nanoseconds.
+        columns: As many values for each, in a sequence or, for numbers, an array; None where there is none; UTC times
+            in nanoseconds.
     """
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
@@ -75,7 +124,7 @@ def rows(schema: Mapping[str, str], records: Iterable[Sequence[Any]]) -> pd.Data
     return table(schema, dict(zip(schema, columns, strict=True)))
 
 
-def _column(values: Sequence[Any], dtype: str) -> Any:
+def _column(values: Any, dtype: str) -> Any:
     if dtype == _UTC:
         return pd.DatetimeIndex(np.array(values, dtype="int64").view("M8[ns]"), tz="UTC")
     if dtype not in ("string", "Int64"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dgnb import frames
 
-SCHEMAS = {name: getattr(frames, name) for name in ("WORDS", "UTTERANCES", "RESULTS", "EVENTS", "GAPS")}
+SCHEMAS = {name: getattr(frames, name) for name in frames.__all__ if name.isupper()}
 VALUES = {
     "string": st.none() | st.text(st.characters(codec="utf-8"), max_size=5),
     "float64": st.none() | st.floats(allow_nan=False),
@@ -56,6 +56,22 @@ def test_a_column_of_missing_values_is_like_any_other() -> None:
     assert str(table["request_id"].dtype) == "string"
     table.loc[1, "request_id"] = "r"
     assert table["request_id"].isna().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_columns_without_a_single_value_keep_their_dtypes(schema: Mapping[str, str]) -> None:
+    missing = [None if dtype in ("string", "float64", "Int64") else 0 for dtype in schema.values()]
+    table = frames.rows(schema, [missing, missing])
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == dict(schema)
+    for name, value in zip(schema, missing, strict=True):
+        assert table[name].isna().all() == (value is None)
+
+
+def test_numbers_may_come_as_arrays() -> None:
+    columns = {"start": np.array([0.5]), "end": np.array([1.0]), "words": np.array([3]), "words_per_minute": [360.0]}
+    table = frames.table(frames.RATES, columns)
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == dict(frames.RATES)
+    assert table.values.tolist() == [[0.5, 1.0, 3.0, 360.0]]
 
 
 def test_a_snapshot_can_be_changed_without_changing_its_origin() -> None:

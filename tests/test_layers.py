@@ -14,7 +14,8 @@ ROOT = Path(dgnb.__file__).parent
 FLOORS = [
     {"exceptions"},
     {"options", "messages", "audio"},
-    {"endpoints", "connection", "frames", "captions", "files"},
+    {"endpoints", "connection", "frames", "tables", "captions", "files"},
+    {"exports"},
     {"transcript"},
     {"journal"},
     {"session"},
@@ -27,24 +28,24 @@ ANYWHERE = {"samples"}
 
 LOOPBACK_MAY = {"exceptions", "options", "messages", "samples", "loopback"}
 # On one floor, what stands further right may use what stands further left.
-WITHIN = {("audio", "options"), ("connection", "endpoints")}
+WITHIN = {("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
 # "offline" starts the server as a program of its own: the client knows how to start it, and nothing of what it does.
 STARTS = {(room, name) for room in ("endpoints", "widgets") for name in ("dgnb.loopback.child", "dgnb.loopback")}
 HEAVY = {
-    "pandas": {"frames", "transcript", "plots"},
+    "pandas": {"exports", "frames", "tables", "transcript", "plots"},
     "matplotlib": {"plots"},
     "ipywidgets": {"widgets"},
     "av": {"audio", "loopback"},
     "aiohttp": {"audio", "loopback"},
-    "numpy": {"audio", "frames", "plots", "loopback"},
+    "numpy": {"audio", "frames", "tables", "plots", "loopback"},
     "websockets": {"connection", "endpoints"},
     "faster_whisper": {"loopback"},
     "nest_asyncio": {"blocking"},
     "nest_asyncio2": {"blocking"},
 }
 EAGER = {
-    "pandas": {"frames"},
-    "numpy": {"frames", "loopback"},
+    "pandas": {"frames", "tables"},
+    "numpy": {"frames", "tables", "loopback"},
     "aiohttp": {"loopback"},
     "websockets": {"connection"},
     "ipywidgets": {"widgets"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -379,6 +380,114 @@ def test_latency_is_told_for_interims_only() -> None:
     assert table["latency"].iloc[0] == pytest.approx(0.4)
     assert table["latency"].iloc[1:].isna().all()
     assert table["audio_cursor"].iloc[1] == 2.0
+
+
+def test_a_final_tells_how_long_after_its_end_it_came() -> None:
+    transcript = Transcript()
+    transcript.feed(result(0, 1.0, said("one"), final=False), audio_cursor=11.4, offset=10.0)
+    transcript.feed(result(0, 1.0, said("one")), audio_cursor=12.0, offset=10.0)
+    transcript.feed(result(1, 1.0, said("two", start=1)), offset=10.0)
+    table = transcript.results
+    assert table["finalization_delay"].iloc[1] == pytest.approx(1.0)
+    assert table["finalization_delay"].isna().tolist() == [True, False, True]
+
+
+def churn(*messages: Results, **circumstances: Any) -> list[float | None]:
+    """The churn of each final; None where it is not known. Interims never have one."""
+    table = fed(*messages, **circumstances).results
+    assert table.loc[~table["is_final"], "churn"].isna().all()
+    return [None if value != value else value for value in table.loc[table["is_final"], "churn"]]
+
+
+def test_what_stays_as_it_was_shown_first_has_no_churn() -> None:
+    hearings = [result(0, 2, said(*words), final=False) for words in ([], ["one"], ["one", "two"], ["one"])]
+    # The last interim withdraws a word that the final has again; capitals and punctuation do not count.
+    assert churn(*hearings[:3], result(0, 2, said("One,", "two."))) == [0.0]
+    assert churn(*hearings, result(0, 2, said("One,", "two."))) == [0.5]
+
+
+def test_each_rewriting_of_a_place_counts() -> None:
+    hearings = (["won"], ["one", "too"], ["one", "to", "free"], ["one", "too", "three"])
+    interims = [result(0, 4, said(*words), final=False) for words in hearings]
+    # won-one, too-to, to-too, free-three; and at last too-two.
+    assert churn(*interims, result(0, 4, said("one", "two", "three", "four"))) == [1.25]
+    assert churn(*interims, result(0, 4, said("one", "too", "three", "four")), offset=7.5) == [1.0]
+
+
+def test_churn_is_not_known_without_interims_and_without_words() -> None:
+    assert churn(result(0, 2, said("one"))) == [None]
+    assert churn(result(0, 2, said("uh"), final=False), result(0, 2)) == [None]
+    assert churn(result(0, 1, said("a"), final=False), result(0, 1, said("a")), result(1, 1, said("b", start=1))) == [
+        *(0.0, None)
+    ]
+
+
+def test_what_an_interim_says_beyond_the_final_is_counted_to_the_next_one() -> None:
+    first = [
+        result(0, 2, said("one", "too", "free"), final=False),
+        result(0, 2, said("one", "too", "three"), final=False),
+        result(0, 1, said("one", "two")),
+    ]
+    rest = result(1, 1, said("tree", start=1), final=False)
+    assert churn(*first, rest, result(1, 1, said("tree", start=1))) == [0.5, 2.0]
+    # What was heard beyond an interim that covers less is not withdrawn.
+    assert churn(first[0], result(0, 1, said("one", "too"), final=False), result(0, 2, said("one", "too", "free"))) == [
+        0.0
+    ]
+
+
+def test_a_word_that_the_final_takes_in_is_not_left_to_the_next_one() -> None:
+    late = Word("too", 0.9, 1.5)
+    assert churn(
+        result(0, 2, [*said("one"), late], final=False),
+        result(0, 1, [*said("one"), Word("two", 0.9, 1.0)]),
+        result(1, 1, said("three", start=1.5), final=False),
+        result(1, 1, said("three", start=1.5)),
+    ) == [0.0, 0.0]
+
+
+def test_channels_and_connections_have_their_own_churn() -> None:
+    transcript = Transcript()
+    transcript.feed(result(0, 1, said("a"), final=False, channel=0))
+    transcript.feed(result(0, 1, said("b"), final=False, channel=1))
+    transcript.feed(result(0, 1, said("c"), final=False, channel=1), connection=1)
+    transcript.feed(result(0, 1, said("c"), channel=1), connection=1)
+    transcript.feed(result(0, 1, said("a"), channel=0))
+    assert transcript.results["churn"].tolist()[3:] == [0.0, 0.0]
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=4), min_size=1, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_churn_is_the_rewritings_by_the_word(hearings: list[list[str]]) -> None:
+    *before, last = hearings
+    rewritten = sum(
+        place >= len(later) or later[place] != word
+        for earlier, later in itertools.pairwise(hearings)
+        for place, word in enumerate(earlier)
+    )
+    messages = [*(result(0, 9, said(*words), final=False) for words in before), result(0, 9, said(*last))]
+    assert churn(*messages) == [rewritten / len(last) if before and last else None]
+
+
+def test_times_after_a_reconnect_are_those_of_the_source_in_every_table() -> None:
+    transcript = Transcript()
+    transcript.feed(result(0, 1, said("one")))
+    transcript.feed(result(0, 1, said("two")), offset=1.0, connection=1)
+    assert transcript.words["start"].tolist() == [0.0, 1.0]
+    assert transcript.words["end"].tolist() == [0.4, 1.4]
+    assert transcript.utterances[["start", "end"]].values.tolist() == [[0.0, 1.4]]
+    assert [(line.start, line.end) for line in transcript.lines()] == [(0.0, 1.4)]
+    assert "00:00:01,400" in (transcript.to_srt() or "")
+    assert transcript.results["end"].tolist() == [1.0, 2.0]
+
+
+def test_an_utterance_after_a_reconnect_ends_at_an_utterance_end_that_speaks_of_it() -> None:
+    for last_word_end, utterances in ((0.4, 1), (0.9, 2)):
+        transcript = Transcript()
+        transcript.feed(result(0, 1, said("one", "two")), offset=10.0)
+        transcript.feed(UtteranceEnd((0, 1), last_word_end), offset=10.0)
+        transcript.feed(result(1, 1, said("three", start=1)), offset=10.0)
+        assert len(transcript.utterances) == utterances
 
 
 def test_events_are_in_order_of_time_whoever_told_them() -> None:

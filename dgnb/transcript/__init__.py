@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dgnb import captions, files
+from dgnb import captions, exports, files
 from dgnb.exceptions import DgnbError
-from dgnb.messages import Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
+from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
 from dgnb.transcript import storage
 from dgnb.transcript.records import (
     Event,
@@ -29,7 +29,7 @@ from dgnb.transcript.records import (
     Record,
     event_of,
     latency_of,
-    results_row,
+    results_rows,
     shown,
     utterance_row,
     writable,
@@ -77,8 +77,10 @@ class Transcript:
         self._gaps: list[Gap] = []
         self._interims: dict[int, Results] = {}
         self._finals: list[str] = []
-        # The words of the finals, on the source's timeline; and for each its channel, utterance and arrival.
+        # The words of the finals as they came, so that none is held twice; and for each where its connection's 0 s lies
+        # on the source's timeline, its channel, its utterance and its arrival.
         self._words: list[Word] = []
+        self._offsets = array("d")
         self._channels = array("q")
         self._utterance_of = array("q")
         self._arrivals = array("q")
@@ -220,17 +222,15 @@ class Transcript:
         return text, words
 
     def _take_words(self, words: Sequence[Word], channel: int, record: Record) -> None:
-        offset = record.offset
-        if offset:
-            words = [msgspec.structs.replace(word, start=word.start + offset, end=word.end + offset) for word in words]
         utterance = self._open.get(channel)
         for word in words:
             if utterance is None or utterance.speaker != word.speaker:
-                utterance = self._open[channel] = _Utterance(self._utterances, word.speaker, word.end)
+                utterance = self._open[channel] = _Utterance(self._utterances, word.speaker, 0.0)
                 self._utterances += 1
             self._utterance_of.append(utterance.index)
-            utterance.last_word_end = word.end
+            utterance.last_word_end = word.end + record.offset
         self._words.extend(words)
+        self._offsets.extend(array("d", (record.offset,)) * len(words))
         self._channels.extend(array("q", (channel,)) * len(words))
         self._arrivals.extend(array("q", (record.at,)) * len(words))
 
@@ -269,8 +269,8 @@ class Transcript:
             groups.setdefault(self._utterance_of[index], []).append(index)
         lines = []
         for indices in groups.values():
+            start, end = self._placed(indices[0]).start, self._placed(indices[-1]).end
             spoken = [self._words[index] for index in indices]
-            start, end = spoken[0].start, spoken[-1].end
             lines.append(Line(start, end, spoken[0].speaker, self._channels[indices[0]], shown(spoken)))
         return lines
 
@@ -323,7 +323,21 @@ class Transcript:
 
     @property
     def results(self) -> pd.DataFrame:
-        """One row a `Results` message, interim ones too, with `latency` in seconds (NaN for finals)."""
+        """One row a `Results` message, interim ones too, in the order that they came.
+
+        Columns: `received_at` (UTC), `start`, `end` (s), `channel`, `is_final`, `speech_final`, `from_finalize`,
+        `transcript`, `words` (how many), `confidence` (0 to 1, or NaN), `audio_cursor` (s of audio sent when it came,
+        or NaN), `latency`, `finalization_delay`, `churn`, `connection` (0 is the first one).
+
+        - `latency` (s, interims): `audio_cursor` minus `end`, as Deepgram's "Measuring Streaming Latency" defines it;
+          finals are held back on purpose, and would spoil it.
+        - `finalization_delay` (s, finals): `audio_cursor` minus `end`: how long after its end a stretch was settled.
+        - `churn` (finals): how often a word of it was rewritten before, by the word. Each hearing is compared, place by
+          place, with the interim before it; a place that holds another word, or none any more, was rewritten once. So 0
+          means that what was shown first stayed, and 0.5 that every other word was replaced once. Capitals and
+          punctuation do not count. What an interim says beyond the final's end is counted to the next final. NaN where
+          no interim came before, and for a final without words.
+        """
         return self._frame("results", len(self._records), self._results_frame)
 
     @property
@@ -340,18 +354,191 @@ class Transcript:
         """
         return self._frame("gaps", len(self._gaps), self._gaps_frame)
 
-    def to_srt(self, path: str | os.PathLike[str] | None = None, **limits: Any) -> str | None:
+    def summary(self) -> pd.DataFrame:
+        """The figures of it all, one row a measure: `value`, `unit`; see `dgnb.tables.summary` for what each means.
+
+        Duration and speech, words and words per minute, each speaker's share, confidence, latency, finals and interims,
+        reconnects, gaps. Right at any time, also while the stream runs.
+
+        Example:
+            ```python
+            transcript.summary().loc["words per minute", "value"]
+            ```
+        """
+        from dgnb import tables
+
+        return tables.summary(self.words, self.results, self.events, self.gaps)
+
+    def pauses(self, longer: float = 0.5) -> pd.DataFrame:
+        """Where nobody spoke for longer than so many seconds, between two words of a channel: `dgnb.tables.pauses`.
+
+        Columns: `start`, `end`, `seconds`, `after`, `before` (the words around it), `channel`.
+        """
+        from dgnb import tables
+
+        return tables.pauses(self.words, longer)
+
+    def speaking_rate(self, window: float = 60.0) -> pd.DataFrame:
+        """Words per minute along time, in windows of so many seconds: `dgnb.tables.speaking_rate`.
+
+        Columns: `start`, `end` (s), `words` (how many), `words_per_minute`.
+        """
+        from dgnb import tables
+
+        return tables.speaking_rate(self.words, window)
+
+    def find(self, phrase: str) -> pd.DataFrame:
+        """Every place where a phrase was said, whatever its capitals and punctuation: `dgnb.tables.find`.
+
+        Columns: `start`, `end` (s), `text`, `context` (five words more on each side), `channel`, `first`, `last`
+        (positions in `words`).
+        """
+        from dgnb import tables
+
+        return tables.find(self.words, phrase)
+
+    def doubtful(self, below: float = 0.5, join: float = 1.0) -> pd.DataFrame:
+        """Stretches of words whose confidence is below this, at most `join` seconds apart: `dgnb.tables.doubtful`.
+
+        Columns: `start`, `end` (s), `text`, `words` (how many), `confidence` (the lowest), `channel`, `first`, `last`
+        (positions in `words`).
+        """
+        from dgnb import tables
+
+        return tables.doubtful(self.words, below, join)
+
+    def to_srt(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        max_chars: int = 42,
+        max_lines: int = 2,
+        max_duration: float = 7.0,
+        min_duration: float = 0.8,
+        max_chars_per_second: float = 20.0,
+        speakers: bool | None = None,
+    ) -> str | None:
         """SubRip captions of the finals so far: written to `path`, or returned when there is none.
 
         Args:
             path: A file to write, replaced as a whole or not at all.
-            **limits: `max_chars` a line (42), `max_lines` (2), `max_duration` in seconds (7).
-        """
-        return _deliver(captions.to_srt(captions.cues(self._grouped(), **limits)), path)
+            max_chars: Characters a line; a longer word stands alone.
+            max_lines: Lines a caption.
+            max_duration: Seconds a caption.
+            min_duration: Seconds a caption stays at least, where nobody speaks after it.
+            max_chars_per_second: Reading speed: a caption that asks for more stays longer, where nobody speaks after
+                it; nothing is left out where somebody does.
+            speakers: Whether to tell who speaks, as `Speaker 0: `; None when there are several speakers or channels.
 
-    def to_webvtt(self, path: str | os.PathLike[str] | None = None, **limits: Any) -> str | None:
-        """WebVTT captions of the finals so far, as `to_srt`."""
-        return _deliver(captions.to_webvtt(captions.cues(self._grouped(), **limits)), path)
+        Raises:
+            ConfigurationError: A limit that nothing can keep.
+            DgnbError: The file can't be written; it is as it was before.
+        """
+        cues = captions.cues(
+            self._spoken(),
+            max_chars=max_chars,
+            max_lines=max_lines,
+            max_duration=max_duration,
+            min_duration=min_duration,
+            max_chars_per_second=max_chars_per_second,
+            speakers=speakers,
+        )
+        return _deliver(captions.to_srt(cues), path)
+
+    def to_webvtt(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        max_chars: int = 42,
+        max_lines: int = 2,
+        max_duration: float = 7.0,
+        min_duration: float = 0.8,
+        max_chars_per_second: float = 20.0,
+        speakers: bool | None = None,
+    ) -> str | None:
+        """WebVTT captions of the finals so far, as `to_srt`; who speaks is told by voice tags, `<v Speaker 0>`."""
+        cues = captions.cues(
+            self._spoken(),
+            max_chars=max_chars,
+            max_lines=max_lines,
+            max_duration=max_duration,
+            min_duration=min_duration,
+            max_chars_per_second=max_chars_per_second,
+            speakers=speakers,
+        )
+        return _deliver(captions.to_webvtt(cues), path)
+
+    def to_csv(
+        self, path: str | os.PathLike[str] | None = None, table: str = "words", *, safe: bool = True
+    ) -> str | None:
+        """A table as CSV: written to `path`, or returned when there is none.
+
+        A spreadsheet runs text that begins with `=`, `+`, `-`, `@`, a tab or a line break as a formula: `safe` puts a
+        `'` before it, in cells and headers, and has the file begin with the mark that tells spreadsheets of UTF-8.
+        Numbers stay numbers. `dgnb.exports.read_csv` gives back the same table; pandas and others read it as it is.
+
+        Args:
+            path: A file to write, replaced as a whole or not at all.
+            table: `words`, `utterances`, `results`, `events` or `gaps`.
+            safe: Make it safe to open in a spreadsheet.
+
+        Raises:
+            ConfigurationError: There is no table of that name.
+            DgnbError: The file can't be written; it is as it was before.
+        """
+        text = exports.to_csv(getattr(self, exports.known(table)), safe=safe)
+        return _deliver(text, path, mark="\ufeff" if safe else "")
+
+    def to_parquet(self, path: str | os.PathLike[str], table: str = "words") -> None:
+        """Write a table as Parquet, which keeps its dtypes: `pandas.read_parquet` gives the same table.
+
+        Args:
+            path: A file to write, replaced as a whole or not at all.
+            table: `words`, `utterances`, `results`, `events` or `gaps`.
+
+        Raises:
+            ConfigurationError: There is no table of that name.
+            DgnbError: pyarrow is not installed (`pip install 'dgnb[export]'`), or the file can't be written; it is as
+                it was before.
+        """
+        files.write(path, exports.to_parquet(getattr(self, exports.known(table))))
+
+    def to_textgrid(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Words and utterances as a Praat TextGrid: written to `path`, or returned when there is none.
+
+        Each speaker, or channel, has a tier of words and one of utterances, from 0 to the end of the audio. Praat
+        allows no overlap in a tier: an interval that reaches into the next ends where that begins. Whole milliseconds.
+
+        Raises:
+            DgnbError: The file can't be written; it is as it was before.
+        """
+        return _deliver(exports.to_textgrid(self._spoken(), duration=self._duration()), path)
+
+    def to_rttm(self, path: str | os.PathLike[str] | None = None, *, file_id: str = "audio") -> str | None:
+        """Who spoke when, as RTTM, a line an utterance: written to `path`, or returned when there is none.
+
+        Args:
+            path: A file to write, replaced as a whole or not at all.
+            file_id: What to call the recording, without spaces.
+
+        Raises:
+            ConfigurationError: `file_id` is empty or has spaces in it.
+            DgnbError: The file can't be written; it is as it was before.
+        """
+        return _deliver(exports.to_rttm(self._spoken(), file_id=file_id), path)
+
+    def to_deepgram_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """All words in the shape of Deepgram's answer for a recording: written to `path`, or returned.
+
+        What was made for such answers reads it: `metadata`, `results.channels`, `results.utterances`. What a stream
+        does not tell is empty (`sha256`) or left out (a confidence).
+
+        Raises:
+            DgnbError: The file can't be written; it is as it was before.
+        """
+        began = self._records[0].at if self._records else None
+        metadata = exports.about(self.messages, began=began, duration=self._duration())
+        return _deliver(exports.to_deepgram_json(self._spoken(), metadata), path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write every message with its arrival time as JSON lines; `load` gives an equal transcript.
@@ -416,8 +603,8 @@ class Transcript:
         columns: dict[str, Sequence[Any]] = {
             "word": [word.word for word in words],
             "punctuated_word": [word.punctuated_word or word.word for word in words],
-            "start": [word.start for word in words],
-            "end": [word.end for word in words],
+            "start": [word.start + offset for word, offset in zip(words, self._offsets, strict=True)],
+            "end": [word.end + offset for word, offset in zip(words, self._offsets, strict=True)],
             "confidence": [word.confidence for word in words],
             "speaker": [word.speaker for word in words],
             "channel": self._channels,
@@ -430,17 +617,24 @@ class Transcript:
     def _utterances_frame(self) -> pd.DataFrame:
         from dgnb import frames
 
+        words, offsets, channels = self._words, self._offsets, self._channels
         return frames.rows(
-            frames.UTTERANCES, (utterance_row(words, channel) for words, channel in self._by_utterance())
+            frames.UTTERANCES,
+            (
+                utterance_row(
+                    [words[index] for index in indices],
+                    words[indices[0]].start + offsets[indices[0]],
+                    words[indices[-1]].end + offsets[indices[-1]],
+                    channels[indices[0]],
+                )
+                for indices in self._by_utterance()
+            ),
         )
 
     def _results_frame(self) -> pd.DataFrame:
         from dgnb import frames
 
-        return frames.rows(
-            frames.RESULTS,
-            (results_row(record, record.message) for record in self._records if isinstance(record.message, Results)),
-        )
+        return frames.rows(frames.RESULTS, results_rows(self._records))
 
     def _events_frame(self) -> pd.DataFrame:
         from dgnb import frames
@@ -453,16 +647,34 @@ class Transcript:
 
         return frames.rows(frames.GAPS, ((gap.start, gap.end, gap.reason) for gap in self._gaps))
 
-    def _by_utterance(self) -> list[tuple[list[Word], int]]:
-        groups: list[tuple[list[Word], int]] = [([], 0) for _ in range(self._utterances)]
-        for word, channel, utterance in zip(self._words, self._channels, self._utterance_of, strict=True):
-            if not groups[utterance][0]:
-                groups[utterance] = ([], channel)
-            groups[utterance][0].append(word)
+    def _by_utterance(self) -> list[list[int]]:
+        """The positions of each utterance's words."""
+        groups: list[list[int]] = [[] for _ in range(self._utterances)]
+        for index, utterance in enumerate(self._utterance_of):
+            groups[utterance].append(index)
         return groups
 
-    def _grouped(self) -> list[list[Word]]:
-        return [words for words, _ in self._by_utterance()]
+    def _spoken(self) -> list[captions.Utterance]:
+        """The words of each utterance on the source's timeline, and its channel."""
+        return [
+            ([self._placed(index) for index in indices], self._channels[indices[0]]) for indices in self._by_utterance()
+        ]
+
+    def _duration(self) -> float:
+        """Seconds of audio that were heard, or said to have been received."""
+        told = [
+            record.message.duration + record.offset
+            for record in self._records
+            if isinstance(record.message, Metadata) and record.message.duration is not None
+        ]
+        return max([0.0, *told, *(spans[-1][1] for spans in self._covered.values())])
+
+    def _placed(self, index: int) -> Word:
+        """One word, on the source's timeline."""
+        word, offset = self._words[index], self._offsets[index]
+        if not offset:
+            return word
+        return msgspec.structs.replace(word, start=word.start + offset, end=word.end + offset)
 
 
 def _follows(results: Results, covered: float | None) -> bool:
@@ -497,8 +709,9 @@ def _joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
+def _deliver(text: str, path: str | os.PathLike[str] | None, *, mark: str = "") -> str | None:
+    """Write text to a file, with a mark before it; or give it back."""
     if path is None:
         return text
-    files.write(path, text)
+    files.write(path, mark + text)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -27,7 +27,7 @@ __all__ = [
     "Record",
     "event_of",
     "latency_of",
-    "results_row",
+    "results_rows",
     "shown",
     "utterance_row",
     "writable",
@@ -88,12 +88,13 @@ def shown(words: Iterable[Word]) -> str:
     return " ".join(word.punctuated_word or word.word for word in words)
 
 
-def utterance_row(words: list[Word], channel: int) -> tuple[Any, ...]:
+def utterance_row(words: list[Word], start: float, end: float, channel: int) -> tuple[Any, ...]:
     """The row of an utterance, which has a word at least."""
-    confidences = [word.confidence for word in words if word.confidence is not None]
+    # A NaN is no confidence either.
+    confidences = [c for word in words if (c := word.confidence) is not None and c == c]
     return (
-        words[0].start,
-        words[-1].end,
+        start,
+        end,
         shown(words),
         len(words),
         sum(confidences) / len(confidences) if confidences else None,
@@ -109,23 +110,89 @@ def latency_of(record: Record) -> float | None:
     return record.audio_cursor - (record.offset + record.message.start + record.message.duration)
 
 
-def results_row(record: Record, results: Results) -> tuple[Any, ...]:
-    """The row of a `Results`, on the source's timeline."""
-    return (
-        record.at,
-        results.start + record.offset,
-        results.start + results.duration + record.offset,
-        results.channel_index[0] if results.channel_index else 0,
-        bool(results.is_final),
-        bool(results.speech_final),
-        bool(results.from_finalize),
-        results.transcript,
-        len(results.words),
-        results.alternative.confidence,
-        record.audio_cursor,
-        None if results.is_final else latency_of(record),
-        record.connection,
-    )
+def results_rows(records: Iterable[Record]) -> Iterator[tuple[Any, ...]]:
+    """A row for each `Results`, on the source's timeline."""
+    # What was heard last of each channel of each connection, as far as it is not final.
+    hearings: dict[tuple[int, int], _Hearing] = {}
+    for record in records:
+        results = record.message
+        if not isinstance(results, Results):
+            continue
+        alternative = results.alternative
+        channel = results.channel_index[0] if results.channel_index else 0
+        behind = latency_of(record)
+        hearing = hearings.get((record.connection, channel))
+        latency = delay = churn = None
+        if results.is_final:
+            delay = behind
+            if hearing is not None:
+                rewritten = hearing.settle(results)
+                churn = rewritten / len(alternative.words) if alternative.words else None
+                if not hearing.words:
+                    del hearings[record.connection, channel]
+        else:
+            latency = behind
+            if hearing is None:
+                hearing = hearings[record.connection, channel] = _Hearing()
+            hearing.compare(results)
+        yield (
+            record.at,
+            results.start + record.offset,
+            results.start + results.duration + record.offset,
+            channel,
+            bool(results.is_final),
+            bool(results.speech_final),
+            bool(results.from_finalize),
+            alternative.transcript,
+            len(alternative.words),
+            alternative.confidence,
+            record.audio_cursor,
+            latency,
+            delay,
+            churn,
+            record.connection,
+        )
+
+
+class _Hearing:
+    """The words of the newest interim, and how often what stands at each place was rewritten."""
+
+    def __init__(self) -> None:
+        self.words: tuple[Word, ...] = ()
+        self._texts: list[str] = []
+        self._rewritten: list[int] = []
+
+    def compare(self, results: Results) -> int:
+        """Take the next hearing, count what it rewrites, and say how many words of the one before it speaks of."""
+        before, words, texts = self.words, results.words, [word.word for word in results.words]
+        reach = len(before)
+        if texts[:reach] != self._texts:
+            end = results.start + results.duration
+            # What lies beyond this hearing is not withdrawn: it is to be said again.
+            while reach and _beyond(before[reach - 1], end):
+                reach -= 1
+            for place in range(reach):
+                if place >= len(texts) or texts[place] != self._texts[place]:
+                    self._rewritten[place] += 1
+        self._rewritten += [0] * (len(texts) - len(self._rewritten))
+        self.words, self._texts = words, texts
+        return reach
+
+    def settle(self, results: Results) -> int:
+        """Take the final: how often its words were rewritten. What lies beyond it is kept for the next one."""
+        before = self.words
+        left = max(self.compare(results), len(results.words))
+        self.words = before[left:]
+        self._texts = [word.word for word in self.words]
+        waiting = self._rewritten[left : len(before)]
+        total = sum(self._rewritten) - sum(waiting)
+        self._rewritten = waiting
+        return total
+
+
+def _beyond(word: Word, end: float) -> bool:
+    """Whether more of the word lies after `end` than before."""
+    return word.start + word.end > 2 * end
 
 
 def event_of(record: Record) -> Event | None:

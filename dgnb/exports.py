@@ -1,0 +1,340 @@
+"""Exports: tables and words in the formats that other tools read. Pure functions; only `read_csv` reads a file.
+
+Times are rounded to whole milliseconds where a format is written for people (TextGrid, RTTM); CSV, Parquet and JSON
+keep every digit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dgnb.captions import Utterance, Voices, plain
+from dgnb.exceptions import ConfigurationError, DgnbError, nearest
+from dgnb.messages import Metadata, Results, ServerMessage, Word
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TABLES", "about", "known", "read_csv", "to_csv", "to_deepgram_json", "to_parquet", "to_rttm", "to_textgrid"]
+
+TABLES: Final = ("words", "utterances", "results", "events", "gaps")
+"""The tables of a transcript that can be written."""
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+"""Where spreadsheets take text for a formula; and the quote itself, so that it can be taken off again."""
+_MOST_CHANNELS: Final = 1000
+"""A server may name any channel; Deepgram takes 20."""
+_NULLABLE: Final = {"language", "request_id"}
+"""Text that may be missing; CSV can't tell it from text without letters."""
+
+
+# Tables
+
+
+def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
+    """A table as CSV (RFC 4180: commas, CRLF); what is missing is empty, numbers keep every digit.
+
+    Readers of CSV don't agree on what a NUL is: it becomes a space.
+
+    Args:
+        frame: The table.
+        safe: Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula: what begins with
+            `=`, `+`, `-`, `@`, a tab or a line break, or with a `'`. Numbers stay numbers. `read_csv` takes it off.
+    """
+    frame = frame.copy()
+    for column in _of_dtype(frame, "datetime64[ns, UTC]"):
+        # Many words came at the same time, and times are slow to write.
+        codes, times = frame[column].factorize()
+        frame[column] = times.astype(str).take(codes)
+    for column in _of_dtype(frame, "string"):
+        frame[column] = frame[column].str.replace("\0", " ", regex=False)
+        if safe:
+            risky = frame[column].str.startswith(_FORMULA, na=False)
+            frame[column] = frame[column].mask(risky, "'" + frame[column])
+    if safe:
+        frame.columns = [f"'{name}" if name.startswith(_FORMULA) else name for name in frame.columns]
+    return frame.to_csv(index=False, lineterminator="\r\n")
+
+
+def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool = True) -> pd.DataFrame:
+    """A table that `to_csv` wrote, with its dtypes: times in UTC, missing speakers and languages as NA.
+
+    Args:
+        path: The file.
+        table: Which table it holds.
+        safe: Whether it was written so.
+
+    Raises:
+        ConfigurationError: There is no table of that name.
+        DgnbError: The file can't be read, or holds something else.
+
+    Example:
+        ```python
+        transcript.to_csv("words.csv")
+        words = dgnb.exports.read_csv("words.csv")
+        ```
+    """
+    import pandas as pd
+
+    from dgnb import frames
+
+    schema: Mapping[str, str] = getattr(frames, known(table).upper())
+    try:
+        # All as text: pandas' own reading of numbers differs from version to version.
+        frame = pd.read_csv(os.fsdecode(path), usecols=list(schema), dtype=str, na_filter=False, encoding="utf-8")
+        columns = {name: _parsed(frame[name].tolist(), name, dtype, safe) for name, dtype in schema.items()}
+        return frames.table(schema, columns)
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise DgnbError(f"{path} can't be read as the table {table!r}: {error}. Did to_csv() write it?") from error
+
+
+def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any]:
+    """The values of a column, from what CSV has of them."""
+    if dtype == "string":
+        values = [text.removeprefix("'") for text in texts] if safe else texts
+        return [text or None for text in values] if name in _NULLABLE else values
+    if dtype == "float64":
+        return [float(text or "nan") for text in texts]
+    if dtype == "bool":
+        return [bool(("False", "True").index(text)) for text in texts]
+    if dtype.startswith("datetime64"):
+        import pandas as pd
+
+        return pd.to_datetime(texts, utc=True, format="ISO8601").as_unit("ns").asi8.tolist()
+    return [int(text) if text else None for text in texts]
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """A table as Parquet, which keeps its dtypes: `pandas.read_parquet` gives the same table.
+
+    Raises:
+        DgnbError: pyarrow is not installed.
+    """
+    try:
+        return frame.to_parquet(engine="pyarrow", index=False)
+    except ImportError as error:
+        raise DgnbError("Parquet needs pyarrow. Install it: pip install 'dgnb[export]'") from error
+
+
+def known(table: str) -> str:
+    """The name of a table that can be written, as it was given.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    if table not in TABLES:
+        raise ConfigurationError(f"There is no table {table!r}: {', '.join(TABLES)}.{nearest(str(table), TABLES)}")
+    return table
+
+
+def _of_dtype(frame: pd.DataFrame, wanted: str) -> list[str]:
+    return [name for name, dtype in frame.dtypes.items() if dtype == wanted]  # type: ignore[misc]
+
+
+# Praat
+
+
+def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> str:
+    """Words and utterances as a Praat TextGrid: an interval tier of each for every speaker, or every channel.
+
+    The intervals of a tier tile the time from 0 to the end, with empty ones where nothing is said. Praat allows no
+    overlap in a tier, and no interval without length: one that reaches into the next ends where that begins, and one
+    that would have less than a millisecond has one. Text is on one line.
+
+    Args:
+        utterances: The words of each, with its channel.
+        duration: Seconds of audio; at least what the words need.
+    """
+    voices = Voices(utterances)
+    tiers: dict[str, list[tuple[float, float, str]]] = {}
+    for words, channel in utterances:
+        if not words:
+            continue
+        voice = voices.name(channel, words[0].speaker)
+        spoken = tiers.setdefault(f"{voice}: words" if voice else "words", [])
+        spoken += ((word.start, word.end, plain(word)) for word in words)
+        whole = tiers.setdefault(f"{voice}: utterances" if voice else "utterances", [])
+        whole.append((*_span(words), " ".join(filter(None, map(plain, words)))))
+    tiled = {name: _tiled(spans) for name, spans in (tiers or {"words": [], "utterances": []}).items()}
+    end = max([1, _milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end / 1000}"]
+    lines += ["tiers? <exists>", f"size = {len(tiled)}", "item []:"]
+    for number, (name, intervals) in enumerate(tiled.items(), 1):
+        at = intervals[-1][1] if intervals else 0
+        if at < end:
+            intervals.append((at, end, ""))
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += ["        xmin = 0", f"        xmax = {end / 1000}", f"        intervals: size = {len(intervals)}"]
+        lines += (
+            f"        intervals [{index}]:\n            xmin = {since / 1000}\n            xmax = {until / 1000}\n"
+            f'            text = "{text}"'
+            for index, (since, until, text) in enumerate(intervals, 1)
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, str]]:
+    """Spans as milliseconds that touch and don't overlap, from 0 to the last one's end."""
+    placed: list[tuple[int, int, str]] = []
+    for since, until, text in sorted(spans, key=lambda span: span[0]):
+        if not text:
+            continue
+        start = max(0, _milliseconds(since))
+        if placed:
+            before, end, said = placed[-1]
+            start = max(start, before + 1)
+            placed[-1] = (before, min(end, start), said)
+        placed.append((start, max(start + 1, _milliseconds(until)), text.replace('"', '""')))
+    tiled: list[tuple[int, int, str]] = []
+    at = 0
+    for start, end, text in placed:
+        if start > at:
+            tiled.append((at, start, ""))
+        tiled.append((start, end, text))
+        at = end
+    return tiled
+
+
+# RTTM
+
+
+def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
+    """Who spoke when, as RTTM: a line an utterance, which is one speaker's turn, in order of time.
+
+    Channels count from 1, as RTTM has them. A speaker is called `speaker_0`, or `unknown` where none was told; with
+    several channels `channel_1_speaker_0` or `channel_1`, because speaker 0 of another channel is someone else. A
+    turn has a millisecond at least: tools drop those without length.
+
+    Args:
+        utterances: The words of each, with its channel.
+        file_id: What to call the recording, without spaces.
+
+    Raises:
+        ConfigurationError: `file_id` is empty or has spaces in it.
+    """
+    if not isinstance(file_id, str) or file_id.split() != [file_id]:
+        raise ConfigurationError(f"file_id is a name without spaces, which {file_id!r} is not.")
+    spoken = [(words, channel) for words, channel in utterances if words]
+    several = len({channel for _, channel in spoken}) > 1
+    turns = []
+    for words, channel in spoken:
+        start, end = _span(words)
+        since = max(0, _milliseconds(start))
+        until = max(since + 1, _milliseconds(end))
+        speaker = words[0].speaker
+        names = [f"channel_{channel}"] if several else []
+        names += [] if speaker is None else [f"speaker_{speaker}"]
+        turns.append((since, channel + 1, until - since, "_".join(names) or "unknown"))
+    turns.sort()
+    return "".join(
+        f"SPEAKER {file_id} {channel} {since / 1000:.3f} {length / 1000:.3f} <NA> <NA> {name} <NA> <NA>\n"
+        for since, channel, length, name in turns
+    )
+
+
+# Deepgram's pre-recorded JSON
+
+
+def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
+    """All words in the shape of Deepgram's answer for a recording: what was made for such answers reads this.
+
+    `metadata`, `results.channels` with one alternative each, and `results.utterances`, as with `utterances=true`. A
+    confidence that nobody gave is left out.
+
+    Args:
+        utterances: The words of each, with its channel.
+        metadata: See `about`.
+
+    Raises:
+        DgnbError: A server sent a channel that no recording can have.
+    """
+    spoken = sorted(((words, channel) for words, channel in utterances if words), key=lambda said: said[0][0].start)
+    for _, channel in spoken:
+        if not 0 <= channel < _MOST_CHANNELS:
+            raise DgnbError(f"The answer for a recording lists its channels, and has no channel {channel}.")
+    channels = max([min(metadata.channels or 1, _MOST_CHANNELS), *(channel + 1 for _, channel in spoken)])
+    by_channel: list[list[Word]] = [[] for _ in range(channels)]
+    turns: list[dict[str, Any]] = []
+    for words, channel in spoken:
+        clean = [_without_nan(word) for word in words]
+        by_channel[channel] += clean
+        start, end = _span(clean)
+        speaker = {} if words[0].speaker is None else {"speaker": words[0].speaker}
+        name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
+        turns.append({"start": start, "end": end, "channel": channel, **_said(clean), **speaker, "id": str(name)})
+    answer = {
+        "metadata": {
+            "transaction_key": metadata.transaction_key or "deprecated",
+            "request_id": metadata.request_id or "",
+            "sha256": metadata.sha256 or "",
+            "created": metadata.created or "1970-01-01T00:00:00.000Z",
+            "duration": metadata.duration or 0.0,
+            "channels": channels,
+            "models": metadata.models or (),
+            "model_info": metadata.model_info or {},
+        },
+        "results": {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns},
+    }
+    return msgspec.json.encode(answer).decode()
+
+
+def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
+    """What the server told of a stream, as one `Metadata`: the newest word counts.
+
+    Args:
+        messages: All that it sent.
+        began: When the first one came, in nanoseconds since 1970; for servers that don't tell when they began.
+        duration: Seconds of audio.
+    """
+    told, channels, request_id, models = Metadata(), 0, None, {}
+    for message in messages:
+        if isinstance(message, Metadata):
+            told = message
+        elif isinstance(message, Results):
+            channels = max([channels, *message.channel_index[1:2]])
+            if (origin := message.metadata) is not None:
+                request_id = origin.request_id or request_id
+                if origin.model_uuid and origin.model_info:
+                    models[origin.model_uuid] = origin.model_info
+    created = told.created
+    if not created and began is not None:
+        created = datetime.fromtimestamp(began / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return msgspec.structs.replace(
+        told,
+        request_id=told.request_id or request_id,
+        created=created,
+        duration=duration,
+        channels=max(channels, told.channels or 0) or None,
+        models=told.models or tuple(models),
+        model_info=told.model_info or models,
+    )
+
+
+def _said(words: Sequence[Word]) -> dict[str, Any]:
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    mean = {"confidence": sum(confidences) / len(confidences)} if confidences else {}
+    return {"transcript": " ".join(word.punctuated_word or word.word for word in words), **mean, "words": words}
+
+
+def _without_nan(word: Word) -> Word:
+    if word.confidence is None or math.isfinite(word.confidence):
+        return word
+    return msgspec.structs.replace(word, confidence=None)
+
+
+# Times
+
+
+def _span(words: Sequence[Word]) -> tuple[float, float]:
+    return min(word.start for word in words), max(word.end for word in words)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000) if math.isfinite(seconds) else 0

@@ -1,0 +1,600 @@
+"""What the tables tell: pauses, pace, phrases, doubtful stretches and the figures, with rows and without."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dgnb import frames, tables
+from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.messages import Alternative, Channel, Metadata, Results, Word
+from dgnb.transcript import Transcript
+
+HELPERS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str, str]]] = {
+    "pauses": (tables.pauses, frames.PAUSES),
+    "speaking_rate": (tables.speaking_rate, frames.RATES),
+    "find": (lambda words: tables.find(words, "one"), frames.FOUND),
+    "doubtful": (tables.doubtful, frames.DOUBTFUL),
+}
+
+
+def spoken(
+    *words: tuple[str, float, float],
+    channel: int = 0,
+    speaker: int | None = None,
+    confidence: float | None = 0.9,
+) -> pd.DataFrame:
+    """A words table of (text, start, end)."""
+    rows = [(text.lower(), text, a, b, confidence, speaker, channel, None, 0, 0) for text, a, b in words]
+    return frames.rows(frames.WORDS, rows)
+
+
+# Times in eighths of a second, so that sums are exact.
+EIGHTHS = st.integers(0, 400).map(lambda eighths: eighths / 8)
+SPOKEN = st.tuples(
+    st.sampled_from(["one", "two", "Three.", "four,"]),
+    EIGHTHS,
+    st.integers(0, 12).map(lambda eighths: eighths / 8),
+    st.none() | st.integers(0, 10).map(lambda tenths: tenths / 10),
+    st.integers(0, 2),
+)
+
+
+@st.composite
+def some_words(draw: st.DrawFn, *, unique: bool = False) -> pd.DataFrame:
+    """Words in any order, overlapping, on several channels, some without a confidence."""
+    by = (lambda word: (word[1], word[4])) if unique else None
+    rows = draw(st.lists(SPOKEN, max_size=30, unique_by=by))
+    return frames.rows(
+        frames.WORDS,
+        ((text.lower(), text, a, a + long, sure, None, channel, None, 0, 0) for text, a, long, sure, channel in rows),
+    )
+
+
+def dtypes(table: pd.DataFrame) -> dict[str, str]:
+    return {name: str(dtype) for name, dtype in table.dtypes.items()}
+
+
+# Every helper
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_nothing_said_gives_the_same_columns_without_rows(name: str) -> None:
+    helper, schema = HELPERS[name]
+    for words in (spoken(), Transcript().words, spoken(("one", 0, 1)).iloc[:0]):
+        got = helper(words)
+        assert len(got) == 0
+        assert dtypes(got) == dict(schema)
+
+
+@pytest.mark.parametrize("name", HELPERS)
+@given(words=some_words())
+@settings(max_examples=40, deadline=None)
+def test_whatever_was_said_has_the_same_dtypes_and_counted_rows(name: str, words: pd.DataFrame) -> None:
+    helper, schema = HELPERS[name]
+    got = helper(words)
+    assert dtypes(got) == dict(schema)
+    assert list(got.index) == list(range(len(got)))
+    assert got["start"].is_monotonic_increasing
+    assert (got["end"] >= got["start"]).all()
+
+
+@pytest.mark.parametrize("name", HELPERS)
+@given(words=some_words(unique=True), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_neither_the_order_of_the_rows_nor_their_index_matters(
+    name: str, words: pd.DataFrame, data: st.DataObject
+) -> None:
+    helper, _ = HELPERS[name]
+    order = data.draw(st.permutations(range(len(words))))
+    mixed = words.iloc[order].set_index(pd.Index(["same"] * len(words), dtype="object"))
+    want = helper(words)
+    got = helper(mixed)
+    columns = [column for column in want if column not in ("first", "last")]
+    pd.testing.assert_frame_equal(got[columns], want[columns])
+    for column in {"first", "last"} & set(want):
+        assert mixed.iloc[got[column]].equals(words.iloc[want[column]].set_index(mixed.index[: len(want)]))
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_a_helper_leaves_its_table_as_it_was(name: str) -> None:
+    words = spoken(("one", 0, 1), ("two", 3, 4), confidence=0.1)
+    before = words.copy(deep=True)
+    HELPERS[name][0](words)
+    pd.testing.assert_frame_equal(words, before)
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_a_table_that_lacks_a_column_is_one_clear_error(name: str) -> None:
+    helper, _ = HELPERS[name]
+    words = spoken(("one", 0, 1), ("two", 3, 4))
+    needed, said = [], []
+    for column in words:
+        try:
+            helper(words.drop(columns=column))
+        except ConfigurationError as error:
+            needed.append(column)
+            said.append(str(error))
+    for column, error in zip(needed, said, strict=True):
+        assert error.startswith(f"{name}() needs the column {column!r}, which this table lacks.")
+        assert error.endswith("Give it transcript.words, or rows of that with all its columns.")
+    assert {"start", "end", "channel"} <= set(needed)
+    with pytest.raises(ConfigurationError, match=r"lacks\. Did you mean 'starts'\?"):
+        helper(words.rename(columns={"start": "starts"}))
+
+
+@pytest.mark.parametrize("name", HELPERS)
+@pytest.mark.parametrize("wrong", [None, 5, [("one", 0, 1)], {"word": ["one"]}], ids=str)
+def test_what_is_no_table_is_one_clear_error(name: str, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{name}\(\) takes a DataFrame, not {type(wrong).__name__}\."):
+        HELPERS[name][0](wrong)
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_columns_that_hold_no_times_are_one_clear_error(name: str) -> None:
+    helper, _ = HELPERS[name]
+    words = spoken(("one", 0, 1), ("two", 3, 4))
+    with pytest.raises(ConfigurationError, match=r"needs numbers in 'end', which is of dtype"):
+        helper(words.assign(end="soon"))
+    with pytest.raises(ConfigurationError, match=r"needs a number in each row of 'start'.*dropna"):
+        helper(words.assign(start=[0.0, math.nan]))
+    with pytest.raises(ConfigurationError, match=r"each row of 'channel'"):
+        helper(words.assign(channel=pd.array([0, None], dtype="Int64")))
+    with pytest.raises(ConfigurationError, match="needs one column 'start'; this table has several"):
+        helper(pd.concat([words, words], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda words: tables.pauses(words, -1), "longer is a number of at least 0, which -1 is not"),
+        (lambda words: tables.pauses(words, True), "longer is a number"),
+        (lambda words: tables.pauses(words, "1"), "longer is a number"),
+        (lambda words: tables.pauses(words, math.nan), "longer is a number"),
+        (lambda words: tables.pauses(words, None), "longer is a number"),
+        (lambda words: tables.speaking_rate(words, 0), "window is a number above 0, which 0 is not"),
+        (lambda words: tables.speaking_rate(words, math.inf), "window is a number above 0"),
+        (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Take longer ones"),
+        (lambda words: tables.speaking_rate(words, 5e-324), "more than 1,000,000 windows"),
+        (lambda words: tables.doubtful(words, 1.5), "below is a number of at least 0 and at most 1, which 1.5"),
+        (lambda words: tables.doubtful(words, join=-0.1), "join is a number of at least 0"),
+        (lambda words: tables.find(words, ""), "needs a word to look for"),
+        (lambda words: tables.find(words, "?!"), "'\\?!' has no letter or digit"),
+        (lambda words: tables.find(words, None), "looks for text, such as 'good morning', not for None"),
+    ],
+)
+def test_a_wrong_argument_is_one_clear_error(call: Callable[[pd.DataFrame], Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        call(spoken(("one", 0, 1), ("two", 3, 4)))
+    assert isinstance(caught.value, DgnbError)
+
+
+@pytest.mark.parametrize("helper", ["pauses", "speaking_rate", "find", "doubtful", "summary"])
+def test_a_transcript_has_it_as_a_method(helper: str) -> None:
+    transcript = Transcript()
+    heard = Alternative("one two", 0.9, (Word("one", 0.0, 1.0, 0.2), Word("two", 3.0, 4.0, 0.9)))
+    transcript.feed(Results((0, 1), 5.0, 0.0, Channel((heard,)), is_final=True), offset=10.0)
+    arguments = ["ONE"] if helper == "find" else []
+    given_ = ["words", "results", "events", "gaps"] if helper == "summary" else ["words"]
+    want = getattr(tables, helper)(*(getattr(transcript, table) for table in given_), *arguments)
+    got = getattr(transcript, helper)(*arguments)
+    assert len(got) > 0
+    pd.testing.assert_frame_equal(got, want)
+
+
+@pytest.mark.parametrize("name", tables.__all__)
+def test_the_examples_run(name: str) -> None:
+    from matplotlib import pyplot
+
+    found = re.search(r"```python\n(.*?)```", getattr(tables, name).__doc__, re.DOTALL)
+    assert found
+    transcript = Transcript()
+    heard = Alternative("Good morning.", 0.9, (Word("good", 0.0, 1.0, 0.2), Word("morning", 4.0, 5.0, 0.9)))
+    transcript.feed(Results((0, 1), 5.0, 0.0, Channel((heard,)), is_final=True))
+    try:
+        exec(re.sub(r"^ +", "", found[1], flags=re.MULTILINE), {"transcript": transcript, "words": transcript.words})
+    finally:
+        pyplot.close("all")
+
+
+# Pauses
+
+
+def test_a_pause_stands_between_two_words_with_its_seconds() -> None:
+    got = tables.pauses(spoken(("Well,", 0, 1), ("yes.", 3.5, 4), ("Quite", 4.25, 5)))
+    assert got.to_dict("records") == [
+        {"start": 1.0, "end": 3.5, "seconds": 2.5, "after": "Well,", "before": "yes.", "channel": 0}
+    ]
+
+
+def test_a_pause_is_longer_than_was_asked_for() -> None:
+    words = spoken(("a", 0, 1), ("b", 1.5, 2), ("c", 2.625, 3))
+    assert tables.pauses(words)["start"].tolist() == [2.0]
+    assert tables.pauses(words, 0)["seconds"].tolist() == [0.5, 0.625]
+    assert len(tables.pauses(words, longer=1)) == 0
+
+
+def test_one_word_has_no_pause_around_it() -> None:
+    assert len(tables.pauses(spoken(("a", 5, 6)), 0)) == 0
+
+
+def test_a_word_within_another_one_does_not_begin_a_pause() -> None:
+    got = tables.pauses(spoken(("long", 0, 4), ("short", 1, 2), ("later", 5, 6)))
+    assert got[["start", "end", "after", "before"]].values.tolist() == [[4.0, 5.0, "long", "later"]]
+
+
+def test_a_pause_on_one_channel_is_one_while_the_other_channel_speaks() -> None:
+    left = spoken(("a", 0, 1), ("b", 4, 5))
+    right = spoken(("x", 0.5, 4.5), channel=1)
+    got = tables.pauses(pd.concat([left, right]))
+    assert got[["start", "end", "channel"]].values.tolist() == [[1.0, 4.0, 0]]
+
+
+@given(words=some_words())
+@settings(max_examples=150, deadline=None)
+def test_words_and_pauses_tile_the_time_of_a_channel(words: pd.DataFrame) -> None:
+    got = tables.pauses(words, 0)
+    for channel, spoken_ in words.groupby("channel"):
+        silent = got[got["channel"] == channel]
+        # In eighths: each is spoken in or silent, and never both.
+        cells = np.zeros(1000, dtype=int)
+        for word in spoken_.itertuples():
+            cells[int(word.start * 8) : int(word.end * 8)] |= 1
+        for pause in silent.itertuples():
+            cells[int(pause.start * 8) : int(pause.end * 8)] += 2
+            assert pause.seconds == pause.end - pause.start > 0
+            assert pause.after in set(spoken_.loc[spoken_["end"] == pause.start, "punctuated_word"])
+            assert pause.before in set(spoken_.loc[spoken_["start"] == pause.end, "punctuated_word"])
+        assert set(cells[int(spoken_["start"].min() * 8) : int(spoken_["end"].max() * 8)]) <= {1, 2}
+    for longer in (0.5, 1.0):
+        want = got[got["seconds"] > longer].reset_index(drop=True)
+        pd.testing.assert_frame_equal(tables.pauses(words, longer), want)
+
+
+def test_a_word_that_ends_before_it_begins_takes_no_time() -> None:
+    words = spoken(("a", 0, 1), ("b", 5, 3), ("c", 6, 7))
+    assert tables.pauses(words)[["start", "end"]].values.tolist() == [[1, 5], [5, 6]]
+    assert tables.doubtful(words.assign(confidence=[0.9, 0.1, 0.9]))["end"].tolist() == [5]
+
+
+# Pace
+
+
+def test_words_count_in_the_window_in_which_they_begin() -> None:
+    got = tables.speaking_rate(spoken(("a", 59.5, 60.5), ("b", 60, 61), ("c", 185, 195)))
+    assert got["start"].tolist() == [0, 60, 120, 180]
+    assert got["end"].tolist() == [60, 120, 180, 195]
+    assert got["words"].tolist() == [1, 1, 0, 1]
+    assert got["words_per_minute"].tolist() == [1, 1, 0, 4]
+
+
+def test_the_first_window_holds_the_first_word() -> None:
+    assert tables.speaking_rate(spoken(("a", 130, 131)), 60)["start"].tolist() == [120]
+    assert tables.speaking_rate(spoken(("a", -1, 1)), 60)["start"].tolist() == [-60]
+
+
+def test_a_window_without_length_has_no_rate() -> None:
+    got = tables.speaking_rate(spoken(("a", 60, 60)))
+    assert got["words"].tolist() == [1]
+    assert got["words_per_minute"].isna().all()
+
+
+@given(words=some_words(), eighths=st.integers(1, 200))
+@settings(max_examples=150, deadline=None)
+def test_the_windows_follow_one_another_and_hold_every_word_once(words: pd.DataFrame, eighths: int) -> None:
+    window = eighths / 8
+    got = tables.speaking_rate(words, window)
+    assert got["words"].sum() == len(words)
+    assert (got["start"].to_numpy()[1:] == got["end"].to_numpy()[:-1]).all()
+    for row in got.itertuples():
+        assert row.start % window == 0
+        assert row.words == ((words["start"] >= row.start) & (words["start"] < row.start + window)).sum()
+        assert row.end == row.start + window or row.end == words["end"].max()
+        if row.end > row.start:
+            assert row.words_per_minute == pytest.approx(row.words * 60 / (row.end - row.start))
+
+
+# Phrases
+
+
+def test_a_phrase_is_found_with_its_times_and_surroundings() -> None:
+    said = ["It", "was", "a", "very", "good", "Morning,", "good", "morning", "to", "all", "of", "you", "here"]
+    words = spoken(*((text, i, i + 0.5) for i, text in enumerate(said)))
+    words["utterance"] = [0] * 5 + [1] * 8
+    got = tables.find(words, "good MORNING!")
+    assert got["text"].tolist() == ["good Morning,", "good morning"]
+    assert got[["start", "end", "first", "last"]].values.tolist() == [[4, 5.5, 4, 5], [6, 7.5, 6, 7]]
+    assert got["context"].tolist() == [" ".join(said[0:11]), " ".join(said[1:13])]
+
+
+@pytest.mark.parametrize(
+    ("said", "phrase", "times"),
+    [
+        ("a a a", "a a", 2),
+        ("well-known facts", "well known", 1),
+        ("well known facts", "well-known facts", 1),
+        ("well-known facts", "known facts", 1),
+        ("ha-ha", "ha", 1),
+        ("don’t", "dont", 1),
+        ("don't", "don’t", 1),
+        ("Stra\u00dfe", "STRASSE", 1),
+        ("cafe\u0301", "caf\u00e9", 1),
+        ("3.5 percent", "3.5", 1),
+        ("35 percent", "3.5", 0),
+        ("हिन्दी में", "हिन्दी", 1),
+        ("می‌خواهم", "میخواهم", 1),
+        ("\u4f60\u597d\u3002", "\u4f60\u597d", 1),
+        ("$5 each", "$5", 1),
+        ("one — two", "one two", 1),
+        ("another", "other", 0),
+        ("one", "one two", 0),
+    ],
+)
+def test_what_is_compared_is_words_without_capitals_and_punctuation(said: str, phrase: str, times: int) -> None:
+    words = spoken(*((text, i, i + 0.5) for i, text in enumerate(said.split())))
+    assert len(tables.find(words, phrase)) == times
+
+
+def test_a_phrase_is_not_put_together_from_two_channels() -> None:
+    left, right = spoken(("good", 0, 1)), spoken(("morning", 1, 2), channel=1)
+    assert len(tables.find(pd.concat([left, right]), "good morning")) == 0
+
+
+def test_a_missing_word_is_passed_over() -> None:
+    words = spoken(("good", 0, 1), ("x", 1, 2), ("morning", 2, 3))
+    words.loc[1, ["word", "punctuated_word"]] = pd.NA
+    assert tables.find(words, "good morning")[["first", "last"]].values.tolist() == [[0, 2]]
+
+
+@given(
+    pieces=st.lists(st.sampled_from(["filler", "phrase", "piece"]), max_size=30),
+    phrase=st.lists(st.sampled_from(["good", "morning", "all"]), min_size=1, max_size=3, unique=True),
+    dress=st.lists(
+        st.sampled_from([str.upper, str.title, lambda text: f"“{text},”", lambda text: f"{text}?", str]), min_size=1
+    ),
+)
+@example(pieces=["phrase"], phrase=["good"], dress=[str])
+@settings(max_examples=150, deadline=None)
+def test_exactly_the_planted_phrases_are_found(
+    pieces: list[str], phrase: list[str], dress: list[Callable[[str], str]]
+) -> None:
+    said: list[str] = []
+    planted = []
+    for piece in pieces:
+        if piece == "phrase":
+            planted.append((len(said), len(said) + len(phrase) - 1))
+            said += phrase
+        else:
+            # A piece of a phrase, and what keeps it apart from the next one.
+            said += ["filler"] if piece == "filler" else [*phrase[:-1], "filler"]
+    shown = [dress[i % len(dress)](text) for i, text in enumerate(said)]
+    words = spoken(*((text, i / 2, i / 2 + 0.25) for i, text in enumerate(shown)))
+    got = tables.find(words, " ".join(phrase).title() + "!")
+    assert list(zip(got["first"], got["last"], strict=True)) == planted
+    assert got["start"].tolist() == [first / 2 for first, _ in planted]
+    assert got["end"].tolist() == [last / 2 + 0.25 for _, last in planted]
+
+
+# Doubt
+
+
+def unsure(*confidences: float | None, apart: float = 1.0) -> pd.DataFrame:
+    words = spoken(*((f"W{i}.", i * apart, i * apart + 0.5) for i in range(len(confidences))))
+    return words.assign(confidence=np.array(confidences, dtype="float64"))
+
+
+def test_doubtful_words_that_lie_close_are_one_stretch_with_what_is_between() -> None:
+    got = tables.doubtful(unsure(0.9, 0.4, 0.3, 0.9, 0.9, 0.2))
+    assert got["text"].tolist() == ["W1. W2.", "W5."]
+    assert got["confidence"].tolist() == [0.3, 0.2]
+    assert got[["start", "end", "words", "first", "last"]].values.tolist() == [[1, 2.5, 2, 1, 2], [5, 5.5, 1, 5, 5]]
+    assert tables.doubtful(unsure(0.4, 0.9, 0.3), join=1.5)["text"].tolist() == ["W0. W1. W2."]
+
+
+def test_a_stretch_ends_with_the_word_of_it_that_ends_last() -> None:
+    words = spoken(("long", 0, 9), ("short", 1, 2), ("later", 9.5, 10), ("last", 12, 13), confidence=0.1)
+    got = tables.doubtful(words)
+    assert got[["start", "end", "words"]].values.tolist() == [[0, 10, 3], [12, 13, 1]]
+    words.loc[[1, 2], "confidence"] = [0.2, 0.9]
+    assert tables.doubtful(words)["end"].tolist() == [9, 13]
+
+
+def test_no_confidence_is_no_doubt() -> None:
+    assert len(tables.doubtful(unsure(None, None))) == 0
+    assert tables.doubtful(unsure(None, 0.1, None), join=5)["words"].tolist() == [1]
+
+
+def test_doubtful_is_below_and_not_at_the_limit() -> None:
+    assert tables.doubtful(unsure(0.5, 0.49), 0.5)["first"].tolist() == [1]
+    assert len(tables.doubtful(unsure(0.0, 0.9), 0)) == 0
+    assert len(tables.doubtful(unsure(1.0, 0.9), 1, join=0)) == 1
+
+
+@given(words=some_words(), below=st.sampled_from([0.3, 0.5, 1.0]), join=st.sampled_from([0.0, 0.5, 2.0]))
+@settings(max_examples=150, deadline=None)
+def test_every_doubtful_word_is_in_the_stretch_of_its_neighbours(
+    words: pd.DataFrame, below: float, join: float
+) -> None:
+    got = tables.doubtful(words, below, join)
+    for channel, spoken_ in words.groupby("channel"):
+        low = spoken_[spoken_["confidence"] < below].sort_values("start", kind="stable")
+        want: list[list[float]] = []
+        for word in low.itertuples():
+            if want and word.start - want[-1][1] <= join:
+                want[-1][1] = max(want[-1][1], word.end)
+                want[-1][2] = min(want[-1][2], word.confidence)
+            else:
+                want.append([word.start, word.end, word.confidence])
+        mine = got[got["channel"] == channel].sort_values("start", kind="stable")
+        assert mine[["start", "confidence"]].values.tolist() == [[start, least] for start, _, least in want]
+        # A sure word in between may end later than the doubtful ones around it.
+        assert all(end >= reached for end, (_, reached, _) in zip(mine["end"], want, strict=True))
+
+
+# The figures
+
+
+def values(transcript: Transcript) -> dict[str, Any]:
+    table = transcript.summary()
+    assert dtypes(table) == {"value": "object", "unit": "string"}
+    assert table.index.is_unique
+    return dict(table["value"])
+
+
+def heard(*words: Word, start: float = 0.0, duration: float = 10.0, final: bool = True, channel: int = 0) -> Results:
+    text = " ".join(word.word for word in words)
+    return Results((channel, 2), duration, start, Channel((Alternative(text, None, words),)), is_final=final)
+
+
+def test_the_figures_of_an_empty_transcript_are_zero_or_unknown() -> None:
+    got = values(Transcript())
+    unknown = [name for name, value in got.items() if isinstance(value, float) and math.isnan(value)]
+    assert unknown == [
+        *("words per minute", "words per minute of speech", "confidence mean", "confidence lowest decile"),
+        *("latency min", "latency avg", "latency p95", "latency max"),
+    ]
+    assert {value for name, value in got.items() if name not in unknown} == {0}
+
+
+def test_the_figures_are_those_of_the_tables() -> None:
+    transcript = Transcript()
+    transcript.note("opened", "first")
+    transcript.feed(heard(duration=1.0, final=False), audio_cursor=1.25)
+    transcript.feed(heard(duration=2.0, final=False), audio_cursor=2.75)
+    transcript.feed(
+        heard(
+            Word("a", 0.0, 1.0, 0.5, speaker=0), Word("b", 1.25, 2.25, 0.7, speaker=0), Word("c", 4, 6, 0.9, speaker=1)
+        ),
+        audio_cursor=11.0,
+    )
+    transcript.note("opened", "second")
+    transcript.feed(heard(Word("d", 0.0, 1.0, 0.3, speaker=1)), offset=10.0, audio_cursor=21.0, connection=1)
+    transcript.add_gap(30.0, 32.0, "lost")
+    transcript.add_gap(31.0, 34.0, "lost")
+    transcript.add_gap(30.5, 31.0, "lost")
+    transcript.add_gap(3.0, 3.0, "never captured")
+    assert values(transcript) == {
+        "duration": 34.0,
+        "speech": 5.25,
+        "words": 4,
+        "words per minute": pytest.approx(240 / 34, abs=1e-3),
+        "words per minute of speech": pytest.approx(240 / 5.25, abs=1e-3),
+        "speakers": 2,
+        "speaker 0: share of words": 0.5,
+        "speaker 0: share of time": 0.4,
+        "speaker 1: share of words": 0.5,
+        "speaker 1: share of time": 0.6,
+        "confidence mean": 0.6,
+        "confidence lowest decile": 0.36,
+        "latency min": 0.25,
+        "latency avg": 0.5,
+        "latency p95": 0.725,
+        "latency max": 0.75,
+        "finals": 2,
+        "interims": 2,
+        "reconnects": 1,
+        "gaps": 4.0,
+    }
+
+
+def test_one_word_without_confidence_and_speaker_has_figures() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(Word("a", 1.0, 1.5), duration=2.0))
+    got = values(transcript)
+    assert (got["words"], got["duration"], got["speech"]) == (1, 2.0, 0.5)
+    assert (got["words per minute"], got["words per minute of speech"]) == (30.0, 120.0)
+    assert got["speakers"] == 0
+    assert not any(name.startswith("speaker ") for name in got)
+    assert math.isnan(got["confidence mean"])
+
+
+def test_a_confidence_that_is_no_number_is_left_out() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(Word("a", 0, 1, math.nan), Word("b", 1, 2, 0.8), Word("c", 2, 3)))
+    assert values(transcript)["confidence mean"] == 0.8
+    assert transcript.utterances["confidence"].tolist() == [0.8]
+
+
+def test_words_without_a_speaker_have_a_share_where_others_have_one() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(Word("a", 0, 1, speaker=3), Word("b", 1, 4)))
+    got = values(transcript)
+    assert got["speakers"] == 1
+    assert (got["speaker 3: share of time"], got["speaker unknown: share of time"]) == (0.25, 0.75)
+
+
+def test_channels_that_speak_at_once_add_up() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(Word("a", 0, 1), Word("b", 3, 4), channel=0))
+    transcript.feed(heard(Word("x", 0.5, 3.5), channel=1))
+    got = values(transcript)
+    assert got["speech"] == 5.0
+    assert got["words per minute of speech"] == 36.0
+    assert got["words per minute"] == 18.0
+
+
+def test_words_without_length_have_no_pace_of_speech_and_no_share_of_time() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(Word("a", 1, 1, speaker=0), duration=0.0, start=1.0))
+    got = values(transcript)
+    assert math.isnan(got["words per minute of speech"])
+    assert math.isnan(got["speaker 0: share of time"])
+
+
+def test_reconnects_are_known_without_notes_and_without_messages() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(), connection=2)
+    assert values(transcript)["reconnects"] == 2
+    for _ in range(4):
+        transcript.note("opened", "")
+    assert values(transcript)["reconnects"] == 3
+
+
+def test_the_figures_are_the_same_after_saving_and_loading(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.note("opened", "")
+    transcript.feed(heard(Word("a", 0, 1, 0.5, speaker=1), final=False), audio_cursor=11.0)
+    transcript.feed(heard(Word("a", 0, 1, 0.5, speaker=1)), audio_cursor=12.0)
+    transcript.feed(Metadata(duration=10.0))
+    transcript.add_gap(10.0, 11.0, "lost")
+    transcript.save(tmp_path / "talk.jsonl")
+    pd.testing.assert_frame_equal(Transcript.load(tmp_path / "talk.jsonl").summary(), transcript.summary())
+
+
+@given(words=some_words())
+@settings(max_examples=60, deadline=None)
+def test_the_shares_of_the_speakers_add_up(words: pd.DataFrame) -> None:
+    words["speaker"] = pd.array([i % 3 or None for i in range(len(words))], dtype="Int64")
+    empty = Transcript()
+    got = tables.summary(words, empty.results, empty.events, empty.gaps)["value"]
+    for kind in ("words", "time"):
+        shares = got[[name for name in got.index if name.endswith(f"share of {kind}")]]
+        if got["speakers"] and not shares.isna().any():
+            assert sum(shares) == pytest.approx(1, abs=0.01)
+    assert got["speech"] <= got["duration"] * max(1, words["channel"].nunique())
+
+
+def test_a_wrong_table_for_the_figures_is_one_clear_error() -> None:
+    one = Transcript()
+    with pytest.raises(ConfigurationError, match=r"summary\(\) needs the column 'latency'.*transcript\.results"):
+        tables.summary(one.words, one.words, one.events, one.gaps)
+    with pytest.raises(ConfigurationError, match=r"summary\(\) takes a DataFrame, not NoneType"):
+        tables.summary(one.words, one.results, one.events, None)  # type: ignore[arg-type]
+
+
+def test_the_figures_read_well() -> None:
+    transcript = Transcript()
+    transcript.feed(heard(Word("a", 0, 1, 1 / 3), duration=12.3456))
+    text = transcript.summary().to_string()
+    assert re.search(r"^duration +12\.346 +s$", text, re.MULTILINE)
+    assert re.search(r"^words +1 *$", text, re.MULTILINE)
+    assert "<table" in transcript.summary()._repr_html_()  # type: ignore[operator]
