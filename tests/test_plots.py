@@ -1,78 +1,659 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import importlib
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pytest
-from matplotlib import pyplot
+from matplotlib import colors, pyplot
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import dgnb
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.messages import Alternative, Channel, Results, Word
+from dgnb.plots import paper
+from dgnb.plots.lanes import voices
 from dgnb.transcript import Transcript
+
+JUPYTERLAB_DARK = colors.to_rgb("#111111")
+SINGLE = ["timeline", "confidence", "latency", "churn", "speaking_rate"]
+WITH_ALL = ["timeline", "churn", "overview"]
+"""The overview holds the others."""
 
 
 @pytest.fixture(autouse=True)
 def no_window() -> Iterator[None]:
     matplotlib.use("agg")
     yield
-    pyplot.close("all")
+    assert pyplot.get_fignums() == []
+
+
+def heard(transcript: Transcript, *words: Word, final: bool = True, channel: int = 0, **circumstances: Any) -> None:
+    text = " ".join(word.word for word in words)
+    start = min((word.start for word in words), default=0.0)
+    end = max((word.end for word in words), default=1.0)
+    alternatives = (Alternative(text, 0.9, words),)
+    results = Results((channel, 2), end - start, start, Channel(alternatives), is_final=final, speech_final=final)
+    transcript.feed(results, **circumstances)
 
 
 def spoken(*words: Word) -> Transcript:
     transcript = Transcript()
-    text = " ".join(word.word for word in words)
-    end = max((word.end for word in words), default=1.0)
-    channel = Channel((Alternative(text, 0.9, words),))
-    transcript.feed(Results((0, 1), end, 0.0, channel, is_final=True, speech_final=True))
+    heard(transcript, *words)
     return transcript
 
 
-def labels(ax: matplotlib.axes.Axes) -> list[str]:
+def sample() -> Transcript:
+    sure = random.Random(1)
+    return spoken(
+        *(
+            Word(word["word"], word["start"], word["end"], sure.random(), word["punctuated_word"], word["speaker"])
+            for word in dgnb.samples.words()
+        )
+    )
+
+
+def talk(count: int, speakers: int = 2) -> Transcript:
+    """A word every 0.4 s, in turns of 8, with an interim before each final."""
+    chance = random.Random(count)
+    transcript = Transcript()
+    for first in range(0, count, 8):
+        speaker = chance.randrange(speakers)
+        words = [
+            Word("said", n * 0.4, n * 0.4 + 0.35, chance.random(), None, speaker)
+            for n in range(first, min(count, first + 8))
+        ]
+        end = words[-1].end
+        heard(transcript, *words[:-1], Word("sad", words[-1].start, end), final=False, audio_cursor=end + 0.3)
+        heard(transcript, *words, audio_cursor=end + 1)
+    return transcript
+
+
+def bars(ax: Axes) -> list[tuple[float, float, float, float]]:
+    """From, to, bottom and top of everything that is no gap, from left to right."""
+    found = []
+    for collection in ax.collections:
+        if isinstance(collection, PolyCollection) and collection.get_zorder() >= 1:
+            for path in collection.get_paths():
+                (x0, y0), (x1, y1) = path.vertices.min(axis=0), path.vertices.max(axis=0)
+                found.append((float(x0), float(x1), float(y0), float(y1)))
+    return sorted(found)
+
+
+def gaps(ax: Axes) -> list[tuple[float, float]]:
+    boxes = [path.vertices for each in ax.collections if each.get_zorder() < 1 for path in each.get_paths()]
+    return sorted((float(box[:, 0].min()), float(box[:, 0].max())) for box in boxes)
+
+
+def labels(ax: Axes) -> list[str]:
     return [text.get_text() for text in ax.texts]
+
+
+def named(ax: Axes) -> list[str]:
+    legend = ax.get_legend()
+    return [text.get_text() for text in legend.get_texts()] if legend else []
+
+
+def shown(figure: Figure) -> list[Text]:
+    """Every text that is seen, drawn."""
+    figure.canvas.draw()
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def on_screen(figure: Figure) -> list[Text]:
+    """As `shown`, without ticks beyond the ends of their axis."""
+    beyond = set()
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+                if not low <= tick.get_loc() <= high:
+                    beyond |= {tick.label1, tick.label2}
+    return [text for text in shown(figure) if text not in beyond]
+
+
+def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    return [
+        (name, other)
+        for number, (name, box) in enumerate(boxes)
+        for other, beside in boxes[:number]
+        if min(box.x1, beside.x1) - max(box.x0, beside.x0) > 0.5
+        and min(box.y1, beside.y1) - max(box.y0, beside.y0) > 0.5
+    ]
+
+
+# Words
 
 
 def test_each_word_stands_at_its_time() -> None:
     ax = dgnb.plots.timeline(spoken(Word("one", 1.0, 1.5, 0.9), Word("two", 7.25, 7.5, 0.4)))
     assert labels(ax) == ["one", "two"]
-    first, second = ax.patches
-    assert (first.get_x(), first.get_width()) == (1.0, 0.5)
-    assert second.get_x() == 1.25
-    assert second.get_y() > first.get_y()
-    assert second.get_alpha() < first.get_alpha()
+    first, second = bars(ax)
+    assert first[:2] == (1.0, 1.5)
+    assert second[:2] == (1.25, 1.5)
+    assert second[2] > first[3]
+
+
+def test_a_word_over_the_end_of_a_row_goes_on_in_the_next_and_is_written_once() -> None:
+    ax = dgnb.plots.timeline(spoken(Word("halfway", 5.5, 7.5, 0.9)))
+    assert [bar[:2] for bar in bars(ax)] == [(0.0, 1.5), (5.5, 6.0)]
+    assert labels(ax) == ["halfway"]
+    assert ax.texts[0].get_position()[0] == 0.75
+
+
+def test_a_doubtful_word_is_fainter() -> None:
+    ax = dgnb.plots.timeline(spoken(Word("one", 1, 2, 0.9), Word("two", 2, 3, 0.2), Word("three", 3, 4, None)))
+    (collection,) = ax.collections
+    sure, doubtful, unknown = (paper.contrast(tuple(face[:3]), (1, 1, 1)) for face in collection.get_facecolor())
+    assert sure > unknown > doubtful
 
 
 def test_speakers_have_colours_of_their_own() -> None:
     words = [Word("a", 0, 1, 0.9, speaker=0), Word("b", 1, 2, 0.9, speaker=1), Word("c", 2, 3, 0.9, speaker=0)]
     ax = dgnb.plots.timeline(spoken(*words))
-    one, two, three = (patch.get_facecolor() for patch in ax.patches)
-    assert one == three != two
+    first, second = (collection.get_facecolor() for collection in ax.collections)
+    assert first.shape == (2, 4)
+    assert (first[0] == first[1]).all()
+    assert (first[0] != second[0]).any()
+    assert named(ax) == ["speaker 0", "speaker 1"]
 
 
-def test_a_long_stretch_is_a_line_a_speaker() -> None:
-    words = [Word(str(n), n, n + 0.5, 0.9, speaker=n % 2) for n in range(200)]
+def test_more_speakers_than_colours_are_told_apart_by_hatching() -> None:
+    many = 2 * len(paper.PALETTE) + 1
+    words = [Word("a", n, n + 0.9, 0.9, speaker=n) for n in range(many)]
+    looks = [
+        (tuple(collection.get_facecolor()[0]), collection.get_hatch())
+        for collection in dgnb.plots.timeline(spoken(*words)).collections
+    ]
+    assert len(set(looks)) == len(looks) == many
+
+
+def test_a_speaker_has_the_same_colour_in_every_picture() -> None:
+    words = [Word("a", n, n + 0.9, 0.9, speaker=n % 4) for n in range(200)]
+    transcript = spoken(*words)
+    blocks = dgnb.plots.timeline(transcript)
+    lines = dgnb.plots.speaking_rate(transcript)
+    for collection, line in zip(blocks.collections, lines.lines, strict=True):
+        assert colors.to_hex(collection.get_facecolor()[0]) == colors.to_hex(line.get_color())
+    few = [Word("a", 200 + n, 200.5 + n, 0.9, speaker=n % 8 + 4) for n in range(80)]
+    lines = dgnb.plots.speaking_rate(spoken(*words[:4], *few))
+    assert named(lines) == [*(f"speaker {n}" for n in range(4, 9)), "7 others"]
+    assert colors.to_hex(lines.lines[0].get_color()) == paper.PALETTE[4].lower()
+    later = dgnb.plots.timeline(spoken(*words[2:3], *words[:2]), start=2, end=3)
+    assert named(later) == ["speaker 0", "speaker 1", "speaker 2"]
+
+
+def test_a_long_stretch_is_a_line_a_speaker_with_utterances_as_blocks() -> None:
+    words = [Word(str(n), n, n + 1, 0.9, speaker=n // 50 % 2) for n in range(200)]
     ax = dgnb.plots.timeline(spoken(*words))
     assert labels(ax) == []
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["speaker 0", "speaker 1"]
+    assert [bar[:2] for bar in bars(ax)] == [(0, 50), (50, 100), (100, 150), (150, 200)]
     assert len(labels(dgnb.plots.timeline(spoken(*words), start=10, end=20))) == 10
 
 
-@pytest.mark.parametrize(
-    "transcript",
-    [Transcript(), spoken(), spoken(Word("$x^2$ <b>", 0, 0, None)), spoken(Word("late", 500, 501, 0.5))],
-    ids=["nothing", "silence", "signs", "late"],
-)
-def test_anything_can_be_drawn(transcript: Transcript) -> None:
-    ax = dgnb.plots.timeline(transcript)
-    assert ax.figure is not None
+def test_blocks_that_nobody_could_tell_apart_are_one() -> None:
+    words = [Word("a", n, n + 0.5, 0.9, speaker=n % 2) for n in range(40_000)]
+    assert len(bars(dgnb.plots.timeline(spoken(*words)))) < 20
+
+
+def test_channels_that_speak_at_once_have_lines_of_their_own() -> None:
+    transcript = Transcript()
+    heard(transcript, Word("left", 1, 3, 0.9), channel=0)
+    heard(transcript, Word("right", 1, 3, 0.9), channel=1)
+    short = dgnb.plots.timeline(transcript)
+    (_, _, _, top), (_, _, bottom, _) = bars(short)
+    assert top <= bottom + 1e-9
+    assert named(short) == ["channel 0", "channel 1"]
+    long = dgnb.plots.timeline(transcript, end=100)
+    assert [tick.get_text() for tick in long.get_yticklabels()] == ["channel 0", "channel 1"]
+
+
+def test_those_who_say_least_share_a_line() -> None:
+    words = [Word("a", n, n + 0.5, 0.9, speaker=n % 40 if n < 80 else 7) for n in range(200)]
+    ax = dgnb.plots.timeline(spoken(*words))
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert len(names) == 24
+    assert "speaker 7" in names
+    assert names[-1] == "17 others"
+    assert named(dgnb.plots.speaking_rate(spoken(*words)))[-1] == "35 others"
+
+
+@pytest.mark.parametrize("width", [3.0, 6.0, 11.0])
+def test_words_are_written_only_where_there_is_room(width: float) -> None:
+    figure = Figure(figsize=(width, 4), layout="constrained")
+    ax = dgnb.plots.timeline(sample(), ax=figure.add_subplot())
+    figure.canvas.draw()
+    assert overlapping(ax.texts) == []
+    assert all(ax.bbox.x0 - 1 <= text.get_window_extent().x0 for text in ax.texts)
+    assert all(ax.bbox.x1 + 1 >= text.get_window_extent().x1 for text in ax.texts)
+    assert len(ax.texts) > 10 or width < 6
+
+
+def test_almost_every_word_of_the_sample_is_written() -> None:
+    transcript = sample()
+    assert len(dgnb.plots.timeline(transcript).texts) > 0.85 * len(transcript.words)
+
+
+def test_no_word_is_written_over_another_that_overlaps_it() -> None:
+    words = [Word("overlapping", 1 + n / 10, 4 + n / 10, 0.9) for n in range(20)]
+    ax = dgnb.plots.timeline(spoken(*words))
     ax.figure.canvas.draw()
+    assert overlapping(ax.texts) == []
 
 
-def test_it_draws_where_it_is_told() -> None:
-    _, ax = pyplot.subplots()
-    assert dgnb.plots.timeline(spoken(Word("one", 0, 1, 0.9)), ax=ax) is ax
+# Along time
 
 
-def test_an_empty_stretch_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="after start"):
-        dgnb.plots.timeline(Transcript(), start=5, end=5)
+def test_confidence_marks_the_doubtful_words() -> None:
+    words = [Word("a", n, n + 1, 0.3 if n == 3 else 0.9) for n in range(10)]
+    ax = dgnb.plots.confidence(spoken(*words), low=0.5, window=2)
+    sure, doubted = (line.get_xydata().tolist() for line in ax.lines[:2])
+    assert doubted == [[3.5, 0.3]]
+    assert len(sure) == 9
+    assert named(ax) == ["word", "below 0.5: 1", "mean of 2 s"]
+    at, mean = ax.lines[-1].get_data()
+    assert np.interp(3.5, at, mean) == pytest.approx((0.9 + 0.3 + 0.9) / 3, abs=0.31)
+    assert np.interp(8, at, mean) == pytest.approx(0.9)
+
+
+def test_the_mean_breaks_where_nothing_was_said() -> None:
+    ax = dgnb.plots.confidence(spoken(Word("a", 0, 1, 0.9), Word("b", 99, 100, 0.9)), window=5)
+    at, mean = ax.lines[-1].get_data()
+    assert math.isnan(mean[np.searchsorted(at, 50)])
+
+
+def test_words_without_a_confidence_are_left_out() -> None:
+    ax = dgnb.plots.confidence(spoken(Word("a", 0, 1, None), Word("b", 1, 2, math.nan), Word("c", 2, 3, 0.8)))
+    assert ax.lines[0].get_xydata().tolist() == [[2.5, 0.8]]
+    assert labels(dgnb.plots.confidence(spoken(Word("a", 0, 1, None)))) == ["no word has a confidence"]
+
+
+def test_latency_is_that_of_the_interims() -> None:
+    transcript = Transcript()
+    for end, behind in ((1.0, 0.5), (2.0, 0.25), (3.0, 1.0)):
+        heard(transcript, Word("a", 0, end), final=False, audio_cursor=end + behind)
+    heard(transcript, Word("a", 0, 4), audio_cursor=9)
+    ax = dgnb.plots.latency(transcript)
+    assert ax.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.25], [3, 1.0]]
+    late = float(transcript.results["latency"].quantile(0.95))
+    assert named(ax) == ["interim: min 0.25 s, avg 0.58 s", f"p95 {late:.2f} s", "mean of 5 s"]
+    assert ax.get_ylim()[1] > 1
+
+
+def test_latency_says_why_there_is_none() -> None:
+    transcript = Transcript()
+    assert labels(dgnb.plots.latency(transcript)) == ["no interims"]
+    heard(transcript, Word("a", 0, 1), final=False)
+    assert labels(dgnb.plots.latency(transcript)) == ["it was not told how far the audio had been sent"]
+
+
+def test_churn_is_a_bar_over_what_the_final_covers() -> None:
+    transcript = Transcript()
+    heard(transcript, Word("ice", 0, 1), Word("cream", 1, 2), final=False)
+    heard(transcript, Word("I", 0, 1), Word("scream", 1, 2))
+    heard(transcript, Word("so", 2, 3), final=False)
+    heard(transcript, Word("so", 2, 3))
+    heard(transcript, Word("unannounced", 3, 4))
+    ax = dgnb.plots.churn(transcript)
+    rewritten = transcript.results["churn"].dropna().tolist()
+    (first, second) = bars(ax)
+    assert first[:2] == (0, 2)
+    assert first[3] == rewritten[0] == 1
+    assert second[:2] == (2, 3)
+    assert 0 < second[3] < 0.02
+    assert named(ax) == ["final: avg 0.50, max 1.00, 50% never rewritten"]
+
+
+def test_speaking_rate_has_a_line_a_speaker() -> None:
+    slow = [Word("a", 2.0 * n, 2 * n + 1, 0.9, speaker=0) for n in range(30)]
+    fast = [Word("a", 60 + n / 2, 60.5 + n / 2, 0.9, speaker=1) for n in range(120)]
+    ax = dgnb.plots.speaking_rate(spoken(*slow, *fast), window=10)
+    assert named(ax) == ["speaker 0", "speaker 1"]
+    assert set(ax.lines[0].get_ydata()) == {30}
+    assert set(ax.lines[1].get_ydata()) == {120}
+    assert ax.lines[1].get_xdata()[0] == 60
+
+
+def test_a_window_that_has_hardly_begun_is_no_burst() -> None:
+    ax = dgnb.plots.speaking_rate(spoken(*[Word("a", n, n + 0.1, 0.9) for n in range(21)]), window=10)
+    assert ax.lines[0].get_ydata().tolist() == [60, 60, 12, 12]
+
+
+def test_an_overview_has_one_time_axis() -> None:
+    transcript = talk(400)
+    transcript.add_gap(20, 30, "the connection was lost")
+    figure = dgnb.plots.overview(transcript)
+    assert len(figure.axes) == 4
+    assert len({ax.get_xlim() for ax in figure.axes}) == 1
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "", "minutes:seconds"]
+    assert [gaps(ax) for ax in figure.axes] == [[(20, 30)]] * 4
+    assert sum(name.startswith("gap") for ax in figure.axes for name in named(ax)) == 1
+    figure.canvas.draw()
+    assert len({(round(ax.bbox.x0), round(ax.bbox.x1)) for ax in figure.axes}) == 1
+
+
+def test_a_gap_is_a_grey_band_with_its_reason() -> None:
+    transcript = talk(400)
+    transcript.add_gap(20, 30, "the connection was lost")
+    transcript.add_gap(50, 50, "1.2 s were missed")
+    for name in SINGLE:
+        ax = getattr(dgnb.plots, name)(transcript)
+        (first, second) = gaps(ax)
+        assert first == (20, 30)
+        assert second[0] == 50
+        assert second[1] > 50
+        assert named(ax)[-2:] == ["gap: the connection was lost", "gap: 1.2 s were missed"]
+
+
+def test_a_gap_is_seen_in_each_row_that_it_lies_in() -> None:
+    transcript = spoken(Word("a", 0, 1, 0.9), Word("b", 20, 21, 0.9))
+    transcript.add_gap(5, 13, "the connection was lost")
+    assert gaps(dgnb.plots.timeline(transcript)) == [(0, 1), (0, 6), (5, 6)]
+
+
+def test_many_reasons_do_not_flood_the_legend() -> None:
+    transcript = talk(400)
+    for n in range(50):
+        transcript.add_gap(n, n + 0.5, f"_reason ${n} " + "and so on " * 30)
+    for name in SINGLE:
+        ax = getattr(dgnb.plots, name)(transcript)
+        told = [label for label in named(ax) if label.startswith("gap")]
+        assert told[-1] == "gap: 47 other reasons"
+        assert len(told) == 4
+        assert max(map(len, told)) < 60
+        assert ax.bbox.height > 80
+
+
+@pytest.mark.parametrize("width", [7.0, 11.0])
+def test_a_legend_takes_as_many_lines_as_it_needs(width: float) -> None:
+    transcript = talk(200, 9)
+    for n in range(3):
+        transcript.add_gap(n, n + 0.5, f"{n}: the connection was lost for longer than is kept")
+    figure = Figure(figsize=(width, 5), layout="constrained")
+    ax = dgnb.plots.timeline(transcript, ax=figure.add_subplot())
+    (title,) = (text.get_window_extent() for text in shown(figure) if text.get_text() == "words")
+    box = ax.get_legend().get_window_extent()
+    assert len(named(ax)) > 10
+    assert title.x1 < box.x0
+    assert box.x1 <= figure.bbox.x1
+    assert ax.bbox.width > 0.8 * figure.bbox.width
+
+
+@pytest.mark.parametrize(
+    ("end", "ticks", "label"),
+    [
+        (1.0, ["0.0", "0.1", "0.2"], "seconds"),
+        (100.0, ["0", "10", "20"], "seconds"),
+        (150.0, ["0:00", "0:15", "0:30"], "minutes:seconds"),
+        (3000.0, ["0:00", "5:00", "10:00"], "minutes:seconds"),
+        (9000.0, ["0:00:00", "0:15:00", "0:30:00"], "hours:minutes:seconds"),
+        (1e9, None, "hours:minutes:seconds"),
+    ],
+)
+def test_times_are_written_as_people_write_them(end: float, ticks: list[str] | None, label: str) -> None:
+    ax = dgnb.plots.confidence(spoken(Word("a", end - 0.5, end, 0.9)))
+    ax.figure.canvas.draw()
+    written = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert len(written) < 16
+    if ticks:
+        at = written.index(ticks[0])
+        assert written[at : at + 3] == ticks
+    assert ax.get_xlabel() == label
+
+
+# What they have in common
+
+ODD: dict[str, Callable[[], Transcript]] = {
+    "nothing": Transcript,
+    "silence": spoken,
+    "one word": lambda: spoken(Word("one", 0, 1, 0.9)),
+    "signs": lambda: spoken(Word("$x^2$ <b>", 0, 0, None), Word("_a", 1, 2, 0.5), Word("", 2, 3, 0.5)),
+    "late": lambda: spoken(Word("late", 500, 501, 0.5)),
+    "very late": lambda: spoken(Word("late", 1e9 - 1, 1e9, 0.5, speaker=2**53)),
+    "early": lambda: spoken(Word("early", -500, -499, 0.5), Word("late", 3, 4, 0.5)),
+    "backwards": lambda: spoken(Word("a", 5, 3, 0.5), Word("b", 2, 1, 0.5)),
+    "no confidence": lambda: spoken(Word("a", 0, 1, math.nan), Word("b", 1, 2, None)),
+    "no confidence that makes sense": lambda: spoken(Word("a", 0, 1, -5), Word("b", 1, 2, math.inf)),
+    "some speakers": lambda: spoken(Word("a", 0, 1, 0.5, speaker=3), Word("b", 1, 2, 0.5)),
+    "scripts": lambda: spoken(
+        *(
+            Word(word, n, n + 1, 0.9)
+            for n, word in enumerate(["你好", "שלום", "مرحبا", "हिन्दी", "😀", "\x00\n\t", "\u200f", "สวัสดี"])
+        )
+    ),
+    "only gaps": lambda: lost(5.0),
+    "only a moment": lambda: lost(0.0),
+    "a crowd": lambda: talk(400, 200),
+    "a page full": lambda: spoken(*[Word("word", n / 50, n / 50 + 0.02, 0.9) for n in range(1500)]),
+}
+
+
+def lost(until: float) -> Transcript:
+    transcript = Transcript()
+    transcript.add_gap(0, until, "失われた\nconnection $\\no$ \x00")
+    return transcript
+
+
+@pytest.mark.parametrize("name", WITH_ALL)
+@pytest.mark.parametrize("odd", ODD)
+def test_anything_can_be_drawn(odd: str, name: str) -> None:
+    drawn = getattr(dgnb.plots, name)(ODD[odd]())
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure.canvas.draw()
+    assert all(ax.bbox.width > 100 and ax.bbox.height > 20 for ax in figure.axes)
+
+
+def test_where_there_are_no_words_the_picture_says_so() -> None:
+    transcript = Transcript()
+    assert labels(dgnb.plots.timeline(transcript)) == labels(dgnb.plots.timeline(transcript, end=100)) == ["no words"]
+    told = [labels(ax) for ax in dgnb.plots.overview(transcript).axes]
+    assert told == [["no words"], ["no words"], ["no interims"], ["no words"]]
+    assert labels(dgnb.plots.churn(transcript)) == ["no final had interims before it"]
+
+
+def test_signs_that_no_font_has_are_boxes() -> None:
+    assert paper.writable("\U0010fffd a\nb") == "□ a b"
+    assert paper.writable("naïve שלום") == "naïve שלום"
+    assert paper.writable("\x00\ud800") == "□"
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_it_draws_where_it_is_told(name: str) -> None:
+    figure = Figure(figsize=(4, 3))
+    ax = figure.add_subplot()
+    assert getattr(dgnb.plots, name)(talk(300), ax=ax) is ax
+    inner = figure.subfigures().add_subplot()
+    assert getattr(dgnb.plots, name)(talk(300), ax=inner) is inner
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("make", [sample, lambda: talk(2000), lambda: talk(300, 9)], ids=["sample", "long", "nine"])
+@pytest.mark.parametrize("name", WITH_ALL)
+def test_no_text_is_cut_or_covered_by_another(name: str, make: Callable[[], Transcript]) -> None:
+    transcript = make()
+    transcript.add_gap(4, 9, "the connection was lost for longer than is kept")
+    drawn = getattr(dgnb.plots, name)(transcript)
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    texts = on_screen(figure)
+    assert len(texts) > 5
+    assert overlapping(texts) == []
+    for text in texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+
+
+# Themes
+
+
+def test_no_colour_of_text_is_readable_on_white_and_on_a_dark_page() -> None:
+    best = max(
+        min(paper.contrast((grey, grey, grey), (1, 1, 1)), paper.contrast((grey, grey, grey), JUPYTERLAB_DARK))
+        for grey in np.linspace(0, 1, 1001)
+    )
+    assert 4.3 < best < 4.4
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background", "transparent", "light on transparent"])
+@pytest.mark.parametrize("name", WITH_ALL)
+def test_text_is_readable_on_its_paper_whatever_page_that_lies_on(name: str, style: str) -> None:
+    nothing = {"figure.facecolor": (1, 1, 1, 0), "axes.facecolor": (1, 1, 1, 0)}
+    light = {**nothing, "text.color": "white", "xtick.color": "white", "axes.labelcolor": "white"}
+    chosen: Any = {"transparent": nothing, "light on transparent": light}.get(style, style)
+    with matplotlib.style.context(chosen):
+        transcript = sample()
+        transcript.add_gap(4, 9, "the connection was lost")
+        drawn = getattr(dgnb.plots, name)(transcript)
+        figure = drawn if isinstance(drawn, Figure) else drawn.figure
+        texts = shown(figure)
+    ground = figure.get_facecolor()
+    assert ground[3] == 1
+    assert all(tuple(ax.get_facecolor()) == tuple(ground) for ax in figure.axes)
+    assert all(paper.contrast(colors.to_rgb(text.get_color()), ground[:3]) >= 4.5 for text in texts)
+    for word in figure.axes[0].texts if name == "timeline" else ():
+        for collection in figure.axes[0].collections:
+            for face in collection.get_facecolor():
+                assert paper.contrast(colors.to_rgb(word.get_color()), tuple(face[:3])) >= 4.5
+
+
+def test_on_axes_of_ones_own_the_ink_follows_their_ground() -> None:
+    figure = Figure(facecolor="#111111")
+    ax = figure.add_subplot(facecolor="#111111")
+    dgnb.plots.timeline(spoken(Word("one", 0, 2, 0.9)), ax=ax)
+    assert colors.to_hex(figure.get_facecolor()) == "#111111"
+    (word,) = ax.texts
+    assert paper.contrast(colors.to_rgb(word.get_color()), JUPYTERLAB_DARK) > 4.5
+    assert all(paper.contrast(tuple(bar[:3]), JUPYTERLAB_DARK) < 8 for bar in ax.collections[0].get_facecolor())
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("name", [*SINGLE, "overview"])
+@pytest.mark.parametrize(
+    "wrong", [None, "talk.jsonl", 3, [], Transcript().words], ids=["None", "str", "int", "list", "frame"]
+)
+def test_what_is_no_transcript_is_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name}\(\) draws a Transcript, not {type(wrong).__name__}\."):
+        getattr(dgnb.plots, name)(wrong)
+
+
+def test_what_has_a_transcript_is_told_to_give_it() -> None:
+    class Session:
+        transcript = Transcript()
+
+    with pytest.raises(ConfigurationError, match=r"not Session\. Give its \.transcript\."):
+        dgnb.plots.timeline(Session())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_is_no_axes_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="ax is a matplotlib Axes, or None for a new one, not Figure"):
+        getattr(dgnb.plots, name)(Transcript(), ax=Figure())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("timeline", {"start": 5, "end": 5}, "end is after start"),
+        ("timeline", {"start": "1:00"}, "start is a number, not '1:00'"),
+        ("timeline", {"end": math.nan}, "end is a number"),
+        ("timeline", {"start": math.inf}, "start is a number"),
+        ("confidence", {"low": "half"}, "low is a number"),
+        ("confidence", {"window": 0}, "more than 0"),
+        ("latency", {"window": -1}, "more than 0"),
+        ("latency", {"window": [1]}, "window is a number"),
+        ("speaking_rate", {"window": math.nan}, "window is a number"),
+        ("speaking_rate", {"window": 1e-9}, "too short"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(name: str, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        getattr(dgnb.plots, name)(talk(16), **arguments)
+
+
+@pytest.mark.parametrize("name", [*SINGLE, "overview"])
+def test_without_matplotlib_the_error_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [module for module in sys.modules if module.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DgnbError, match=r"pip install 'dgnb\[plots\]'"):
+        getattr(dgnb.plots, name)(Transcript())
+
+
+# Where it is shown
+
+
+def test_no_figure_is_left_behind() -> None:
+    for _ in range(3):
+        dgnb.plots.timeline(spoken(Word("one", 0, 1, 0.9)))
+    assert pyplot.get_fignums() == []
+
+
+CELLS = {
+    "axes": "dgnb.plots.timeline(transcript)",
+    "axes, quietly": "dgnb.plots.timeline(transcript);",
+    "axes, kept": "ax = dgnb.plots.timeline(transcript)",
+    "figure": "dgnb.plots.overview(transcript)",
+    "figure, quietly": "dgnb.plots.overview(transcript);",
+    "figure, kept": "figure = dgnb.plots.overview(transcript)",
+    "figure of the axes": "dgnb.plots.latency(transcript).figure",
+    "displayed": "display(dgnb.plots.overview(transcript))",
+    "two": "dgnb.plots.churn(transcript); dgnb.plots.latency(transcript);",
+    "own axes": "figure, ax = pyplot.subplots(); dgnb.plots.timeline(transcript, ax=ax);",
+}
+
+
+def test_a_notebook_shows_each_picture_once() -> None:
+    nbformat = importlib.import_module("nbformat")
+    client = importlib.import_module("nbclient").NotebookClient
+    setup = (
+        "import dgnb; from matplotlib import pyplot; transcript = dgnb.Transcript(); transcript.add_gap(0, 5, 'lost')"
+    )
+    after = "import sys; assert pyplot.get_fignums() == []; print(dgnb.plots.paper.figure(1)._ipython_display_)"
+    cells = [nbformat.v4.new_code_cell(source) for source in [setup, *CELLS.values(), after]]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    client(notebook, timeout=60, kernel_name="python3").execute()
+    seen = {}
+    for name, cell in zip(CELLS, notebook.cells[1:], strict=False):
+        pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+        assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+        seen[name] = len(pictures)
+    assert seen == dict.fromkeys(CELLS, 1) | {"two": 2}
+
+
+# Size
+
+
+@pytest.mark.parametrize("name", WITH_ALL)
+def test_a_long_transcript_is_few_artists(name: str) -> None:
+    drawn = getattr(dgnb.plots, name)(talk(20_000))
+    axes = drawn.axes if isinstance(drawn, Figure) else [drawn]
+    assert all(len(ax.lines) + len(ax.collections) + len(ax.texts) + len(ax.patches) < 20 for ax in axes)
+    assert all(len(bars(ax)) <= 20_000 for ax in axes)
+
+
+def test_a_default_window_is_a_round_one() -> None:
+    window = importlib.import_module("dgnb.plots.curves").default_window
+    assert [window(0, seconds) for seconds in (1, 300, 301, 3600, 86400, 1e9)] == [5, 5, 10, 60, 1800, 16668000]
+
+
+def test_voices_are_named_in_order() -> None:
+    transcript = Transcript()
+    heard(transcript, Word("a", 0, 1, speaker=12), Word("b", 1, 2), channel=1)
+    heard(transcript, Word("c", 0, 1, speaker=2), channel=0)
+    who = voices(transcript.words)
+    assert who.names == ["channel 0 · speaker 2", "channel 1 · speaker 12", "channel 1 · no speaker"]
+    assert who.of.tolist() == [1, 2, 0]

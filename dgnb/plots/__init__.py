@@ -1,0 +1,268 @@
+"""Pictures of a transcript, with matplotlib (`pip install 'dgnb[plots]'`).
+
+Matplotlib, because a small PNG is shown by every front end, also where no JavaScript runs: on GitHub, in nbconvert's
+pages, in a PDF.
+
+Each function draws on the `ax` that it is given, or on a new figure, and returns the `Axes`; `overview` returns a
+`Figure`. A new figure brings its own light paper, or that of the matplotlib style in use, so that it is readable on a
+dark page too; on axes of your own, the ink follows their ground. A notebook shows each picture once, and outside of
+one nothing needs to be closed: `ax.figure.savefig("words.png")`.
+
+The channel and speaker decide the colour. Grey is what was not transcribed, with the reason in the legend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.plots import curves, paper
+from dgnb.plots.lanes import lanes, rows, voices, written_out
+from dgnb.transcript import Transcript
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
+
+_WRITTEN_OUT: Final = 90.0
+"""Seconds up to which words are written out."""
+_HEIGHT: Final = 2.4
+"""Inches of a picture along time."""
+
+
+def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = None, ax: Axes | None = None) -> Axes:
+    """Draw when each word was spoken: one colour a speaker, paler where the recogniser was less sure.
+
+    Up to 90 seconds are written out like a page, in rows of 6 seconds; a word that has no room for its text is a bar
+    alone. A longer stretch is one line a speaker, with utterances as blocks.
+
+    Args:
+        transcript: What to draw.
+        start: From here on, in seconds.
+        end: Up to here; the end of the last word or gap when None.
+        ax: Where to draw; a new figure when None.
+
+    Raises:
+        DgnbError: matplotlib is not installed.
+        ConfigurationError: `end` is not after `start`, or an argument is of the wrong type.
+
+    Example:
+        ```python
+        dgnb.plots.timeline(transcript, end=30);
+        ```
+    """
+    _check("timeline", transcript, ax)
+    start = _number("start", start)
+    words, gaps = transcript.words, transcript.gaps
+    if end is None:
+        end = max([start + 1.0, *(table["end"].max() for table in (words, gaps) if len(table))])
+    if not (end := _number("end", end)) > start:
+        raise ConfigurationError(f"end is after start, which {end!r} is not.")
+    who = voices(words)
+    inside = ((words["end"] > start) & (words["start"] < end)).to_numpy()
+    short = end - start <= _WRITTEN_OUT
+    if ax is None:
+        channels = max(1, words["channel"].nunique())
+        many = rows(start, end) * (0.15 + 0.27 * channels) if short else 0.42 * max(1, len(who.names))
+        ax = _axes(many + 0.9)
+    paper.dress(ax, "words" if short else "words by speaker")
+    draw = written_out if short else lanes
+    draw(words[inside], who._replace(of=who.of[inside]), gaps, start, end, ax)
+    return ax
+
+
+def confidence(
+    transcript: Transcript, ax: Axes | None = None, *, low: float = 0.5, window: float | None = None
+) -> Axes:
+    """Draw how sure the recogniser was along time: words as dots, a rolling mean, and the doubtful ones marked.
+
+    Words without a confidence are left out.
+
+    Args:
+        transcript: What to draw.
+        ax: Where to draw; a new figure when None.
+        low: Words below it are marked, 0 to 1.
+        window: Seconds that the mean is taken over; a round length that suits the whole when None.
+
+    Raises:
+        DgnbError: matplotlib is not installed.
+        ConfigurationError: An argument is wrong.
+
+    Example:
+        ```python
+        dgnb.plots.confidence(transcript, low=0.7);
+        ```
+    """
+    _check("confidence", transcript, ax)
+    draw = partial(curves.confidence, transcript.words, _number("low", low), _window(window))
+    return _along_time(transcript, draw, ax)
+
+
+def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
+    """Draw how many seconds behind the audio each interim came, with the least, the average and the 95th percentile.
+
+    Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it;
+    finals are held back on purpose and have none. The dashed line is the 95th percentile.
+
+    Args:
+        transcript: What to draw.
+        ax: Where to draw; a new figure when None.
+        window: Seconds that the mean is taken over; a round length that suits the whole when None.
+
+    Raises:
+        DgnbError: matplotlib is not installed.
+        ConfigurationError: An argument is wrong.
+
+    Example:
+        ```python
+        dgnb.plots.latency(transcript);
+        ```
+    """
+    _check("latency", transcript, ax)
+    return _along_time(transcript, partial(curves.latency, transcript.results, _window(window)), ax)
+
+
+def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
+    """Draw how often the words of each final were rewritten before, by the word; see `Transcript.results`.
+
+    A final is a bar over the stretch that it covers; one that was right at once is a thin foot.
+
+    Args:
+        transcript: What to draw.
+        ax: Where to draw; a new figure when None.
+
+    Raises:
+        DgnbError: matplotlib is not installed.
+        ConfigurationError: An argument is of the wrong type.
+
+    Example:
+        ```python
+        dgnb.plots.churn(transcript);
+        ```
+    """
+    _check("churn", transcript, ax)
+    return _along_time(transcript, partial(curves.churn, transcript.results), ax)
+
+
+def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
+    """Draw words per minute along time, in steps, with a line for each speaker.
+
+    Where more than six speak, those who say least share a line.
+
+    Args:
+        transcript: What to draw.
+        ax: Where to draw; a new figure when None.
+        window: Seconds a step; a round length that suits the whole when None.
+
+    Raises:
+        DgnbError: matplotlib is not installed.
+        ConfigurationError: An argument is wrong.
+
+    Example:
+        ```python
+        dgnb.plots.speaking_rate(transcript, window=10);
+        ```
+    """
+    _check("speaking_rate", transcript, ax)
+    return _along_time(transcript, partial(curves.speaking_rate, transcript.words, _window(window)), ax)
+
+
+def overview(transcript: Transcript) -> Figure:
+    """Draw who spoke when, confidence, latency and words per minute, one above the other on one time axis.
+
+    Args:
+        transcript: What to draw.
+
+    Raises:
+        DgnbError: matplotlib is not installed.
+        ConfigurationError: It is not a transcript.
+
+    Example:
+        ```python
+        dgnb.plots.overview(transcript)
+        ```
+    """
+    _check("overview", transcript, None)
+    words, results = transcript.words, transcript.results
+    who = voices(words)
+    lines = 0.4 + 0.3 * max(1, len(who.names))
+    heights = [lines, 1.4, 1.4, 1.4]
+    figure = paper.figure(sum(heights) + 1.7)
+    first, *others = figure.subplots(4, 1, sharex=True, height_ratios=heights)
+    paper.dress(first, "words by speaker")
+    lanes(words, who, transcript.gaps, *_extent(transcript), first)
+    draws = (
+        partial(curves.confidence, words, 0.5, None),
+        partial(curves.latency, results, None),
+        partial(curves.speaking_rate, words, None),
+    )
+    for draw, ax in zip(draws, others, strict=True):
+        _along_time(transcript, draw, ax, name_gaps=False)
+    for ax in (first, *others[:-1]):
+        ax.set_xlabel("")
+    return figure
+
+
+def _along_time(
+    transcript: Transcript,
+    draw: Callable[[float, float, Axes], list[Any]],
+    ax: Axes | None,
+    name_gaps: bool = True,
+) -> Axes:
+    ax = ax or _axes(_HEIGHT)
+    start, end = _extent(transcript)
+    handles = draw(start, end, ax)
+    paper.time_axis(ax, start, end)
+    gaps = paper.gap_bands(ax, transcript.gaps, start, end)
+    paper.legend(ax, [*handles, *gaps] if name_gaps else handles)
+    return ax
+
+
+def _extent(transcript: Transcript) -> tuple[float, float]:
+    """From 0 s, or what came before, to the end of all that is known: the same for every picture."""
+    tables = [table for table in (transcript.words, transcript.results, transcript.gaps) if len(table)]
+    start = min([0.0, *(float(table["start"].min()) for table in tables)])
+    return start, max([start + 1.0, *(float(table["end"].max()) for table in tables)])
+
+
+def _axes(height: float) -> Axes:
+    return paper.figure(height).add_subplot()
+
+
+def _check(function: str, transcript: object, ax: object) -> None:
+    if not isinstance(transcript, Transcript):
+        inner = isinstance(getattr(transcript, "transcript", None), Transcript)
+        hint = " Give its .transcript." if inner else ""
+        raise ConfigurationError(f"{function}() draws a Transcript, not {type(transcript).__name__}.{hint}")
+    try:
+        from matplotlib.axes import Axes
+    except ModuleNotFoundError:
+        raise DgnbError("Plots need matplotlib: pip install 'dgnb[plots]'.") from None
+    if ax is not None and not isinstance(ax, Axes):
+        raise ConfigurationError(f"ax is a matplotlib Axes, or None for a new one, not {type(ax).__name__}.")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, str | bytes) or value is None:
+        number = math.nan
+    else:
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+    if not math.isfinite(number):
+        raise ConfigurationError(f"{name} is a number, not {value!r}.")
+    return number
+
+
+def _window(window: object) -> float | None:
+    if window is None:
+        return None
+    if not (seconds := _number("window", window)) > 0:
+        raise ConfigurationError(f"window is a length of time in seconds, more than 0, not {window!r}.")
+    return seconds
