@@ -58,8 +58,8 @@ class _Helper:
         except RuntimeError as error:
             self._runner.close()
             raise DgnbError(
-                f"dgnb.run() can't start its thread: {error}. Too much runs here at once: end some of it, or restart the "
-                "kernel."
+                f"dgnb.run() can't start its thread: {error}. Too much runs here at once: end some of it, or restart "
+                "the kernel."
             ) from None
 
     @property

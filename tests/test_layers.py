@@ -12,7 +12,7 @@ import dgnb
 
 ROOT = Path(dgnb.__file__).parent
 FLOORS = [
-    {"exceptions"},
+    {"exceptions", "cells"},
     {"options", "messages", "audio"},
     {"endpoints", "connection", "frames", "tables", "captions", "files"},
     {"exports"},

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from dgnb.audio import AudioSource, Pacer, as_source
+from dgnb.cells import Cells
 from dgnb.connection import Connection
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError, ConnectionLost, DgnbError
@@ -146,6 +147,7 @@ class LiveSession:
             journal=None if journal is None else os.fspath(journal),
         )
         self._configuring = False
+        self._former: list[LiveSession] = []
         self._news = asyncio.Event()
         self._waiting = 0
         self._listeners = 0
@@ -232,6 +234,8 @@ class LiveSession:
     def start(self) -> LiveSession:
         """Begin, and return at once. Starting twice is no error; a session that has ended stays so.
 
+        In a notebook, a cell that is run again ends the session that it started before; the new one begins behind that.
+
         It runs in the loop in which the session was made: a cell's, or that of the running coroutine.
 
         Raises:
@@ -254,6 +258,11 @@ class LiveSession:
             # Not at the end of _run(): a task that is cancelled before its first step never enters it.
             self._task.add_done_callback(self._finish)
             _sessions.append(self)
+            # Two would cost twice, and hear everything twice.
+            self._former = [former for former in _started.replace(self) if not former._is_closed()]
+            for former in self._former:
+                former.transcript.note("replaced", "The cell that started it was run again.")
+                former._request_stop()
 
     def _on_loop(self, act: Callable[[], None]) -> None:
         """Do it at once where this is the session's loop; else, from another thread, as soon as that loop can."""
@@ -483,6 +492,8 @@ class LiveSession:
         if self.endpoint.kind == "offline":
             _say_once(f"Transcribing with {self.endpoint}.")
         try:
+            for former in self._former:
+                await former.wait()
             await self._stream.run()
         except asyncio.CancelledError:
             if not self._stream.stopping.is_set():
@@ -667,6 +678,8 @@ async def _let_go(left: list[LiveSession]) -> None:
             for session in left:
                 await session.wait()
 
+
+_started: Cells[LiveSession] = Cells()
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):

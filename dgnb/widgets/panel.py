@@ -7,13 +7,13 @@ import contextlib
 import math
 import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import ipywidgets as widgets
 
+from dgnb.cells import Cells
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.options import LiveOptions
@@ -102,7 +102,8 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.add_class("dgnb-panel")
         self._draw()
         self._changed()
-        _replace_predecessor(self)
+        for predecessor in _panels.replace(self):
+            predecessor._hand_over(predecessor._stop)
 
     # What other cells use
 
@@ -522,37 +523,4 @@ def _meter(level: float) -> str:
     return "█" * filled + "░" * (10 - filled)
 
 
-_panels: dict[object, tuple[int, list[weakref.ref[ControlPanel]]]] = {}
-
-
-def _replace_predecessor(panel: ControlPanel) -> None:
-    """End the session of the panel that an earlier run of this cell made."""
-    cell = _cell()
-    if cell is None:
-        return
-    name, run = cell
-    made_by, panels = _panels.get(name, (run, []))
-    if made_by != run:
-        for reference in panels:
-            predecessor = reference()
-            if predecessor is not None:
-                predecessor._hand_over(predecessor._stop)
-        panels = []
-    _panels[name] = (run, [*panels, weakref.ref(panel)])
-
-
-def _cell() -> tuple[object, int] | None:
-    """Which cell runs, and its how manieth execution this is; None outside of IPython."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
-    if shell is None:
-        return None
-    parent = getattr(shell, "parent_header", None) or {}
-    with contextlib.suppress(Exception):
-        parent = shell.kernel.get_parent("shell") or parent
-    # JupyterLab names the cell; elsewhere its text has to do.
-    name = (parent.get("metadata") or {}).get("cellId") or shell.user_ns.get("In", [""])[-1]
-    return name, int(shell.execution_count)
+_panels: Cells[ControlPanel] = Cells()

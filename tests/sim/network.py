@@ -151,6 +151,12 @@ class MemorySocket:
         """Whether both ends were done with it."""
         return self._ended is not None and self._ended.rcvd is not None and self._ended.rcvd.code == 1000
 
+    @property
+    def ended_by_client(self) -> bool:
+        """Whether the client was done with it before anything had gone wrong, or both ends were."""
+        lost = self.lost is not None and (self.noticed is None or self.lost[0] <= self.noticed)
+        return self.ended_well or not lost
+
     def reset(self) -> None:
         """The line breaks: what was under way is gone, and both ends know."""
         self._fail("reset")
@@ -390,7 +396,7 @@ class Network:
         if (live := [s.number for s in self.sockets if s.open]) or self._opening:
             self.violations.append(f"INV10 a connect at {now:.2f} s while {live or 'another'} is open")
         index = len(self.attempts)
-        if self.sockets and (self.sockets[-1].lost is None or self.sockets[-1].ended_well):
+        if self.sockets and self.sockets[-1].ended_by_client:
             self.planned.add(index)
         self.attempts.append((now, ""))
         self.log(5, index, 0)

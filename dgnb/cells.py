@@ -1,0 +1,46 @@
+"""`Cells`: what the cells of a notebook made, so that a cell that is run again replaces what it made before."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+from typing import Generic, TypeVar
+
+__all__ = ["Cells"]
+
+T = TypeVar("T")
+
+
+class Cells(Generic[T]):
+    """A register by cell; outside of IPython it stays empty."""
+
+    def __init__(self) -> None:
+        self._made: dict[object, tuple[int, list[weakref.ref[T]]]] = {}
+
+    def replace(self, thing: T) -> list[T]:
+        """Remember that the cell which runs now made this; gives what an earlier run of the same cell had made."""
+        cell = _current()
+        if cell is None:
+            return []
+        name, run = cell
+        made_by, made = self._made.get(name, (run, []))
+        former = [] if made_by == run else [old for reference in made if (old := reference()) is not None]
+        self._made[name] = (run, [*(made if made_by == run else []), weakref.ref(thing)])
+        return former
+
+
+def _current() -> tuple[object, int] | None:
+    """Which cell runs, and its how manieth execution this is; None where no cell does."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        return None
+    parent = getattr(shell, "parent_header", None) or {}
+    with contextlib.suppress(Exception):
+        parent = shell.kernel.get_parent("shell") or parent
+    if (parent.get("header") or {}).get("msg_type", "execute_request") != "execute_request":
+        return None  # a click
+    # JupyterLab names the cell; elsewhere its text has to do.
+    name = (parent.get("metadata") or {}).get("cellId") or shell.user_ns.get("In", [""])[-1]
+    return name, int(shell.execution_count)
