@@ -18,7 +18,6 @@ from dgnb import ControlPanel, LiveCaptions, LiveOptions, LiveSession, State
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.messages import Alternative, Channel, Results, Word
-from dgnb.widgets import panel as panel_module
 from dgnb.widgets.captions import escaped
 from dgnb.widgets.form import OptionsForm
 
@@ -427,7 +426,7 @@ async def test_running_the_cell_again_ends_the_session_of_the_panel_before(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell: list[tuple[object, int]] = [("a cell", 1)]
-    monkeypatch.setattr(panel_module, "_cell", lambda: cell[0])
+    monkeypatch.setattr("dgnb.cells._current", lambda: cell[0])
     first, beside = (ControlPanel(endpoint=server.url, pace=5.0) for _ in range(2))
     await opened(first)
     await opened(beside)

@@ -61,8 +61,7 @@ def kernel() -> Iterator[Kernel]:
         kernel.run(SETUP)
         yield kernel
     finally:
-        kernel.client.stop_channels()
-        kernel.manager.shutdown_kernel(now=True)
+        kernel.close()
 
 
 @pytest.fixture
@@ -72,8 +71,7 @@ def fresh() -> Iterator[Kernel]:
     try:
         yield kernel
     finally:
-        kernel.client.stop_channels()
-        kernel.manager.shutdown_kernel(now=True)
+        kernel.close()
 
 
 def hear(kernel: Kernel, cell: str, what: str) -> None:

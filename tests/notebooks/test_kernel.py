@@ -42,6 +42,11 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.folder.cleanup()
+
     def begin(self, code: str) -> str:
         return self.client.execute(code)
 
@@ -81,9 +86,7 @@ def kernel() -> Iterator[Kernel]:
         kernel.run(SETUP)
         yield kernel
     finally:
-        kernel.client.stop_channels()
-        kernel.manager.shutdown_kernel(now=True)
-        kernel.folder.cleanup()
+        kernel.close()
 
 
 def interrupted(kernel: Kernel, code: str, after: float) -> tuple[dict[str, Any], float]:
