@@ -222,7 +222,8 @@ def _checked_url(endpoint: str) -> str:
     if "@" in parts.netloc:
         raise ConfigurationError("Credentials do not belong in endpoint: pass the key as api_key=.")
     if parts.scheme not in ("ws", "wss") or not host:
-        other = {"http": "ws", "https": "wss"}.get(parts.scheme)
+        plain = "ws" if is_loopback(host) else "wss"
+        other = {"http": plain, "https": "wss"}.get(parts.scheme)
         also = f" Did you mean '{other}://{parts.netloc}'?" if other and host else ""
         raise ConfigurationError(f"{hint}, not {endpoint!r}.{also}")
     if parts.query or parts.fragment:

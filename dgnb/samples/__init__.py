@@ -49,7 +49,7 @@ def path() -> Path:
     Returns:
         The path of an Ogg Opus file, mono speech of about 45 seconds.
 
-    Example:
+    Examples:
         >>> path().name
         'dialogue.ogg'
     """
@@ -62,7 +62,7 @@ def text() -> str:
     Returns:
         The text: its words, joined by spaces.
 
-    Example:
+    Examples:
         >>> text().split(",")[0]
         'Good morning'
     """
@@ -75,7 +75,7 @@ def words() -> list[Word]:
     Returns:
         The words in the order in which they are spoken. The list is the caller's own.
 
-    Example:
+    Examples:
         >>> words()[1]["punctuated_word"]
         'morning,'
     """

@@ -573,7 +573,7 @@ async def transcribe(
 ) -> Transcript:
     """Transcribe a source to its end, or for `duration` seconds.
 
-    Args: as `LiveSession`.
+    The arguments are those of `LiveSession`.
 
     Returns:
         The transcript: `.text`, `.words`, `.utterances` and more.

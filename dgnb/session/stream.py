@@ -286,6 +286,8 @@ class Stream:
                 )
                 if not change.answer.done():
                     change.answer.set_exception(error)
+                # A loss is waited for once; a server that refuses the old options too is another matter.
+                lost = error if error.transient else None
                 continue
             if change:
                 self.options = change.options
@@ -358,7 +360,11 @@ class Stream:
         stop = asyncio.create_task(self.stopping.wait(), name="dgnb: wait for stop")
         change = asyncio.create_task(self._changing.wait(), name="dgnb: wait for a change")
         try:
-            await asyncio.wait({receiver, sender, stop, change}, return_when=asyncio.FIRST_COMPLETED)
+            ends = {receiver, sender, stop}
+            await asyncio.wait({*ends, change}, return_when=asyncio.FIRST_COMPLETED)
+            while change.done() and ledger.kept > ledger.acknowledged and not any(task.done() for task in ends):
+                # The change waits for finals of what could not be sent again.
+                await asyncio.wait(ends, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
             all_sent = sender.done() and not ledger.torn
             await end(sender)
             if not sender.cancelled() and (failed := sender.exception()):
@@ -438,10 +444,12 @@ class Stream:
                 self._captured.clear()
                 await self._captured.wait()
                 continue
-            if self.paused and not self._live:
+            # A connection wants audio within 10 s of its opening, whatever is paused.
+            holds = connection.bytes_sent > 0 and not self._live
+            if self.paused and holds:
                 await self.resumed.wait()
             await self._pacer.wait(len(chunk) / self.bytes_per_second)
-            if (self.paused and not self._live) or ledger.torn:
+            if (self.paused and holds) or ledger.torn:
                 continue
             # Before the wait: a frame that is written is not taken back when the wait for room is cancelled.
             ledger.advance(len(chunk))

@@ -336,9 +336,10 @@ class Injector:
             self.tasks.add(task)
 
     def _apply(self, fault: Fault) -> None:
-        if self.session.state.value != "open":
+        if self.session.state.value != "open" or self._fragile(self.network.sockets[-1]):
             self._later(0.7, lambda: self.do(fault))
             return
+        self.network.planned.add(len(self.network.attempts))
         options = replace(self.session.options, smart_format=True)
         self.network.also.add("smart_format=true")
         self.tasks.add(self._loop.create_task(self.session.apply(options), name="sim: apply"))
