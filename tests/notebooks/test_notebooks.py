@@ -7,6 +7,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import srt
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -14,6 +15,65 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 def _cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _said(notebook: Any, cell_id: str) -> str:
+    """All that a cell showed as text."""
+    (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
+    return "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+
+
+def _pictures(notebook: Any) -> set[str]:
+    return {cell.id for cell in _cells(notebook) for output in cell.outputs if "image/png" in output.get("data", {})}
+
+
+def _word_timings(notebook: Any, folder: Path) -> None:
+    assert "words per minute" in _said(notebook, "transcribe")
+    assert _said(notebook, "phrase").count("\n") >= 1
+    assert "[5 rows" not in _said(notebook, "pauses")
+    assert _said(notebook, "pauses").count("\n") == 5
+    assert _said(notebook, "rate").count("\n") == 5
+    assert _pictures(notebook) == {"confidence", "rate-picture", "timeline"}
+
+
+def _captions_and_exports(notebook: Any, folder: Path) -> None:
+    assert len(list(srt.parse((folder / "talk.srt").read_text(encoding="utf-8")))) > 10
+    assert _said(notebook, "webvtt").startswith("WEBVTT")
+    assert _said(notebook, "csv").startswith("(True,")
+    assert _said(notebook, "save") == "(True, True)"
+    assert "punctuated_word" in _said(notebook, "json")
+    for name in ("words.csv", "words.parquet", "talk.TextGrid", "talk.rttm", "talk.jsonl", "talk.png"):
+        assert (folder / name).stat().st_size > 500
+    assert _pictures(notebook) == {"picture"}
+
+
+def _radio_for_an_hour(notebook: Any, folder: Path) -> None:
+    told = _said(notebook, "break")
+    assert told.count("opened") == 2
+    assert "reconnecting" in told
+    assert "were missed" in _said(notebook, "gaps")
+    assert "10.0 s acknowledged" in _said(notebook, "report")
+    assert "1 reconnect;" in _said(notebook, "report")
+    assert "20.0 s acknowledged" in _said(notebook, "end")
+    assert "words, True" in _said(notebook, "crash")
+    assert _pictures(notebook) == {"overview"}
+
+
+def _your_own_server(notebook: Any, folder: Path) -> None:
+    assert "Did you mean 'wss://api.eu.deepgram.com'?" in _said(notebook, "typo")
+    assert "402" in _said(notebook, "faults")
+    assert "reconnecting" in _said(notebook, "faults")
+    assert _said(notebook, "wire").rstrip().endswith("Metadata")
+    assert "morning" in _said(notebook, "own").lower()
+    assert _pictures(notebook) == {"latency"}
+
+
+SHOWN = {
+    "03_word_timings": _word_timings,
+    "04_captions_and_exports": _captions_and_exports,
+    "05_radio_for_an_hour": _radio_for_an_hour,
+    "06_your_own_server": _your_own_server,
+}
 
 
 @pytest.mark.timeout(300)
@@ -34,6 +94,8 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
             assert output.output_type != "error"
             told = output.get("text", "") if output.get("name") == "stderr" else ""
             assert not told or "Transcribing with the offline engine" in told, told
+    if path.stem in SHOWN:
+        SHOWN[path.stem](notebook, tmp_path)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
