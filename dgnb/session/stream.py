@@ -374,6 +374,7 @@ class Stream:
                 await asyncio.wait({receiver}, timeout=1.0)
                 if not receiver.done():
                     raise failed
+            slack = round(_UNHEARD * self.bytes_per_second)
             last = self.stopping.is_set() or (all_sent and not self._changing.is_set())
             if not last and not receiver.done() and not ledger.torn and ledger.kept <= ledger.acknowledged:
                 # Cut where the last final ended: a word that lies across another cut is whole on neither connection.
@@ -382,17 +383,20 @@ class Stream:
             try:
                 await self._drain(connection, receiver)
             except CloseTimeout as error:
-                if self.stopping.is_set() or (last and not self._worth_another(ledger)):
+                if last and ledger.pending <= slack:
+                    self._transcript.note("warning", "All was heard, but the server did not say that it had finished.")
+                elif self.stopping.is_set() or (last and not self._worth_another()):
                     raise
-                raise ConnectionLost(str(error)) from None
-            ledger.settle(round(_UNHEARD * self.bytes_per_second), "no final came")
+                else:
+                    raise ConnectionLost(str(error)) from None
+            ledger.settle(slack, "no final came")
             return last
         finally:
             await end(receiver, sender, stop, change)
 
-    def _worth_another(self, ledger: Ledger) -> bool:
+    def _worth_another(self) -> bool:
         """Whether a server that did not finish is asked once more: the line may be dead, and its words are kept."""
-        if self._unanswered or not self._retry.patience or ledger.pending <= _UNHEARD * self.bytes_per_second:
+        if self._unanswered or not self._retry.patience:
             return False
         self._unanswered = True
         return True
