@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help quickstart lab lint types test notebooks bench soak sample clean
+.PHONY: help quickstart lab lint types test notebooks docs bench soak sample clean
 
 help:
 	@echo "make quickstart   transcribe on this machine, no key needed: prints the words, renders the notebook"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make test         everything that is checked: lint, types, tests, notebooks"
+	@echo "make docs         the site, in build/docs; make docs EXECUTE=1   with what the notebooks' cells give: two minutes"
 	@echo "make lint types notebooks   its parts;  make bench   the figures of the README;  make soak   a quarter of an hour of faults"
 
 # Two stamps: the notebooks' needs come first and fast, the developers' only when asked for.
@@ -58,6 +59,11 @@ test: lint types $(VENV)/browser
 
 notebooks: $(VENV)/kernels/ready
 	$(BIN)/python -m pytest tests/notebooks
+
+# Warnings are errors (and --quiet would keep them from being counted). The variable spares us an advertisement by the theme.
+docs: $(VENV)/dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -f docs/mkdocs.yml
+	@echo "The site: build/docs/index.html"
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks

@@ -286,7 +286,10 @@ ServerMessage = (
     | Warning
     | UnknownMessage
 )
+"""What a server sends."""
+
 ControlMessage = KeepAlive | Finalize | CloseStream | Configure
+"""What a client sends beside audio."""
 
 _SERVER_TYPES = (
     Results | Metadata | SpeechStarted | UtteranceEnd | ConfigureSuccess | ConfigureFailure | Error | Warning
