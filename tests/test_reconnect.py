@@ -488,6 +488,22 @@ async def test_a_cell_that_blocks_is_named_as_the_cause(
     assert covers(session, 1.1)
 
 
+async def test_a_stream_that_may_have_been_forgotten_is_spoken_of_once(
+    server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dgnb.session.stream._REMIND", 1.0)
+    monkeypatch.setattr("dgnb.session.stream._WATCH", 0.01)
+    session = LiveSession(station, endpoint=server.url, pace=None).start()
+    station.give(2)
+    await until(lambda: told(session, "warning"))
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+    await session.stop()
+    (text,) = told(session, "warning")
+    assert "goes on until it is stopped" in text
+    assert text in caplog.text
+
+
 async def test_a_good_session_reports_one_line(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     assert session.report().startswith("0.0 s captured")
