@@ -383,7 +383,7 @@ class Stream:
             try:
                 await self._drain(connection, receiver)
             except CloseTimeout as error:
-                if last and ledger.pending <= slack:
+                if last and ledger.pending <= slack and self.options.callback is None:
                     self._transcript.note("warning", "All was heard, but the server did not say that it had finished.")
                 elif self.stopping.is_set() or (last and not self._worth_another()):
                     raise
