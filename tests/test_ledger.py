@@ -149,6 +149,16 @@ def test_what_was_not_sent_can_be_given_back() -> None:
     assert (ledger.captured, ledger.gaps) == (4, [])
 
 
+def test_what_was_sent_before_a_loss_is_not_given_back() -> None:
+    ledger = filled(b"aabb", b"ccdd", b"eeff")
+    ledger.advance(4)
+    ledger.advance(4)
+    ledger.rewind("the line went dead")
+    ledger.give_back()
+    ledger.close("stopped")
+    assert (ledger.captured, ledger.gaps) == (8, [Lost(0, 8, "stopped")])
+
+
 class Conservation(RuleBasedStateMachine):
     """Whatever happens, each byte is in one of three places, and what is sent is what was captured."""
 

@@ -762,6 +762,29 @@ async def test_stopping_while_options_change_ends_it(server: LoopbackServer, tap
     assert session.transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
+async def test_an_interrupted_change_is_taken_back(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: sent(session, 1.0))
+    with server.unresponsive(times=1):
+        applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
+        await until(lambda: len(server.requests) == 2)
+        applying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await applying
+        await session.stop()
+    assert session.error is None
+    assert not session.options.punctuate
+
+
+async def test_a_container_that_is_passed_through_keeps_its_options(server: LoopbackServer) -> None:
+    session = LiveSession(dgnb.FileSource(dgnb.samples.path(), decode=False), endpoint=server.url, pace=4.0).start()
+    await until(lambda: session.audio_cursor > 6)
+    with pytest.raises(ConfigurationError, match="decode=False"):
+        await session.apply(dgnb.LiveOptions(punctuate=True))
+    await session.stop()
+
+
 async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer) -> None:
     loud = LiveSession(dgnb.samples.path(), endpoint=server.url, pace=None, duration=2)
     assert loud.level is None

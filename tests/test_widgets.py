@@ -221,6 +221,25 @@ async def test_a_connection_that_is_opened_again_is_no_error(panel: ControlPanel
     assert panel.transcript.events["type"].tolist().count("opened") == 2
 
 
+async def test_in_a_shared_panel_the_address_and_the_limit_are_the_apps(server: LoopbackServer) -> None:
+    panel = ControlPanel(endpoint=server.url, api_key=CANARY, shared=True, duration=2.0, pace=5.0)
+    # What a front end can send, whatever is disabled.
+    panel.address.value = "wss://speech.example.org"
+    panel.duration.value = ""
+    panel.start_button.click()
+    await until(lambda: panel.session and panel.session.state is State.CLOSED)
+    assert panel.session
+    assert panel.session.endpoint.url == server.url
+    assert panel.session.audio_cursor == pytest.approx(2.0)
+    panel.duration.value = "3600"
+    assert panel._duration() == 2.0
+    panel.source.kind.value = "A path or address"
+    panel.source.typed.value = f"{server.radio_url}"
+    panel.start_button.click()
+    await until(lambda: "ConfigurationError" in panel.error.value)
+    await quiet(panel)
+
+
 async def test_stop_before_start_is_no_error(panel: ControlPanel) -> None:
     for button in (panel.stop_button, panel.pause_button, panel.finalize_button, panel.apply_button):
         button.click()

@@ -38,6 +38,7 @@ class Ledger:
         captured: Where the audio ends that was taken from the source.
         acknowledged: Everything before it is covered by a final, or in `gaps`. It never moves back.
         sent: What the connection is given next begins here.
+        reached: The furthest that any connection was given. It never moves back.
         kept: The oldest that is in memory begins here.
         gaps: What is lost, in order.
     """
@@ -55,6 +56,7 @@ class Ledger:
         self.captured = 0
         self.acknowledged = 0
         self.sent = 0
+        self.reached = 0
         self.kept = 0
         self.gaps: list[Lost] = []
 
@@ -100,6 +102,7 @@ class Ledger:
     def advance(self, size: int) -> None:
         """The connection was given so many bytes of `peek()`."""
         self.sent += size
+        self.reached = max(self.reached, self.sent)
         while self._next < len(self._chunks) and self.sent >= self._next_start + len(self._chunks[self._next]):
             self._next_start += len(self._chunks[self._next])
             self._next += 1
@@ -143,8 +146,8 @@ class Ledger:
         self._next, self._next_start, self.sent = 0, self.kept, sent
 
     def give_back(self) -> None:
-        """What was not sent counts as never captured: nobody wants it any more."""
-        self.captured -= self.unsent
+        """What no connection was ever given counts as never captured: nobody wants it any more."""
+        self.captured = min(self.captured, max(self.reached, self.kept))
 
     def _lose(self, start: int, end: int, reason: str) -> None:
         if end <= start:

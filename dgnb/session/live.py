@@ -214,7 +214,7 @@ class LiveSession:
         -inf is digital silence. Only decoded audio has a level.
         """
         newest = self._stream.newest_chunk
-        if not newest:
+        if len(newest) < 2:
             return None
         samples = memoryview(newest[: len(newest) // 2 * 2]).cast("h")
         peak = max(max(samples), -min(samples))
@@ -328,6 +328,8 @@ class LiveSession:
         not, ends the connection and opens another one, which is sent again what had no final yet; meanwhile the audio
         waits. What a source is read with (`multichannel`, `encoding` and so on) stays as it was when it was opened.
 
+        Cancelling takes the change back where it has not begun.
+
         Raises:
             ConfigurationError: The session is not open, or another change is under way, or the source would have to be
                 read anew.
@@ -343,9 +345,19 @@ class LiveSession:
                 raise ConfigurationError(f"{name} says how the source is read: start a new session for that.")
         if options == self.options or await self._configured(connection, options):
             return
+        if not stream.replayable:
+            raise ConfigurationError(
+                "A container that is passed through as it is can't go on in another connection: start a new session, "
+                "or leave out decode=False."
+            )
         answer: asyncio.Future[None] = self._loop.create_future()
-        stream.request(Change(options, answer))
-        await self._wait(lambda: answer.done() or self._is_closed())
+        change = Change(options, answer)
+        stream.request(change)
+        try:
+            await self._wait(lambda: answer.done() or self._is_closed())
+        except asyncio.CancelledError:
+            stream.withdraw(change)
+            raise
         if self._is_closed() and (not answer.done() or answer.cancelled()):
             raise ConfigurationError("The session ended before its options were changed.")
         answer.result()

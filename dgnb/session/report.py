@@ -28,7 +28,7 @@ def report(stream: Stream, transcript: Transcript, endpoint: Endpoint, error: Ex
     fault = error or stream.last_fault
     if fault is None:
         return lines[0]
-    lines += ["", f"{type(fault).__name__}: {fault}" if error else f"Last fault, mended: {fault}"]
+    lines += ["", f"{type(fault).__name__}: {fault}" if error else f"The last fault: {fault}"]
     for name in ("status", "error", "code", "reason", "request_id"):
         if (value := getattr(fault, name, None)) not in (None, ""):
             lines.append(f"  {name}: {value}")

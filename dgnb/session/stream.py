@@ -19,7 +19,7 @@ from typing import Any, Final
 from dgnb.audio import Audio, AudioSource, Pacer
 from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.endpoints import Endpoint
-from dgnb.exceptions import CloseTimeout, ConnectionLost, DgnbError, HandshakeError, ProtocolError
+from dgnb.exceptions import AudioError, CloseTimeout, ConnectionLost, DgnbError, HandshakeError, ProtocolError
 from dgnb.journal import Journal
 from dgnb.messages import Metadata, Results
 from dgnb.options import LiveOptions
@@ -44,6 +44,18 @@ _UNHEARD: Final = 0.25
 
 _READ_AHEAD: Final = 0.2
 """Seconds that are read of a source that can wait, before what was read is sent."""
+
+_LARGEST: Final = 0.25
+"""Seconds of audio in one frame on the wire. Deepgram advises 20 to 250 ms."""
+
+_RELEASE: Final = 0.3
+"""Seconds that a source is given to let go, so that a stop takes 5 s at most."""
+
+_REPLAY: Final = 2.0
+"""Seconds after a stop in which what was sent before a loss is sent again."""
+
+_SILENT: Final = 14.0
+"""Seconds in which audio is sent, and nothing comes back, after which a line that answers pings counts as dead, too."""
 
 _WATCH: Final = 0.25
 _JOURNAL: Final = 1.0
@@ -88,6 +100,7 @@ class Stream:
     Attributes:
         state: Where it stands; `told` is called after each change.
         ledger: What became of the audio; None until the source is open.
+        replayable: Whether any sample may be the first that a connection is given.
         connection: The newest one.
         connections: How many there were.
     """
@@ -135,6 +148,7 @@ class Stream:
         self._live = source.live
         self._waits = False
         self._decoded = False
+        self.replayable = False
         self._ended = False
         self._reminded = False
         self._unanswered = False
@@ -142,6 +156,8 @@ class Stream:
         self._taken = asyncio.Event()
         self._changing = asyncio.Event()
         self._heard_at = 0.0
+        self._heard_to = 0
+        self._deaf = False
         self._longest_silence = 0.0
 
     # What a session asks
@@ -180,6 +196,13 @@ class Stream:
         self.resumed.set()
         self._pacer.restart()
 
+    def withdraw(self, change: Change) -> None:
+        """Nobody waits for this change any more; one that is under way goes on."""
+        change.answer.cancel()
+        if self.change is change:
+            self.change = None
+            self._changing.clear()
+
     def request(self, change: Change) -> None:
         """Open the next connection with other options, as soon as this one has said all its words."""
         self.change = change
@@ -210,7 +233,7 @@ class Stream:
             try:
                 await self._run(audio)
             finally:
-                await audio.aclose()
+                await self._released(audio)
         finally:
             await end(watch)
             if failed := _failure(watch):
@@ -224,6 +247,7 @@ class Stream:
         self._decoded = audio.encoding == "linear16"
         sample = _SAMPLE_BYTES.get(audio.encoding or "")
         self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), (sample or 1) * audio.channels)
+        self.replayable = sample is not None
         if sample is None:
             # A container's header came once, at its beginning: what follows can't stand alone.
             self._retry = Retry(0)
@@ -236,10 +260,23 @@ class Stream:
                     raise
                 self._transcript.note("error", str(error))
         finally:
-            await end(capture)
+            cancelled = capture.cancelled()
+            capture.cancel()
+            # A source that does not let go must not hold up a stop; see _released().
+            await asyncio.wait({capture}, timeout=_RELEASE)
+        if cancelled:
+            raise AudioError(f"{self._source.name} was cancelled from inside: something that it waits for was.")
         # After a source that failed, what was said before is still worth having.
         if failed := _failure(capture):
             raise failed
+
+    async def _released(self, audio: Audio) -> None:
+        """Close the source; one that takes long goes on by itself."""
+        try:
+            async with asyncio.timeout(_RELEASE):
+                await audio.aclose()
+        except TimeoutError:
+            self._transcript.note("warning", f"{self._source.name} was told to close, and is not waited for.")
 
     async def _transcribe(self, audio: Audio, ledger: Ledger) -> None:
         lost: Exception | None = None
@@ -354,7 +391,7 @@ class Stream:
 
     async def _serve(self, connection: Connection, ledger: Ledger) -> bool:
         """Use one connection as long as it lasts, and say whether that was all; if not, another one is to follow."""
-        begin = ledger.begin()
+        begin, loop = ledger.begin(), asyncio.get_running_loop()
         receiver = asyncio.create_task(self._receive(connection, ledger, begin), name="dgnb: receive")
         sender = asyncio.create_task(self._send(connection, ledger), name="dgnb: send")
         stop = asyncio.create_task(self.stopping.wait(), name="dgnb: wait for stop")
@@ -365,6 +402,11 @@ class Stream:
             while change.done() and ledger.kept > ledger.acknowledged and not any(task.done() for task in ends):
                 # The change waits for finals of what could not be sent again.
                 await asyncio.wait(ends, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+            while stop.done() and ledger.sent < ledger.reached and not (receiver.done() or sender.done()):
+                # What an earlier connection was given already is wanted still, as far as there is time.
+                if loop.time() >= self.stopped_at + _REPLAY:
+                    break
+                await asyncio.wait({receiver, sender}, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
             all_sent = sender.done() and not ledger.torn
             await end(sender)
             if not sender.cancelled() and (failed := sender.exception()):
@@ -404,25 +446,34 @@ class Stream:
     async def _capture(self, audio: Audio, ledger: Ledger) -> None:
         """Take audio from the source: as it comes where it would be lost, else as fast as it is sent."""
         limit = None
+        frame = _SAMPLE_BYTES.get(audio.encoding or "", 1) * audio.channels if self.replayable else 1
+        most = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
+        odd = bytearray()
         if self._duration is not None:
-            frame = 2 * audio.channels if audio.encoding == "linear16" else 1
             limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
         ahead = _READ_AHEAD * audio.bytes_per_second
         try:
-            async for chunk in audio:
+            async for given in audio:
                 self._take_notes(audio, ledger)
-                if limit is not None:
-                    chunk = chunk[: limit - ledger.captured]
+                # Copied, whole frames, and no larger than a frame on the wire should be: sources of one's own give
+                # what they have.
+                odd += given
+                whole = len(odd) - len(odd) % frame
+                taken, odd = bytes(odd[:whole]), odd[whole:]
                 if self._live and self.paused:
-                    self.skipped += len(chunk) / audio.bytes_per_second
+                    self.skipped += len(taken) / audio.bytes_per_second
                     continue
-                while audio.waits and ledger.unsent >= ahead:
-                    self._taken.clear()
-                    await self._taken.wait()
-                ledger.capture(chunk)
-                self._captured.set()
-                if limit is not None and ledger.captured >= limit:
-                    return
+                for start in range(0, len(taken), most):
+                    chunk = taken[start : start + most]
+                    if limit is not None:
+                        chunk = chunk[: limit - ledger.captured]
+                    while audio.waits and ledger.unsent >= ahead:
+                        self._taken.clear()
+                        await self._taken.wait()
+                    ledger.capture(chunk)
+                    self._captured.set()
+                    if limit is not None and ledger.captured >= limit:
+                        return
         finally:
             self._take_notes(audio, ledger)
             self._ended = True
@@ -467,16 +518,28 @@ class Stream:
     async def _receive(self, connection: Connection, ledger: Ledger, begin: int) -> None:
         clock, feed, next_message = asyncio.get_running_loop().time, self._transcript.feed, connection.__anext__
         offset, number = begin / self.bytes_per_second, self.connections - 1
+        self._heard_to = begin
         ends: dict[int, float] = {}
         while True:
             try:
                 message = await next_message()
             except StopAsyncIteration:
                 return
+            except ConnectionLost as lost:
+                if not self._deaf:
+                    raise
+                self._deaf = False
+                raise ConnectionLost(
+                    f"The connection was lost: {_SILENT:.0f} s of audio were sent, and the server said nothing, though "
+                    "it answered pings.",
+                    code=1011,
+                    reason="NET-0000, as seen from this side",
+                    request_id=lost.request_id,
+                ) from None
             except ProtocolError as error:
                 self._transcript.note("warning", str(error))
                 continue
-            self._heard_at = clock()
+            self._heard_at, self._heard_to = clock(), ledger.sent
             feed(
                 message,
                 offset=offset,
@@ -558,9 +621,22 @@ class Stream:
                 )
                 self._transcript.note("warning", text)
                 logger.warning("%s: %s", self._source.name, text)
+            self._listen(now)
             if self._journal and now - written >= _JOURNAL:
                 written = now
                 self.write_journal()
+
+    def _listen(self, now: float) -> None:
+        """Give up a connection that takes audio and says nothing, though it answers pings."""
+        if self.state is not State.OPEN or self.connection is None or self.ledger is None:
+            return
+        # Results may go elsewhere; unpaced audio may wait long; and this machine's own engine may be slow.
+        if self.options.callback is not None or not self._pace or self._endpoint.kind == "offline":
+            return
+        sent = (self.ledger.sent - self._heard_to) / self.bytes_per_second
+        if sent >= _SILENT and now - max(self._heard_at, self.connection.opened_at) >= _SILENT:
+            self._deaf = True
+            self.connection.abort()
 
     def _tell_of_sleep(self, seconds: float) -> None:
         until = datetime.datetime.now(datetime.UTC)
@@ -594,6 +670,9 @@ class Stream:
         if self.stopping.is_set() and (self._waits or self.ledger.unsent <= slack):
             # A stop means now; a file can be read again.
             self.ledger.give_back()
+        if self.skipped:
+            text = f"{self.skipped:.1f} s of the live stream were skipped in a pause that lasted to the end."
+            self._transcript.note("warning", text)
         if self.options.callback is None:
             why = type(error).__name__ if error else "the session was stopped before it was heard"
             self.ledger.close(why)

@@ -50,8 +50,8 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         reconnect: As in `LiveSession`.
         journal: As in `LiveSession`; each start moves the file of the one before aside.
         shared: The panel is in an app that others use: addresses they type must lead to the public network, paths to
-            files below the working directory, and servers other than Deepgram, the offline engine and `endpoint` are
-            not offered.
+            files below the working directory, servers other than Deepgram, the offline engine and `endpoint` are not
+            to be had, and `duration` is the most that they can ask for.
         **wire: Options by name.
 
     Raises:
@@ -91,6 +91,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self._reconnect = reconnect
         self._journal = journal
         self._shared = shared
+        self._most_seconds = duration if shared else None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opened_at: float | None = None
         self._latencies: deque[float] = deque(maxlen=24)
@@ -176,6 +177,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.error = _html("dgnb-error")
         self.captions = LiveCaptions()
         self.source = SourceChoice(source, self._changed, shared=self._shared)
+        self._own_address = first.url if first.kind == _OWN and first.url else ""
         own = [] if self._shared and first.kind != _OWN else [("Own server", _OWN)]
         self.endpoint = widgets.Dropdown(
             options=[("Deepgram", "deepgram"), ("Offline engine", "offline"), *own],
@@ -364,7 +366,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
                 await work()
             except Exception as error:
                 self._show_error(error)
-            self._draw()
+            self._guarded(self._draw)
 
         task = loop.create_task(guarded(), name=f"dgnb: {name}")
         self._tasks.add(task)
@@ -442,7 +444,10 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self._changed()
 
     def _wanted_endpoint(self) -> str:
-        return self.address.value.strip() if self.endpoint.value == _OWN else str(self.endpoint.value)
+        if self.endpoint.value != _OWN:
+            return str(self.endpoint.value)
+        # A front end can change a disabled widget.
+        return self._own_address if self._shared else self.address.value.strip()
 
     def _endpoint(self) -> Endpoint:
         return choose(self._wanted_endpoint(), self._key)
@@ -450,14 +455,14 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
     def _duration(self) -> float | None:
         text = self.duration.value.strip()
         if not text:
-            return None
+            return self._most_seconds
         try:
             seconds = float(text)
         except ValueError:
             seconds = math.nan
         if not 0 < seconds < math.inf:
             raise ConfigurationError(f"Seconds is a positive number, or empty for no limit, not {text!r}.")
-        return seconds
+        return seconds if self._most_seconds is None else min(seconds, self._most_seconds)
 
 
 def _doubts(options: LiveOptions, kind: str) -> list[str]:
