@@ -354,13 +354,13 @@ async def test_a_server_that_never_finishes_is_not_asked_for_ever(server: Loopba
 async def test_a_server_that_hears_and_says_nothing_is_given_up(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream._SILENT", 5.0)
-    session = LiveSession(speech(120), endpoint=server.url, pace=10.0, interim_results=True).start()
+    monkeypatch.setattr("dgnb.session.stream._SILENT", 2.0)
+    session = LiveSession(speech(10), endpoint=server.url, pace=2.5, interim_results=True).start()
     with server.silent():
         await until(lambda: session.reconnecting)
     assert "the server said nothing" in told(session, "reconnecting")[0]
-    await until(lambda: session.transcript.transcript_cursor > 6)
-    await session.stop()
+    await session
+    assert covers(session, 10)
     assert session.transcript.gaps.empty
 
 
