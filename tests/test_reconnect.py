@@ -439,6 +439,25 @@ async def test_a_buffer_that_is_used_again_is_no_matter(server: LoopbackServer) 
     assert len(kept) > 1
 
 
+async def test_a_source_without_audio_is_told(server: LoopbackServer) -> None:
+    async def chunks() -> AsyncIterator[Any]:
+        return
+        yield
+
+    session = LiveSession(Own(chunks()), endpoint=server.url, pace=None)
+    await session
+    assert told(session, "warning") == ["my own held no audio."]
+
+
+async def test_what_is_no_audio_is_one_clear_error(server: LoopbackServer) -> None:
+    class Odd(AudioSource):
+        async def open(self, *, multichannel: bool = False) -> Audio:
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(dgnb.AudioError, match="gave NoneType"):
+        await transcribe(Odd(), endpoint=server.url)
+
+
 async def test_a_source_that_is_cancelled_from_inside_is_an_error(server: LoopbackServer) -> None:
     async def chunks() -> AsyncIterator[Any]:
         yield bytes(32_000)

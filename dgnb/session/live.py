@@ -123,8 +123,8 @@ class LiveSession:
             raise ConfigurationError(f"close_timeout is a positive number of seconds, not {close_timeout!r}.")
         if not isinstance(reconnect, bool) and not _positive(reconnect):
             raise ConfigurationError(f"reconnect is True, False or a positive number of seconds, not {reconnect!r}.")
-        if journal is not None and not isinstance(journal, (str, os.PathLike)):
-            raise ConfigurationError(f"journal is the path of a file, not {type(journal).__name__}.")
+        if journal is not None and (not isinstance(journal, (str, os.PathLike)) or not os.fspath(journal)):
+            raise ConfigurationError(f"journal is the path of a file, not {journal!r}.")
         if hasattr(source, "dtype") and "sample_rate" in wire:
             wire.setdefault("encoding", "linear16")  # an array has samples, whatever its dtype
         options = LiveOptions(**wire) if options is None else options
@@ -144,7 +144,7 @@ class LiveSession:
             pace=pace,
             close_timeout=close_timeout,
             patience=_PATIENCE if reconnect is True else float(reconnect),
-            journal=None if journal is None else os.fspath(journal),
+            journal=None if journal is None else os.path.expanduser(os.fspath(journal)),
         )
         self._configuring = False
         self._former: list[LiveSession] = []
@@ -335,8 +335,12 @@ class LiveSession:
                 read anew.
             HandshakeError: The server refused the new options; the stream goes on with the old ones.
         """
+        if not isinstance(options, LiveOptions):
+            raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
+        if self._loop is not _running_loop() or self._loop is None:
+            raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
         stream, connection = self._stream, self._stream.connection
-        if self.state is not State.OPEN or connection is None or self._loop is not asyncio.get_running_loop():
+        if self.state is not State.OPEN or connection is None:
             raise ConfigurationError(f"Options can be applied to an open session; this one is {self.state.value}.")
         if stream.change is not None or self._configuring:
             raise ConfigurationError("Another change is under way: apply this one when it is done.")
@@ -550,7 +554,7 @@ class LiveSession:
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         stream = self._stream
-        sent = self.audio_cursor
+        sent = stream.reached
         try:
             stream.settle(self.error)
             if stream.change and not stream.change.answer.done():

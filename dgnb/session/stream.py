@@ -168,6 +168,11 @@ class Stream:
         return self.ledger.sent / self.bytes_per_second if self.ledger else 0.0
 
     @property
+    def reached(self) -> float:
+        """The furthest second of the source's timeline that was ever sent."""
+        return self.ledger.reached / self.bytes_per_second if self.ledger else 0.0
+
+    @property
     def pending(self) -> float:
         """Seconds of captured audio that no final covers yet."""
         return self.ledger.pending / self.bytes_per_second if self.ledger else 0.0
@@ -230,6 +235,8 @@ class Stream:
         watch = asyncio.create_task(self._watch(), name="dgnb: watch the loop")
         try:
             audio = await self._source.open(multichannel=self.options.multichannel)
+            if not isinstance(audio, Audio):
+                raise AudioError(f"open() of {self._source.name} gave {type(audio).__name__}, and not an Audio.")
             try:
                 await self._run(audio)
             finally:
@@ -666,6 +673,8 @@ class Stream:
         """At the end: whatever no final covers is a gap."""
         if self.ledger is None or (not self.connections and self._waits):
             return
+        if not self.ledger.captured and error is None and not self.stopping.is_set():
+            self._transcript.note("warning", f"{self._source.name} held no audio.")
         slack = _UNHEARD * self.bytes_per_second
         if self.stopping.is_set() and (self._waits or self.ledger.unsent <= slack):
             # A stop means now; a file can be read again.
