@@ -588,8 +588,11 @@ class Stream:
         if not receiver.done():
             self.set_state(State.CLOSING)
             # The receiver says what is wrong with the connection; a server that takes no more is given up below.
+            most = min(self._close_timeout, STOP_TIMEOUT)
+            if self.stopping.is_set():
+                most = min(most, self.stopped_at + STOP_TIMEOUT - loop.time())
             with contextlib.suppress(ConnectionLost, TimeoutError):
-                async with asyncio.timeout(min(self._close_timeout, STOP_TIMEOUT)):
+                async with asyncio.timeout(most):
                     await connection.close_stream()
         self._heard_at = loop.time()
         while not receiver.done():
