@@ -25,7 +25,7 @@ from dgnb.messages import Metadata, Results
 from dgnb.options import LiveOptions
 from dgnb.session.lag import Lag
 from dgnb.session.ledger import Ledger
-from dgnb.session.retry import Retry
+from dgnb.session.retry import Retry, verdict
 from dgnb.transcript import Transcript
 
 __all__ = ["BUFFER_SECONDS", "State", "Stream", "end"]
@@ -295,7 +295,11 @@ class Stream:
                 reason = "it was sent, and no final came"
             except ConnectionLost as error:
                 if self.stopping.is_set():
-                    raise
+                    if not self._retry.patience or verdict(error) == "stop":
+                        raise
+                    # A moment later it would have been a stop while reconnecting: a row in the gaps tells what it cost.
+                    self._transcript.note("warning", f"While it was being stopped: {error}")
+                    return
                 lost, reason = error, "its connection was lost, and it was no longer kept in memory"
                 self._transcript.drop_interims()
                 self.set_state(State.CONNECTING)
