@@ -138,6 +138,12 @@ class Audio:
         self._close = close
         self._closing: asyncio.Future[Any] | None = None
 
+    @property
+    def frame_bytes(self) -> int | None:
+        """Bytes of one sample of all channels; None where samples have no fixed size, and a part can't stand alone."""
+        size = _SAMPLE_BYTES.get(self.encoding or "")
+        return size * self.channels if size else None
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 

@@ -69,9 +69,6 @@ _REMIND: Final = 3600.0
 _AUDIT: Final = 0.1
 """Seconds by which what a server says that it received may differ from what was sent."""
 
-_SAMPLE_BYTES: Final = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
-"""Of the encodings of which any sample may be the first of a connection."""
-
 
 class State(enum.Enum):
     """A session is in one of RFC 6455's states."""
@@ -252,10 +249,9 @@ class Stream:
         self._pacer = Pacer(self._pace, live=audio.live)
         self.bytes_per_second = audio.bytes_per_second
         self._decoded = audio.encoding == "linear16"
-        sample = _SAMPLE_BYTES.get(audio.encoding or "")
-        self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), (sample or 1) * audio.channels)
-        self.replayable = sample is not None
-        if sample is None:
+        self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
+        self.replayable = audio.frame_bytes is not None
+        if not self.replayable:
             # A container's header came once, at its beginning: what follows can't stand alone.
             self._retry = Retry(0)
         capture = asyncio.create_task(self._capture(audio, self.ledger), name="dgnb: capture")
@@ -457,7 +453,7 @@ class Stream:
     async def _capture(self, audio: Audio, ledger: Ledger) -> None:
         """Take audio from the source: as it comes where it would be lost, else as fast as it is sent."""
         limit = None
-        frame = _SAMPLE_BYTES.get(audio.encoding or "", 1) * audio.channels if self.replayable else 1
+        frame = audio.frame_bytes or 1
         most = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
         odd = bytearray()
         if self._duration is not None:
