@@ -48,7 +48,8 @@ def _captions_and_exports(notebook: Any, folder: Path) -> None:
 
 
 def _radio_for_an_hour(notebook: Any, folder: Path) -> None:
-    assert "s behind" in _said(notebook, "meanwhile")
+    assert _said(notebook, "meanwhile").count("and perhaps:") == 5
+    assert "latency" in _said(notebook, "meanwhile")
     told = _said(notebook, "break")
     assert told.count("opened") == 2
     assert "reconnecting" in told
