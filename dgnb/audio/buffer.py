@@ -81,11 +81,9 @@ class BufferSource(AudioSource):
             raise AudioError("This async iterator was opened before, and can't begin anew. Make a new BufferSource.")
         self._taken = True
         feed = Feed(lambda pipe: _fill(pipe, data), self.name, _explain)
-        audio = await decoded(
+        return await decoded(
             lambda: feed.pipe, self.name, self.raw, multichannel=multichannel, release=feed.aclose, live=True
         )
-        audio.waits = True  # whoever fills the iterator is not held up by that
-        return audio
 
 
 async def _fill(pipe: Pipe, chunks: AsyncIterable[bytes]) -> None:

@@ -78,8 +78,7 @@ class Raw:
     @property
     def frame_bytes(self) -> int | None:
         """Bytes of one sample of all channels; None where samples have no fixed size."""
-        size = _SAMPLE_BYTES.get(self.encoding)
-        return size * self.channels if size else None
+        return _frame_bytes(self.encoding, self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +140,7 @@ class Audio:
     @property
     def frame_bytes(self) -> int | None:
         """Bytes of one sample of all channels; None where samples have no fixed size, and a part can't stand alone."""
-        size = _SAMPLE_BYTES.get(self.encoding or "")
-        return size * self.channels if size else None
+        return _frame_bytes(self.encoding, self.channels)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -194,3 +192,8 @@ class AudioSource(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+
+def _frame_bytes(encoding: str | None, channels: int) -> int | None:
+    size = _SAMPLE_BYTES.get(encoding or "")
+    return size * channels if size else None

@@ -308,6 +308,8 @@ async def begun(
         channels=found.channels,
         bytes_per_second=found.bytes_per_second,
         live=live or found.radio,
+        # An iterator may be live, and is asked for its next bytes only when there is room.
+        waits=not found.radio,
         notes=worker.notes,
     )
 

@@ -23,7 +23,7 @@ from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError, ConnectionLost, DgnbError
 from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
 from dgnb.options import LiveOptions
-from dgnb.session.report import report
+from dgnb.session.report import figures, report
 from dgnb.session.stream import TICK, Change, State, Stream
 from dgnb.transcript import Transcript
 
@@ -560,7 +560,7 @@ class LiveSession:
             if stream.change and not stream.change.answer.done():
                 stream.change.answer.cancel()
             self.transcript.drop_interims()
-            self.transcript.note("closed", f"{sent:.1f} s of audio sent; {self.report().splitlines()[0]}")
+            self.transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(stream, self.transcript)}")
             stream.write_journal(last=True)
         except Exception as error:
             # Whoever waits must not wait for ever.

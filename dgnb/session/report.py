@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dgnb.session.stream import Stream
     from dgnb.transcript import Transcript
 
-__all__ = ["report"]
+__all__ = ["figures", "report"]
 
 _EVENTS: Final = 20
 _PACKAGES: Final = ("websockets", "aiohttp", "av", "msgspec", "pandas", "ipywidgets", "ipykernel")
@@ -24,7 +24,7 @@ _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 def report(stream: Stream, transcript: Transcript, endpoint: Endpoint, error: Exception | None) -> str:
     """One line of figures; after a fault, also what happened and what it happened on."""
-    lines = [_figures(stream, transcript)]
+    lines = [figures(stream, transcript)]
     fault = error or stream.last_fault
     if fault is None:
         return lines[0]
@@ -41,7 +41,8 @@ def report(stream: Stream, transcript: Transcript, endpoint: Endpoint, error: Ex
     return "\n".join(lines)
 
 
-def _figures(stream: Stream, transcript: Transcript) -> str:
+def figures(stream: Stream, transcript: Transcript) -> str:
+    """How much audio became of what, how many words came, and the worst of the waits: one line."""
     captured = stream.captured
     lost = sum(gap.end - gap.start for gap in stream.ledger.gaps) / stream.bytes_per_second if stream.ledger else 0.0
     covered = max(0.0, captured - stream.pending - lost)

@@ -206,7 +206,7 @@ class Stream:
             self._changing.clear()
 
     def request(self, change: Change) -> None:
-        """Open the next connection with other options, as soon as this one has said all its words."""
+        """Open the next connection with other options, as soon as nothing is lost by that."""
         self.change = change
         self._changing.set()
 
@@ -461,7 +461,7 @@ class Stream:
         ahead = _READ_AHEAD * audio.bytes_per_second
         try:
             async for given in audio:
-                self._take_notes(audio, ledger)
+                self._take_notes(audio)
                 # Copied, whole frames, and no larger than a frame on the wire should be: sources of one's own give
                 # what they have.
                 odd += given
@@ -482,15 +482,15 @@ class Stream:
                     if limit is not None and ledger.captured >= limit:
                         return
         finally:
-            self._take_notes(audio, ledger)
+            self._take_notes(audio)
             self._ended = True
             self._captured.set()
 
-    def _take_notes(self, audio: Audio, ledger: Ledger) -> None:
+    def _take_notes(self, audio: Audio) -> None:
         """What the source has to tell goes into the events; audio of it that was missed, into the gaps."""
         while audio.notes:
             note = audio.notes.popleft()
-            at = ledger.captured / self.bytes_per_second
+            at = self.captured
             self._transcript.note(note.type, f"at {at:.1f} s: {note.text}")
             if note.missed:
                 # It was never captured, so it takes no time on the timeline.

@@ -186,7 +186,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
             layout=_layout("22em"),
         )
         self.address = widgets.Text(
-            value=first.url if first.kind == _OWN else "",
+            value=self._own_address,
             placeholder="wss://api.eu.deepgram.com",
             description="Address",
             continuous_update=False,
@@ -260,7 +260,7 @@ class ControlPanel(widgets.VBox):  # type: ignore[misc]
         self.apply_button.disabled = not is_open or not self._differs()
         self.pause_button.description = "Resume" if session and session.paused else "Pause"
         self.source.enable(not running)
-        for control in (self.endpoint, self.address, self.key, self.duration):
+        for control in (self.endpoint, self.key, self.duration):
             control.disabled = running
         self.address.disabled = running or self._shared
         self.captions.draw()
