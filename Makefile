@@ -70,8 +70,8 @@ bench: $(VENV)/dev
 
 # A quarter of an hour of faults: for whoever changes what a session does when its connection is lost.
 soak: $(VENV)/dev
-	$(BIN)/python -m tests.sim.soak --seeds 10000 --workers 2
-	$(BIN)/python -m tests.sim.cycles
+	$(BIN)/python -m tests.support.sim.soak --seeds 10000 --workers 2
+	$(BIN)/python -m tests.support.sim.cycles
 
 sample: $(VENV)/dev
 	$(BIN)/python tools/make_sample.py

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.3.0"
+from dgnb._version import __version__ as __version__
 
 # Public name -> module it lives in. Loaded on first use, so that importing dgnb stays cheap.
 _HOMES = {

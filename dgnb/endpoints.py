@@ -116,9 +116,9 @@ class Endpoint:
             DgnbError: The offline engine can't be started.
         """
         if self.kind == "offline":
-            from dgnb.loopback import child
+            from dgnb import offline
 
-            url, token = await asyncio.to_thread(child.ensure)
+            url, token = await asyncio.to_thread(offline.ensure)
             return Address(url, Secret(token), "the offline engine's own token")
         assert self.url is not None
         return Address(self.url, self.key or Secret(_ANY_KEY), self.key_origin)

@@ -12,12 +12,11 @@ import dgnb
 
 ROOT = Path(dgnb.__file__).parent
 FLOORS = [
-    {"exceptions", "cells"},
-    {"options", "messages", "audio"},
+    {"_version", "exceptions", "cells"},
+    {"options", "messages", "audio", "offline"},
     {"endpoints", "connection", "frames", "tables", "captions", "files"},
     {"exports"},
     {"transcript"},
-    {"journal"},
     {"session"},
     {"blocking"},
     {"plots", "widgets"},
@@ -26,11 +25,9 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 ANYWHERE = {"samples"}
 """A path to a file; it imports nothing."""
 
-LOOPBACK_MAY = {"exceptions", "options", "messages", "samples", "loopback"}
+LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "samples", "loopback"}
 # On one floor, what stands further right may use what stands further left.
 WITHIN = {("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
-# "offline" starts the server as a program of its own: the client knows how to start it, and nothing of what it does.
-STARTS = {(room, name) for room in ("endpoints", "widgets") for name in ("dgnb.loopback.child", "dgnb.loopback")}
 HEAVY = {
     "pandas": {"exports", "frames", "tables", "transcript", "plots"},
     "matplotlib": {"plots"},
@@ -91,7 +88,7 @@ def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
 def offence(place: str, module: str) -> str | None:
     """Why a room must not import a module of dgnb, if it must not."""
     target = module.removeprefix("dgnb").removeprefix(".").partition(".")[0]
-    if target in ("", "__version__", place, *ANYWHERE) or (place, module) in STARTS:
+    if target in ("", place, *ANYWHERE):
         return None
     if place == "loopback":
         return None if target in LOOPBACK_MAY else "loopback must not know the client"

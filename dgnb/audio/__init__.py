@@ -10,7 +10,7 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     buffer.py   BufferSource
     choose.py   as_source: whatever a person passes, as a source
     pacer.py    Pacer: chunks on the clock
-    worker.py   the thread, and the pipe into it
+    threads.py  the thread, and the pipe into it
     decode.py   what the thread does; the only module that touches PyAV
     doctor.py   raw samples that look like something else
 """

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.audio.source import Audio, AudioSource, Raw
-from dgnb.audio.worker import Feed, Pipe, decoded
+from dgnb.audio.threads import Feed, Pipe, decoded
 from dgnb.exceptions import AudioError, ConfigurationError
 
 if TYPE_CHECKING:

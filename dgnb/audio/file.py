@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from dgnb.audio.source import Audio, AudioSource, Raw
-from dgnb.audio.worker import decoded, passed
+from dgnb.audio.threads import decoded, passed
 from dgnb.exceptions import AudioError, ConfigurationError
 
 __all__ = ["FileSource"]

@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 import websockets.asyncio.client as ws
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from dgnb._version import __version__
 from dgnb.connection.explain import connection_lost, handshake_error
 from dgnb.connection.transient import is_transient, retry_after
 from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
@@ -170,13 +171,11 @@ class connect:
         )
 
     async def _handshake(self, url: str, address: Address) -> _Socket:
-        import dgnb
-
         socket_ = await _Connect(
             url,
             create_connection=_Socket,
             additional_headers={"Authorization": _Unseen(f"Token {address.key.reveal()}")},
-            user_agent_header=f"dgnb/{dgnb.__version__}",
+            user_agent_header=f"dgnb/{__version__}",
             # Audio does not compress, and a compressing sender hides that nobody reads at the other end.
             compression=None,
             proxy=None if is_loopback(urlsplit(url).hostname) else True,

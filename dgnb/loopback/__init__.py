@@ -18,20 +18,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dgnb.loopback.child import radio_url
     from dgnb.loopback.engines.script import Script
     from dgnb.loopback.server import LoopbackServer, serve
+    from dgnb.offline import radio_url
 
 __all__ = ["LoopbackServer", "Script", "radio_url", "serve"]
 
 # Public name -> module it lives in. Loaded on first use: a client has no need of the server's libraries.
-_HOMES = {"LoopbackServer": "server", "Script": "engines.script", "radio_url": "child", "serve": "server"}
+_HOMES = {
+    "LoopbackServer": "loopback.server",
+    "Script": "loopback.engines.script",
+    "radio_url": "offline",
+    "serve": "loopback.server",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'dgnb.loopback' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dgnb.loopback.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"dgnb.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

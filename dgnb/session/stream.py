@@ -20,13 +20,13 @@ from dgnb.audio import Audio, AudioSource, Pacer
 from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.endpoints import Endpoint
 from dgnb.exceptions import AudioError, CloseTimeout, ConnectionLost, DgnbError, HandshakeError, ProtocolError
-from dgnb.journal import Journal
 from dgnb.messages import Metadata, Results
 from dgnb.options import LiveOptions
 from dgnb.session.lag import Lag
 from dgnb.session.ledger import Ledger
 from dgnb.session.retry import Retry, verdict
 from dgnb.transcript import Transcript
+from dgnb.transcript.journal import Journal
 
 __all__ = ["BUFFER_SECONDS", "State", "Stream", "end"]
 

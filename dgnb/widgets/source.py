@@ -30,9 +30,9 @@ class LocalRadio(AudioSource):
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Start the process and tune in. See `AudioSource.open`."""
-        from dgnb.loopback import child
+        from dgnb import offline
 
-        url = await asyncio.to_thread(child.radio_url)
+        url = await asyncio.to_thread(offline.radio_url)
         return await URLSource(url).open(multichannel=multichannel)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from front_ends import PATIENCE, Desk, Jupyter, Notebook, Place
 from playwright.async_api import Browser, async_playwright
+
+from tests.support.front_ends import PATIENCE, Desk, Jupyter, Notebook, Place
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

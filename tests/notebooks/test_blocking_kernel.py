@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from test_kernel import Kernel
+
+from tests.notebooks.test_kernel import Kernel
 
 SETUP = """
 import asyncio, dgnb

@@ -23,11 +23,11 @@ import nbclient
 import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
-from test_kernel import Kernel
 
 import dgnb
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.loopback.records import ServedConnection
+from tests.notebooks.test_kernel import Kernel
 
 T = TypeVar("T")
 TEXT = "one two three"

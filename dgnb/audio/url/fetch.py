@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from dgnb import __version__
+from dgnb._version import __version__
 from dgnb.audio.decode import printable
 from dgnb.audio.url.policy import Policy
 from dgnb.exceptions import AudioError

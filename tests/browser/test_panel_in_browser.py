@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from front_ends import LAB, NOTEBOOK, PLACES, Desk, Notebook, Place
 from nbclient import NotebookClient
 from nbformat import v4
 from playwright.async_api import expect
+
+from tests.support.front_ends import LAB, NOTEBOOK, PLACES, Desk, Notebook, Place
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -63,7 +63,7 @@ class Outcome:
         told = [str(self.plan), *(f"  ! {what}" for what in self.violations)]
         events = self.session.transcript._notes
         told += [f"  . {event.type}: {event.text[:150]}" for event in events[-40:]]
-        told.append(f"  again: python -m tests.sim.soak --seed {self.plan.seed}")
+        told.append(f"  again: python -m tests.support.sim.soak --seed {self.plan.seed}")
         return "\n".join(told)
 
 

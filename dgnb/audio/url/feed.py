@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import Final
 
-from dgnb.audio.worker import Pipe
+from dgnb.audio.threads import Pipe
 from dgnb.exceptions import AudioError
 
 __all__ = ["Body", "Stretch"]

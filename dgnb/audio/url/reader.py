@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from dgnb.audio import decode
 from dgnb.audio.source import SAMPLE_RATE, Note, Raw
+from dgnb.audio.threads import no_thread
 from dgnb.audio.url import icy, playlist
-from dgnb.audio.url.body import Body, Stretch
+from dgnb.audio.url.feed import Body, Stretch
 from dgnb.audio.url.fetch import Answer, Fetcher, Trouble
 from dgnb.audio.url.hls import LARGEST as LARGEST_HLS
 from dgnb.audio.url.hls import Hls, Undecodable
-from dgnb.audio.worker import no_thread
 from dgnb.exceptions import AudioError
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgnb.audio import Audio, Note, URLSource, worker
+from dgnb.audio import Audio, Note, URLSource, threads
 from dgnb.audio.decode import Found
+from dgnb.audio.threads import Pipe
 from dgnb.audio.url import icy
-from dgnb.audio.url.body import Stretch
-from dgnb.audio.url.listen import backoff
-from dgnb.audio.worker import Pipe
+from dgnb.audio.url.feed import Stretch
+from dgnb.audio.url.reader import backoff
 from dgnb.exceptions import AudioError
 
 Samples = npt.NDArray[Any]
@@ -477,7 +477,7 @@ def station_thread() -> Any:
 
 
 async def test_a_radio_drops_its_oldest_audio_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_KEPT_SECONDS", 1.0)
+    monkeypatch.setattr(threads, "_KEPT_SECONDS", 1.0)
     found = Found(radio=True)
     full = threading.Event()
 
@@ -488,7 +488,7 @@ async def test_a_radio_drops_its_oldest_audio_and_says_so(monkeypatch: pytest.Mo
             yield bytes([number]) * 3200
         full.set()
 
-    running = worker.Worker(produce(), "radio", found)
+    running = threads.Worker(produce(), "radio", found)
     await asyncio.to_thread(full.wait, 5)
     got = [chunk[0] async for chunk in running]
     await running.aclose()
@@ -506,7 +506,7 @@ async def test_notes_come_with_the_chunk_they_belong_to() -> None:
         yield b"b" * 3200
         found.notes.append(Note("warning", "at the end"))
 
-    audio = await worker.begun(produce(), "notes", found)
+    audio = await threads.begun(produce(), "notes", found)
     assert await anext(audio) == b"a" * 3200
     assert not audio.notes
     assert await anext(audio) == b"b" * 3200

@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sim import cycles
 
 import dgnb
 from dgnb import LiveSession, State
@@ -25,6 +24,7 @@ from dgnb.audio import Audio
 from dgnb.exceptions import AudioError, DgnbError
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.session.stream import Stream
+from tests.support.sim import cycles
 
 MOMENT = 10.0
 

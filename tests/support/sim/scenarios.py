@@ -93,7 +93,14 @@ def a_day(hours: float = 24.0, drops: int = 200, chunk: float = 0.4) -> tuple[Ou
     memory = Memory()
     own = [
         tracemalloc.Filter(False, f"*{part}*")
-        for part in ("/tests/sim/", "/dgnb/transcript", "/dgnb/messages.py", "/pandas/", "/numpy/", "tracemalloc")
+        for part in (
+            "/tests/support/sim/",
+            "/dgnb/transcript",
+            "/dgnb/messages.py",
+            "/pandas/",
+            "/numpy/",
+            "tracemalloc",
+        )
     ]
 
     def inject(outcome: Outcome) -> None:

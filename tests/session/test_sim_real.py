@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
-from proxy import Proxy, proxied
 
 import dgnb
 from dgnb.session import retry
-
-from .audio import BLOCK_SECONDS, wav
-from .check import compare
-from .server import Served, served
+from tests.support.proxy import Proxy, proxied
+from tests.support.sim.audio import BLOCK_SECONDS, wav
+from tests.support.sim.check import compare
+from tests.support.sim.server import Served, served
 
 
 @dataclass

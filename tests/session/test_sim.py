@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 import dgnb
-
-from . import scenarios
-from .faults import Fault, Plan, plan
-from .network import MemorySocket
-from .run import Outcome, run
+from tests.support.sim import scenarios
+from tests.support.sim.faults import Fault, Plan, plan
+from tests.support.sim.network import MemorySocket
+from tests.support.sim.run import Outcome, run
 
 SEEDS = 150
 

@@ -11,13 +11,12 @@ import pytest
 from websockets.frames import Close
 
 from dgnb.messages import CloseStream, Finalize, KeepAlive, encode
-
-from .audio import BLOCK, Reader, WordSource, block, wav
-from .check import compare
-from .fake import Core
-from .faults import plan
-from .loop import Stuck, VirtualLoop
-from .run import run
+from tests.support.sim.audio import BLOCK, Reader, WordSource, block, wav
+from tests.support.sim.check import compare
+from tests.support.sim.fake import Core
+from tests.support.sim.faults import plan
+from tests.support.sim.loop import Stuck, VirtualLoop
+from tests.support.sim.run import run
 
 TENTH = 3_200
 

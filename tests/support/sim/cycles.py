@@ -1,4 +1,4 @@
-"""`python -m tests.sim.cycles`: a thousand sessions, stopped at any moment of their lives, and what is left of them.
+"""`python -m tests.support.sim.cycles`: a thousand sessions, stopped at any moment, and what is left of them.
 
 The server stands in the same process, so that what it would keep counts too; its logs are emptied after each cycle.
 """
@@ -180,14 +180,14 @@ async def _until(true: Callable[[], Any]) -> None:
 
 def main() -> int:
     """Print one line, and say by the exit code whether something leaks."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim.cycles", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.support.sim.cycles", description=__doc__)
     parser.add_argument("--cycles", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if "MALLOC_ARENA_MAX" not in os.environ:
         # With a heap for each of many short-lived threads, glibc's memory grows and shrinks by megabytes at random.
         environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", "tests.sim.cycles", *sys.argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "tests.support.sim.cycles", *sys.argv[1:]], environment)
     began = time.monotonic()
     leaks, growth = asyncio.run(run(arguments.cycles, arguments.seed))
     for _ in range(2):

@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_files import interrupt, room_for
-from test_transcript import everything, fed, result, said
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.journal import Journal
 from dgnb.messages import Metadata, UtteranceEnd, parse
 from dgnb.transcript import Transcript
+from dgnb.transcript.journal import Journal
+from tests.test_files import interrupt, room_for
+from tests.transcript.test_transcript import everything, fed, result, said
 
 TABLES = ("words", "utterances", "results", "events", "gaps")
 
@@ -365,7 +365,7 @@ def test_a_journal_that_is_broken_in_the_middle_is_an_error_that_names_the_line(
 
 CHILD = """
 import os, sys, time
-from dgnb.journal import Journal
+from dgnb.transcript.journal import Journal
 from dgnb.messages import Alternative, Channel, Results, Word
 from dgnb.transcript import Transcript
 

@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-from proxy import Proxy, proxied
+
+from tests.support.proxy import Proxy, proxied
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SOON = 0.05

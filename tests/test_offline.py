@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 import dgnb
+from dgnb import offline
 from dgnb.exceptions import AuthenticationError, DgnbError, HandshakeError
-from dgnb.loopback import child
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
-    child.stop()
+    offline.stop()
 
 
 @pytest.mark.usefixtures("engine")
@@ -36,7 +36,9 @@ async def test_offline_transcribes_the_sample_on_this_machine() -> None:
 
 @pytest.mark.usefixtures("engine")
 async def test_there_is_one_child_and_it_wants_its_token() -> None:
-    (first, token), (second, _) = await asyncio.gather(asyncio.to_thread(child.ensure), asyncio.to_thread(child.ensure))
+    (first, token), (second, _) = await asyncio.gather(
+        asyncio.to_thread(offline.ensure), asyncio.to_thread(offline.ensure)
+    )
     assert first == second
     assert len(token) >= 32
     options = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
@@ -47,25 +49,24 @@ async def test_there_is_one_child_and_it_wants_its_token() -> None:
 
 @pytest.mark.usefixtures("engine")
 def test_a_child_that_died_is_started_again() -> None:
-    child.ensure()
-    running = child._running
+    offline.ensure()
+    running = offline._running
     assert running
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.wait()
-    child.ensure()
-    assert child._running is not running
+    offline.ensure()
+    assert offline._running is not running
 
 
 def test_stopping_twice_or_without_a_child_is_no_error() -> None:
-    child.stop()
-    child.stop()
+    offline.stop()
+    offline.stop()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
 def test_the_child_ends_with_its_parent_however_that_ends(end: signal.Signals | None) -> None:
     program = (
-        "import sys, dgnb.loopback.child as c; c.ensure();"
-        "print(c._running.process.pid, flush=True); sys.stdin.readline()"
+        "import sys, dgnb.offline as c; c.ensure();print(c._running.process.pid, flush=True); sys.stdin.readline()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdin
@@ -93,10 +94,10 @@ async def test_a_model_that_is_not_there_is_told_in_the_childs_own_words(monkeyp
 def test_a_child_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(DgnbError, match="did not start: it said nothing"):
-        child.ensure()
+        offline.ensure()
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DgnbError, match=r"pip install 'dgnb\[offline\]'"):
-        child.ensure()
+        offline.ensure()

@@ -1,4 +1,4 @@
-"""`python -m tests.sim.soak`: the long run, and one table of what was measured. `--seed N` shows one run."""
+"""`python -m tests.support.sim.soak`: the long run, and one table of what was measured. `--seed N` shows one run."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def table(tally: Tally) -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.sim.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.support.sim.soak", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10_000)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)

@@ -1,0 +1,5 @@
+"""The version of dgnb, in a module that imports nothing."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.3.0"
