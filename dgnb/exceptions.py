@@ -5,17 +5,17 @@
     ├── AudioError                          a source cannot be opened, read or decoded
     ├── HandshakeError                      .status .error .request_id: the server's own words
     │   └── AuthenticationError             401, 403: says where the key came from, never the key
-    ├── ConnectionLost (ConnectionError)    .code .reason .request_id
+    ├── ConnectionLost (ConnectionError)    .code .reason .request_id .gave_up
     ├── CloseTimeout (TimeoutError)         the server did not finish in time; the transcript is kept
     └── ProtocolError                       a text frame that is not a JSON object
 
-Each message says what happened, quotes the server where it spoke, and ends with what to change.
-No exception carries a key.
+Each message says what happened, quotes the server's words, and ends with what to change. No exception carries a key.
 """
 
 from __future__ import annotations
 
 import difflib
+import enum
 from collections.abc import Iterable
 
 __all__ = [
@@ -55,11 +55,11 @@ class HandshakeError(DgnbError):
     """The server was not reached, or it refused the WebSocket.
 
     Attributes:
-        status: The HTTP status, or None when there was no answer at all.
+        status: The HTTP status, or None when the server did not answer.
         error: The server's own words (the `dg-error` header or the body), or "".
         request_id: Deepgram's id of the request, to quote to its support, or "".
-        transient: Whether trying again may help: the server was not reached, is overloaded, or is at fault itself.
-        retry_after: Seconds that the server wants to be left alone (the `Retry-After` header), or None.
+        transient: Whether trying again may help: the server was not reached, is overloaded, or has a fault.
+        retry_after: Seconds to wait before the next try, from the `Retry-After` header, or None.
     """
 
     def __init__(
@@ -84,31 +84,49 @@ class AuthenticationError(HandshakeError):
     """The key is missing, wrong, or not allowed to do this (401 or 403)."""
 
 
+class GaveUp(enum.Enum):
+    """Why this side dropped a connection. The table of `connection/errors.py` says what each one means."""
+
+    UNANSWERED = "no byte came in time after a ping"
+    SILENT = "audio was taken, and no message came"
+    PROTOCOL = "the server broke the WebSocket protocol"
+
+
 class ConnectionLost(DgnbError, ConnectionError):
     """An open connection ended before the server had finished.
 
     Attributes:
-        code: The WebSocket close code; 1006 when the line went dead without one.
+        code: The WebSocket close code; 1006 when none was received.
         reason: The server's reason, or "".
         request_id: Deepgram's id of the request, or "".
+        gave_up: Why this side dropped the connection, or None when the server or the network ended it.
     """
 
-    def __init__(self, message: str, *, code: int = 1006, reason: str = "", request_id: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = 1006,
+        reason: str = "",
+        request_id: str = "",
+        gave_up: GaveUp | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.request_id = request_id
+        self.gave_up = gave_up
 
 
 class CloseTimeout(DgnbError, TimeoutError):
-    """The server did not finish within the time allowed. What had arrived is kept."""
+    """The server did not finish within `close_timeout`. The transcript keeps what had arrived."""
 
 
 class ProtocolError(DgnbError):
-    """The server sent a text frame that is not a JSON object. The connection goes on."""
+    """The server sent a text frame that is not a JSON object. The connection stays open."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint to append to a message: `" Did you mean 'diarize'?"`, or "" when nothing is near."""
+    """A hint to append to a message: `" Did you mean 'diarize'?"`, or "" when no name is near."""
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,39 +1,29 @@
-"""One WebSocket to `/v1/listen`: handshake, key, KeepAlive, and what a close code means.
+"""One WebSocket to `/v1/listen`: `connect()` opens it, `Connection` sends audio and gives messages.
 
-`connect()` opens it, `Connection` sends chunks and gives messages. There is no reconnecting here, and no transcript.
+It does not reconnect, and it makes no transcript. What a refusal or a close code means stands in `errors.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import websockets.asyncio.client as ws
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.explain import connection_lost, handshake_error
-from dgnb.connection.transient import is_transient, retry_after
+from dgnb.connection.errors import GaveUp, connection_lost
+from dgnb.connection.unreached import handshake_error
+from dgnb.connection.wire import HiddenHeader, MaskedLog, SilenceWatch, Socket, open_socket
 from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
-from dgnb.exceptions import ConfigurationError, ConnectionLost, HandshakeError
-from dgnb.messages import (
-    CloseStream,
-    Configure,
-    Features,
-    Finalize,
-    KeepAlive,
-    Metadata,
-    Results,
-    ServerMessage,
-    encode,
-    parse,
-)
+from dgnb.exceptions import ConfigurationError, ConnectionLost
+from dgnb.messages import Metadata, Results, ServerMessage
 from dgnb.options import LiveOptions
 
 __all__ = ["Connection", "connect"]
@@ -42,65 +32,37 @@ OPEN_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 5.0
 PING_INTERVAL: Final = 5.0
 PING_TIMEOUT: Final = 12.0
-"""A link that went dead without a word is to be noticed within 15 s; a slow one answers late, and is not dead."""
+"""Seconds. A dead line is noticed within 15 s, and a slow one, which answers late, is not taken for dead."""
 
 KEEP_ALIVE_INTERVAL: Final = 4.0
-"""Deepgram closes after 10 s without audio or KeepAlive and advises one every 3 to 5 s."""
-
-_WATCH: Final = 1.0
-"""Seconds between two looks at whether the line is alive."""
+"""Seconds. Deepgram closes after 10 s without audio or KeepAlive, and advises one every 3 to 5 s."""
 
 _MAX_MESSAGE: Final = 4 << 20
 _SEND_BUFFER: Final = 64 << 10
 
 
-_wire_logger = logging.getLogger("dgnb.wire")
-
-
-class _Masking(logging.LoggerAdapter[logging.Logger]):
-    """`dgnb.wire` without the key: at DEBUG websockets writes every header and frame, also those that quote it."""
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(_wire_logger)
-        self._address = address
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if self.isEnabledFor(level):
-            text = str(msg) % args if args else str(msg)
-            self.logger.log(level, "%s", self._address.masked(text), **kwargs)
-
-
-class _Unseen(str):
-    """A header that travels as it is, and hides from whatever prints the objects that hold it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'<key>'"
-
-
 class connect:
     """Open a WebSocket to `/v1/listen`.
 
-    Spelled in lower case because it is used as a function: `await connect(…)` gives a `Connection` that you close;
-    `async with connect(…) as connection` closes it for you. Cancelling while it opens leaves nothing behind.
+    `await connect(…)` gives a `Connection` that you close. `async with connect(…) as connection` closes it for you.
+    Cancelling closes what was opened so far.
 
-    The server says nothing before it has audio, and gives up after 10 s without any: send at once.
+    The server sends nothing before it has audio, and closes after 10 s without any: send at once.
 
     Args:
         options: What to ask for; `LiveOptions()` when None. For raw audio it needs `encoding` and `sample_rate`.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address; see `LiveSession`.
         api_key: Deepgram's key; `DEEPGRAM_API_KEY` when None.
-        open_timeout: Seconds until the server must have answered.
-        close_timeout: Seconds until it must have closed.
-        ping_timeout: Seconds without a byte from the server after which the line counts as dead, a ping being sent
-            every 5; None for no limit, where audio is sent faster than the server works it off.
-        keep_alive_interval: Seconds without a frame sent after which a KeepAlive is.
+        open_timeout: Seconds within which the server must answer.
+        close_timeout: Seconds within which the server must close.
+        ping_timeout: Seconds without a byte from the server after which the line counts as dead. A ping is sent every
+            5 s. None for no limit, when you send audio faster than the server transcribes it.
+        keep_alive_interval: Seconds without a frame sent after which a KeepAlive is sent.
 
     Raises:
         ConfigurationError: Options or endpoint are wrong; nothing was sent.
-        AuthenticationError: The key is wrong, missing, or not allowed to do this.
-        HandshakeError: The server was not reached, or refused, with its own words.
+        AuthenticationError: The key is wrong, missing, or lacks a permission.
+        HandshakeError: The server was not reached, or it refused; the message quotes its words.
 
     Example:
         ```python
@@ -153,14 +115,11 @@ class connect:
         url = f"{address.url}/v1/listen?{urlencode(self._options.query())}"
         try:
             socket_ = await self._handshake(url, address)
-        # From None, both: the original's frames hold the request, and the request holds the key.
+        # "from None": the frames of the original error hold the request, and the request holds the key.
         except asyncio.CancelledError:
             raise asyncio.CancelledError from None
         except (OSError, WebSocketException, ValueError, ImportError) as error:
-            told = handshake_error(error, self._endpoint, address, self._open_timeout)
-            if isinstance(told, HandshakeError):
-                told.transient, told.retry_after = is_transient(error), retry_after(error)
-            raise told from None
+            raise handshake_error(error, self._endpoint, address, self._open_timeout) from None
         return Connection(
             socket_,
             url=url,
@@ -170,77 +129,52 @@ class connect:
             ping_timeout=self._ping_timeout,
         )
 
-    async def _handshake(self, url: str, address: Address) -> _Socket:
-        socket_ = await _Connect(
+    async def _handshake(self, url: str, address: Address) -> Socket:
+        return await open_socket(
             url,
-            create_connection=_Socket,
-            additional_headers={"Authorization": _Unseen(f"Token {address.key.reveal()}")},
+            additional_headers={"Authorization": HiddenHeader(f"Token {address.key.reveal()}")},
             user_agent_header=f"dgnb/{__version__}",
-            # Audio does not compress, and a compressing sender hides that nobody reads at the other end.
+            # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
             compression=None,
             proxy=None if is_loopback(urlsplit(url).hostname) else True,
             open_timeout=self._open_timeout,
             close_timeout=self._close_timeout,
             ping_interval=PING_INTERVAL,
-            # Judged by whatever comes, not by pongs alone: on a slow link they stand in a queue.
+            # SilenceWatch counts every byte: on a slow link the pongs wait in a queue.
             ping_timeout=None,
             max_size=_MAX_MESSAGE,
-            logger=_Masking(address),
+            logger=MaskedLog(address),
         )
-        assert isinstance(socket_, _Socket)
-        return socket_
-
-
-class _Socket(ws.ClientConnection):
-    """Remembers when the last bytes came, pongs included."""
-
-    heard_at = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.heard_at = self.loop.time()
-        super().connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
-        super().data_received(data)
-
-
-class _Connect(ws.connect):
-    """A redirect is an answer like any other: the key must not travel on to wherever it points."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 class Connection:
     """An open WebSocket to `/v1/listen`; `connect()` makes one.
 
-    Iterating gives the messages in order until the server has closed: quietly when it closed 1000 after
-    `close_stream()`, with `ConnectionLost` otherwise. A frame that is not a JSON object raises `ProtocolError`, and
-    `anext(connection)` goes on behind it. Cancelling loses no message.
+    Iterating gives the messages in order. It ends when the server closes with 1000 after `close_stream()`, and raises
+    `ConnectionLost` when the connection ends otherwise. A frame that is not a JSON object raises `ProtocolError`; the
+    next `anext(connection)` gives the next message. Cancelling loses no message.
 
-    KeepAlive is sent by a task of its own whenever nothing else was sent for a while, so a silent source does not cost
-    the connection.
+    A background task sends a KeepAlive whenever nothing else was sent for a while.
 
     Attributes:
-        url: The request's address, query included; it never holds the key.
+        url: The request's address with its query, without the key.
         request_id: Deepgram's id of the request, or "".
-        ignored: Options that the server said it can't honour (the loopback server does).
-        bytes_sent: Of audio.
+        ignored: Options that the server said it does not support (the loopback server says so).
+        bytes_sent: Bytes of audio.
         stream_closed: Whether `close_stream()` was called.
         opened_at: When it was opened, in the loop's seconds.
-        longest_silence: The longest time without a frame sent, in seconds. Deepgram gives up after 10.
+        longest_silence: The longest time between two frames sent, in seconds. Deepgram closes after 10.
     """
 
     def __init__(
         self,
-        socket_: _Socket,
+        socket_: Socket,
         *,
         url: str,
-        masked: Callable[[str], str] = str,
+        masked: Callable[[str], str],
         keep_alive_interval: float,
         close_timeout: float,
-        ping_timeout: float | None = PING_TIMEOUT,
+        ping_timeout: float | None,
     ) -> None:
         headers = socket_.response.headers if socket_.response else {}
         self.url = url
@@ -248,21 +182,19 @@ class Connection:
         self.ignored = tuple(filter(None, (name.strip() for name in headers.get("dgnb-ignored", "").split(","))))
         self.bytes_sent = 0
         self.stream_closed = False
+        self.longest_silence = 0.0
         self._socket = socket_
         self._masked = masked
         self._close_timeout = close_timeout
         if raw := socket_.transport.get_extra_info("socket"):
-            # Megabytes that wait in the system's buffer were never sent: they delay pings, and falsify how far the
-            # audio is.
+            # Audio that waits in a large system buffer counts as sent, and delays pings.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._loop = asyncio.get_running_loop()
-        self._last_sent = self.opened_at = self._watched_at = self._loop.time()
-        self.longest_silence = 0.0
-        self._ping_timeout = ping_timeout
-        self._dead = ""
-        self._watching: asyncio.TimerHandle | None = None
+        self._last_sent = self.opened_at = self._loop.time()
+        self._gave_up: GaveUp | None = None
+        self._watch: SilenceWatch | None = None
         if ping_timeout is not None:
-            self._watching = self._loop.call_later(_WATCH, self._watch)
+            self._watch = SilenceWatch(socket_, ping_timeout, partial(self.give_up, GaveUp.UNANSWERED))
         self._keep_alive = asyncio.create_task(self._keep_alive_loop(keep_alive_interval), name="dgnb: keep alive")
 
     def __repr__(self) -> str:
@@ -271,7 +203,7 @@ class Connection:
     async def send(self, chunk: bytes | bytearray | memoryview) -> None:
         """Send audio, about 100 ms at a time (20 to 250). An empty chunk is not sent: it would end the stream.
 
-        Waits while the server takes no more. Cancelling that wait does not take the chunk back.
+        Waits until the server takes it. Cancelling that wait does not take the chunk back.
 
         Raises:
             ConnectionLost: The connection is gone.
@@ -281,7 +213,7 @@ class Connection:
             raise RuntimeError("The stream was closed with close_stream(): no audio can follow.")
         if not chunk:
             return
-        # Before the wait: websockets has written the frame by then, and a cancelled wait does not take it back.
+        # Counted before the wait: websockets writes the frame first, and a cancelled wait does not take it back.
         self.bytes_sent += len(chunk)
         try:
             await self._send(chunk)
@@ -290,22 +222,21 @@ class Connection:
             raise
 
     async def keep_alive(self) -> None:
-        """Send a KeepAlive now; the connection does so by itself when it is idle."""
-        await self._send(encode(KeepAlive()))
+        """Send a KeepAlive now. An idle connection sends them by itself."""
+        await self._send(messages.encode(messages.KeepAlive()))
 
     async def finalize(self, channel: int | None = None) -> None:
-        """Ask for finals of all that was sent; the answer, where there is one, has `from_finalize`."""
-        await self._send(encode(Finalize(channel)))
+        """Ask for finals of all audio sent so far. The answer, if one comes, has `from_finalize`."""
+        await self._send(messages.encode(messages.Finalize(channel)))
 
     async def configure(self, *, keyterms: list[str] | None = None, numerals: bool | None = None) -> None:
-        """Change key terms or numerals while the stream runs; a `ConfigureSuccess` or `ConfigureFailure` answers."""
-        features = None if numerals is None else Features(numerals)
-        await self._send(encode(Configure(None if keyterms is None else tuple(keyterms), features)))
+        """Change key terms or numerals while the stream runs. `ConfigureSuccess` or `ConfigureFailure` answers."""
+        terms = None if keyterms is None else tuple(keyterms)
+        features = None if numerals is None else messages.Features(numerals)
+        await self._send(messages.encode(messages.Configure(terms, features)))
 
     async def close_stream(self) -> None:
-        """Say that no audio follows. The server sends its last finals, `Metadata`, and closes: go on reading.
-
-        Doing so twice is no error.
+        """End the audio. The server sends its last finals and `Metadata`, then closes: go on reading. Safe to repeat.
 
         Raises:
             ConnectionLost: The connection is gone.
@@ -313,7 +244,7 @@ class Connection:
         if not self.stream_closed:
             self.stream_closed = True
             self._keep_alive.cancel()
-            await self._send(encode(CloseStream()))
+            await self._send(messages.encode(messages.CloseStream()))
 
     def __aiter__(self) -> AsyncIterator[ServerMessage]:
         return self
@@ -325,26 +256,25 @@ class Connection:
             if self.stream_closed and closed.rcvd is not None and closed.rcvd.code == 1000:
                 raise StopAsyncIteration from None
             raise self._lost(closed) from None
-        message = parse(data)
+        message = messages.parse(data)
         if not self.request_id and isinstance(message, Results | Metadata):
             of = message if isinstance(message, Metadata) else message.metadata
             self.request_id = (of and of.request_id) or ""
         return message
 
     async def close(self) -> None:
-        """Close, without waiting for what is still to come: for that, `close_stream()` and read to the end.
+        """Close now. To get the last messages, call `close_stream()` and read to the end first.
 
-        Sends `CloseStream` where it was not sent, so that the server does not wait for audio. Takes `close_timeout` at
-        the most. Safe to call twice.
+        Sends `CloseStream` if it was not sent, so that the server does not wait for audio. Takes at most
+        `close_timeout`. Safe to call twice.
         """
-        self._keep_alive.cancel()
-        self._watch_no_more()
+        self._stop_tasks()
         try:
             async with asyncio.timeout(self._close_timeout):
                 await asyncio.wait([self._keep_alive])
                 with contextlib.suppress(ConnectionLost):
                     await self.close_stream()
-                # It has a limit of its own, but none for a peer that reads no more.
+                # websockets' own limit does not cover a server that no longer reads.
                 await self._socket.close()
         except (TimeoutError, asyncio.CancelledError) as ended:
             self.abort()
@@ -352,10 +282,19 @@ class Connection:
                 raise
 
     def abort(self) -> None:
-        """Drop the connection at once, without a word to the server."""
-        self._keep_alive.cancel()
-        self._watch_no_more()
+        """Drop the connection at once, without a close frame."""
+        self._stop_tasks()
         self._socket.transport.abort()
+
+    def give_up(self, why: GaveUp) -> None:
+        """Drop the connection at once. Iterating and sending then raise a `ConnectionLost` that says why."""
+        self._gave_up = why
+        self.abort()
+
+    def _stop_tasks(self) -> None:
+        self._keep_alive.cancel()
+        if self._watch:
+            self._watch.stop()
 
     async def _send(self, data: str | bytes | bytearray | memoryview) -> None:
         self.longest_silence = max(self.longest_silence, self._loop.time() - self._last_sent)
@@ -365,29 +304,8 @@ class Connection:
             raise self._lost(closed) from None
         self._last_sent = self._loop.time()
 
-    def _watch(self) -> None:
-        """Give the line up when nothing has come for too long, though pings went out."""
-        assert self._ping_timeout is not None
-        if self._socket.transport.is_closing():
-            return
-        now = self._loop.time()
-        if now - self._watched_at > 2 * _WATCH or not self._socket.transport.is_reading():
-            # The loop was blocked, or nobody takes the messages: the silence is our own.
-            self._socket.heard_at = now
-        self._watched_at = now
-        silent = now - self._socket.heard_at
-        if silent >= self._ping_timeout:
-            self._dead = f"nothing came for {silent:.0f} s, not even an answer to a ping"
-            self.abort()
-        else:
-            self._watching = self._loop.call_later(_WATCH, self._watch)
-
-    def _watch_no_more(self) -> None:
-        if self._watching:
-            self._watching.cancel()
-
     async def _keep_alive_loop(self, interval: float) -> None:
-        # A failure is not hidden by ending here: whoever reads or sends meets the same closed connection.
+        # The next read or send raises the same error.
         with contextlib.suppress(ConnectionLost):
             while True:
                 idle = self._loop.time() - self._last_sent
@@ -397,7 +315,9 @@ class Connection:
                 await asyncio.sleep(interval - idle)
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
-        code = closed.rcvd.code if closed.rcvd else 1006
-        reason = self._masked(closed.rcvd.reason) if closed.rcvd else ""
-        own = self._dead or (closed.sent.reason if closed.sent and not closed.rcvd else "")
-        return connection_lost(code, reason, own, self.request_id)
+        if closed.rcvd:
+            return connection_lost(closed.rcvd.code, self._masked(closed.rcvd.reason), request_id=self.request_id)
+        # Only a fault of the protocol makes websockets send a close frame with a reason.
+        fault = closed.sent.reason if closed.sent else ""
+        gave_up = self._gave_up or (GaveUp.PROTOCOL if fault else None)
+        return connection_lost(1006, gave_up=gave_up, detail=fault, request_id=self.request_id)

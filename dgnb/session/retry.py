@@ -1,77 +1,52 @@
-"""What a fault of the connection is worth: another try, or the end. Pure: no clock, no loop, no I/O.
+"""Whether to connect again after a fault, and when. Pure: no clock, no loop, no I/O.
 
-The classes of close codes and HTTP statuses are Deepgram's (its pages on errors and on recovering from lost
-connections), and RFC 6455's.
+Which faults are worth another try stands in the table of `dgnb/connection/errors.py`.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from typing import Final, Literal
+from typing import Final
 
-from dgnb.exceptions import ConnectionLost, DgnbError, HandshakeError
+from dgnb.connection.errors import Again, find_rule, may_retry
+from dgnb.exceptions import ConnectionLost, HandshakeError
 
-__all__ = ["Backoff", "Retry", "verdict"]
+__all__ = ["Backoff", "Retry"]
 
 FIRST_TRIES: Final = 4
-"""How often a server is tried that was never reached: somebody is waiting, and the address may be wrong."""
+"""Tries for a server that was never reached: you are waiting, and the address may be wrong."""
 
 STRIKES: Final = 3
 QUICK: Final = 5.0
-"""Seconds. Connections that end sooner and without a final, so many in a row, are no accident."""
+"""Seconds. After `STRIKES` connections in a row that end sooner, each without a final, there is no further try."""
 
 _MINUTE: Final = 60.0
 _TRIES_A_MINUTE: Final = 8
 
-Verdict = Literal["retry", "once", "stop"]
-_TRANSIENT: Final = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
-_FATAL: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1010, 1015})
-
-
-def verdict(error: Exception) -> Verdict:
-    """Whether to try again after this error: always, only once without a final in between, or never."""
-    if isinstance(error, HandshakeError):
-        return "retry" if error.transient else "stop"
-    if not isinstance(error, ConnectionLost):
-        return "stop"
-    if error.code == 1011 and is_silent_server(error):
-        return "once"
-    if error.code in _TRANSIENT or 4000 <= error.code < 5000:
-        return "retry"
-    if error.code in _FATAL:
-        return "stop"
-    # 1000 unasked, 1005, and codes that nobody has defined.
-    return "once"
-
-
-def is_silent_server(error: Exception) -> bool:
-    """Whether the server says that it could produce no text: its own fault once, the audio's when it happens again."""
-    return isinstance(error, ConnectionLost) and "NET0000" in error.reason.upper().replace("-", "")
-
 
 class Backoff:
-    """How long to wait before the next try: full jitter from 0.5 s, doubled three times, then 10 to 12 s.
+    """The time to wait before the next try: full jitter from 0.5 s, doubled three times, then 10 to 12 s.
 
-    Never more than eight tries in the first minute, whatever the dice say.
+    There are at most eight tries in the first minute.
     """
 
     random: random.Random = random.Random()
 
     def __init__(self) -> None:
         self._tries: deque[float] = deque(maxlen=_TRIES_A_MINUTE)
-        self.reset()
+        self.tries = 0
 
     def reset(self) -> None:
-        """All is well again."""
+        """Begin again: the server works."""
         self.tries = 0
         self._tries.clear()
 
     def next(self, now: float, retry_after: float | None = None) -> float:
-        """Seconds to wait for the next try; the server's own wish counts where it has one."""
+        """Seconds to wait before the next try. `retry_after` is what the server asks for."""
         delay = self.random.uniform(0, 0.5 * 2**self.tries) if self.tries < 4 else self.random.uniform(10, 12)
         if retry_after is not None:
-            # Not all at the same moment, where many were turned away at once.
+            # Jitter: a server that turned many away at once must not get all of them back at once.
             delay = retry_after + self.random.uniform(0, 0.5)
         if len(self._tries) == _TRIES_A_MINUTE:
             delay = max(delay, self._tries[0] + _MINUTE - now)
@@ -81,10 +56,10 @@ class Backoff:
 
 
 class Retry:
-    """Decides after each fault of a session's connections. A final, and nothing else, shows that all is well again.
+    """Decides after each fault whether to connect again. Only a final shows that the server works, and resets it.
 
     Args:
-        patience: Seconds for which a server that has been reached before is tried again; 0 for not at all.
+        patience: Seconds for which a server that was reached before is tried again; 0 for no second try.
     """
 
     def __init__(self, patience: float) -> None:
@@ -92,14 +67,9 @@ class Retry:
         self._backoff = Backoff()
         self._since: float | None = None
         self._strikes = 0
-        self._once: set[str] = set()
+        self._once: set[str | int] = set()
         self._reached = False
         self._had_final = False
-
-    @property
-    def tries(self) -> int:
-        """How many tries there were since all was well."""
-        return self._backoff.tries
 
     def opened(self) -> None:
         """A connection is open."""
@@ -114,47 +84,54 @@ class Retry:
         self._strikes = 0
         self._once.clear()
 
-    def after(self, error: Exception, now: float, *, uptime: float | None = None) -> float | None:
-        """Seconds to wait before the next try, or None when there is none; then `error` says why, too.
+    def delay(self, error: Exception, now: float, *, uptime: float | None = None) -> float:
+        """Decide about the next try.
 
         Args:
             error: What happened.
             now: Seconds, monotonic.
-            uptime: How long the connection was open, when it was.
+            uptime: Seconds for which the connection was open, when it was.
+
+        Returns:
+            Seconds to wait before the next try.
+
+        Raises:
+            DgnbError: There is no further try. It is `error`, or a copy that also says why there is none.
         """
-        if self.patience <= 0:
-            return None
-        what = verdict(error)
-        if what == "stop":
-            return None
-        kind = f"{getattr(error, 'code', '')}{is_silent_server(error)}"
-        if what == "once" and kind in self._once:
-            if is_silent_server(error):
-                _add(error, "It happened twice in a row: is the audio in the format that encoding and sample_rate say?")
-            else:
-                _add(error, "It happened twice in a row.")
-            return None
-        self._once.add(kind)
+        if self.patience <= 0 or may_retry(error) is Again.NEVER:
+            raise error
+        if why := self._hopeless(error, uptime):
+            raise _completed(error, why) from error
+        self._since = now if self._since is None else self._since
+        wanted = getattr(error, "retry_after", None)
+        delay = self._backoff.next(now, wanted)
+        limit = self.patience if self._reached else min(self.patience, _MINUTE)
+        if now + delay - self._since <= limit:
+            return delay
+        why = f"Tried {self._backoff.tries} times in {now - self._since:.0f} s."
+        if wanted:
+            why = f"The server asks for a wait of {delay:.0f} s, longer than the session waits."
+        raise _completed(error, why) from error
+
+    def _hopeless(self, error: Exception, uptime: float | None) -> str:
+        """Why another try would not help, as a sentence, or "". Counts this fault."""
+        if isinstance(error, ConnectionLost) and may_retry(error) is Again.ONCE:
+            advice = find_rule(error.code, error.reason, error.gave_up).twice
+            # Faults with the same advice are of the same kind.
+            kind = advice or error.code
+            if kind in self._once:
+                return f"It happened twice in a row. {advice}".rstrip()
+            self._once.add(kind)
         if uptime is not None and uptime < QUICK and not self._had_final:
             self._strikes += 1
             if self._strikes == STRIKES:
-                _add(error, f"It was opened {STRIKES} times, and each time lost within {QUICK:g} s without a final.")
-                return None
-        self._since = now if self._since is None else self._since
-        if not self._reached and self.tries + 1 >= FIRST_TRIES:
-            _add(error, f"Tried {self.tries + 1} times.")
-            return None
-        delay = self._backoff.next(now, getattr(error, "retry_after", None))
-        limit = self.patience if self._reached else min(self.patience, _MINUTE)
-        if now + delay - self._since > limit:
-            if getattr(error, "retry_after", None):
-                _add(error, f"The server wants to be left alone for {delay:.0f} s, longer than is waited here.")
-            else:
-                _add(error, f"Tried {self.tries} times in {now - self._since:.0f} s.")
-            return None
-        return delay
+                return f"It was opened {STRIKES} times, and each time lost within {QUICK:g} s without a final."
+        if not self._reached and self._backoff.tries + 1 >= FIRST_TRIES:
+            return f"Tried {FIRST_TRIES} times."
+        return ""
 
 
-def _add(error: Exception, words: str) -> None:
-    if isinstance(error, DgnbError):
-        error.args = (f"{error} {words}",)
+def _completed(error: Exception, why: str) -> Exception:
+    """The same error with one more sentence."""
+    assert isinstance(error, ConnectionLost | HandshakeError), "no other error is tried again"
+    return type(error)(f"{error} {why}", **vars(error))

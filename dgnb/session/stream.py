@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from dgnb.audio import Audio, AudioSource, Pacer
 from dgnb.connection import PING_TIMEOUT, Connection, connect
+from dgnb.connection.errors import Again, GaveUp, may_retry
 from dgnb.endpoints import Endpoint
 from dgnb.exceptions import AudioError, CloseTimeout, ConnectionLost, DgnbError, HandshakeError, ProtocolError
 from dgnb.messages import Metadata, Results
 from dgnb.options import LiveOptions
 from dgnb.session.lag import Lag
 from dgnb.session.ledger import Ledger
-from dgnb.session.retry import Retry, verdict
+from dgnb.session.retry import Retry
 from dgnb.transcript import Transcript
 from dgnb.transcript.journal import Journal
 
@@ -154,7 +155,6 @@ class Stream:
         self._changing = asyncio.Event()
         self._heard_at = 0.0
         self._heard_to = 0
-        self._deaf = False
         self._longest_silence = 0.0
 
     # What a session asks
@@ -291,7 +291,7 @@ class Stream:
                 reason = "it was sent, and no final came"
             except ConnectionLost as error:
                 if self.stopping.is_set():
-                    if not self._retry.patience or verdict(error) == "stop":
+                    if not self._retry.patience or may_retry(error) is Again.NEVER:
                         raise
                     # A moment later it would have been a stop while reconnecting: a row in the gaps tells what it cost.
                     self._transcript.note("warning", f"While it was being stopped: {error}")
@@ -345,9 +345,7 @@ class Stream:
         self.last_fault = lost
         # A handshake that failed after a connection says nothing about how long that one lived.
         uptime = now - self.connection.opened_at if self.connection and isinstance(lost, ConnectionLost) else None
-        delay = self._retry.after(lost, now, uptime=uptime)
-        if delay is None:
-            raise lost
+        delay = self._retry.delay(lost, now, uptime=uptime)
         busy = self.lag.since(now - uptime, now) if self.lag and uptime is not None else 0.0
         if busy >= _STARVED:
             why = (
@@ -532,17 +530,6 @@ class Stream:
                 message = await next_message()
             except StopAsyncIteration:
                 return
-            except ConnectionLost as lost:
-                if not self._deaf:
-                    raise
-                self._deaf = False
-                raise ConnectionLost(
-                    f"The connection was lost: {_SILENT:.0f} s of audio were sent, and the server said nothing, though "
-                    "it answered pings.",
-                    code=1011,
-                    reason="NET-0000, as seen from this side",
-                    request_id=lost.request_id,
-                ) from None
             except ProtocolError as error:
                 self._transcript.note("warning", str(error))
                 continue
@@ -645,8 +632,7 @@ class Stream:
             return
         sent = (self.ledger.sent - self._heard_to) / self.bytes_per_second
         if sent >= _SILENT and now - max(self._heard_at, self.connection.opened_at) >= _SILENT:
-            self._deaf = True
-            self.connection.abort()
+            self.connection.give_up(GaveUp.SILENT)
 
     def _tell_of_sleep(self, seconds: float) -> None:
         until = datetime.datetime.now(datetime.UTC)

@@ -18,7 +18,8 @@ from websockets.http11 import Response
 
 import dgnb
 from dgnb.connection import Connection, connect
-from dgnb.connection.explain import connection_lost, handshake_error
+from dgnb.connection.errors import Again, GaveUp, may_retry
+from dgnb.connection.unreached import handshake_error
 from dgnb.endpoints import Address, Secret, choose
 from dgnb.exceptions import (
     AuthenticationError,
@@ -179,14 +180,14 @@ async def test_any_body_of_a_refusal_is_survived_and_bounded(server: LoopbackSer
 
 
 async def test_a_server_that_wants_a_key_where_none_was_given_says_so(server: LoopbackServer) -> None:
-    with server.rejecting(401), pytest.raises(AuthenticationError, match=r"none was sent.* Pass api_key="):
+    with server.rejecting(401), pytest.raises(AuthenticationError, match=r"No key was sent\. Pass api_key="):
         await connect(RAW, endpoint=server.url)
 
 
 async def test_a_redirect_is_not_followed(server: LoopbackServer) -> None:
     async with dgnb.loopback.serve(Script("")) as elsewhere:
         where = {"Location": f"{elsewhere.url}/v1/listen"}
-        with server.rejecting(302, headers=where), pytest.raises(HandshakeError, match="not followed"):
+        with server.rejecting(302, headers=where), pytest.raises(HandshakeError, match="does not follow redirects"):
             await connect(RAW, endpoint=server.url, api_key=CANARY)
         assert elsewhere.requests == []
 
@@ -323,6 +324,35 @@ async def test_leaving_after_the_line_went_dead_raises_nothing_more(server: Loop
         await use()
 
 
+@pytest.mark.parametrize(
+    ("why", "told", "again"),
+    [(GaveUp.UNANSWERED, "answer to a ping", Again.ALWAYS), (GaveUp.SILENT, "the server said nothing", Again.ONCE)],
+)
+async def test_giving_up_drops_the_connection_and_says_why(
+    server: LoopbackServer, why: GaveUp, told: str, again: Again
+) -> None:
+    connection = await connect(RAW, endpoint=server.url)
+    await connection.send(SECOND)
+    connection.give_up(why)
+    with pytest.raises(ConnectionLost, match=told) as caught:
+        await drained(connection)
+    with pytest.raises(ConnectionLost, match=told):
+        await connection.send(SECOND)
+    error = caught.value
+    assert (error.code, error.reason, error.gave_up) == (1006, "", why)
+    assert error.request_id == server.requests[0].request_id
+    assert may_retry(error) is again
+    await connection.close()
+
+
+async def test_a_server_that_sends_no_byte_is_given_up(deaf: str) -> None:
+    connection = await connect(RAW, endpoint=deaf, ping_timeout=0.1)
+    with pytest.raises(ConnectionLost, match="nothing came for too long") as caught:
+        await drained(connection)
+    assert caught.value.gave_up is GaveUp.UNANSWERED
+    await connection.close()
+
+
 async def test_abort_says_nothing(server: LoopbackServer) -> None:
     connection = await connect(RAW, endpoint=server.url)
     await connection.send(SECOND)
@@ -414,10 +444,6 @@ def test_errors_of_the_system_get_a_remedy(error: Exception, told: str) -> None:
     endpoint = choose("deepgram", CANARY)
     address = Address("wss://api.deepgram.com", Secret(CANARY), "api_key=")
     assert told in str(handshake_error(error, endpoint, address, 10.0))
-
-
-def test_this_sides_giving_up_is_not_put_on_the_server() -> None:
-    assert "this side gave up (keepalive ping timeout)" in str(connection_lost(1006, "", "keepalive ping timeout", ""))
 
 
 # The key

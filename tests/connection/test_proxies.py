@@ -165,7 +165,7 @@ async def test_a_dead_proxy_is_named_without_its_password(
 @pytest.mark.parametrize(
     ("proxy", "told"),
     [
-        (f"http://user:{PASSWORD}@proxy.invalid:3128", "the proxy proxy.invalid:3128 of HTTPS_PROXY, and there is no"),
+        (f"http://user:{PASSWORD}@proxy.invalid:3128", "the proxy proxy.invalid:3128 of HTTPS_PROXY: there is no"),
         (f"http://user:{PASSWORD}@127.0.0.1:99999", "is no address such as"),
         (f"http://user:{PASSWORD}/x@127.0.0.1:80", "is no address such as"),
         (f"http://user:{PASSWORD}?x@127.0.0.1:80", "is no address such as"),
@@ -196,10 +196,10 @@ async def test_a_proxy_for_everything_is_not_used_and_that_is_told(monkeypatch: 
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        ("407 Proxy Authentication Required", "refused with 407. It wants other credentials"),
+        ("407 Proxy Authentication Required", "it refused with 407. It wants other credentials"),
         ("403 Forbidden", "refused with 403."),
         ("502 Bad Gateway", "refused with 502."),
-        ("nonsense", "does not answer as one does"),
+        ("nonsense", "does not answer as a proxy does"),
     ],
 )
 async def test_a_proxy_that_refuses_is_told_from_a_server_that_does(
@@ -215,7 +215,10 @@ async def test_a_proxy_that_refuses_is_told_from_a_server_that_does(
 async def test_a_proxy_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Proxy(1, status="") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        assert f"within 0.1 s by way of the proxy 127.0.0.1:{proxy.port}" in await refused(open_timeout=0.1)
+        assert (
+            f"by way of the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY: no answer came within 0.1 s"
+            in await refused(open_timeout=0.1)
+        )
 
 
 async def test_a_proxy_that_reads_along_in_tls_is_told(

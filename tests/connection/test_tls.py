@@ -21,7 +21,7 @@ from websockets.utils import accept_key
 
 import dgnb
 from dgnb.connection import connect
-from dgnb.exceptions import AuthenticationError, ConfigurationError, ConnectionLost, HandshakeError
+from dgnb.exceptions import AuthenticationError, ConfigurationError, ConnectionLost, GaveUp, HandshakeError
 
 CANARY = "canary0123456789"
 RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
@@ -219,7 +219,7 @@ async def test_a_redirect_is_not_followed_and_the_key_stays(status: int, scheme:
         async with raw(redirect) as port:
             error = await refused(f"ws://127.0.0.1:{port}")
     assert (error.status, len(asked), came) == (status, 1, [])
-    assert "not followed" in str(error)
+    assert "does not follow redirects" in str(error)
 
 
 @pytest.mark.usefixtures("trusted")
@@ -255,8 +255,12 @@ PAGE = (
     ("answer", "told"),
     [
         pytest.param(http("502 Bad Gateway", PAGE), "502 Bad Gateway The gateway has had enough", id="a proxy's page"),
-        pytest.param(http("200 OK", b"<h1>Welcome</h1>"), "ordinary page (200) 'Welcome'", id="200 for 101"),
-        pytest.param(http("204 No Content"), "ordinary page (204)", id="204 for 101"),
+        pytest.param(
+            http("200 OK", b"<h1>Welcome</h1>"),
+            "answered with 200 'Welcome'. That is an ordinary page",
+            id="200 for 101",
+        ),
+        pytest.param(http("204 No Content"), "answered with 204. That is an ordinary page", id="204 for 101"),
         pytest.param(b"SSH-2.0-OpenSSH_9.7\r\n", "does not answer as a WebSocket", id="SSH"),
         pytest.param(bytes(range(256)) * 40, "does not answer as a WebSocket", id="all bytes"),
         pytest.param(b"\r\n" * 5000, "does not answer as a WebSocket", id="empty lines"),
@@ -363,9 +367,12 @@ async def test_frames_that_may_not_be_end_the_connection_and_are_told(frame: byt
         await reader.read()
 
     async with raw(handle) as port, asyncio.timeout(5):
-        connection = await connect(RAW, endpoint=f"ws://127.0.0.1:{port}", api_key=CANARY, close_timeout=0.1)
-        with pytest.raises(ConnectionLost, match=r"this side gave up .* Is endpoint right"):
+        address = f"ws://127.0.0.1:{port}"
+        # The next frame sent closes a connection that broke the protocol.
+        connection = await connect(RAW, endpoint=address, api_key=CANARY, close_timeout=0.1, keep_alive_interval=0.05)
+        with pytest.raises(ConnectionLost, match=r"broke the WebSocket protocol\. Is endpoint right") as caught:
             await anext(connection)
+        assert caught.value.gave_up is GaveUp.PROTOCOL
         await connection.close()
 
 

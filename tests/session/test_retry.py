@@ -1,4 +1,4 @@
-"""What is tried again, and when: one test a row of the table of faults."""
+"""Which faults are tried again, and when."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import random
 import pytest
 
 import dgnb
-from dgnb.session.retry import Backoff, Retry, verdict
+from dgnb.connection.errors import Again, GaveUp, connection_lost, may_retry
+from dgnb.session.retry import Backoff, Retry
 
 
 def lost(code: int, reason: str = "") -> dgnb.ConnectionLost:
@@ -24,127 +25,157 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backoff, "random", random.Random(4))
 
 
+def ended(retry: Retry, error: dgnb.DgnbError, now: float = 0.0, uptime: float | None = None) -> dgnb.DgnbError:
+    """The error with which the tries end."""
+    with pytest.raises(dgnb.DgnbError) as caught:
+        retry.delay(error, now, uptime=uptime)
+    return caught.value
+
+
 @pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 1013, 1014, 4000, 4008, 4999])
 def test_a_connection_that_ended_for_a_passing_reason_is_opened_again(code: int) -> None:
-    assert verdict(lost(code)) == "retry"
+    assert may_retry(lost(code)) is Again.ALWAYS
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 1015])
-def test_a_fault_that_would_come_again_ends_it(code: int) -> None:
-    assert verdict(lost(code)) == "stop"
-    assert Retry(600).after(lost(code), 0.0, uptime=60) is None
+def test_a_fault_that_would_come_again_is_raised_as_it_is(code: int) -> None:
+    error = lost(code)
+    assert may_retry(error) is Again.NEVER
+    assert ended(Retry(600), error, uptime=60) is error
 
 
 @pytest.mark.parametrize("code", [1000, 1005, 3000])
-def test_an_end_that_nobody_asked_for_is_forgiven_once(code: int) -> None:
+def test_an_unexpected_end_is_tried_again_once(code: int) -> None:
     retry = Retry(600)
-    assert retry.after(lost(code), 0.0, uptime=60) is not None
-    error = lost(code)
-    assert retry.after(error, 60.0, uptime=60) is None
-    assert "twice in a row" in str(error)
+    retry.delay(lost(code), 0.0, uptime=60)
+    assert str(ended(retry, lost(code), 60.0, uptime=60)) == "lost It happened twice in a row."
 
 
-def test_a_final_makes_the_next_one_the_first_again() -> None:
+def test_two_unexpected_ends_of_different_kinds_are_not_twice_the_same() -> None:
+    retry = Retry(600)
+    for code in (1000, 1005, 3000):
+        retry.delay(lost(code), 0.0, uptime=60)
+
+
+def test_a_final_resets_the_count_of_unexpected_ends() -> None:
     retry = Retry(600)
     for now in range(0, 500, 100):
-        assert retry.after(lost(1000), now, uptime=60) is not None
+        retry.delay(lost(1000), now, uptime=60)
         retry.final()
 
 
-@pytest.mark.parametrize("reason", ["NET-0000", "see https://dpgr.am/net0000"])
-def test_a_server_without_a_word_to_say_twice_is_a_question_of_format(reason: str) -> None:
+SILENCES = {
+    "NET-0000": lost(1011, "NET-0000"),
+    "a link": lost(1011, "see https://dpgr.am/net0000"),
+    "this side gave up": connection_lost(1006, gave_up=GaveUp.SILENT),
+}
+
+
+@pytest.mark.parametrize("first", SILENCES)
+@pytest.mark.parametrize("second", SILENCES)
+def test_a_server_that_is_silent_twice_ends_the_tries_with_a_question_about_the_format(first: str, second: str) -> None:
     retry = Retry(600)
-    assert retry.after(lost(1011, reason), 0.0, uptime=60) is not None
-    error = lost(1011, reason)
-    assert retry.after(error, 60.0, uptime=60) is None
-    assert "format" in str(error)
+    retry.delay(SILENCES[first], 0.0, uptime=60)
+    told = str(ended(retry, SILENCES[second], 60.0, uptime=60))
+    assert "It happened twice in a row. Is the audio in the format that encoding" in told
 
 
-def test_a_starved_connection_is_opened_again() -> None:
-    assert verdict(lost(1011, "NET-0001")) == "retry"
+def test_a_starved_or_unanswered_connection_is_opened_again() -> None:
+    assert may_retry(lost(1011, "NET-0001")) is Again.ALWAYS
+    assert may_retry(connection_lost(1006, gave_up=GaveUp.UNANSWERED)) is Again.ALWAYS
 
 
 def test_a_refusal_is_tried_again_only_if_that_may_help() -> None:
-    assert verdict(refused(transient=True)) == "retry"
-    assert verdict(refused(transient=False)) == "stop"
-    assert verdict(dgnb.AuthenticationError("no")) == "stop"
-    assert verdict(dgnb.DgnbError("no")) == "stop"
+    assert may_retry(refused(transient=True)) is Again.ALWAYS
+    assert may_retry(refused(transient=False)) is Again.NEVER
+    assert may_retry(dgnb.AuthenticationError("no")) is Again.NEVER
+    assert may_retry(dgnb.DgnbError("no")) is Again.NEVER
 
 
 def test_reconnecting_can_be_off() -> None:
-    assert Retry(0).after(lost(1006), 0.0, uptime=60) is None
+    error = lost(1006)
+    assert ended(Retry(0), error, uptime=60) is error
+
+
+def test_the_last_error_keeps_what_the_server_said_and_is_a_new_one() -> None:
+    retry = Retry(600)
+    error = dgnb.HandshakeError("refused", status=503, error="busy", request_id="r", transient=True, retry_after=3600.0)
+    last = ended(retry, error)
+    assert type(last) is dgnb.HandshakeError
+    assert vars(last) == vars(error)
+    assert last.__cause__ is error
+    assert str(error) == "refused"
+    assert str(last).startswith("refused The server asks for a wait")
+
+
+def tried(retry: Retry) -> tuple[int, float, str]:
+    """How often a server that refuses is tried, for how long, and the last error's text."""
+    now, tries = 0.0, 1
+    while True:
+        try:
+            now += retry.delay(refused(), now)
+        except dgnb.HandshakeError as error:
+            return tries, now, str(error)
+        tries += 1
 
 
 def test_a_server_that_was_never_reached_is_tried_four_times() -> None:
-    retry = Retry(600)
-    now, tries = 0.0, 1
-    while (delay := retry.after(error := refused(), now)) is not None:
-        now, tries = now + delay, tries + 1
+    tries, seconds, told = tried(Retry(600))
     assert tries == 4
-    assert now <= 3.5
-    assert "Tried 4 times" in str(error)
+    assert seconds <= 3.5
+    assert "Tried 4 times" in told
 
 
 def test_a_server_that_was_reached_is_tried_until_patience_ends() -> None:
     retry = Retry(600)
     retry.opened()
-    now, tries = 0.0, 0
-    while (delay := retry.after(error := refused(), now)) is not None:
-        now, tries = now + delay, tries + 1
-    assert 585 < now <= 600
+    tries, seconds, told = tried(retry)
+    assert 585 < seconds <= 600
     assert 50 < tries < 65
-    assert f"Tried {tries + 1} times" in str(error)
+    assert f"Tried {tries} times" in told
 
 
-def test_the_server_says_when_to_come_again() -> None:
-    retry = Retry(600)
-    delay = retry.after(refused(retry_after=7.0), 0.0)
-    assert delay is not None
-    assert 7.0 <= delay <= 7.5
+def test_the_server_says_how_long_to_wait() -> None:
+    assert 7.0 <= Retry(600).delay(refused(retry_after=7.0), 0.0) <= 7.5
 
 
-def test_a_server_that_wants_more_time_than_there_is_ends_it() -> None:
-    retry = Retry(600)
-    error = refused(retry_after=3600.0)
-    assert retry.after(error, 0.0) is None
-    assert "3600 s" in str(error)
+def test_a_server_that_asks_for_more_time_than_there_is_ends_the_tries() -> None:
+    assert "3600 s" in str(ended(Retry(600), refused(retry_after=3600.0)))
 
 
-def test_three_connections_that_end_at_once_are_the_end() -> None:
+def test_three_connections_that_end_at_once_end_the_tries() -> None:
     retry = Retry(600)
     retry.opened()
-    assert retry.after(lost(1011), 0.0, uptime=0.1) is not None
-    assert retry.after(lost(1011), 1.0, uptime=4.9) is not None
-    error = lost(1011)
-    assert retry.after(error, 2.0, uptime=0.1) is None
-    assert "3 times" in str(error)
+    retry.delay(lost(1011), 0.0, uptime=0.1)
+    retry.delay(lost(1011), 1.0, uptime=4.9)
+    assert "3 times" in str(ended(retry, lost(1011), 2.0, uptime=0.1))
 
 
-def test_a_final_in_between_is_a_new_beginning() -> None:
+def test_a_final_resets_the_count_of_short_connections() -> None:
     retry = Retry(600)
     for now in range(20):
-        assert retry.after(lost(1011), now, uptime=0.1) is not None
+        retry.delay(lost(1011), now, uptime=0.1)
         retry.final()
 
 
-def test_a_short_connection_with_a_final_is_no_strike() -> None:
+def test_a_short_connection_with_a_final_does_not_count_as_short() -> None:
     retry = Retry(600)
     retry.opened()
     retry.final()
-    assert retry.after(lost(1006), 0.0, uptime=3.0) is not None
+    retry.delay(lost(1006), 0.0, uptime=3.0)
     for now in (1.0, 2.0):
         retry.opened()
-        assert retry.after(lost(1006), now, uptime=1.0) is not None
+        retry.delay(lost(1006), now, uptime=1.0)
     retry.opened()
-    assert retry.after(lost(1006), 3.0, uptime=1.0) is None
+    assert "3 times" in str(ended(retry, lost(1006), 3.0, uptime=1.0))
 
 
-def test_a_connection_that_opens_is_no_new_beginning() -> None:
+def test_a_connection_that_opens_does_not_shorten_the_waits() -> None:
     retry = Retry(600)
-    for _ in range(3):
-        retry.after(refused(), 0.0)
+    for _ in range(4):
         retry.opened()
-    assert retry.tries == 3
+        retry.delay(refused(), 0.0)
+    assert retry.delay(refused(), 0.0) >= 10
 
 
 def test_waits_are_jittered_and_grow() -> None:
@@ -169,5 +200,5 @@ def test_there_are_eight_tries_in_the_first_minute_at_most() -> None:
         assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(times[8:]))
 
 
-def test_no_wait_is_the_same_as_another_ones() -> None:
+def test_no_two_waits_are_the_same() -> None:
     assert len({Backoff().next(0.0) for _ in range(50)}) == 50

@@ -1,0 +1,196 @@
+"""One table of what a refusal or a close code means, what to do about it, and whether to try again.
+
+To add an HTTP status, a close code or a reason of the server, add a row to `RULES`. Sources: Deepgram's pages on errors
+and on closed streams, RFC 6455 (close codes), RFC 9110 (HTTP).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import math
+import re
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
+
+from dgnb.endpoints import Address, Endpoint
+from dgnb.exceptions import AuthenticationError, ConnectionLost, GaveUp, HandshakeError
+
+__all__ = ["RULES", "Again", "GaveUp", "Rule", "connection_lost", "find_rule", "may_retry", "one_line", "refusal"]
+
+_LONGEST_QUOTE: Final = 600
+"""Characters of a server's own words that go into a message."""
+
+
+class Again(enum.Enum):
+    """Whether to try again after a fault; `ONCE` means once without a final in between."""
+
+    ALWAYS = "always"
+    ONCE = "once"
+    NEVER = "never"
+
+
+class Rule(NamedTuple):
+    """One row: what a fault means and what to do, whether to try again, and what to check when it happens twice."""
+
+    text: str
+    again: Again
+    twice: str = ""
+
+
+_ALWAYS, _ONCE, _NEVER = Again
+_FORMAT: Final = "Is the audio in the format that encoding and sample_rate say?"
+
+RULES: Final[dict[int | str | GaveUp, Rule]] = {
+    # HTTP statuses, and the rest of each class.
+    400: Rule("A parameter is wrong, or does not go with another: see the server's words.", _NEVER),
+    401: Rule("Is the key complete, and for this server?", _NEVER),
+    402: Rule("The account has no credit left.", _NEVER),
+    403: Rule("The key's project has no access to this model or feature.", _NEVER),
+    404: Rule("Is the endpoint the right one?", _NEVER),
+    405: Rule("This model can't be streamed: use another one, such as nova-3.", _NEVER),
+    408: Rule("Try again.", _ALWAYS),
+    429: Rule("The project has as many streams open as it may: close some, or wait a moment.", _ALWAYS),
+    "2xx": Rule("That is an ordinary page, not a WebSocket. Is endpoint right?", _NEVER),
+    "3xx": Rule("dgnb does not follow redirects, so that the key stays here. Is endpoint right?", _NEVER),
+    "4xx": Rule("", _NEVER),
+    "5xx": Rule("The fault is the server's: try again in a moment.", _ALWAYS),
+    # Close codes, and the rest of each class.
+    1000: Rule("the server ended the stream although audio was still to come. Was it shut down?", _ONCE),
+    1001: Rule("the server is going away. Start again in a moment.", _ALWAYS),
+    1002: Rule("the server saw a fault in the WebSocket protocol. Does a proxy change the frames?", _NEVER),
+    1003: Rule("the server does not take this kind of frame.", _NEVER),
+    1006: Rule("the line went dead without a close frame. Is the network still there?", _ALWAYS),
+    1007: Rule("the server saw text that is not UTF-8.", _NEVER),
+    1008: Rule("the server refuses what it was sent.", _NEVER),
+    1009: Rule("a message was too large.", _NEVER),
+    1010: Rule("the server lacks a WebSocket extension.", _NEVER),
+    1011: Rule("the server had an internal fault.", _ALWAYS),
+    1012: Rule("the server is restarting. Start again in a moment.", _ALWAYS),
+    1013: Rule("the server is overloaded. Start again in a moment.", _ALWAYS),
+    1014: Rule("a gateway on the way had a fault. Start again in a moment.", _ALWAYS),
+    1015: Rule("the TLS handshake failed.", _NEVER),
+    "4xxx": Rule("the server closed it.", _ALWAYS),
+    # Reasons in the server's words. They say more than the number that they come with.
+    "INSUFFICIENT_PERMISSIONS": Rule("The key is right, but lacks the permission to transcribe (usage:write).", _NEVER),
+    "DATA-0000": Rule("the audio could not be decoded. Is encoding right? A file with a header needs none.", _NEVER),
+    "NET-0000": Rule(
+        "the server produced nothing for half a minute: an internal fault, or audio that it can't read.", _ONCE, _FORMAT
+    ),
+    "NET-0001": Rule(
+        "neither audio nor KeepAlive came for 10 s. A cell that blocks the kernel starves the stream: await, or use a "
+        "thread, for what takes long.",
+        _ALWAYS,
+    ),
+    # Why this side dropped the connection.
+    GaveUp.UNANSWERED: Rule("nothing came for too long, not even an answer to a ping. Is the network there?", _ALWAYS),
+    GaveUp.SILENT: Rule("audio was sent, and the server said nothing, though it answered pings.", _ONCE, _FORMAT),
+    GaveUp.PROTOCOL: Rule("this side gave up: the server broke the WebSocket protocol. Is endpoint right?", _ALWAYS),
+}
+_OTHER: Final = Rule("the server closed it.", _ONCE)
+_REASONS: Final = {name.replace("-", ""): name for name in RULES if isinstance(name, str) and name.isupper()}
+_OFFLINE: Final = "DGNB_OFFLINE_MODEL names its model: tiny.en when unset, or the folder of another one."
+
+
+def find_rule(number: int, reason: str = "", gave_up: GaveUp | None = None) -> Rule:
+    """The row for an HTTP status or close code, the server's words that came with it, and why this side gave up."""
+    # A server names its reason as NET-0001, or by a link that ends in net0001.
+    said = reason.upper().replace("-", "")
+    named = (name for mark, name in _REASONS.items() if mark in said)
+    family = f"{number // 100}xx" if number < 1000 else f"{number // 1000}xxx"
+    for key in (gave_up, *named, number, family):
+        if key in RULES:
+            return RULES[key]
+    return _OTHER
+
+
+def may_retry(error: Exception) -> Again:
+    """Whether to connect again after this error."""
+    if isinstance(error, ConnectionLost):
+        return find_rule(error.code, error.reason, error.gave_up).again
+    return Again.ALWAYS if isinstance(error, HandshakeError) and error.transient else Again.NEVER
+
+
+def connection_lost(
+    code: int, reason: str = "", *, gave_up: GaveUp | None = None, detail: str = "", request_id: str = ""
+) -> ConnectionLost:
+    """Make the error for a connection that ended. `detail` is what this side saw, where the server gave no reason."""
+    rule = find_rule(code, reason, gave_up)
+    return ConnectionLost(
+        f"The connection was lost: {rule.text} Code {code}{_quoted(one_line(reason or detail), request_id)}.",
+        code=code,
+        reason=reason,
+        request_id=request_id,
+        gave_up=gave_up,
+    )
+
+
+def refusal(error: InvalidStatus, endpoint: Endpoint, address: Address) -> HandshakeError:
+    """Make the error for a server that answered the handshake with an HTTP status."""
+    status = error.response.status_code
+    reason, said, request_id = _answer(error.response, address)
+    # A 403 has the same err_code, and is about the model.
+    rule = find_rule(status, reason if status == 401 else "")
+    host, did, remedy = urlsplit(address.url).netloc, "refused", rule.text
+    kind = HandshakeError
+    if status in (401, 403):
+        kind = AuthenticationError
+        if address.key_origin:
+            did = f"refused the key from {address.key_origin}"
+        else:
+            remedy = "No key was sent. Pass api_key=."
+    elif status < 300:
+        did = "answered"
+    elif endpoint.kind == "offline":
+        host, remedy = "The offline engine", _OFFLINE
+    return kind(
+        f"{host} {did} with {status}{_quoted(said, request_id)}. {remedy}".rstrip(),
+        status=status,
+        error=said,
+        request_id=request_id,
+        transient=rule.again is Again.ALWAYS,
+        retry_after=_retry_after(error.response),
+    )
+
+
+def one_line(text: object) -> str:
+    """A server's words for a message: one line, bounded, without control characters."""
+    plain = "".join(c if c.isprintable() else " " for c in str(text))
+    return " ".join(plain.split())[:_LONGEST_QUOTE]
+
+
+def _quoted(said: str, request_id: str) -> str:
+    return (f" {said!r}" if said else "") + (f" (request {request_id})" if request_id else "")
+
+
+def _answer(response: Response, address: Address) -> tuple[str, str, str]:
+    """The error code, the words and the request id of a refusal. The key is masked: some servers quote it."""
+
+    def masked(text: object) -> str:
+        return one_line(address.masked(str(text or "")))
+
+    body = (response.body or b"").decode("utf-8", "replace")
+    told: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, RecursionError):
+        parsed = json.loads(body)
+        told = parsed if isinstance(parsed, dict) else {}
+    if told:
+        body = told.get("err_msg") or told.get("message") or told.get("details") or ""
+    elif body.lstrip().startswith("<"):
+        body = re.sub(r"<(style|script)\b.*?</\1|<[^>]*>", " ", body, flags=re.DOTALL | re.IGNORECASE)
+    hint = masked(response.headers.get("dg-error"))
+    said = ". ".join(dict.fromkeys(filter(None, (hint.rstrip("."), masked(body).rstrip(".")))))
+    request_id = masked(response.headers.get("dg-request-id") or told.get("request_id"))[:64]
+    return f"{told.get('err_code')} {hint}", said, request_id
+
+
+def _retry_after(response: Response) -> float | None:
+    """The seconds of the `Retry-After` header, or None."""
+    with contextlib.suppress(ValueError):
+        seconds = float(response.headers.get("Retry-After", ""))
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    return None
