@@ -1,6 +1,6 @@
-"""Where a stream goes: Deepgram, the offline engine, or a server of one's own; and the key that opens it.
+"""Where a stream goes: Deepgram, the offline engine or another server; and the key for it.
 
-`choose()` decides and checks before any I/O; `Endpoint.locate()` starts the offline engine where it is wanted.
+`choose()` decides and checks before any I/O. `Endpoint.locate()` starts the offline engine when it is needed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ KEY_VARIABLE: Final = "DEEPGRAM_API_KEY"
 ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
 
 _LEAST_KEY: Final = 12
-"""Characters from which on a text in a cell is the key, and not a word that looks like it. Deepgram's have 40."""
+"""Characters. A shorter key may be any word in a cell. Deepgram's keys have 40."""
 
 _ANY_KEY: Final = "none"
-"""Self-hosted servers want a key that is not empty, and do not check it."""
+"""Self-hosted servers require a key that is not empty, and do not check it."""
 
 
 class Secret:
-    """A key that no repr, traceback, log or copy of an object's attributes shows. `reveal()` gives it."""
+    """A key that no repr, traceback, log or copy shows. `reveal()` gives it."""
 
     __slots__ = ("__reveal",)
 
@@ -43,19 +43,19 @@ class Secret:
 
     @classmethod
     def of(cls, key: object) -> Secret | None:
-        """A key as a user gives it; None stays None.
+        """Wrap a key as you give it; None stays None.
 
         Raises:
-            ConfigurationError: It is no text.
+            ConfigurationError: It is not a string.
         """
         if key is None or isinstance(key, Secret):
             return key
         if not isinstance(key, str):
-            raise ConfigurationError(f"The key in api_key= is text, not {type(key).__name__}.")
+            raise ConfigurationError(f"The key in api_key= must be a string, not {type(key).__name__}.")
         return cls(key)
 
     def reveal(self) -> str:
-        """The key itself, for the request's header and nowhere else."""
+        """The key itself, for the request's header only."""
         return self.__reveal()
 
     def __repr__(self) -> str:
@@ -69,14 +69,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server that is there to be connected to: a `ws(s)://host[:port][/path]` base, and the key it wants."""
+    """A server to connect to: its base `ws(s)://host[:port][/path]`, and the key to send."""
 
     url: str
     key: Secret
     key_origin: str
 
     def masked(self, text: str) -> str:
-        """A server's words, with `<key>` in place of the key: some quote what they refuse."""
+        """A server's words with `<key>` in place of the key: some servers quote it."""
         return text.replace(self.key.reveal(), "<key>") if self.key_origin else text
 
 
@@ -85,11 +85,11 @@ class Endpoint:
     """What `choose()` decided.
 
     Attributes:
-        kind: `deepgram`, `offline`, or `custom` for an address of one's own.
+        kind: `deepgram`, `offline`, or `custom` for another address.
         url: The base address; None for `offline`, which has none until it runs.
-        key: The key, or None where none is needed.
-        key_origin: Where the key came from, for messages: `api_key=`, `DEEPGRAM_API_KEY`, or "" where there is none.
-        reason: Why this one, in words.
+        key: The key, or None.
+        key_origin: Where the key came from: `api_key=`, `DEEPGRAM_API_KEY`, or "" without a key.
+        reason: Why this endpoint was chosen, for messages.
     """
 
     kind: Literal["deepgram", "offline", "custom"]
@@ -108,9 +108,9 @@ class Endpoint:
         return self.url is None or is_loopback(urlsplit(self.url).hostname)
 
     async def locate(self) -> Address:
-        """Give the address; for `offline`, start the engine's process when it does not run yet.
+        """Give the address. For `offline`, start the engine's process if it does not run yet.
 
-        Cancelling is safe: a start that is under way goes on, and serves the next caller.
+        Cancelling is safe: the start goes on, and serves the next caller.
 
         Raises:
             DgnbError: The offline engine can't be started.
@@ -128,14 +128,14 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
     """Decide where a stream goes.
 
     Args:
-        endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address. Unset, `DGNB_ENDPOINT` decides; failing that,
-            Deepgram where a key is there, else the offline engine.
-        api_key: Deepgram's key. Unset, `DEEPGRAM_API_KEY`.
+        endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address. When None, it is `DGNB_ENDPOINT`; if that is
+            not set, Deepgram when there is a key, else the offline engine.
+        api_key: Deepgram's key; `DEEPGRAM_API_KEY` when None.
 
     Raises:
-        ConfigurationError: The name or address is wrong, plain `ws://` would leave this machine, or a key is missing.
+        ConfigurationError: The name or address is wrong, `ws://` would leave this machine, or the key is missing.
     """
-    # Rebound, here and wherever a key is taken: a traceback that prints arguments must not print this one.
+    # Rebound wherever a key is an argument, because a traceback may print arguments.
     secret = api_key = Secret.of(api_key)
     reason = "endpoint="
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
@@ -148,7 +148,7 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
             return Endpoint("deepgram", DEEPGRAM, key, origin, f"a key is in {origin}")
         return Endpoint("offline", None, None, "", f"there is no key in api_key= or {KEY_VARIABLE}")
     if not isinstance(endpoint, str):
-        raise ConfigurationError(f"endpoint is 'deepgram', 'offline' or a wss:// address, not {endpoint!r}.")
+        raise ConfigurationError(f"endpoint must be 'deepgram', 'offline' or a wss:// address, not {endpoint!r}.")
     if endpoint == "deepgram":
         if not key:
             raise ConfigurationError(
@@ -158,7 +158,7 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
         return Endpoint("deepgram", DEEPGRAM, key, origin, reason)
     url = _checked_url(endpoint)
     if url.startswith("ws://") and origin == KEY_VARIABLE:
-        # An account's key never travels in clear; one that is passed for this very server does, within the machine.
+        # The account's key is never sent in clear. One that is passed for this server may be, within the machine.
         key, origin = None, ""
     return Endpoint("custom", url, key, origin, reason)
 
@@ -179,15 +179,15 @@ _warned_of: set[str] = set()
 
 
 def _warn_of_literal(key: Secret) -> None:
-    """Say once in a process that a key which was typed into a cell stays there."""
+    """Warn, once in a process, that a key is written in a cell of the notebook."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     cells = getattr(getattr(shell, "history_manager", None), "input_hist_raw", ())
     if _warned_of or len(key.reveal()) < _LEAST_KEY or not any(key.reveal() in cell for cell in cells):
         return
     _warned_of.add("a key in a cell")
     logger.warning(
-        "The key is written in a cell: it is saved with the notebook, and in IPython's history. Better make another "
-        "one, delete this one, and set %s before the notebook starts, or use api_key=getpass.getpass().",
+        "The key is written in a cell: the notebook and IPython's history save it. Make another key, delete this one, "
+        "and set %s before the notebook starts, or use api_key=getpass.getpass().",
         KEY_VARIABLE,
     )
 
@@ -202,16 +202,16 @@ def _key(given: Secret | None) -> tuple[Secret | None, str]:
         given, origin = Secret(in_environment), KEY_VARIABLE
     stripped = Secret(given.reveal().strip())
     if not stripped.reveal():
-        raise ConfigurationError(f"The key in {origin} is empty. Leave it out, or give a key of Deepgram's console.")
+        raise ConfigurationError(f"The key in {origin} is empty. Leave it out, or pass a key from Deepgram's console.")
     if not re.fullmatch(r"[!-~]+", stripped.reveal()):
-        # It would end up in a header, where a line break starts another one.
-        raise ConfigurationError(f"The key in {origin} has spaces or characters that no key has. Copy it once more.")
+        # The key goes into a header, where a line break starts another header.
+        raise ConfigurationError(f"The key in {origin} has spaces or other wrong characters. Copy it once more.")
     _warn_of_literal(stripped)
     return stripped, origin
 
 
 def _checked_url(endpoint: str) -> str:
-    hint = "endpoint is 'deepgram', 'offline' or an address such as 'wss://api.eu.deepgram.com'"
+    hint = "endpoint must be 'deepgram', 'offline' or an address such as 'wss://api.eu.deepgram.com'"
     if "://" not in endpoint:
         raise ConfigurationError(f"{hint}, not {endpoint!r}.{nearest(endpoint.lower(), ['deepgram', 'offline'])}")
     try:
@@ -220,14 +220,14 @@ def _checked_url(endpoint: str) -> str:
     except ValueError:
         raise ConfigurationError(f"{hint}; this one has no valid host and port.") from None
     if "@" in parts.netloc:
-        raise ConfigurationError("Credentials do not belong in endpoint: pass the key as api_key=.")
+        raise ConfigurationError("endpoint must not hold credentials: pass the key as api_key=.")
     if parts.scheme not in ("ws", "wss") or not host:
         plain = "ws" if is_loopback(host) else "wss"
         other = {"http": plain, "https": "wss"}.get(parts.scheme)
         also = f" Did you mean '{other}://{parts.netloc}'?" if other and host else ""
         raise ConfigurationError(f"{hint}, not {endpoint!r}.{also}")
     if parts.query or parts.fragment:
-        raise ConfigurationError("endpoint has no query: what is asked for goes in LiveOptions.")
+        raise ConfigurationError("endpoint must not have a query: pass the parameters in LiveOptions.")
     if parts.scheme == "ws" and not is_loopback(host):
         raise ConfigurationError(
             f"ws:// to {host} would send key and audio in clear. Use wss://, or an SSH tunnel to localhost."

@@ -1,13 +1,10 @@
-"""The wire's vocabulary, both directions: immutable records spelled as on the wire. No I/O.
+"""The messages of `/v1/listen` in both directions: immutable records with the wire's names. No I/O.
 
-`parse()` reads what a server sends, `parse_control()` what a client sends, `encode()` writes either. Fields that are
-not known are ignored. A type that is not known, or a known one that does not have its form, becomes an
-`UnknownMessage` that keeps everything: services add types, and a stream must not stop for one.
+`parse()` reads what a server sends, `parse_control()` what a client sends, and `encode()` writes either. Unknown fields
+are ignored. A message of an unknown type, or with a wrong field, becomes an `UnknownMessage` that keeps everything: a
+stream must not stop when the service adds a type.
 
 Source: Deepgram's streaming specification (asyncapi) of 2026-07 and its SDK 7.17.
-
-The structs are kept from the garbage collector (`gc=False`): they come out of JSON, so nothing in them can hold
-themselves, and a long session would otherwise spend a third of its time on being looked through.
 """
 
 from __future__ import annotations
@@ -52,13 +49,26 @@ __all__ = [
 
 
 Seconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
-"""A time that can be reckoned with: JSON can write numbers that overflow to infinity."""
+"""A finite time: a number in JSON may overflow to infinity."""
 
 Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
-"""A number that fits in a column: JSON can write integers of any length."""
+"""An integer that fits in a table's column: one in JSON may have any length."""
 
 
-class Word(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class _Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    # gc=False: records from JSON hold no cycles, and the garbage collector would take a third of a long session's time.
+    pass
+
+
+class _Message(_Record, frozen=True, tag_field="type", tag=True):
+    """A message whose `type` on the wire is the name of the class."""
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+
+class Word(_Record, frozen=True):
     """One word: seconds from the start of the connection's audio, confidence 0 to 1."""
 
     word: str
@@ -70,8 +80,8 @@ class Word(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     language: str | None = None
 
 
-class Alternative(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One reading of the stretch; Deepgram sends a single one."""
+class Alternative(_Record, frozen=True):
+    """One transcript of the audio; Deepgram sends a single one."""
 
     transcript: str
     confidence: float | None = None
@@ -80,7 +90,7 @@ class Alternative(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     languages_hinted: tuple[str, ...] | None = None
 
 
-class SearchHit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class SearchHit(_Record, frozen=True):
     """Where a searched term was heard, in seconds."""
 
     confidence: float | None = None
@@ -89,30 +99,30 @@ class SearchHit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     snippet: str | None = None
 
 
-class SearchResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class SearchResult(_Record, frozen=True):
     """The hits of one searched term."""
 
     query: str
     hits: tuple[SearchHit, ...] = ()
 
 
-class Channel(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Channel(_Record, frozen=True):
     """What was heard on one channel."""
 
     alternatives: tuple[Alternative, ...] = ()
     search: tuple[SearchResult, ...] | None = None
 
 
-class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Which model spoke."""
+class ModelInfo(_Record, frozen=True):
+    """The model that transcribed."""
 
     name: str | None = None
     version: str | None = None
     arch: str | None = None
 
 
-class ResultsMetadata(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Which request and which model a result belongs to."""
+class ResultsMetadata(_Record, frozen=True):
+    """The request and the model of a result."""
 
     request_id: str | None = None
     model_uuid: str | None = None
@@ -121,8 +131,8 @@ class ResultsMetadata(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     extra: dict[str, Any] | None = None
 
 
-class Entity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A named thing; `start_word` and `end_word` are indices into the final's words."""
+class Entity(_Record, frozen=True):
+    """A named entity; `start_word` and `end_word` are indices into the final's words."""
 
     label: str
     value: str
@@ -132,19 +142,11 @@ class Entity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     end_word: Whole | None = None
 
 
-class _Tagged(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type", tag=True):
-    """A message whose `type` on the wire is the name of the class."""
-
-    @property
-    def type(self) -> str:
-        return type(self).__name__
-
-
-class Results(_Tagged, frozen=True, omit_defaults=True, gc=False):
+class Results(_Message, frozen=True):
     """What was heard from `start` to `start + duration`, in seconds.
 
-    It replaces what its channel said before for that stretch, until `is_final`. `speech_final` marks an endpoint and
-    implies `is_final`; the reverse does not hold. A final may cover less than the interim before it.
+    It replaces its channel's interim. `speech_final` marks an endpoint and implies `is_final`; the reverse does not
+    hold. A final may cover less than the interim before it.
     """
 
     channel_index: tuple[Whole, ...]
@@ -159,7 +161,7 @@ class Results(_Tagged, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def alternative(self) -> Alternative:
-        """The first alternative; an empty one where the server gave none."""
+        """The first alternative; an empty one when the server gave none."""
         alternatives = self.channel.alternatives
         return alternatives[0] if alternatives else _SILENCE
 
@@ -177,7 +179,7 @@ class Results(_Tagged, frozen=True, omit_defaults=True, gc=False):
 _SILENCE = Alternative(transcript="")
 
 
-class Metadata(_Tagged, frozen=True, omit_defaults=True, gc=False):
+class Metadata(_Message, frozen=True):
     """The server's summary, sent after `CloseStream`: `duration` counts the seconds of audio received."""
 
     request_id: str | None = None
@@ -191,37 +193,37 @@ class Metadata(_Tagged, frozen=True, omit_defaults=True, gc=False):
     extra: dict[str, Any] | None = None
 
 
-class SpeechStarted(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """A voice began at `timestamp` seconds; this need not be the first word's start."""
+class SpeechStarted(_Message, frozen=True):
+    """Speech began at `timestamp` seconds; the first word may start at another time."""
 
     channel: tuple[Whole, ...]
     timestamp: Seconds
 
 
-class UtteranceEnd(_Tagged, frozen=True, omit_defaults=True, gc=False):
+class UtteranceEnd(_Message, frozen=True):
     """No words came for `utterance_end_ms` after `last_word_end` seconds."""
 
     channel: tuple[Whole, ...]
     last_word_end: Seconds
 
 
-class ConfigureSuccess(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """A `Configure` was taken."""
+class ConfigureSuccess(_Message, frozen=True):
+    """The server applied a `Configure`."""
 
     request_id: str | None = None
     keyterms: tuple[str, ...] | None = None
 
 
-class ConfigureFailure(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """A `Configure` was refused; `code` is one of `CONFIGURE_…`."""
+class ConfigureFailure(_Message, frozen=True):
+    """The server refused a `Configure`; `code` is one of `CONFIGURE_…`."""
 
     request_id: str | None = None
     code: str | None = None
     description: str | None = None
 
 
-class Error(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """The server complains, for one about text that it can't parse (`variant="SchemaError"`)."""
+class Error(_Message, frozen=True):
+    """The server reports a fault, such as text that it can't parse (`variant="SchemaError"`)."""
 
     description: str | None = None
     variant: str | None = None
@@ -230,17 +232,17 @@ class Error(_Tagged, frozen=True, omit_defaults=True, gc=False):
     request_id: str | None = None
 
 
-class Warning(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """The server warns; not in the specification of v1, but sent by compatible servers."""
+class Warning(_Message, frozen=True):
+    """A warning. It is not in the specification of v1, but compatible servers send it."""
 
     description: str | None = None
     code: str | None = None
 
 
-class UnknownMessage(msgspec.Struct, frozen=True, gc=False):
-    """A message that is not in the vocabulary, or not in its form: kept as it came, with the reason.
+class UnknownMessage(_Record, frozen=True, omit_defaults=False):
+    """A message of an unknown type or with a wrong field; `problem` says which.
 
-    `raw` is the JSON object, or the text itself where it could not be taken apart.
+    `raw` is the JSON object, or the text when it could not be parsed.
     """
 
     type: str
@@ -248,62 +250,47 @@ class UnknownMessage(msgspec.Struct, frozen=True, gc=False):
     problem: str = ""
 
 
-class KeepAlive(_Tagged, frozen=True, omit_defaults=True, gc=False):
+class KeepAlive(_Message, frozen=True):
     """Keeps a connection open while no audio is sent. A text frame every 3 to 5 s; there is no reply."""
 
 
-class Finalize(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """Asks for finals of all that was sent; the answer, where there is one, has `from_finalize`."""
+class Finalize(_Message, frozen=True):
+    """Asks for finals of all audio sent so far. The answer, if one comes, has `from_finalize`."""
 
     channel: Whole | None = None
 
 
-class CloseStream(_Tagged, frozen=True, omit_defaults=True, gc=False):
-    """Ends the audio: the server sends its last finals, `Metadata`, and closes."""
+class CloseStream(_Message, frozen=True):
+    """Ends the audio: the server sends its last finals and `Metadata`, then closes."""
 
 
-class Features(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Features(_Record, frozen=True):
     """The features that `Configure` can change."""
 
     numerals: bool | None = None
 
 
-class Configure(_Tagged, frozen=True, omit_defaults=True, gc=False):
+class Configure(_Message, frozen=True):
     """Changes the key terms (nova-3; an empty list clears them) or features while the stream runs."""
 
     keyterms: tuple[str, ...] | None = None
     features: Features | None = None
 
 
-ServerMessage = (
-    Results
-    | Metadata
-    | SpeechStarted
-    | UtteranceEnd
-    | ConfigureSuccess
-    | ConfigureFailure
-    | Error
-    | Warning
-    | UnknownMessage
-)
+_Known = Results | Metadata | SpeechStarted | UtteranceEnd | ConfigureSuccess | ConfigureFailure | Error | Warning
+ServerMessage = _Known | UnknownMessage
 """What a server sends."""
 
 ControlMessage = KeepAlive | Finalize | CloseStream | Configure
 """What a client sends beside audio."""
 
-_SERVER_TYPES = (
-    Results | Metadata | SpeechStarted | UtteranceEnd | ConfigureSuccess | ConfigureFailure | Error | Warning
-)
-_server_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_SERVER_TYPES)
+_server_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Known)
 _control_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ControlMessage)
 _encoder = msgspec.json.Encoder()
 
 
 def parse(data: str | bytes) -> ServerMessage:
-    """Read one text frame of a server.
-
-    Returns:
-        The message, or an `UnknownMessage`.
+    """Read one text frame of a server: a message, or an `UnknownMessage`.
 
     Raises:
         ProtocolError: The text is not a JSON object.
@@ -322,7 +309,7 @@ def parse(data: str | bytes) -> ServerMessage:
 
 
 def parse_control(data: str | bytes) -> ControlMessage:
-    """Read one text frame of a client, strictly, as the service does.
+    """Read one text frame of a client, as strictly as the service does.
 
     Raises:
         ProtocolError: It is not one of the messages that a client may send.
@@ -342,7 +329,7 @@ def encode(message: ServerMessage | ControlMessage) -> str:
 
 
 def _parse_leniently(data: str | bytes) -> ServerMessage:
-    """Second reading, for what the strict decoder refuses: NaN, lone surrogates, numbers as text, unknown types."""
+    """Read what the strict decoder refuses: NaN, lone surrogates, numbers as text, unknown types."""
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     try:
         raw = _clean(json.loads(text, parse_constant=lambda _: None))
@@ -355,14 +342,14 @@ def _parse_leniently(data: str | bytes) -> ServerMessage:
     kind = raw.get("type")
     name = kind if isinstance(kind, str) else ""
     try:
-        message: ServerMessage = msgspec.convert(raw, _SERVER_TYPES, strict=False)
+        message: ServerMessage = msgspec.convert(raw, _Known, strict=False)
     except (ValueError, RecursionError) as error:
         return UnknownMessage(type=name, raw=raw, problem=str(error))
     return message
 
 
 def _clean(value: Any) -> Any:
-    """The same JSON value, fit to be written again: no lone surrogates in text, no number that became infinite."""
+    """The same JSON value without lone surrogates and infinite numbers, so that it can be encoded again."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float):
