@@ -48,7 +48,7 @@ def test_the_environment_can_name_the_endpoint(monkeypatch: pytest.MonkeyPatch) 
     assert choose("deepgram").kind == "deepgram"
 
 
-def test_deepgram_without_a_key_is_refused_with_the_way_out() -> None:
+def test_deepgram_without_a_key_is_refused_with_a_remedy() -> None:
     with pytest.raises(ConfigurationError, match=r"DEEPGRAM_API_KEY.*endpoint='offline'"):
         choose("deepgram")
 
@@ -107,13 +107,13 @@ def test_a_wrong_endpoint_is_refused_before_any_io(given: object, told: str) -> 
 
 
 @pytest.mark.parametrize("key", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0", 5, Secret("line\nbreak")])
-def test_a_key_that_can_not_be_one_is_refused_without_showing_it(key: object) -> None:
+def test_a_malformed_key_is_refused_without_showing_it(key: object) -> None:
     with pytest.raises(ConfigurationError, match="api_key=") as caught:
         choose("deepgram", key)  # type: ignore[arg-type]
     assert "line" not in str(caught.value).replace("online", "")
 
 
-def test_a_key_is_stripped_of_the_line_break_of_a_copied_file() -> None:
+def test_white_space_around_a_key_is_removed() -> None:
     endpoint = choose(api_key=f" {CANARY}\n")
     assert endpoint.key is not None
     assert endpoint.key.reveal() == CANARY
@@ -136,12 +136,12 @@ def test_the_environments_key_is_not_sent_in_clear(monkeypatch: pytest.MonkeyPat
     assert eu.reveal() == CANARY
 
 
-async def test_a_server_of_ones_own_gets_a_key_that_is_not_empty() -> None:
+async def test_a_self_hosted_server_gets_a_key_that_is_not_empty() -> None:
     address = await choose("ws://127.0.0.1:8080").locate()
     assert address.key.reveal()
 
 
-def test_a_secret_shows_itself_nowhere() -> None:
+def test_no_text_of_a_secret_shows_the_key() -> None:
     secret = Secret(CANARY)
     endpoint = choose("deepgram", CANARY)
     shown = f"{secret} {secret!r} {secret!s:>5} {[secret]} {endpoint} {endpoint!r} {dir(secret)}"
@@ -154,7 +154,7 @@ def test_a_secret_shows_itself_nowhere() -> None:
     ("host", "local"),
     [("localhost", True), ("LOCALHOST.", True), ("127.8.9.1", True), ("::1", True), ("0.0.0.0", False), (None, False)],
 )
-def test_this_machine_is_known_by_its_names(host: str | None, local: bool) -> None:
+def test_the_names_of_this_machine_are_known(host: str | None, local: bool) -> None:
     assert is_loopback(host) is local
 
 
@@ -166,7 +166,7 @@ async def test_a_servers_words_are_shown_without_the_key() -> None:
     assert CANARY not in repr(Address("wss://example.org", Secret(CANARY), "api_key="))
 
 
-def test_a_key_is_neither_copied_nor_pickled_by_way_of_what_holds_it() -> None:
+def test_an_object_that_holds_a_key_is_neither_copied_nor_pickled() -> None:
     endpoint = choose("deepgram", CANARY)
     for make in (copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="not pickled") as caught:
@@ -180,7 +180,7 @@ def test_a_key_is_neither_copied_nor_pickled_by_way_of_what_holds_it() -> None:
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The cells of a notebook in which dgnb runs for the first time."""
+    """The cells of a notebook that has not warned yet."""
     cells = ["import dgnb"]
     shell = SimpleNamespace(history_manager=SimpleNamespace(input_hist_raw=cells))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
@@ -188,7 +188,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return cells
 
 
-def test_a_key_in_a_cell_is_warned_of_once(notebook: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_in_a_cell_gives_one_warning(notebook: list[str], caplog: pytest.LogCaptureFixture) -> None:
     notebook.append(f"session = dgnb.LiveSession(source, api_key='{CANARY}')")
     choose(api_key=CANARY)
     choose("deepgram", CANARY)
@@ -198,7 +198,7 @@ def test_a_key_in_a_cell_is_warned_of_once(notebook: list[str], caplog: pytest.L
     assert CANARY not in caplog.text
 
 
-def test_a_variable_that_a_cell_sets_to_the_key_is_warned_of(
+def test_a_cell_that_sets_the_variable_gives_a_warning(
     notebook: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEEPGRAM_API_KEY", CANARY)
@@ -210,7 +210,7 @@ def test_a_variable_that_a_cell_sets_to_the_key_is_warned_of(
 
 
 @pytest.mark.parametrize("cell", ["dgnb.transcribe('a.wav', api_key=key)", "# canary", ""])
-def test_a_key_from_elsewhere_is_not_warned_of(
+def test_a_key_from_elsewhere_gives_no_warning(
     notebook: list[str], caplog: pytest.LogCaptureFixture, cell: str
 ) -> None:
     notebook.append(cell)
@@ -220,7 +220,7 @@ def test_a_key_from_elsewhere_is_not_warned_of(
 
 
 @pytest.mark.parametrize("ipython", [None, SimpleNamespace(), SimpleNamespace(get_ipython=lambda: None)])
-def test_where_no_notebook_runs_nothing_is_looked_for(
+def test_outside_a_notebook_there_is_no_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ipython: object
 ) -> None:
     monkeypatch.setitem(sys.modules, "IPython", ipython)

@@ -1,4 +1,4 @@
-"""One tree of errors, each with what a program needs to act on it."""
+"""The tree of errors and their attributes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dgnb.exceptions import (
     ConfigurationError,
     ConnectionLost,
     DgnbError,
+    GaveUp,
     HandshakeError,
     ProtocolError,
     nearest,
@@ -38,7 +39,7 @@ def test_every_error_is_caught_by_the_base(error: type[Exception]) -> None:
         (AuthenticationError, HandshakeError),
     ],
 )
-def test_an_error_is_also_what_python_would_raise(error: type[Exception], base: type[Exception]) -> None:
+def test_an_error_is_also_a_builtin_error(error: type[Exception], base: type[Exception]) -> None:
     assert issubclass(error, base)
 
 
@@ -48,14 +49,14 @@ def test_the_tree_in_the_docstring_names_every_error(error: type[Exception]) -> 
     assert error.__name__ in exceptions.__doc__
 
 
-def test_the_server_s_own_words_stand_on_the_error() -> None:
+def test_an_error_holds_the_server_s_own_words() -> None:
     refused = AuthenticationError("no", status=401, error="Invalid credentials.", request_id="r")
     assert (str(refused), refused.status, refused.error, refused.request_id) == ("no", 401, "Invalid credentials.", "r")
     lost = ConnectionLost("gone", code=1011, reason="NET-0001", request_id="r")
     assert (str(lost), lost.code, lost.reason, lost.request_id) == ("gone", 1011, "NET-0001", "r")
 
 
-def test_what_the_server_did_not_say_is_empty() -> None:
+def test_attributes_are_empty_when_the_server_said_nothing() -> None:
     assert (HandshakeError("x").status, HandshakeError("x").error, HandshakeError("x").request_id) == (None, "", "")
     assert (ConnectionLost("x").code, ConnectionLost("x").reason, ConnectionLost("x").request_id) == (1006, "", "")
 
@@ -64,7 +65,7 @@ def test_what_the_server_did_not_say_is_empty() -> None:
     "error",
     [
         HandshakeError("no", status=400, error="bad", request_id="r"),
-        ConnectionLost("gone", code=1011, reason="x", request_id="r"),
+        ConnectionLost("gone", code=1011, reason="x", request_id="r", gave_up=GaveUp.SILENT),
         AudioError("x"),
         ProtocolError("x"),
     ],
@@ -76,7 +77,7 @@ def test_an_error_survives_a_copy(error: DgnbError) -> None:
         assert vars(again) == vars(error)
 
 
-def test_the_nearest_name_is_offered_where_one_is_near() -> None:
+def test_the_nearest_name_is_offered_when_one_is_near() -> None:
     assert nearest("diarise", ["diarize", "dictation"]) == " Did you mean 'diarize'?"
     assert nearest("xyz", ["diarize"]) == ""
     assert nearest("x", []) == ""

@@ -1,4 +1,4 @@
-"""The wire's vocabulary: what the service sends is understood, what it might send is survived."""
+"""Messages of the service are read and written; malformed ones never stop a stream."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_result_without_alternatives_is_silence() -> None:
     assert message.words == ()
 
 
-def test_fields_that_are_not_known_are_ignored() -> None:
+def test_unknown_fields_are_ignored() -> None:
     more = json.loads(json.dumps(RESULTS))
     more["new"] = more["channel"]["alternatives"][0]["words"][0]["speaker_confidence"] = {"a": [1]}
     assert parse(json.dumps(more)) == parse(json.dumps(RESULTS))
@@ -140,7 +140,7 @@ def test_a_message_cannot_be_changed() -> None:
         (Configure(features=Features(numerals=True)), '{"type":"Configure","features":{"numerals":true}}'),
     ],
 )
-def test_what_a_client_says_is_written_as_on_the_wire(message: messages.ControlMessage, text: str) -> None:
+def test_a_client_message_is_written_as_on_the_wire(message: messages.ControlMessage, text: str) -> None:
     assert encode(message) == text
     assert parse_control(text) == message
 
@@ -148,12 +148,12 @@ def test_what_a_client_says_is_written_as_on_the_wire(message: messages.ControlM
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "KeepAlive", '{"type": "Results"}', '{"type": "keepalive"}', b"\xff", "{" * 100_000]
 )
-def test_what_a_client_must_not_say_is_refused(text: str | bytes) -> None:
+def test_a_message_that_a_client_must_not_send_is_refused(text: str | bytes) -> None:
     with pytest.raises(ProtocolError, match="Not a message that a client may send"):
         parse_control(text)
 
 
-# What might come
+# Malformed messages
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_a_client_must_not_say_is_refused(text: str | bytes) -> None:
         ("{}", ""),
     ],
 )
-def test_what_is_not_known_is_kept_with_the_reason(text: str, kind: str) -> None:
+def test_an_unknown_message_is_kept_with_the_reason(text: str, kind: str) -> None:
     message = parse(text)
     assert isinstance(message, UnknownMessage)
     assert message.type == kind
@@ -177,7 +177,7 @@ def test_what_is_not_known_is_kept_with_the_reason(text: str, kind: str) -> None
     assert json.loads(encode(message)) == json.loads(text)
 
 
-def test_null_alternatives_and_numbers_as_text_are_survived() -> None:
+def test_null_alternatives_and_numbers_as_text_are_accepted() -> None:
     assert isinstance(parse(json.dumps({**RESULTS, "channel": {"alternatives": None}})), UnknownMessage)
     lenient = parse(json.dumps({**RESULTS, "start": "5.99", "is_final": "true"}))
     assert isinstance(lenient, Results)
@@ -185,7 +185,7 @@ def test_null_alternatives_and_numbers_as_text_are_survived() -> None:
     assert lenient.is_final is True
 
 
-def test_numbers_that_are_none_are_missing() -> None:
+def test_numbers_that_are_not_finite_are_missing() -> None:
     message = parse('{"type": "Metadata", "duration": NaN, "channels": 1}')
     assert message == Metadata(channels=1)
     assert parse('{"type": "Metadata", "duration": 1e999}') == Metadata()
@@ -202,11 +202,11 @@ def test_text_that_cannot_be_encoded_is_replaced() -> None:
     assert parse('{"type": "X", "\\ud800": ["\\ud800"]}').raw == {"type": "X", "\ufffd": ["\ufffd"]}  # type: ignore[union-attr]
 
 
-def test_a_key_that_comes_twice_counts_as_it_came_last() -> None:
+def test_the_last_of_two_equal_json_keys_counts() -> None:
     assert parse('{"type": "Warning", "code": "a", "code": "b"}') == Warning(code="b")
 
 
-def test_what_is_nested_too_deeply_is_kept_as_text() -> None:
+def test_json_that_is_nested_too_deeply_is_kept_as_text() -> None:
     text = '{"type": "X", "a": ' + "[" * 200_000 + "]" * 200_000 + "}"
     message = parse(text)
     assert message == UnknownMessage(type="", raw=text, problem="nested too deeply")
@@ -214,7 +214,7 @@ def test_what_is_nested_too_deeply_is_kept_as_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "hello", "[]", '"a"', "7", "null", b"\xff\xfe", '{"type": "Results"', b"\x00"])
-def test_what_is_no_json_object_is_a_protocol_error_that_quotes_it(text: str | bytes) -> None:
+def test_text_that_is_not_a_json_object_is_a_protocol_error_that_quotes_it(text: str | bytes) -> None:
     with pytest.raises(ProtocolError, match="The server sent"):
         parse(text)
 
@@ -233,7 +233,7 @@ json_values = st.recursive(
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something stands in a JSON value."""
+    """The paths to all values inside a JSON value."""
     found = [at] if at else []
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
@@ -243,7 +243,7 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @given(name=st.sampled_from(sorted(SAMPLES)), data=st.data())
 @settings(max_examples=300, deadline=None)
-def test_whatever_stands_in_a_message_it_is_read_and_can_be_written_again(name: str, data: st.DataObject) -> None:
+def test_a_message_with_any_value_in_any_place_is_read_and_written_again(name: str, data: st.DataObject) -> None:
     sample = json.loads(json.dumps(SAMPLES[name]))
     *way, last = data.draw(st.sampled_from(paths(sample)))
     inner = sample

@@ -28,14 +28,9 @@ from dgnb.options import LiveOptions
 
 __all__ = ["Connection", "connect"]
 
-OPEN_TIMEOUT: Final = 10.0
-CLOSE_TIMEOUT: Final = 5.0
 PING_INTERVAL: Final = 5.0
 PING_TIMEOUT: Final = 12.0
 """Seconds. A dead line is noticed within 15 s, and a slow one, which answers late, is not taken for dead."""
-
-KEEP_ALIVE_INTERVAL: Final = 4.0
-"""Seconds. Deepgram closes after 10 s without audio or KeepAlive, and advises one every 3 to 5 s."""
 
 _MAX_MESSAGE: Final = 4 << 20
 _SEND_BUFFER: Final = 64 << 10
@@ -57,7 +52,7 @@ class connect:
         close_timeout: Seconds within which the server must close.
         ping_timeout: Seconds without a byte from the server after which the line counts as dead. A ping is sent every
             5 s. None for no limit, when you send audio faster than the server transcribes it.
-        keep_alive_interval: Seconds without a frame sent after which a KeepAlive is sent.
+        keep_alive_interval: Seconds without a frame sent after which a KeepAlive is sent. Deepgram advises 3 to 5.
 
     Raises:
         ConfigurationError: Options or endpoint are wrong; nothing was sent.
@@ -81,10 +76,10 @@ class connect:
         *,
         endpoint: str | Endpoint | None = None,
         api_key: str | Secret | None = None,
-        open_timeout: float = OPEN_TIMEOUT,
-        close_timeout: float = CLOSE_TIMEOUT,
+        open_timeout: float = 10.0,
+        close_timeout: float = 5.0,
         ping_timeout: float | None = PING_TIMEOUT,
-        keep_alive_interval: float = KEEP_ALIVE_INTERVAL,
+        keep_alive_interval: float = 4.0,
     ) -> None:
         api_key = Secret.of(api_key)
         if options is not None and not isinstance(options, LiveOptions):

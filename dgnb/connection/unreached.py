@@ -81,7 +81,7 @@ def _tls(error: ssl.SSLError, address: Address, proxy: str) -> str:
         by = f", reached through {proxy}," if proxy else ""
         remedy = _CERTIFICATE.get(getattr(error, "verify_code", 0), _AUTHORITY)
         return f"The certificate of {host}{by} is not trusted ({why}). {remedy}"
-    why = (error.reason or told).replace("_", " ").lower()
+    why = (getattr(error, "reason", "") or told).replace("_", " ").lower()
     return f"TLS with {host} failed ({why}). Is it a wss:// server, and the port right?"
 
 

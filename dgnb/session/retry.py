@@ -37,11 +37,6 @@ class Backoff:
         self._tries: deque[float] = deque(maxlen=_TRIES_A_MINUTE)
         self.tries = 0
 
-    def reset(self) -> None:
-        """Begin again: the server works."""
-        self.tries = 0
-        self._tries.clear()
-
     def next(self, now: float, retry_after: float | None = None) -> float:
         """Seconds to wait before the next try. `retry_after` is what the server asks for."""
         delay = self.random.uniform(0, 0.5 * 2**self.tries) if self.tries < 4 else self.random.uniform(10, 12)
@@ -79,7 +74,7 @@ class Retry:
     def final(self) -> None:
         """A final came."""
         self._had_final = True
-        self._backoff.reset()
+        self._backoff = Backoff()
         self._since = None
         self._strikes = 0
         self._once.clear()

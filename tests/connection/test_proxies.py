@@ -1,4 +1,4 @@
-"""The client behind a proxy: one that works, one that is dead, one that can't be one."""
+"""The client behind a proxy that works, that is dead, or that is misconfigured."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Proxy:
-    """A CONNECT proxy: whatever name is asked for, it leads to one server."""
+    """A CONNECT proxy that leads to one server for each name."""
 
     def __init__(self, target: int, status: str = "200 OK") -> None:
         self.target = target
@@ -85,7 +85,7 @@ class Proxy:
 
 @pytest.fixture
 async def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, list[str]]]:
-    """A server for `speech.invalid` behind TLS: its port, and the keys that came."""
+    """A server for `speech.invalid` behind TLS: its port, and the keys that it received."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
@@ -107,7 +107,7 @@ async def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 async def refused(address: str = NAME, **options: float) -> str:
-    """What is told; neither the key nor the proxy's password is in it, or in anything that a traceback shows."""
+    """The error's text. Its traceback must show neither the key nor the proxy's password."""
     with pytest.raises(HandshakeError) as caught:
         await connect(RAW, endpoint=address, api_key="".join(("canary", "0123456789")), **options)
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
@@ -117,7 +117,7 @@ async def refused(address: str = NAME, **options: float) -> str:
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "wss_proxy"])
-async def test_a_proxy_that_works_is_used_and_sees_nothing_in_clear(
+async def test_a_proxy_is_used_and_sees_only_tls(
     speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     port, keys = speech
@@ -135,7 +135,7 @@ async def test_a_proxy_that_works_is_used_and_sees_nothing_in_clear(
     assert CANARY.encode() not in proxy.passed
 
 
-async def test_no_proxy_goes_around_it(speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_skips_the_proxy(speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     async with Proxy(speech[0]) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "speech.invalid")
@@ -180,7 +180,7 @@ async def test_a_dead_proxy_is_named_without_its_password(
         (f"socks5h://user:{PASSWORD}@127.0.0.1:1080", "pip install 'python-socks[asyncio]'"),
     ],
 )
-async def test_a_proxy_that_can_be_none_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str, told: str) -> None:
+async def test_a_misconfigured_proxy_is_reported(monkeypatch: pytest.MonkeyPatch, proxy: str, told: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     said = await refused()
     assert told in said
@@ -188,7 +188,7 @@ async def test_a_proxy_that_can_be_none_is_told(monkeypatch: pytest.MonkeyPatch,
     assert "NO_PROXY=speech.invalid" in said
 
 
-async def test_a_proxy_for_everything_is_not_used_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_says_that_all_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", f"http://user:{PASSWORD}@127.0.0.1:1")
     assert "ALL_PROXY is not used for WebSockets: set HTTPS_PROXY" in await refused()
 
@@ -202,7 +202,7 @@ async def test_a_proxy_for_everything_is_not_used_and_that_is_told(monkeypatch: 
         ("nonsense", "does not answer as a proxy does"),
     ],
 )
-async def test_a_proxy_that_refuses_is_told_from_a_server_that_does(
+async def test_a_proxy_that_refuses_is_named_instead_of_the_server(
     monkeypatch: pytest.MonkeyPatch, status: str, told: str
 ) -> None:
     async with Proxy(1, status) as proxy:
@@ -212,7 +212,7 @@ async def test_a_proxy_that_refuses_is_told_from_a_server_that_does(
     assert f"the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY" in said
 
 
-async def test_a_proxy_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_proxy_ends_the_handshake_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Proxy(1, status="") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         assert (
@@ -221,7 +221,7 @@ async def test_a_proxy_that_says_nothing_is_not_waited_for(monkeypatch: pytest.M
         )
 
 
-async def test_a_proxy_that_reads_along_in_tls_is_told(
+async def test_a_proxy_that_inspects_tls_is_named(
     speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, keys = speech

@@ -10,11 +10,11 @@ from tests.support.proxy import Proxy, proxied
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SOON = 0.05
-"""Seconds in which nothing is to happen; a test that waits for something waits for that."""
+"""Seconds in which nothing must happen."""
 
 
 class Echo:
-    """Sends back what it is sent, and remembers how each connection ended."""
+    """An echo server that records how each connection ended."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -107,7 +107,7 @@ async def test_a_close_reaches_both_ends_as_an_end(proxy: Proxy, echo: tuple[Ech
     assert echo[0].ends == ["closed"]
 
 
-async def test_a_cut_comes_at_that_byte(proxy: Proxy, echo: tuple[Echo, int]) -> None:
+async def test_a_cut_comes_at_the_given_byte(proxy: Proxy, echo: tuple[Echo, int]) -> None:
     async with line(proxy) as here:
         await said(here, b"abc")
         proxy.cut_after(1000)
@@ -123,13 +123,13 @@ async def test_a_cut_comes_at_that_byte(proxy: Proxy, echo: tuple[Echo, int]) ->
         assert await said(here, bytes(50)) == bytes(50)
 
 
-async def test_in_a_blackhole_nothing_passes_and_nobody_is_told(proxy: Proxy, echo: tuple[Echo, int]) -> None:
+async def test_in_a_blackhole_nothing_passes_and_no_end_is_signalled(proxy: Proxy, echo: tuple[Echo, int]) -> None:
     async with line(proxy) as here:
         await said(here, b"x")
         with proxy.blackhole():
             here[1].write(b"lost")
             assert await nothing_comes(here[0])
-        # What went dead stays so, and new connections are well.
+        # The dead connection stays dead, and new connections work.
         here[1].write(b"lost too")
         assert await nothing_comes(here[0])
         assert echo[0].received == 1
@@ -138,7 +138,7 @@ async def test_in_a_blackhole_nothing_passes_and_nobody_is_told(proxy: Proxy, ec
             assert await said(other, b"y") == b"y"
 
 
-async def test_a_peer_that_is_held_takes_little_and_all_of_it_later(proxy: Proxy, echo: tuple[Echo, int]) -> None:
+async def test_a_held_peer_receives_the_data_later(proxy: Proxy, echo: tuple[Echo, int]) -> None:
     size = 8 << 20
     async with line(proxy) as here:
         await said(here, b"x")
@@ -153,11 +153,11 @@ async def test_a_peer_that_is_held_takes_little_and_all_of_it_later(proxy: Proxy
             assert await reading == bytes(size)
 
 
-async def test_what_is_held_on_the_way_back_comes_later(proxy: Proxy, echo: tuple[Echo, int]) -> None:
+async def test_data_held_on_the_way_back_comes_later(proxy: Proxy, echo: tuple[Echo, int]) -> None:
     async with line(proxy) as here:
         await said(here, b"x")
         with proxy.hold(upstream=False, downstream=True):
-            # The read that is under way still takes one piece.
+            # The read that runs already still takes one piece.
             here[1].write(b"1")
             await here[0].readexactly(1)
             here[1].write(b"2")
@@ -165,7 +165,7 @@ async def test_what_is_held_on_the_way_back_comes_later(proxy: Proxy, echo: tupl
         assert await here[0].readexactly(1) == b"2"
 
 
-async def test_a_narrow_or_long_line_takes_its_time(proxy: Proxy) -> None:
+async def test_bandwidth_and_latency_slow_the_line(proxy: Proxy) -> None:
     clock = asyncio.get_running_loop().time
     async with line(proxy) as here:
         begun = clock()
@@ -181,7 +181,7 @@ async def test_a_narrow_or_long_line_takes_its_time(proxy: Proxy) -> None:
         assert clock() - begun < 0.1
 
 
-async def test_while_it_is_down_nobody_gets_in_and_then_at_the_same_port(proxy: Proxy) -> None:
+async def test_a_proxy_that_was_down_comes_back_on_the_same_port(proxy: Proxy) -> None:
     async with line(proxy) as here:
         await said(here, b"x")
         async with proxy.down():
@@ -201,7 +201,7 @@ async def test_garbled_bytes_are_other_bytes_of_the_same_number(proxy: Proxy) ->
         assert await said(here, bytes(100)) == bytes(100)
 
 
-async def test_a_server_that_is_not_there_is_a_reset() -> None:
+async def test_a_missing_server_is_a_reset() -> None:
     async with proxied(1) as proxy, line(proxy) as here:
         with pytest.raises(ConnectionResetError):
             await here[0].read(1)

@@ -1,4 +1,4 @@
-"""A key goes in everywhere, and comes out nowhere: not in a repr, a traceback, a log, a pickle or a widget's state."""
+"""No repr, traceback, log, pickle or widget state shows the key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Use = Callable[[str], Awaitable[object]]
 
 
 def key() -> str:
-    """The key, made anew: in a literal the source lines of a traceback would show it."""
+    """The key, joined at run time: a traceback shows the source line of a literal."""
     return "-".join(["canary", "0123456789", "canary"])
 
 
@@ -72,7 +72,7 @@ async def by_transcribe(address: str) -> object:
 
 
 class Fault:
-    """What goes wrong while `use(address)` runs; each case raises."""
+    """Faults for `use(address)`; each one raises."""
 
     def __init__(self, server: LoopbackServer, use: Use, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
         self.server, self.use, self.monkeypatch, self.unused_port = server, use, monkeypatch, unused_port
@@ -153,14 +153,14 @@ FAULTS: dict[str, Callable[[Fault], Awaitable[None]]] = {
 
 
 def beyond_this_file(trace: TracebackType | None) -> TracebackType | None:
-    """Without the frames here, whose business it is to know the key."""
+    """The traceback without the frames of this file, which know the key."""
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
 
 
 def shown(error: BaseException) -> str:
-    """All that any of the usual tools makes of an error."""
+    """An error as the usual tools print it."""
     trace = beyond_this_file(error.__traceback__)
     told = traceback.TracebackException(type(error), error, trace, capture_locals=True)
     texts = [*told.format(), repr(error), str(error), repr(error.args), repr(vars(error))]
@@ -181,7 +181,7 @@ async def test_no_failure_shows_the_key(
     unused_tcp_port: int,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # In debug mode asyncio writes down what took longer than this.
+    # In debug mode asyncio logs each callback that took longer.
     asyncio.get_running_loop().slow_callback_duration = 0.0
     kind = asyncio.CancelledError if fault == "cancelled" else (dgnb.DgnbError, TimeoutError)
     with pytest.raises(kind) as caught:
@@ -197,7 +197,7 @@ async def test_no_failure_shows_the_key(
 
 
 def forms(holder: object) -> str:
-    """What can be asked of an object without taking it to pieces."""
+    """All texts that an object gives of itself."""
     texts = [repr(holder), str(holder), f"{holder!s:>5}", repr(dir(holder)), repr(getattr(holder, "__dict__", ""))]
     for name in getattr(type(holder), "__slots__", ()):
         texts.append(repr(getattr(holder, name, "")))
@@ -210,8 +210,8 @@ def forms(holder: object) -> str:
 
 
 def reached(holder: object, most: int = 5000) -> list[str]:
-    """The reprs of all that an inspector of variables comes to by attributes and items."""
-    # By way of the loop it would be the server's objects too, and those know what came.
+    """The reprs of all objects that an inspector of variables reaches by attributes and items."""
+    # The loop also leads to the server's objects, which know the key.
     apart = (type, ModuleType, asyncio.AbstractEventLoop, LoopbackServer)
     found: dict[int, object] = {id(holder): holder}
     queue = [holder]
@@ -254,7 +254,7 @@ async def test_no_object_that_holds_the_key_shows_it(
     assert CANARY not in "".join(capfd.readouterr()) + caplog.text
 
 
-async def test_a_key_that_was_typed_is_in_no_widgets_state(server: LoopbackServer) -> None:
+async def test_no_widget_state_holds_a_key_that_was_typed(server: LoopbackServer) -> None:
     panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
     panel.key.value = key()
     state = ipywidgets.Widget.get_manager_state()

@@ -1,4 +1,4 @@
-"""The client against servers that are not what they should be: certificates, redirects, answers that are none."""
+"""Wrong servers: bad certificates, redirects, malformed answers and frames."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a user would have it trusted."""
+    """Trust the authority as a user would, with SSL_CERT_FILE."""
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
 
 
 class Seen:
-    """What came through to a TLS server, in clear."""
+    """The requests that a TLS server received."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -78,7 +78,7 @@ async def tls() -> AsyncIterator[Callable[[trustme.LeafCert], Awaitable[Seen]]]:
 
 
 async def refused(address: str, **options: float) -> HandshakeError:
-    """The error of a handshake; it must not have taken a second try, nor show the key."""
+    """The error of a handshake. It must not show the key."""
     with pytest.raises(HandshakeError) as caught:
         await connect(RAW, endpoint=address, api_key=CANARY, **options)
     assert CANARY not in str(caught.value)
@@ -90,7 +90,7 @@ async def refused(address: str, **options: float) -> HandshakeError:
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_a_server_whose_authority_is_trusted_is_connected_to(
+async def test_a_server_with_a_trusted_certificate_is_accepted(
     authority: trustme.CA, tls: Callable[[trustme.LeafCert], Awaitable[Seen]]
 ) -> None:
     server = await tls(authority.issue_cert("localhost"))
@@ -101,7 +101,7 @@ async def test_a_server_whose_authority_is_trusted_is_connected_to(
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("kind", ["expired", "not yet valid", "another host", "unknown authority", "self-signed"])
-async def test_a_certificate_that_is_not_right_is_refused_with_its_fault_and_a_remedy(
+async def test_a_wrong_certificate_is_refused_with_its_fault_and_a_remedy(
     authority: trustme.CA, tls: Callable[[trustme.LeafCert], Awaitable[Seen]], kind: str
 ) -> None:
     now = datetime.datetime.now(datetime.UTC)
@@ -129,13 +129,13 @@ async def test_a_certificate_that_is_not_right_is_refused_with_its_fault_and_a_r
 
 
 def alone(host: str) -> trustme.LeafCert:
-    """A certificate that vouches for itself, as `openssl req -x509` makes them."""
+    """A self-signed certificate, as `openssl req -x509` makes it."""
     itself = trustme.CA()
     return trustme.LeafCert(itself.private_key_pem.bytes(), itself.cert_pem.bytes(), [])
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_an_address_needs_a_certificate_of_its_own(
+async def test_a_certificate_for_a_name_does_not_cover_its_address(
     authority: trustme.CA, tls: Callable[[trustme.LeafCert], Awaitable[Seen]]
 ) -> None:
     named = await tls(authority.issue_cert("localhost"))
@@ -144,7 +144,7 @@ async def test_an_address_needs_a_certificate_of_its_own(
     await (await connect(RAW, endpoint=f"wss://127.0.0.1:{numbered.port}")).close()
 
 
-def test_there_is_no_switch_that_turns_checking_off() -> None:
+def test_no_argument_turns_certificate_checks_off() -> None:
     taken = {
         name
         for called in (connect, dgnb.LiveSession, dgnb.transcribe, dgnb.ControlPanel)
@@ -153,7 +153,7 @@ def test_there_is_no_switch_that_turns_checking_off() -> None:
     assert not {name for name in taken if re.search(r"ssl|tls|verif|insecure|cert", name)}
 
 
-async def test_a_server_without_tls_is_told_and_gets_nothing() -> None:
+async def test_a_server_without_tls_is_reported_and_receives_no_request() -> None:
     first: list[bytes] = []
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,17 +167,17 @@ async def test_a_server_without_tls_is_told_and_gets_nothing() -> None:
 
 
 @pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "0.0.0.0", "127.0.0.1.example.org", "[2001:db8::1]"])
-async def test_plain_websockets_go_nowhere_but_to_this_machine(host: str) -> None:
+async def test_plain_websockets_are_allowed_to_this_machine_only(host: str) -> None:
     with pytest.raises(ConfigurationError, match="in clear"):
         connect(RAW, endpoint=f"ws://{host}:80", api_key=CANARY)
 
 
-# Answers
+# HTTP answers
 
 
 @contextlib.asynccontextmanager
 async def raw(answer: Answer) -> AsyncIterator[int]:
-    """A TCP server that answers as it is told to; gives its port."""
+    """A TCP server that calls `answer` for each connection; gives its port."""
     tasks: list[asyncio.Task[None]] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -202,7 +202,7 @@ async def raw(answer: Answer) -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["ws", "http", "wss"])
-async def test_a_redirect_is_not_followed_and_the_key_stays(status: int, scheme: str) -> None:
+async def test_a_redirect_is_not_followed_and_the_key_is_not_sent_there(status: int, scheme: str) -> None:
     came: list[bytes] = []
     asked: list[bytes] = []
 
@@ -287,7 +287,7 @@ PAGE = (
         pytest.param(b"HTTP/1.1 502 Bad\r\nContent-Length: 99999999999\r\n\r\nx", "127.0.0.1", id="a body without end"),
     ],
 )
-async def test_an_answer_that_is_none_is_told(answer: bytes, told: str) -> None:
+async def test_a_malformed_answer_is_reported(answer: bytes, told: str) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -300,7 +300,7 @@ async def test_an_answer_that_is_none_is_told(answer: bytes, told: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 101 Switching Protocols\r\n", b"HTTP/1.1 502 Bad\r\n\r\nhalf"])
-async def test_an_answer_that_does_not_come_is_not_waited_for(sent: bytes) -> None:
+async def test_a_missing_answer_ends_the_handshake_in_time(sent: bytes) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(sent)
@@ -310,7 +310,7 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(sent: bytes) -> No
         assert "did not answer within 0.1 s" in str(await refused(f"ws://127.0.0.1:{port}", open_timeout=0.1))
 
 
-async def test_a_tls_greeting_that_is_not_answered_is_not_waited_for() -> None:
+async def test_an_unanswered_tls_handshake_ends_in_time() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -318,7 +318,7 @@ async def test_a_tls_greeting_that_is_not_answered_is_not_waited_for() -> None:
         assert "did not answer within 0.1 s" in str(await refused(f"wss://127.0.0.1:{port}", open_timeout=0.1))
 
 
-async def test_a_line_that_is_cut_in_the_tls_greeting_is_told() -> None:
+async def test_a_connection_lost_in_the_tls_handshake_is_reported() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10)
         writer.transport.abort()
@@ -337,7 +337,7 @@ def shaken_hands(request: bytes, *headers: str) -> bytes:
     return "\r\n".join([*lines, f"Sec-WebSocket-Accept: {accept_key(key[1].decode())}", "", ""]).encode()
 
 
-async def test_compression_that_was_not_asked_for_is_refused() -> None:
+async def test_compression_that_was_not_requested_is_refused() -> None:
     asked: list[bytes] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -361,7 +361,7 @@ async def test_compression_that_was_not_asked_for_is_refused() -> None:
         pytest.param(b"\x89\x7e\x00\x80" + bytes(128), id="a long ping"),
     ],
 )
-async def test_frames_that_may_not_be_end_the_connection_and_are_told(frame: bytes) -> None:
+async def test_a_forbidden_frame_ends_the_connection_and_is_reported(frame: bytes) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(shaken_hands(await reader.readuntil(b"\r\n\r\n")) + frame)
         await reader.read()
@@ -380,7 +380,7 @@ async def test_frames_that_may_not_be_end_the_connection_and_are_told(frame: byt
 
 
 @pytest.mark.parametrize("variant", ["body", "dg-error", "escaped", "long", "request id"])
-async def test_a_refusal_that_quotes_the_key_is_shown_without_it(variant: str) -> None:
+async def test_a_refusal_that_quotes_the_key_is_masked(variant: str) -> None:
     body = {
         "body": f"the key {CANARY} is bad",
         "escaped": '{"err_msg": "bad key \\u0063' + CANARY[1:] + '"}',

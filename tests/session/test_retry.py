@@ -8,7 +8,7 @@ import random
 import pytest
 
 import dgnb
-from dgnb.connection.errors import Again, GaveUp, connection_lost, may_retry
+from dgnb.connection.errors import GaveUp, connection_lost
 from dgnb.session.retry import Backoff, Retry
 
 
@@ -32,15 +32,9 @@ def ended(retry: Retry, error: dgnb.DgnbError, now: float = 0.0, uptime: float |
     return caught.value
 
 
-@pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 1013, 1014, 4000, 4008, 4999])
-def test_a_connection_that_ended_for_a_passing_reason_is_opened_again(code: int) -> None:
-    assert may_retry(lost(code)) is Again.ALWAYS
-
-
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 1015])
 def test_a_fault_that_would_come_again_is_raised_as_it_is(code: int) -> None:
     error = lost(code)
-    assert may_retry(error) is Again.NEVER
     assert ended(Retry(600), error, uptime=60) is error
 
 
@@ -80,16 +74,9 @@ def test_a_server_that_is_silent_twice_ends_the_tries_with_a_question_about_the_
     assert "It happened twice in a row. Is the audio in the format that encoding" in told
 
 
-def test_a_starved_or_unanswered_connection_is_opened_again() -> None:
-    assert may_retry(lost(1011, "NET-0001")) is Again.ALWAYS
-    assert may_retry(connection_lost(1006, gave_up=GaveUp.UNANSWERED)) is Again.ALWAYS
-
-
-def test_a_refusal_is_tried_again_only_if_that_may_help() -> None:
-    assert may_retry(refused(transient=True)) is Again.ALWAYS
-    assert may_retry(refused(transient=False)) is Again.NEVER
-    assert may_retry(dgnb.AuthenticationError("no")) is Again.NEVER
-    assert may_retry(dgnb.DgnbError("no")) is Again.NEVER
+def test_a_refusal_that_would_come_again_is_raised_as_it_is() -> None:
+    error = refused(transient=False)
+    assert ended(Retry(600), error) is error
 
 
 def test_reconnecting_can_be_off() -> None:
