@@ -7,10 +7,12 @@ and on closed streams, RFC 6455 (close codes), RFC 9110 (HTTP).
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import enum
 import json
 import math
 import re
+import time
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -189,8 +191,13 @@ def _answer(response: Response, address: Address) -> tuple[str, str, str]:
 
 
 def _retry_after(response: Response) -> float | None:
-    """The seconds of the `Retry-After` header, or None."""
-    with contextlib.suppress(ValueError):
-        seconds = float(response.headers.get("Retry-After", ""))
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    return None
+    """The seconds of the `Retry-After` header, or None (RFC 9110, 10.2.3: seconds or a date)."""
+    told = response.headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(told).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -96,7 +96,8 @@ class Retry:
         if self.patience <= 0 or may_retry(error) is Again.NEVER:
             raise error
         if why := self._hopeless(error, uptime):
-            raise _completed(error, why) from error
+            # Not from the error that it repeats: a notebook would print two tracebacks.
+            raise _completed(error, why) from None
         self._since = now if self._since is None else self._since
         wanted = getattr(error, "retry_after", None)
         delay = self._backoff.next(now, wanted)
@@ -106,7 +107,7 @@ class Retry:
         why = f"Tried {self._backoff.tries} times in {now - self._since:.0f} s."
         if wanted:
             why = f"The server asks for a wait of {delay:.0f} s, longer than the session waits."
-        raise _completed(error, why) from error
+        raise _completed(error, why) from None
 
     def _hopeless(self, error: Exception, uptime: float | None) -> str:
         """Why another try would not help, as a sentence, or "". Counts this fault."""
