@@ -40,8 +40,8 @@ def test_a_source_stays_what_it_is() -> None:
 def test_raw_audio_is_described_on_the_way() -> None:
     source = as_source("call.ulaw", encoding="mulaw", sample_rate=8000)
     assert isinstance(source, FileSource)
-    assert source.raw is not None
-    assert source.raw.encoding == "mulaw"
+    assert source.format is not None
+    assert source.format.encoding == "mulaw"
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,17 @@ class Body:
 
     Attributes:
         live: More may come under the same address.
+        away: Since when nothing was heard before it, on `time.monotonic`, and why; None if nothing was missed.
         began: When its first bytes came, on `time.monotonic`.
         heard: Seconds of audio that it gave.
         lead: Seconds of audio that it was ahead of the clock, at most.
         error: Why it was not decoded to its end.
     """
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, away: tuple[float, str] | None = None) -> None:
         self.pipe = Pipe()
         self.live = live
+        self.away = away
         self.began: float | None = None
         self.heard = 0.0
         self.lead = 0.0

@@ -8,11 +8,11 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Final
 
-from dgnb.audio import decode
-from dgnb.audio.source import SAMPLE_RATE, Note, Raw
+from dgnb.audio.decode import Decoder, Item
+from dgnb.audio.source import SAMPLE_RATE, Note, SourceFormat
 from dgnb.audio.threads import no_thread
 from dgnb.audio.url import icy, playlist
 from dgnb.audio.url.feed import Body, Stretch
@@ -59,7 +59,6 @@ class Listener:
         url: The address.
         fetcher: Asks for it.
         name: Of the source.
-        found: Gets the notes.
         reconnect: Ask again when a live body ends.
         wait: Seconds before the next try, after so many in a row without audio.
 
@@ -72,7 +71,6 @@ class Listener:
         url: URL,
         fetcher: Fetcher,
         name: str,
-        found: decode.Found,
         *,
         reconnect: bool,
         wait: Callable[[int], float],
@@ -80,11 +78,11 @@ class Listener:
         self._url = url
         self._fetcher = fetcher
         self._name = name
-        self._found = found
         self._reconnect = reconnect
         self._wait = wait
         self._hls = Hls(name, self)
         self._bodies: queue.SimpleQueue[Body | AudioError | None] = queue.SimpleQueue()
+        self._notes: queue.SimpleQueue[Note] = queue.SimpleQueue()
         self._body: Body | None = None
         self._live = False
         self._brought = False
@@ -107,13 +105,13 @@ class Listener:
 
     # In the decoder's thread
 
-    def decoded(self, raw: Raw | None, multichannel: bool) -> Generator[bytes, None, None]:
+    def decoded(self, raw: SourceFormat | None, multichannel: bool) -> Generator[Item, None, None]:
         """All bodies as one row of chunks.
 
         Raises:
             AudioError: Nothing could be read, or no more.
         """
-        decoder = decode.Decoder(self._name, raw, multichannel, self._found)
+        decoder = Decoder(self._name, raw, multichannel=multichannel)
         try:
             while body := (yield from self._next(decoder)):
                 try:
@@ -122,33 +120,34 @@ class Listener:
                     body.error = error
                 finally:
                     body.finish()
-            yield from decoder.rest()
         finally:
             self.stop()
 
-    def _next(self, decoder: decode.Decoder) -> Generator[bytes, None, Body | None]:
+    def _next(self, decoder: Decoder) -> Generator[Item, None, Body | None]:
         given = self._bodies.get()
-        if isinstance(given, AudioError):
+        if not isinstance(given, Body):
             yield from decoder.rest()
+            yield from self._said()
+        if isinstance(given, AudioError):
             raise given
-        if given:
-            self._found.radio = given.live
         return given
 
-    def _decoded(self, body: Body, decoder: decode.Decoder) -> Generator[bytes, None, None]:
-        """One body; where the codec changes on the way, the decoder begins anew with what it did not understand."""
+    def _decoded(self, body: Body, decoder: Decoder) -> Generator[Item, None, None]:
+        """One body. Where the codec changes, the decoder begins anew with what it did not understand."""
         stretch = Stretch(body.pipe, endless=not body.live)
         heard = -1.0
         while body.heard > heard:
             heard, error = body.heard, None
             try:
-                for chunk in decoder.chunks(stretch):
-                    seconds = len(chunk) / (2 * self._found.channels * SAMPLE_RATE)
-                    stretch.understood(seconds)
-                    body.hear(seconds)
-                    self._found.patient = self._found.patient or body.lead > _MOST_LEAD
-                    self._say_that_it_is_back(body)
-                    yield chunk
+                for item in decoder.chunks(stretch, live=body.live, waits=not body.live):
+                    if isinstance(item, bytes):
+                        seconds = len(item) / (2 * decoder.channels * SAMPLE_RATE)
+                        stretch.understood(seconds)
+                        if not body.heard and body.away:
+                            yield self._back(body, *body.away)
+                        body.hear(seconds)
+                        yield from self._said()
+                    yield item
             except AudioError as raised:
                 error = raised
             if not stretch.again():
@@ -156,13 +155,13 @@ class Listener:
         if error:
             raise error
 
-    def _say_that_it_is_back(self, body: Body) -> None:
-        if not self._away:
-            return
-        (since, why), self._away = self._away, None
+    def _back(self, body: Body, since: float, why: str) -> Note:
         seconds = max(0.0, (body.began or since) - since)
-        missed = 0.0 if self._exact else seconds
-        self._found.notes.append(Note("source", f"reconnected after {seconds:.1f} s: {why}", missed))
+        return Note("source", f"reconnected after {seconds:.1f} s: {why}", 0.0 if self._exact else seconds)
+
+    def _said(self) -> Iterator[Note]:
+        while not self._notes.empty():
+            yield self._notes.get()
 
     # From any thread
 
@@ -354,9 +353,10 @@ class Listener:
         """What follows stands alone: a decoder begins anew."""
         if self._body:
             body = await self._decoded_to_the_end()
-            self._brought = self._brought or bool(body.heard)
+            if body.heard:
+                self._brought, self._away = True, None
         self._live = live
-        self._body = Body(live=live)
+        self._body = Body(live=live, away=self._away)
         self._bodies.put(self._body)
 
     async def put(self, data: bytes) -> None:
@@ -375,8 +375,8 @@ class Listener:
             raise Sated(f"{self._name} holds no more audio.")
 
     def note(self, note: Note) -> None:
-        """Say something of what comes next."""
-        self._found.notes.append(note)
+        """Report something that concerns what comes next."""
+        self._notes.put(note)
 
     async def _decoded_to_the_end(self) -> Body:
         body = self._body

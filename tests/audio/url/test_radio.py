@@ -19,8 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgnb.audio import Audio, Note, URLSource, threads
-from dgnb.audio.decode import Found
+from dgnb.audio import Audio, URLSource
 from dgnb.audio.threads import Pipe
 from dgnb.audio.url import icy
 from dgnb.audio.url.feed import Stretch
@@ -476,47 +475,6 @@ def station_thread() -> Any:
     thread.join(5)
 
 
-async def test_a_radio_drops_its_oldest_audio_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_KEPT_SECONDS", 1.0)
-    found = Found(radio=True)
-    full = threading.Event()
-
-    def produce() -> Any:
-        for number in range(25):
-            if number == 3:
-                found.notes.append(Note("title", "third"))
-            yield bytes([number]) * 3200
-        full.set()
-
-    running = threads.Worker(produce(), "radio", found)
-    await asyncio.to_thread(full.wait, 5)
-    got = [chunk[0] async for chunk in running]
-    await running.aclose()
-    assert got == list(range(15, 25))
-    assert [note.type for note in running.notes] == ["title", "source"]
-    assert running.notes[1].missed == pytest.approx(1.5)
-
-
-async def test_notes_come_with_the_chunk_they_belong_to() -> None:
-    found = Found()
-
-    def produce() -> Any:
-        yield b"a" * 3200
-        found.notes.append(Note("title", "second"))
-        yield b"b" * 3200
-        found.notes.append(Note("warning", "at the end"))
-
-    audio = await threads.begun(produce(), "notes", found)
-    assert await anext(audio) == b"a" * 3200
-    assert not audio.notes
-    assert await anext(audio) == b"b" * 3200
-    assert [note.text for note in audio.notes] == ["second"]
-    with pytest.raises(StopAsyncIteration):
-        await anext(audio)
-    assert [note.text for note in audio.notes] == ["second", "at the end"]
-    await audio.aclose()
-
-
 # Lifecycle
 
 
@@ -592,15 +550,6 @@ async def test_a_thread_that_cannot_be_started_is_one_clear_error(
     with pytest.raises(AudioError, match="can't start new thread"):
         await source(made, **PCM).open()
     gc.collect()
-
-
-async def test_who_waits_for_room_in_a_pipe_learns_that_no_more_is_wanted() -> None:
-    pipe = Pipe()
-    assert await pipe.put(bytes(2_000_000))
-    waiting = asyncio.ensure_future(pipe.put(b"more"))
-    await asyncio.sleep(0)
-    pipe.close()
-    assert await asyncio.wait_for(waiting, 5) is False
 
 
 # SHOUTcast
