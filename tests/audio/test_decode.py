@@ -94,7 +94,7 @@ async def test_a_wav_of_any_rate_keeps_its_length(
         ("ac3", "ac3", 48_000, 0.03),
     ],
 )
-async def test_what_sounds_at_a_time_is_decoded_at_that_time(
+async def test_a_sound_is_decoded_at_its_time(
     tmp_path: Path, encoded: Callable[..., bytes], codec: str, container: str, rate: int, tolerance: float
 ) -> None:
     path = tmp_path / f"a.{container}"
@@ -105,7 +105,7 @@ async def test_what_sounds_at_a_time_is_decoded_at_that_time(
     assert abs(len(sound) / RATE - 3.0) < 0.05
 
 
-async def test_sound_comes_out_as_it_went_in(
+async def test_linear16_at_16_khz_is_decoded_unchanged(
     tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples]
 ) -> None:
     path = tmp_path / "a.wav"
@@ -205,24 +205,24 @@ async def test_an_odd_byte_at_the_end_of_raw_samples_is_dropped(tmp_path: Path) 
     assert len(await read(path, encoding="linear16", sample_rate=RATE)) == 5000
 
 
-async def test_a_header_contradicts_raw_samples(tmp_path: Path, wav: Callable[..., bytes]) -> None:
+async def test_a_header_in_raw_samples_is_refused(tmp_path: Path, wav: Callable[..., bytes]) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(np.ones((RATE, 1), np.int16)))
     with pytest.raises(AudioError, match=r"has a WAV header, so it is not raw linear16\. Leave out encoding"):
         await FileSource(path, encoding="linear16", sample_rate=RATE).open()
 
 
-async def test_samples_without_a_header_say_which_options_to_give(tone: Callable[..., Samples]) -> None:
+async def test_the_error_for_samples_without_a_header_names_the_options_to_give(tone: Callable[..., Samples]) -> None:
     sound = tone(3.0)
     for data in (sound.astype("<i2").tobytes(), (sound >> 8).astype("u1").tobytes(), (sound / 32_768).tobytes()):
         with pytest.raises(AudioError, match=r"such as encoding='linear16', sample_rate=16000"):
             await BufferSource(data[: CHUNK * 8]).open()
 
 
-# Sent as it is
+# Passed through unchanged
 
 
-async def test_a_container_can_be_passed_through_as_it_is(
+async def test_a_container_can_be_passed_through_unchanged(
     tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples]
 ) -> None:
     path = tmp_path / "a.mp3"
@@ -246,7 +246,7 @@ async def test_raw_samples_passed_through_keep_whole_samples_in_a_chunk(tmp_path
     assert all(len(part) % 4 == 0 for part in await chunks(audio))
 
 
-async def test_raw_audio_that_cannot_be_measured_is_passed_through_at_a_middle_rate(tmp_path: Path) -> None:
+async def test_raw_audio_without_a_fixed_rate_is_passed_through_at_a_middle_rate(tmp_path: Path) -> None:
     path = tmp_path / "a.opus"
     path.write_bytes(bytes(1000))
     audio = await FileSource(path, encoding="opus", sample_rate=48_000, decode=False).open()
@@ -254,7 +254,7 @@ async def test_raw_audio_that_cannot_be_measured_is_passed_through_at_a_middle_r
     assert b"".join(await chunks(audio)) == bytes(1000)
 
 
-async def test_what_is_not_audio_is_not_passed_through_either(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_audio_is_not_passed_through(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(b"words, not sound\n" * 9)
     with pytest.raises(AudioError, match=r"a\.mp3"):
@@ -285,7 +285,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
-async def test_a_file_that_is_not_audio_is_one_clear_error(tmp_path: Path, kind: str) -> None:
+async def test_a_file_that_is_not_audio_raises_one_clear_error(tmp_path: Path, kind: str) -> None:
     data, message = BAD_FILES[kind]
     path = tmp_path / "a.wav"
     path.write_bytes(data)
@@ -299,7 +299,7 @@ async def test_a_file_that_is_not_audio_is_one_clear_error(tmp_path: Path, kind:
 
 @given(cut=st.integers(0, 8000), flips=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_a_damaged_wav_is_decoded_or_one_clear_error(
+def test_a_damaged_wav_is_decoded_or_raises_one_clear_error(
     tmp_path_factory: pytest.TempPathFactory, cut: int, flips: list[tuple[int, int]]
 ) -> None:
     data = bytearray(by_hand(1, 16, 1, RATE, bytes(range(256)) * 32))
@@ -410,7 +410,7 @@ def test_a_wav_cut_anywhere_gives_its_whole_samples_and_a_warning(
     ("codec", "container", "rate"),
     [("flac", "flac", 44_100), ("aac", "matroska", 44_100), ("libopus", "webm", 48_000), ("pcm_s16be", "aiff", 44_100)],
 )
-async def test_a_file_that_says_how_long_it_is_and_is_not_is_told(
+async def test_a_file_shorter_than_its_header_states_gives_a_warning(
     tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples], codec: str, container: str, rate: int
 ) -> None:
     data = encoded(tone(4.0, rate), rate, codec, container)
@@ -424,7 +424,7 @@ async def test_a_file_that_says_how_long_it_is_and_is_not_is_told(
     assert ["is cut short" in note.text for note in notes] == [True]
 
 
-async def test_an_mp4_that_lost_its_index_says_so(
+async def test_the_error_for_an_mp4_without_its_index_says_so(
     tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples]
 ) -> None:
     path = tmp_path / "a.m4a"
@@ -433,7 +433,7 @@ async def test_an_mp4_that_lost_its_index_says_so(
         await FileSource(path).open()
 
 
-async def test_a_file_that_is_deleted_meanwhile_is_read_to_its_end(tmp_path: Path) -> None:
+async def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(riff(form(), chunk(b"data", PCM * 60)))
     audio = await FileSource(path).open()

@@ -24,7 +24,7 @@ async def chunks(audio: Audio) -> list[bytes]:
         await audio.aclose()
 
 
-async def test_a_missing_file_is_named_with_the_working_folder(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_file_names_the_working_folder(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"There is no file .*gone\.wav.*the working folder is"):
         await FileSource(tmp_path / "gone.wav").open()
 
@@ -45,7 +45,9 @@ async def test_a_device_is_refused() -> None:
         await FileSource("/dev/zero").open()
 
 
-async def test_a_file_that_may_not_be_read_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_without_read_permission_raises_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF")
 
@@ -58,7 +60,7 @@ async def test_a_file_that_may_not_be_read_is_one_clear_error(tmp_path: Path, mo
         await FileSource(path).open()
 
 
-async def test_a_name_that_no_file_can_have_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_name_that_no_file_can_have_raises_one_clear_error(tmp_path: Path) -> None:
     for name in ("x" * 300, "a\0b"):
         with pytest.raises(AudioError):
             await FileSource(tmp_path / name).open()

@@ -29,7 +29,7 @@ def test_a_wrong_description_of_raw_samples_is_refused_at_once(options: dict[str
         FileSource("never-opened.raw", **options)
 
 
-def test_a_source_knows_how_its_samples_are_read() -> None:
+def test_a_source_format_is_made_of_its_arguments() -> None:
     assert SourceFormat.of("mulaw", 8000) == SourceFormat("mulaw", 8000, 1)
     assert SourceFormat.of("opus", 48_000, 2) == SourceFormat("opus", 48_000, 2)
     assert SourceFormat.of(None, None) is None

@@ -92,7 +92,7 @@ async def test_ten_hours_take_no_more_memory_than_ten_minutes(tmp_path: Path) ->
     assert peak < 3_000_000
 
 
-async def test_ten_minutes_of_a_live_source_are_taken_while_nobody_listens_and_then_it_waits() -> None:
+async def test_the_thread_takes_ten_minutes_of_a_live_source_from_a_busy_loop_and_then_waits() -> None:
     notes = {3: Note("title", "third"), 4000: Note("title", "late")}
     producer = Producer(TEN_MINUTES + 500, Detected(live=True, waits=False), notes)
     audio = await producer.open()
@@ -102,7 +102,7 @@ async def test_ten_minutes_of_a_live_source_are_taken_while_nobody_listens_and_t
     assert list(audio.notes) == list(notes.values())
 
 
-async def test_what_a_blocked_kernel_could_not_send_is_one_gap_at_its_place() -> None:
+async def test_audio_lost_while_the_kernel_was_blocked_is_one_gap_at_its_place() -> None:
     """150 s of a station come at once, as after a cell that blocked the kernel; the session keeps 120 s."""
 
     class Station(AudioSource):
@@ -147,7 +147,7 @@ async def test_notes_come_with_the_chunk_they_belong_to() -> None:
     await audio.aclose()
 
 
-async def test_audio_is_described_by_what_goes_before_its_first_chunk() -> None:
+async def test_the_last_format_before_the_first_chunk_describes_the_audio() -> None:
     def produce() -> Any:
         yield Detected(live=True, waits=False)
         yield Detected(channels=3)
@@ -183,7 +183,7 @@ async def test_a_wait_for_a_chunk_that_is_cancelled_loses_none(tone: Callable[..
 # The pipe
 
 
-async def test_who_waits_for_room_in_a_pipe_learns_that_no_more_is_wanted() -> None:
+async def test_a_wait_for_room_in_a_pipe_ends_when_the_reader_wants_no_more() -> None:
     pipe = Pipe()
     assert await pipe.put(bytes(2_000_000))
     waiting = asyncio.ensure_future(pipe.put(b"more"))
