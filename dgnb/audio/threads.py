@@ -22,6 +22,31 @@ who takes it then decides what to keep. When this is full too, the station has t
 _PIPE_BYTES: Final = 1 << 20
 
 
+class _Bell:
+    """Wakes a loop that waits for another thread. Every method but `wait` is called under the lock of its owner."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._awaited = False
+
+    def expect(self) -> None:
+        """Say that the loop is about to wait. In the loop."""
+        self._rung.clear()
+        self._awaited = True
+
+    async def wait(self) -> None:
+        """Wait for the ring that was expected. In the loop."""
+        await self._rung.wait()
+
+    def ring(self) -> None:
+        """Wake the loop if it waits: a wake-up for each chunk costs more than the chunk. In any thread."""
+        if self._awaited:
+            self._awaited = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
+                self._loop.call_soon_threadsafe(self._rung.set)
+
+
 class Pipe:
     """Bytes from the loop to the decoder's thread: `put` waits while it is full, `read` waits while it is empty.
 
@@ -30,34 +55,33 @@ class Pipe:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.error: AudioError | None = None
         self._condition = threading.Condition()
         self._bytes = bytearray()
         self._ended = False
-        self._room = asyncio.Event()
-        self._room.set()
-        self.error: AudioError | None = None
+        self._room = _Bell()
 
     async def put(self, data: bytes) -> bool:
         """Add bytes when there is room. False: the reader wants no more."""
-        await self._room.wait()
-        with self._condition:
-            if self._ended:
-                return False
-            self._bytes += data
-            if len(self._bytes) >= _PIPE_BYTES:
-                self._room.clear()
-            self._condition.notify()
-        return True
+        while True:
+            with self._condition:
+                if self._ended:
+                    return False
+                if len(self._bytes) < _PIPE_BYTES:
+                    self._bytes += data
+                    self._condition.notify()
+                    return True
+                self._room.expect()
+            await self._room.wait()
 
     def end(self, error: AudioError | None = None) -> None:
-        """Say that no more bytes will come. Only the first call counts."""
+        """Say that no more bytes will come, or are wanted. Only the first call counts."""
         with self._condition:
             if not self._ended:
                 self.error = error
             self._ended = True
             self._condition.notify()
-        self._make_room()
+            self._room.ring()
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes and at least one; none at the end.
@@ -69,14 +93,9 @@ class Pipe:
                 self._condition.wait()
             taken = bytes(self._bytes[:size] if size >= 0 else self._bytes)
             del self._bytes[: len(taken)]
-            full = len(self._bytes) >= _PIPE_BYTES
-        if not full and not self._room.is_set():
-            self._make_room()
+            if len(self._bytes) < _PIPE_BYTES // 2:
+                self._room.ring()
         return taken
-
-    def _make_room(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
-            self._loop.call_soon_threadsafe(self._room.set)
 
     def close(self) -> None:
         """Say that the reader wants no more."""
@@ -106,12 +125,11 @@ class DecoderThread:
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self._produce = produce
         self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
         # The condition guards all that follows.
         self._condition = threading.Condition()
         self._queue: deque[Item] = deque()
         self._most = _QUEUED
-        self._loop_waits = False
+        self._news = _Bell()
         self._stopped = False
         self._finished = False
         self._error: BaseException | None = None
@@ -131,7 +149,7 @@ class DecoderThread:
         with self._condition:
             self._error = error
             self._finished = True
-            self._tell()
+            self._news.ring()
 
     def _offer(self, item: Item) -> bool:
         """Queue an item when there is room. False: no more are wanted."""
@@ -143,15 +161,8 @@ class DecoderThread:
             if isinstance(item, Detected):
                 self._most = _QUEUED if item.waits else _QUEUED_LIVE
             self._queue.append(item)
-            self._tell()
+            self._news.ring()
         return True
-
-    def _tell(self) -> None:
-        """Wake the loop, if it waits: a wake-up for each chunk costs more than the chunk."""
-        if self._loop_waits:
-            self._loop_waits = False
-            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
-                self._loop.call_soon_threadsafe(self._news.set)
 
     # In the loop
 
@@ -173,7 +184,7 @@ class DecoderThread:
                     if self._error:
                         raise self._error
                     return found
-                self._expect_news()
+                self._news.expect()
             await self._news.wait()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -195,12 +206,8 @@ class DecoderThread:
                     if error:
                         raise error
                     raise StopAsyncIteration
-                self._expect_news()
+                self._news.expect()
             await self._news.wait()
-
-    def _expect_news(self) -> None:
-        self._news.clear()
-        self._loop_waits = True
 
     async def aclose(self) -> None:
         """Drop what is queued, and wait for the thread's end."""
@@ -211,7 +218,7 @@ class DecoderThread:
                 self._condition.notify()
                 if self._finished:
                     return
-                self._expect_news()
+                self._news.expect()
             await self._news.wait()
 
 
