@@ -23,7 +23,7 @@ TEN_MINUTES = 6000
 
 
 class Producer:
-    """Gives numbered chunks; `made(n)` waits until the thread asked for the n-th."""
+    """Gives numbered chunks, and knows how many of them the thread has asked for."""
 
     def __init__(self, chunks: int, detected: Detected, notes: dict[int, Note] | None = None) -> None:
         self.asked = 0
@@ -42,12 +42,12 @@ class Producer:
                 yield self._notes[number]
             yield number.to_bytes(2, "little")
 
-    async def made(self, chunks: int) -> None:
+    async def was_asked_for(self, chunks: int, *, within: float = 10.0) -> bool:
         def wait() -> bool:
             with self._condition:
-                return self._condition.wait_for(lambda: self.asked >= chunks, 10)
+                return self._condition.wait_for(lambda: self.asked >= chunks, within)
 
-        assert await asyncio.to_thread(wait)
+        return await asyncio.to_thread(wait)
 
     async def open(self) -> Audio:
         return await in_thread(self.items(), "numbers")  # type: ignore[arg-type]
@@ -66,13 +66,13 @@ async def numbers(audio: Audio) -> list[int]:
 async def test_a_file_is_decoded_five_seconds_ahead_and_its_thread_is_woken_at_half_of_that() -> None:
     producer = Producer(200, Detected())
     audio = await producer.open()
-    await producer.made(50)
+    assert await producer.was_asked_for(50)
     for _ in range(20):
         await anext(audio)
-    assert producer.asked == 50
+    assert not await producer.was_asked_for(51, within=0.2)
     for _ in range(10):
         await anext(audio)
-    await producer.made(70)
+    assert await producer.was_asked_for(70)
     assert await numbers(audio) == list(range(30, 200))
 
 
@@ -96,8 +96,8 @@ async def test_the_thread_takes_ten_minutes_of_a_live_source_from_a_busy_loop_an
     notes = {3: Note("title", "third"), 4000: Note("title", "late")}
     producer = Producer(TEN_MINUTES + 500, Detected(live=True, waits=False), notes)
     audio = await producer.open()
-    await producer.made(TEN_MINUTES - len(notes))
-    assert producer.asked <= TEN_MINUTES
+    assert await producer.was_asked_for(TEN_MINUTES - len(notes))
+    assert not await producer.was_asked_for(TEN_MINUTES, within=0.2)
     assert await numbers(audio) == list(range(TEN_MINUTES + 500))
     assert list(audio.notes) == list(notes.values())
 
