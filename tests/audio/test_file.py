@@ -106,6 +106,6 @@ async def test_an_open_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, w
         cancelled = opening.cancel()
         (audio,) = await asyncio.gather(opening, return_exceptions=True)
         assert isinstance(audio, asyncio.CancelledError) == cancelled
-        assert cancelled or turns > 1
+        assert cancelled or turns
         if isinstance(audio, Audio):
             await audio.aclose()
