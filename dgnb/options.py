@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
 
-__all__ = ["ENCODINGS", "MODELS", "LiveOptions", "check_encoding"]
+__all__ = ["ENCODINGS", "MODELS", "MOST_CHANNELS", "LiveOptions", "check_encoding"]
 
 Group = Literal["common", "formatting", "timing", "words", "audio", "account"]
 
@@ -37,6 +37,9 @@ ENCODINGS: Final[tuple[str, ...]] = (
     *("opus", "ogg-opus", "speex", "g729"),
 )
 """The encodings of raw audio that `/v1/listen` takes."""
+
+MOST_CHANNELS: Final = 20
+"""Channels that `/v1/listen` takes."""
 
 _LANGUAGE = re.compile(r"multi|[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
 _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
@@ -128,7 +131,7 @@ class LiveOptions:
     multichannel: bool = _option(False, "audio", "Transcribe each channel separately.")
     encoding: str | None = _option(None, "audio", "Encoding of raw audio; unset for files with a header.")
     sample_rate: int | None = _option(None, "audio", "Samples a second of raw audio.", minimum=1)
-    channels: int = _option(1, "audio", "Channels of raw audio; needs encoding.", minimum=1, maximum=20)
+    channels: int = _option(1, "audio", "Channels of raw audio; needs encoding.", minimum=1, maximum=MOST_CHANNELS)
     version: str = _option("latest", "account", "Version of the model.")
     tag: Sequence[str] = _option(
         (), "account", "Labels for usage reports, at most 128 characters each.", many=True, max_length=128

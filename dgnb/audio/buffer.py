@@ -12,6 +12,7 @@ from dgnb.audio.decode import decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import Pipe, in_thread
 from dgnb.exceptions import AudioError, ConfigurationError
+from dgnb.options import MOST_CHANNELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +21,6 @@ __all__ = ["BufferSource"]
 
 _LOUDEST: Final = 4.0
 """Floats a little over 1 are clipped. Larger floats are refused: they have another scale."""
-
-_MOST_CHANNELS: Final = 20
 
 
 class BufferSource(AudioSource):
@@ -119,7 +118,7 @@ def _array_bytes(data: Any) -> tuple[bytes, int]:
     if array.ndim not in (1, 2) or not array.size:
         raise ConfigurationError(f"An array is of shape (samples,) or (samples, channels), not {array.shape}.")
     channels = 1 if array.ndim == 1 else array.shape[1]
-    if channels > _MOST_CHANNELS:
+    if channels > MOST_CHANNELS:
         raise ConfigurationError(f"An array is of shape (samples, channels), not {array.shape}. Transpose it with .T.")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():

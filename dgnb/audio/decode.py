@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Note, SourceFormat
 from dgnb.exceptions import AudioError
+from dgnb.options import MOST_CHANNELS
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -31,7 +32,6 @@ _MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _SAFE: Final = {"protocol_whitelist": "none"}
 # FFmpeg's own limits are 1 MB and 5 s: with those, the first words of a stream would come late.
 _STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
-_MOST_CHANNELS: Final = 20
 _MOST_DAMAGED: Final = 50
 _COUNTED: Final = ("wav", "w64", "aiff", "au", "caf", "flac", "mov", "matroska")
 """Formats that state their length, by FFmpeg's names. FFmpeg guesses the length of others."""
@@ -284,8 +284,8 @@ def _audio_stream(container: InputContainer, name: str, head: _Head) -> AudioStr
 
 
 def _channels(stream: AudioStream, name: str) -> int:
-    if stream.channels > _MOST_CHANNELS:
-        raise AudioError(f"{name} has {stream.channels} channels; multichannel takes {_MOST_CHANNELS} at most.")
+    if stream.channels > MOST_CHANNELS:
+        raise AudioError(f"{name} has {stream.channels} channels; multichannel takes {MOST_CHANNELS} at most.")
     return stream.channels
 
 
