@@ -1,4 +1,4 @@
-"""`LiveOptions`: the query of `/v1/listen`, typed, and validated before any I/O.
+"""`LiveOptions`: the query of `/v1/listen`, typed and validated before any I/O.
 
 The names, types and defaults are those of Deepgram's streaming specification of 2026-07, except that `model` is
 `nova-3` here, where the specification asks for a choice. Only what differs from the wire's own default is sent.
@@ -6,18 +6,19 @@ The names, types and defaults are those of Deepgram's streaming specification of
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
 
-__all__ = ["ENCODINGS", "MODELS", "LiveOptions"]
+__all__ = ["ENCODINGS", "MODELS", "MOST_CHANNELS", "LiveOptions", "check_encoding"]
 
 Group = Literal["common", "formatting", "timing", "words", "audio", "account"]
 
@@ -29,13 +30,16 @@ MODELS: Final[tuple[str, ...]] = (
     *("enhanced", "enhanced-general", "enhanced-meeting", "enhanced-phonecall", "enhanced-finance"),
     *("base", "base-general", "meeting", "phonecall", "finance", "conversationalai", "voicemail", "video"),
 )
-"""The models that the documentation names. Custom models and UUIDs go through as they are."""
+"""The models that the documentation names. Other names, such as UUIDs of custom models, are taken too."""
 
 ENCODINGS: Final[tuple[str, ...]] = (
     *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
     *("opus", "ogg-opus", "speex", "g729"),
 )
 """The encodings of raw audio that `/v1/listen` takes."""
+
+MOST_CHANNELS: Final = 20
+"""Channels that `/v1/listen` takes."""
 
 _LANGUAGE = re.compile(r"multi|[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
 _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
@@ -53,9 +57,9 @@ def _option(
     many: bool = False,
     max_length: int | None = None,
 ) -> Any:
-    """A field whose metadata is enough to validate it and to build a form for it.
+    """A field with the metadata to validate it and to build a form for it.
 
-    `maximum` is the largest number, or the most values of an option that takes many.
+    `maximum` is the largest number, or the largest number of values of an option that takes many.
     """
     metadata = {
         "group": group,
@@ -85,7 +89,7 @@ class LiveOptions:
         ```
 
     Raises:
-        ConfigurationError: See above; nothing has been sent.
+        ConfigurationError: See above. Nothing was sent.
     """
 
     model: str = _option("nova-3", "common", "Recognition model, or the UUID of one of your own.")
@@ -105,11 +109,11 @@ class LiveOptions:
     )
 
     diarize_model: Literal["latest", "v1"] | None = _option(
-        None, "words", "Tell speakers apart, with this version.", choices=("latest", "v1")
+        None, "words", "Tell speakers apart, with this version of the diarizer.", choices=("latest", "v1")
     )
     keywords: Sequence[str] = _option((), "words", "word:intensifier (before nova-3).", many=True, maximum=100)
-    search: Sequence[str] = _option((), "words", "Terms to look for in the sound.", many=True, maximum=50)
-    replace: Sequence[str] = _option((), "words", "find:replacement; finds are lower case.", many=True, maximum=200)
+    search: Sequence[str] = _option((), "words", "Terms to search for in the audio.", many=True, maximum=50)
+    replace: Sequence[str] = _option((), "words", "find:replacement; write find in lower case.", many=True, maximum=200)
     redact: Sequence[str] = _option(
         (),
         "words",
@@ -117,21 +121,23 @@ class LiveOptions:
         choices=("true", "false", "pci", "numbers", "aggressive_numbers", "ssn"),
         many=True,
     )
-    detect_entities: bool = _option(False, "words", "Entities in each final; turns punctuate on.")
+    detect_entities: bool = _option(False, "words", "List entities in each final; turns punctuate on.")
     language_hint: Sequence[str] = _option((), "words", "Languages to expect (nova-3, language=multi).", many=True)
-    numerals: bool = _option(False, "formatting", "Numbers as digits.")
+    numerals: bool = _option(False, "formatting", "Write numbers as digits.")
     profanity_filter: bool = _option(False, "formatting", "Remove profanity.")
     dictation: bool = _option(False, "formatting", "Spoken punctuation commands; needs punctuate.")
-    no_delay: bool = _option(False, "timing", "Do not hold results back for smart_format.")
-    vad_events: bool = _option(False, "timing", "Send SpeechStarted.")
-    multichannel: bool = _option(False, "audio", "Transcribe each channel on its own.")
+    no_delay: bool = _option(False, "timing", "Do not delay results for smart_format.")
+    vad_events: bool = _option(False, "timing", "Send SpeechStarted when speech begins.")
+    multichannel: bool = _option(False, "audio", "Transcribe each channel separately.")
     encoding: str | None = _option(None, "audio", "Encoding of raw audio; unset for files with a header.")
     sample_rate: int | None = _option(None, "audio", "Samples a second of raw audio.", minimum=1)
-    channels: int = _option(1, "audio", "Channels of raw audio; read together with encoding.", minimum=1, maximum=20)
+    channels: int = _option(1, "audio", "Channels of raw audio; needs encoding.", minimum=1, maximum=MOST_CHANNELS)
     version: str = _option("latest", "account", "Version of the model.")
-    tag: Sequence[str] = _option((), "account", "Labels for usage reports.", many=True, max_length=128)
+    tag: Sequence[str] = _option(
+        (), "account", "Labels for usage reports, at most 128 characters each.", many=True, max_length=128
+    )
     mip_opt_out: bool = _option(False, "account", "Keep the audio out of Deepgram's model improvement programme.")
-    callback: str | None = _option(None, "account", "URL that gets the results instead of this connection.")
+    callback: str | None = _option(None, "account", "URL that the results are sent to, instead of this connection.")
     callback_method: Literal["POST", "GET", "PUT", "DELETE"] = _option(
         "POST", "account", "HTTP method of the callback.", choices=("POST", "GET", "PUT", "DELETE")
     )
@@ -145,7 +151,7 @@ class LiveOptions:
         """Refuse unknown names."""
         if unnamed:
             raise ConfigurationError("Options are given by name, such as LiveOptions(model='nova-3').")
-        # Before the generated __init__ could answer a typo with a bare TypeError.
+        # The generated __init__ would raise a bare TypeError.
         known = [f.name for f in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
@@ -158,8 +164,7 @@ class LiveOptions:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             if f.name != "extra":
-                value = _checked(f, getattr(self, f.name))
-                object.__setattr__(self, f.name, value)
+                object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
         if not isinstance(self.extra, Mapping):
             raise ConfigurationError("extra is a mapping of further wire parameters, such as {'filler_words': True}.")
         for name in self.extra:
@@ -168,8 +173,17 @@ class LiveOptions:
                     f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}."
                 )
         object.__setattr__(self, "extra", dict(self.extra))
-        self._check_values()
-        self._check_combinations()
+        _check_values(self)
+        for conflict, message in _CONFLICTS:
+            if conflict(self):
+                raise ConfigurationError(message.format(model=self.model))
+        if self.diarize:
+            # The stack is: this method, the generated __init__, the caller.
+            warnings.warn(
+                "diarize is deprecated by Deepgram: diarize_model='latest' asks for the same.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
 
     def __repr__(self) -> str:
         return f"LiveOptions({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
@@ -206,7 +220,7 @@ class LiveOptions:
 
     @classmethod
     def from_query(cls, pairs: Iterable[tuple[str, str]]) -> Self:
-        """The options of a request: the other direction of `query()`, for servers, and as strict as they are.
+        """The options of a request, for servers: the inverse of `query()`, with the same validation.
 
         Parameters that are not options go into `extra`. Without `model` it is the wire's own default, `base-general`.
 
@@ -217,7 +231,7 @@ class LiveOptions:
             ```
 
         Raises:
-            ConfigurationError: A value is wrong, two do not go together, or one of a kind was given twice.
+            ConfigurationError: A value is wrong, two do not go together, or one that takes one value was given twice.
         """
         found: dict[str, list[str]] = {}
         for name, text in pairs:
@@ -234,96 +248,94 @@ class LiveOptions:
             else:
                 options[name] = _unwired(_FIELDS[name], texts[0])
         with warnings.catch_warnings():
-            # Whoever sent the query is to be told, not whoever reads it.
+            # The warning concerns the client, not this server.
             warnings.simplefilter("ignore", DeprecationWarning)
             return cls(**options, extra=extra)
 
     def for_audio(self, encoding: str | None, sample_rate: int | None, channels: int) -> Self:
-        """The same options for audio of this form; `encoding=None` for audio with a header."""
-        with warnings.catch_warnings():
-            # Whoever made these options was warned.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return dataclasses.replace(
-                self,
-                encoding=encoding,
-                sample_rate=None if encoding is None else sample_rate,
-                channels=1 if encoding is None else channels,
-            )
-
-    def _check_values(self) -> None:
-        _check_model(self.model)
-        for name, languages in {"language": [self.language], "language_hint": self.language_hint}.items():
-            for language in languages:
-                if not _LANGUAGE.fullmatch(language):
-                    raise ConfigurationError(
-                        f"{name}={language!r} is not a language tag. Use one such as 'en', 'en-GB' or 'de', or 'multi'."
-                    )
-        if self.encoding is not None and self.encoding not in ENCODINGS:
-            hint = nearest(self.encoding, ENCODINGS) or f" Use one of: {', '.join(ENCODINGS)}."
-            raise ConfigurationError(f"encoding={self.encoding!r} is not an encoding of raw audio.{hint}")
-        for name in ("keywords", "replace"):
-            for value in getattr(self, name):
-                find, colon, _ = value.rpartition(":") if name == "keywords" else value.partition(":")
-                if not (find or not colon) or (name == "replace" and not colon):
-                    form = "word:intensifier" if name == "keywords" else "find:replacement"
-                    raise ConfigurationError(f"{name}={value!r} is not of the form {form!r}.")
-        if self.callback is not None:
-            _check_callback(self.callback)
-
-    def _check_combinations(self) -> None:
-        nova_3 = self.model.startswith("nova-3")
-        known = self.model in MODELS
-        conflicts = [
-            (nova_3 and self.keywords, "keywords does not work with nova-3. Use keyterm (plain terms, no weights)."),
-            (
-                known and not nova_3 and self.keyterm,
-                f"keyterm needs nova-3, not {self.model}. Use keywords, or nova-3.",
-            ),
-            (
-                known and self.language == "multi" and not self.model.startswith(("nova-2", "nova-3")),
-                f"language='multi' needs nova-2 or nova-3, not {self.model}.",
-            ),
-            (
-                self.language_hint and ((known and not nova_3) or self.language != "multi"),
-                "language_hint needs model='nova-3' and language='multi'.",
-            ),
-            (
-                self.utterance_end_ms is not None and not self.interim_results,
-                "utterance_end_ms needs interim_results=True.",
-            ),
-            (self.sample_rate is not None and self.encoding is None, "sample_rate needs encoding, such as 'linear16'."),
-            (self.encoding is not None and self.sample_rate is None, "encoding needs sample_rate, such as 16000."),
-            (
-                self.channels != 1 and self.encoding is None,
-                "channels needs encoding and sample_rate: it is for raw audio.",
-            ),
-            (
-                self.encoding == "amr-nb" and self.sample_rate != 8000,
-                "encoding='amr-nb' has a sample_rate of 8000.",
-            ),
-            (
-                self.encoding == "amr-wb" and self.sample_rate != 16000,
-                "encoding='amr-wb' has a sample_rate of 16000.",
-            ),
-            (
-                self.dictation and not (self.punctuate or self.smart_format or self.detect_entities),
-                "dictation needs punctuate=True.",
-            ),
-            (self.callback is None and self.callback_method != "POST", "callback_method needs callback."),
-        ]
-        for wrong, message in conflicts:
-            if wrong:
-                raise ConfigurationError(message)
-        if self.diarize:
-            # The stack is: this method, __post_init__, the generated __init__, the caller.
-            warnings.warn(
-                "diarize is deprecated by Deepgram: diarize_model='latest' asks for the same.",
-                DeprecationWarning,
-                stacklevel=4,
-            )
+        """The same options for audio of this form, which is not validated. `encoding=None`: audio with a header."""
+        if encoding is None:
+            sample_rate, channels = None, 1
+        fitted = copy.copy(self)
+        # copy() calls no __init__, and what it gave is not shared yet.
+        vars(fitted).update(encoding=encoding, sample_rate=sample_rate, channels=channels)
+        return fitted
 
 
 _FIELDS: Final = {f.name: f for f in dataclasses.fields(LiveOptions)}
+
+
+def _is_nova_3(options: LiveOptions) -> bool:
+    return options.model.startswith("nova-3")
+
+
+def _is_older(options: LiveOptions) -> bool:
+    """Whether the model is a documented one before nova-3; others may know anything."""
+    return options.model in MODELS and not _is_nova_3(options)
+
+
+_CONFLICTS: Final[tuple[tuple[Callable[[LiveOptions], object], str], ...]] = (
+    (
+        lambda o: _is_nova_3(o) and o.keywords,
+        "keywords does not work with nova-3. Use keyterm (plain terms, no weights).",
+    ),
+    (lambda o: _is_older(o) and o.keyterm, "keyterm needs nova-3, not {model}. Use keywords, or nova-3."),
+    (
+        lambda o: _is_older(o) and o.language == "multi" and not o.model.startswith("nova-2"),
+        "language='multi' needs nova-2 or nova-3, not {model}.",
+    ),
+    (
+        lambda o: o.language_hint and (_is_older(o) or o.language != "multi"),
+        "language_hint needs model='nova-3' and language='multi'.",
+    ),
+    (
+        lambda o: o.utterance_end_ms is not None and not o.interim_results,
+        "utterance_end_ms needs interim_results=True.",
+    ),
+    (lambda o: o.sample_rate is not None and o.encoding is None, "sample_rate needs encoding, such as 'linear16'."),
+    (lambda o: o.encoding is not None and o.sample_rate is None, "encoding needs sample_rate, such as 16000."),
+    (lambda o: o.channels != 1 and o.encoding is None, "channels needs encoding and sample_rate: it is for raw audio."),
+    (lambda o: o.encoding == "amr-nb" and o.sample_rate != 8000, "encoding='amr-nb' has a sample_rate of 8000."),
+    (lambda o: o.encoding == "amr-wb" and o.sample_rate != 16000, "encoding='amr-wb' has a sample_rate of 16000."),
+    (
+        lambda o: o.dictation and not (o.punctuate or o.smart_format or o.detect_entities),
+        "dictation needs punctuate=True.",
+    ),
+    (lambda o: o.callback is None and o.callback_method != "POST", "callback_method needs callback."),
+)
+"""What does not go together, and what to do instead."""
+
+
+def check_encoding(encoding: object) -> None:
+    """Refuse what is not an encoding of raw audio.
+
+    Raises:
+        ConfigurationError: With the nearest encoding, or all of them.
+    """
+    if encoding not in ENCODINGS:
+        hint = nearest(str(encoding), ENCODINGS) or f" Use one of: {', '.join(ENCODINGS)}."
+        raise ConfigurationError(f"encoding={encoding!r} is not an encoding of raw audio.{hint}")
+
+
+def _check_values(options: LiveOptions) -> None:
+    _check_model(options.model)
+    for name, tag in (("language", options.language), *(("language_hint", hint) for hint in options.language_hint)):
+        if not _LANGUAGE.fullmatch(tag):
+            raise ConfigurationError(
+                f"{name}={tag!r} is not a language tag. Use one such as 'en', 'en-GB' or 'de', or 'multi'."
+            )
+    if options.encoding is not None:
+        check_encoding(options.encoding)
+    for value in options.keywords:
+        word, colon, _ = value.rpartition(":")
+        if colon and not word:
+            raise ConfigurationError(f"keywords={value!r} is not of the form 'word:intensifier'.")
+    for value in options.replace:
+        find, colon, _ = value.partition(":")
+        if not colon or not find:
+            raise ConfigurationError(f"replace={value!r} is not of the form 'find:replacement'.")
+    if options.callback is not None:
+        _check_callback(options.callback)
 
 
 def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
@@ -358,17 +370,23 @@ def _checked_one(f: dataclasses.Field[Any], value: Any, kind: type) -> Any:
     if meta["choices"] and value not in meta["choices"]:
         hint = nearest(value, meta["choices"]) or f" Use one of: {', '.join(meta['choices'])}."
         raise ConfigurationError(f"{f.name}={value!r} is not allowed.{hint}")
-    if kind is int and value < meta["minimum"]:
-        raise ConfigurationError(f"{f.name} is at least {meta['minimum']}, not {value}.")
-    if kind is int and meta["maximum"] is not None and value > meta["maximum"]:
-        raise ConfigurationError(f"{f.name} is at most {meta['maximum']}, not {value}.")
+    if kind is int:
+        _check_range(f, value)
     if meta["max_length"] is not None and len(value) > meta["max_length"]:
         raise ConfigurationError(f"{f.name} is at most {meta['max_length']} characters long, not {len(value)}.")
     return value
 
 
+def _check_range(f: dataclasses.Field[Any], value: int) -> None:
+    least, most = f.metadata["minimum"], f.metadata["maximum"]
+    if value < least:
+        raise ConfigurationError(f"{f.name} is at least {least}, not {value}.")
+    if most is not None and value > most:
+        raise ConfigurationError(f"{f.name} is at most {most}, not {value}.")
+
+
 def _check_model(model: str) -> None:
-    """Refuse what is surely a slip; let custom models, UUIDs and newer generations through."""
+    """Refuse what is surely a slip. Custom models, UUIDs and newer generations are taken."""
     if model in MODELS or _NEWER_NOVA.fullmatch(model):
         return
     if model.startswith("flux"):
@@ -401,7 +419,7 @@ def _wire(value: Any) -> str:
 
 
 def _unwired(f: dataclasses.Field[Any], text: str) -> Any:
-    """The value that `_wire` wrote; text that is none stays text, and fails the check."""
+    """The inverse of `_wire`. Text that is no such value stays text, which the check refuses."""
     if isinstance(f.default, bool) or (f.name == "endpointing" and text == "false"):
         return {"true": True, "false": False}.get(text, text)
     if f.metadata["minimum"] is not None and re.fullmatch(r"\d{1,15}", text, re.ASCII):

@@ -1,4 +1,4 @@
-"""Options: right ones reach the wire as the service spells them, wrong ones are refused with the nearest right one."""
+"""Right options reach the wire in its spelling; wrong ones are refused with the nearest right one."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_callback_is_taken(callback: str) -> None:
         ({"extra": {"model": "nova-2"}}, "'model' is an option of its own"),
     ],
 )
-def test_a_wrong_option_is_refused_with_what_would_be_right(options: dict[str, Any], message: str) -> None:
+def test_a_wrong_option_is_refused_with_the_right_one(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         LiveOptions(**options)
 
@@ -198,7 +198,7 @@ def test_options_are_given_by_name() -> None:
         LiveOptions("nova-3")  # type: ignore[misc]
 
 
-def test_diarize_is_taken_with_a_word_about_its_successor() -> None:
+def test_diarize_is_taken_with_a_warning_that_names_its_successor() -> None:
     with pytest.warns(DeprecationWarning, match="diarize_model='latest'") as caught:
         options = LiveOptions(diarize=True)
     assert caught[0].filename == __file__
@@ -232,7 +232,7 @@ def test_options_can_be_copied_pickled_and_used_as_a_key() -> None:
         assert hash(again) == hash(options)
 
 
-def test_what_is_given_can_be_changed_afterwards_without_harm() -> None:
+def test_a_list_that_is_changed_afterwards_does_not_change_the_options() -> None:
     terms, extra = ["a"], {"x": 1}
     options = LiveOptions(keyterm=terms, extra=extra)
     terms.append("b")
@@ -276,13 +276,13 @@ def right_options() -> st.SearchStrategy[dict[str, Any]]:
 
 @given(right_options())
 @settings(max_examples=150, deadline=None)
-def test_a_server_reads_from_the_query_what_was_asked(given: dict[str, Any]) -> None:
+def test_a_server_reads_the_same_options_from_the_query(given: dict[str, Any]) -> None:
     options = LiveOptions(**given)
     assert LiveOptions.from_query(options.query()) == options
     assert LiveOptions(**options.changed()) == options
 
 
-def test_a_query_without_a_model_asks_for_the_wire_s_own_default() -> None:
+def test_a_query_without_a_model_means_the_default_of_the_wire() -> None:
     assert LiveOptions.from_query([]).model == "base-general"
 
 
@@ -302,7 +302,7 @@ def test_a_wrong_query_is_refused(pairs: list[tuple[str, str]], message: str) ->
         LiveOptions.from_query(pairs)
 
 
-def test_a_query_for_diarize_warns_nobody_here() -> None:
+def test_reading_a_query_with_diarize_gives_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert LiveOptions.from_query([("diarize", "true")]).diarize

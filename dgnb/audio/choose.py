@@ -1,4 +1,4 @@
-"""`as_source`: whatever a person passes, as a source."""
+"""`as_source`: makes a source of what a person passes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def as_source(
 ) -> AudioSource:
     """A path, an http(s) URL, bytes, an array, an async iterator or an `AudioSource`, as an `AudioSource`.
 
-    `encoding`, `sample_rate` and `channels` are for raw audio without a header, as in `FileSource`; an `AudioSource`
-    knows them by itself.
+    `encoding`, `sample_rate` and `channels` are for raw audio without a header, as in `FileSource`. An `AudioSource`
+    has them already.
 
-    `shared` is for an app that others use: of what they type, only public addresses and files in the working folder are
-    read. It changes nothing about an `AudioSource`, which the app has made.
+    `shared` is for an app that others use: only public addresses and files in the working folder are read. It does not
+    concern an `AudioSource`, because the app made that one itself.
 
     Example:
         ```python
@@ -38,7 +38,7 @@ def as_source(
         ```
 
     Raises:
-        ConfigurationError: It is none of these, or one that is refused.
+        ConfigurationError: It is none of these, or it is refused.
     """
     raw: dict[str, Any] = {"encoding": encoding, "sample_rate": sample_rate, "channels": channels}
     if isinstance(source, AudioSource):

@@ -1,17 +1,16 @@
-"""What the decoder's thread does: bytes to linear16 at 16 kHz, by FFmpeg. No loop, no address, no path."""
+"""What the decoder's thread does: it decodes bytes to linear16 at 16 kHz with FFmpeg. It knows no loop and no path."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
-from dgnb.audio.doctor import Doctor
-from dgnb.audio.source import CHUNK_SECONDS, MOST_NOTES, SAMPLE_RATE, Note, Raw
+from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Note, SourceFormat
 from dgnb.exceptions import AudioError
+from dgnb.options import MOST_CHANNELS
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = ["Decoder", "Found", "Readable", "decoded", "passed", "printable"]
+__all__ = ["Decoder", "Detected", "Item", "Readable", "decoded", "passed", "printable"]
 
 _HEADERS: Final = {
     b"RIFF": "WAV",
@@ -31,129 +30,131 @@ _HEADERS: Final = {
 }
 _MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _SAFE: Final = {"protocol_whitelist": "none"}
-# A stream is looked at no longer than it must be, or its first words are late: FFmpeg's own limits are 1 MB and 5 s.
+# FFmpeg's own limits are 1 MB and 5 s: with those, the first words of a stream would come late.
 _STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
-_MOST_CHANNELS: Final = 20
 _MOST_DAMAGED: Final = 50
 _COUNTED: Final = ("wav", "w64", "aiff", "au", "caf", "flac", "mov", "matroska")
-"""Formats that say how long they are, by FFmpeg's names; for others it guesses."""
+"""Formats that state their length, by FFmpeg's names. FFmpeg guesses the length of others."""
 _SHORT: Final = 0.15
+"""Seconds that may be missing at the end without a warning."""
 _UNKNOWN_SIZE: Final = 0x7FFF0000
-"""From here on, what writes WAV into a pipe says that it does not know the size."""
+"""A program that writes WAV into a pipe states this size or more, because it does not know the size."""
 _NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "speex": 3500}
-"""Bytes a second of raw audio that can't be measured: a middle bit rate, where one is needed to pace it."""
+"""Bytes a second of encodings without a fixed rate: a middle bit rate, to pace them."""
 
 
 class Readable(Protocol):
-    """A file, as far as it is needed here; `seek` and `tell` are used where there are such."""
+    """The part of a file that is needed here. `seek` and `tell` are used if it has them."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """At most `size` bytes; none at the end."""
 
     def close(self) -> None:
         """Release it."""
 
 
-@dataclass(slots=True)
-class Found:
-    """What the audio turned out to be; complete before the first chunk. And what there is to say of the next one.
-
-    Attributes:
-        radio: It waits for nobody.
-        patient: It waits all the same, as its pace has shown.
-        notes: From any thread; they go out with the next chunk.
-    """
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What the chunks after it are. The attributes are those of `Audio`."""
 
     encoding: str | None = "linear16"
     sample_rate: int | None = SAMPLE_RATE
     channels: int = 1
     bytes_per_second: float | None = None
-    radio: bool = False
-    patient: bool = False
-    notes: deque[Note] = field(default_factory=lambda: deque(maxlen=MOST_NOTES))
+    live: bool = False
+    waits: bool = True
+
+
+Item: TypeAlias = Detected | Note | bytes
+"""What goes through the queue of a decoder's thread. A note goes before the chunk that it belongs to."""
 
 
 def decoded(
-    open_file: Callable[[], Readable], name: str, raw: Raw | None, multichannel: bool, found: Found
-) -> Generator[bytes, None, None]:
-    """Linear16 at 16 kHz in chunks of 100 ms, of which the last one may be shorter; one chunk at least.
+    open_file: Callable[[], Readable],
+    name: str,
+    raw: SourceFormat | None,
+    *,
+    multichannel: bool = False,
+    live: bool = False,
+) -> Generator[Item, None, None]:
+    """Linear16 at 16 kHz in chunks of 100 ms; the last one may be shorter. There is at least one chunk.
 
     Raises:
-        AudioError: It is not audio, or holds none; or what feeds the file broke off, once the rest is used up.
+        AudioError: The file is not audio, or holds none; or its feed failed, after what came before.
     """
-    decoder = Decoder(name, raw, multichannel, found)
+    decoder = Decoder(name, raw, multichannel=multichannel)
     with contextlib.closing(open_file()) as file:
-        yield from decoder.chunks(file)
+        yield from decoder.chunks(file, live=live)
     yield from decoder.rest()
 
 
 class Decoder:
-    """Decodes one file after another into one row of chunks; their formats may differ.
+    """Decodes one file after another into one row of chunks. The files may differ in format.
 
     Args:
         name: Of the source.
-        raw: How samples without a header are to be read.
+        raw: How samples without a header are read.
         multichannel: Keep the channels apart: as many as the first file has.
-        found: Where it is put what the audio turned out to be.
+
+    Attributes:
+        channels: Of the chunks.
     """
 
-    def __init__(self, name: str, raw: Raw | None, multichannel: bool, found: Found) -> None:
+    def __init__(self, name: str, raw: SourceFormat | None, *, multichannel: bool) -> None:
+        self.channels = 0 if multichannel else 1
         self._name = name
         self._raw = raw
-        self._multichannel = multichannel
-        self._found = found
-        self._resample: _Resampler | None = None
+        self._resampler: _Resampler | None = None
         self._pending = bytearray()
-        self._size = 0
-        self._doctor = Doctor(name, raw, found.notes) if raw else None
 
-    def chunks(self, file: Readable) -> Iterator[bytes]:
-        """All the whole chunks; what is left over goes before the next file.
+    def chunks(self, file: Readable, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
+        """A `Detected`, and all whole chunks. What is left over goes before the next file.
 
         Raises:
-            AudioError: It is not audio, or holds none; or what feeds the file broke off, once the rest is used up.
+            AudioError: The file is not audio, or holds none; or its feed failed, after what came before.
         """
-        name, raw, found = self._name, self._raw, self._found
-        head = _Head(file, self._doctor)
-        _refuse(head.start, name, raw)
-        empty = True
+        head = _Head(file)
+        _refuse(head.start, self._name, self._raw)
+        heard = 0
         try:
-            with _opened(head, raw) as container:
-                stream = _audio_stream(container, name, head)
-                if self._resample is None:
-                    found.channels = _channels(stream, name) if self._multichannel else 1
-                    self._size = 2 * found.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
-                    self._resample = _Resampler(found.channels)
-                heard = 0
-                for samples in _samples(container, stream, self._resample):
-                    empty = empty and not samples
+            with _opened(head, self._raw) as container:
+                stream = _audio_stream(container, self._name, head)
+                self.channels = self.channels or _channels(stream, self._name)
+                resampler = self._resampler = self._resampler or _Resampler(self.channels)
+                yield Detected(channels=self.channels, live=live, waits=waits)
+                for samples in _samples(container, stream, resampler):
                     heard += len(samples)
-                    self._pending += samples
-                    while len(self._pending) >= self._size:
-                        chunk = bytes(self._pending[: self._size])
-                        del self._pending[: self._size]
-                        yield chunk
-                if not raw:
-                    self._check_length(container, stream, head, heard)
+                    yield from self._whole_chunks(samples)
+                if cut_short := self._cut_short(container, stream, head, heard):
+                    yield Note("warning", cut_short)
         except AudioError:
             raise
         except Exception as error:
-            if head.error:
-                raise head.error from None
-            raise AudioError(_undecodable(error, name, head)) from None
+            raise head.error or AudioError(_undecodable(error, self._name, head)) from None
         if head.error:
             raise head.error
-        if empty:
-            raise AudioError(f"{name} holds no samples. Was it recorded, or downloaded, to the end?")
+        if not heard:
+            raise AudioError(f"{self._name} holds no samples. Was it recorded, or downloaded, to the end?")
+
+    def _whole_chunks(self, samples: bytes) -> Iterator[bytes]:
+        size = 2 * self.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
+        self._pending += samples
+        while len(self._pending) >= size:
+            chunk = bytes(self._pending[:size])
+            del self._pending[:size]
+            yield chunk
 
     def rest(self) -> Iterator[bytes]:
-        """The last chunk, where the audio did not end with a whole one."""
+        """The last chunk, if the audio did not end with a whole one."""
         if self._pending:
             yield bytes(self._pending)
 
-    def _check_length(self, container: InputContainer, stream: AudioStream, head: _Head, heard: int) -> None:
+    def _cut_short(self, container: InputContainer, stream: AudioStream, head: _Head, heard: int) -> str:
+        """The warning for a file that holds less than its header states, or ""."""
+        if self._raw:
+            return ""
         kind = container.format.name.partition(",")[0]
-        came = heard / (2 * self._found.channels * SAMPLE_RATE)
+        came = heard / (2 * self.channels * SAMPLE_RATE)
         promised = ""
         if head.can_seek and (more := head.missing()):
             promised = f"its header promises {more} bytes more"
@@ -162,29 +163,27 @@ class Decoder:
             seconds = seconds or (container.duration or 0) / 1_000_000
             if came < seconds - _SHORT:
                 promised = f"its header promises {seconds:.1f} s"
-        if promised:
-            text = f"{self._name} is cut short: {came:.1f} s of it are there, and {promised}."
-            self._found.notes.append(Note("warning", text))
+        return f"{self._name} is cut short: {came:.1f} s of it are there, and {promised}." if promised else ""
 
 
-def passed(open_file: Callable[[], Readable], name: str, raw: Raw | None, found: Found) -> Generator[bytes, None, None]:
+def passed(open_file: Callable[[], Readable], name: str, raw: SourceFormat | None) -> Generator[Item, None, None]:
     """The bytes as they are, in chunks of about 100 ms.
 
     Raises:
-        AudioError: It is not audio.
+        AudioError: The file is not audio.
     """
     with contextlib.closing(open_file()) as file:
         head = _Head(file)
         _refuse(head.start, name, raw)
         frame = (raw and raw.frame_bytes) or 1
-        if raw:
-            found.encoding, found.sample_rate, found.channels = raw.encoding, raw.sample_rate, raw.channels
+        if raw and raw.encoding not in ("flac", "ogg-opus"):
             rate = float(_NOMINAL.get(raw.encoding) or frame * raw.sample_rate)
-        if raw is None or raw.encoding in ("flac", "ogg-opus"):
+        else:
             rate, channels = _byte_rate(head, name)
-            if raw is None:
-                found.encoding, found.sample_rate, found.channels = None, None, channels
-        found.bytes_per_second = rate
+        if raw:
+            yield Detected(raw.encoding, raw.sample_rate, raw.channels, rate)
+        else:
+            yield Detected(None, None, channels, rate)
         size = max(1, round(rate * CHUNK_SECONDS / frame)) * frame
         head.rewind()
         while chunk := file.read(size):
@@ -197,11 +196,10 @@ def printable(start: bytes) -> str:
 
 
 class _Head:
-    """A file that remembers its first bytes, to say in an error what it was."""
+    """A file that remembers its first bytes, so that an error can show them."""
 
-    def __init__(self, file: Any, doctor: Doctor | None = None) -> None:
+    def __init__(self, file: Any) -> None:
         self._file = file
-        self._doctor = doctor
         start = b""
         while len(start) < 64 and (more := file.read(64 - len(start))):
             start += more
@@ -215,17 +213,17 @@ class _Head:
 
     @property
     def error(self) -> AudioError | None:
-        """What ended the file early, where something did."""
+        """What ended the file early, or None."""
         error: AudioError | None = getattr(self._file, "error", None)
         return error
 
     def missing(self) -> int:
-        """Bytes that the header of a WAV or AIFF file promises and that are not there. FFmpeg takes what there is."""
+        """Bytes that are missing by the header of a WAV or AIFF file. FFmpeg does not tell: it takes what there is."""
         order: Any = {b"RIFF": "little", b"FORM": "big"}.get(self.start[:4])
         promised = int.from_bytes(self.start[4:8], order) if order else 0
         if not 0 < promised < _UNKNOWN_SIZE:
             return 0
-        # Some writers count the eight bytes before the length too, and an odd length is padded, or should be.
+        # Some writers count the eight bytes before the length too, and some pad an odd length.
         missing = promised + 8 - int(self._file.seek(0, os.SEEK_END))
         return missing if missing > 8 else 0
 
@@ -239,16 +237,13 @@ class _Head:
             self._pending = self._pending[len(taken) :]
         else:
             taken = self._file.read(size)
-        if self._doctor:
-            self._doctor.look(taken)
         return taken
 
 
-def _refuse(start: bytes, name: str, raw: Raw | None) -> None:
-    """Say what a file is where its first bytes tell more than FFmpeg would."""
+def _refuse(start: bytes, name: str, raw: SourceFormat | None) -> None:
+    """Refuse a file whose first bytes say more than FFmpeg's error would."""
     if not start:
-        # What feeds it may have more to say: FFmpeg finds nothing either, and then it is asked.
-        return
+        return  # the feed may have failed: its error says more
     if raw:
         for mark, kind in _HEADERS.items():
             if start.startswith(mark) and raw.encoding not in ("flac", "ogg-opus"):
@@ -261,12 +256,12 @@ def _refuse(start: bytes, name: str, raw: Raw | None) -> None:
         raise AudioError(f"{name} is a playlist, not audio. Use the address of a stream in it.")
 
 
-def _opened(head: _Head, raw: Raw | None) -> InputContainer:
+def _opened(head: _Head, raw: SourceFormat | None) -> InputContainer:
     import av
 
     options = _SAFE if head.can_seek else _STREAM
     if raw and raw.frame_bytes:
-        # Two channels are left and right; of more, nobody knows which is which.
+        # Two channels are left and right; more channels have no known places.
         layout = f"{raw.channels}{'c' if raw.channels <= 2 else 'C'}"
         options = {**_SAFE, "sample_rate": str(raw.sample_rate), "ch_layout": layout}
     container: InputContainer = av.open(
@@ -289,8 +284,8 @@ def _audio_stream(container: InputContainer, name: str, head: _Head) -> AudioStr
 
 
 def _channels(stream: AudioStream, name: str) -> int:
-    if stream.channels > _MOST_CHANNELS:
-        raise AudioError(f"{name} has {stream.channels} channels; multichannel takes {_MOST_CHANNELS} at most.")
+    if stream.channels > MOST_CHANNELS:
+        raise AudioError(f"{name} has {stream.channels} channels; multichannel takes {MOST_CHANNELS} at most.")
     return stream.channels
 
 
@@ -318,7 +313,7 @@ def _samples(container: InputContainer, stream: AudioStream, resample: _Resample
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Every frame that decodes. A damaged packet costs itself, not the stream."""
+    """Every frame that decodes. A damaged packet is left out."""
     import av
 
     decoded = damaged = 0
@@ -338,7 +333,7 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
 
 
 class _Resampler:
-    """Frames of any format to interleaved linear16 at 16 kHz; the format may change on the way."""
+    """Converts frames to interleaved linear16 at 16 kHz. The format of the frames may change at any frame."""
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
@@ -355,7 +350,7 @@ class _Resampler:
         if form != self._form:
             tail = self.flush()
             self._form = form
-            # Where nobody knows which channel is which, FFmpeg would guess, and leave one out as the bass.
+            # FFmpeg would guess the places of unnamed channels, and leave one out as the bass: NumPy mixes them.
             self._mixed = self._channels == 1 and frame.layout.nb_channels > 2 and "channels" in frame.layout.name
             if self._channels == 1:
                 layout: Any = frame.layout if self._mixed else "mono"
@@ -367,7 +362,7 @@ class _Resampler:
         return tail + self._bytes(self._resampler.resample(frame))
 
     def flush(self) -> bytes:
-        """What the resampler holds back. The next frame gets a new one."""
+        """What the resampler still holds. The next frame gets a new resampler."""
         resampler, self._resampler, self._form = self._resampler, None, None
         return self._bytes(resampler.resample(None)) if resampler else b""
 
@@ -386,7 +381,7 @@ class _Resampler:
 
 
 def _byte_rate(head: _Head, name: str) -> tuple[float, int]:
-    """Bytes a second of a container, on average, and its channels."""
+    """The average bytes a second of a container, and its number of channels."""
     import av
 
     try:

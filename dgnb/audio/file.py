@@ -7,8 +7,9 @@ import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
-from dgnb.audio.source import Audio, AudioSource, Raw
-from dgnb.audio.threads import decoded, passed
+from dgnb.audio.decode import decoded, passed
+from dgnb.audio.source import Audio, AudioSource, SourceFormat
+from dgnb.audio.threads import in_thread
 from dgnb.exceptions import AudioError, ConfigurationError
 
 __all__ = ["FileSource"]
@@ -22,9 +23,9 @@ class FileSource(AudioSource):
         encoding: For raw audio without a header: `linear16`, `mulaw`, …
         sample_rate: For raw audio: samples a second.
         channels: For raw audio: interleaved channels.
-        decode: False sends the bytes as they are. That gives up exact times for pacing and resuming, mixing down, and
-            any sample rate but the file's own.
-        shared: For an app that others use: only files in the working folder and below, wherever links lead.
+        decode: False sends the bytes as they are. You give up exact times, resuming after a lost connection, and
+            mixing and resampling.
+        shared: For an app that others use: only files in the working folder and below are opened, whatever links say.
 
     Example:
         ```python
@@ -33,8 +34,8 @@ class FileSource(AudioSource):
         ```
 
     Raises:
-        ConfigurationError: The description of raw audio is wrong, or a shared path leads out of the working folder. The
-            file is first looked at by `open()`.
+        ConfigurationError: The description of raw audio is wrong, or a shared path leads out of the working folder.
+            Only `open()` looks at the file itself.
     """
 
     def __init__(
@@ -58,16 +59,18 @@ class FileSource(AudioSource):
             self.path = self._root / path if self._root else Path(path).expanduser()
         except RuntimeError as error:
             raise ConfigurationError(f"{str(path)!r} names a home folder that is not known here: {error}") from None
-        # Names need not be text on every system; what is shown must be.
+        # A file name may hold bytes that are not text.
         self.name = self.path.name.encode("utf-8", "replace").decode()
         self.decode = decode
-        self.raw = (Raw.decodable if decode else Raw.of)(encoding, sample_rate, channels)
+        self.format = (SourceFormat.decodable if decode else SourceFormat.of)(encoding, sample_rate, channels)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the file. See `AudioSource.open`."""
-        if not self.decode:
-            return await passed(self._open_file, self.name, self.raw)
-        return await decoded(self._open_file, self.name, self.raw, multichannel=multichannel)
+        if self.decode:
+            produce = decoded(self._open_file, self.name, self.format, multichannel=multichannel)
+        else:
+            produce = passed(self._open_file, self.name, self.format)
+        return await in_thread(produce, self.name)
 
     def _open_file(self) -> BinaryIO:
         shown = repr(self.name if self._root else str(self.path))
@@ -86,7 +89,7 @@ class FileSource(AudioSource):
 
 
 def _leads_out(path: str | bytes) -> str:
-    """Why a path may not be opened in an app that others use, as far as it says so itself, or ""."""
+    """Why the text of a path is refused in an app that others use, or ""."""
     text = os.fsdecode(path)
     if "\0" in text:
         return "it holds a NUL character"
@@ -98,13 +101,13 @@ def _leads_out(path: str | bytes) -> str:
 
 
 def _opened_below(root: Path, path: Path, shown: str) -> BinaryIO:
-    """Open a regular file, and nothing else, where it really is: below a folder."""
+    """Open a regular file that really lies below a folder; refuse anything else."""
     real = path.resolve()
     if not real.is_relative_to(root.resolve()):
         raise AudioError(f"{shown} leads out of the working folder. Name a file that lies in it.")
     if not real.exists():
         raise AudioError(f"There is no file {shown} in the working folder.")
-    # What it was may be exchanged in between: no link is followed now, and no pipe waited for.
+    # Somebody may exchange the file meanwhile: follow no link now, and wait for no pipe.
     file = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)

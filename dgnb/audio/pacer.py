@@ -16,15 +16,15 @@ __all__ = ["Pacer"]
 class Pacer:
     """Lets audio through at the pace of a clock, without drift.
 
-    Chunk after chunk is due at the start plus the audio before it, so small delays don't add up. After a long delay,
-    such as a cell that blocked the loop, audio catches up at 1.2 times the pace at most, and at no more than 1.2 times
-    real time unless the pace itself is faster: Deepgram takes 1.25.
+    A chunk is due at the start plus the audio before it, so small delays don't add up. After a long delay, such as a
+    cell that blocked the loop, audio catches up at 1.2 times the pace at most. It never goes faster than 1.2 times real
+    time unless the pace itself does: Deepgram takes 1.25.
 
     Args:
         pace: Seconds of audio a second; None lets everything through at once.
-        live: The source sets the pace itself, so whatever it has queued up may go at the catch-up rate.
+        live: The source sets the pace itself, so what it has queued may go at the catch-up rate.
         clock: Seconds, monotonic; the loop's by default.
-        sleep: Waits that many seconds of the clock.
+        sleep: Waits so many seconds of the clock.
 
     Example:
         ```python
@@ -51,7 +51,7 @@ class Pacer:
         if pace is not None and not (isinstance(pace, (int, float)) and 0 < pace < math.inf):
             raise ConfigurationError("pace is a positive number, or None for as fast as the server takes it.")
         self._pace = pace
-        # Deepgram's limit is of real time, not of the pace.
+        # Deepgram limits real time, not the pace.
         self._most = 1.0 if pace is None else pace * self.CATCH_UP if pace <= 1 else max(pace, self.CATCH_UP)
         self._live = live
         self._clock = clock
@@ -61,9 +61,9 @@ class Pacer:
         self._earliest = -math.inf
 
     async def wait(self, seconds: float) -> None:
-        """Wait until the next `seconds` of audio are due. A wait that is cancelled has let nothing through."""
+        """Wait until the next `seconds` of audio are due. A cancelled wait lets nothing through."""
         if self._pace is None:
-            # Only a turn for the others.
+            # Other tasks get a turn.
             await self._sleep(0)
             return
         clock = self._clock or asyncio.get_running_loop().time
@@ -75,10 +75,10 @@ class Pacer:
             await self._sleep(due - now)
             now = max(due, clock())
         self._sent += seconds
-        # A chunk's worth of slack, or the jitter of every sleep would add to the delay.
+        # The slack of one chunk: without it, the jitter of every sleep would add to the delay.
         self._earliest = max(self._earliest, now - CHUNK_SECONDS) + seconds / self._most
 
     def restart(self) -> None:
-        """Forget the time that passed since the last chunk: the stream was paused."""
+        """Forget the time since the last chunk, because the stream was paused."""
         self._anchor = None
         self._sent = 0.0

@@ -1,4 +1,4 @@
-"""`Audio`, `Note` and `AudioSource`: what the rest of the package sees of any source."""
+"""`AudioSource`, `Audio`, `Note` and `SourceFormat`: what the rest of the package knows of any source."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dgnb.exceptions import ConfigurationError, nearest
-from dgnb.options import ENCODINGS
+from dgnb.exceptions import ConfigurationError
+from dgnb.options import check_encoding
 
-__all__ = ["CHUNK_SECONDS", "MOST_NOTES", "SAMPLE_RATE", "Audio", "AudioSource", "Note", "Raw"]
+__all__ = ["CHUNK_SECONDS", "MOST_NOTES", "SAMPLE_RATE", "Audio", "AudioSource", "Note", "SourceFormat"]
 
 SAMPLE_RATE: Final = 16_000
 CHUNK_SECONDS: Final = 0.1
@@ -35,16 +35,26 @@ _SAMPLE_BYTES: Final = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
-    """How audio without a header is to be read."""
+class SourceFormat:
+    """How audio without a header is read.
+
+    Attributes:
+        encoding: One of `dgnb.options.ENCODINGS`, such as `linear16`.
+        sample_rate: Samples a second.
+        channels: Interleaved channels.
+    """
 
     encoding: str
     sample_rate: int
     channels: int = 1
 
     @classmethod
-    def of(cls, encoding: str | None, sample_rate: int | None, channels: int) -> Raw | None:
-        """Both of the first two, or neither."""
+    def of(cls, encoding: str | None, sample_rate: int | None, channels: int = 1) -> SourceFormat | None:
+        """The format that these arguments describe; None where they describe audio with a header.
+
+        Raises:
+            ConfigurationError: A value is wrong, or one of `encoding` and `sample_rate` is missing.
+        """
         for name, value in (("sample_rate", sample_rate), ("channels", channels)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ConfigurationError(f"{name} is a positive whole number, not {value!r}.")
@@ -55,24 +65,22 @@ class Raw:
         if encoding is None or sample_rate is None:
             missing = "encoding" if encoding is None else "sample_rate"
             raise ConfigurationError(f"Raw audio needs both encoding and sample_rate: {missing} is missing.")
-        if encoding not in ENCODINGS:
-            hint = nearest(str(encoding), ENCODINGS) or f" Use one of: {', '.join(ENCODINGS)}."
-            raise ConfigurationError(f"encoding={encoding!r} is not an encoding of raw audio.{hint}")
+        check_encoding(encoding)
         return cls(encoding, sample_rate, channels)
 
     @classmethod
-    def decodable(cls, encoding: str | None, sample_rate: int | None, channels: int) -> Raw | None:
-        """As `of`, for audio that is decoded here."""
-        raw = cls.of(encoding, sample_rate, channels)
-        if raw and raw.encoding not in _DEMUXERS:
+    def decodable(cls, encoding: str | None, sample_rate: int | None, channels: int = 1) -> SourceFormat | None:
+        """As `of`, and refuse an encoding that cannot be decoded here."""
+        found = cls.of(encoding, sample_rate, channels)
+        if found and found.encoding not in _DEMUXERS:
             raise ConfigurationError(
-                f"Raw {raw.encoding} can't be decoded here. Send it as it is with FileSource(…, decode=False)."
+                f"Raw {found.encoding} can't be decoded here. Send it as it is with FileSource(…, decode=False)."
             )
-        return raw
+        return found
 
     @property
     def demuxer(self) -> str:
-        """FFmpeg's name for it."""
+        """FFmpeg's name for the encoding."""
         return _DEMUXERS[self.encoding]
 
     @property
@@ -83,13 +91,13 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a source has to say beside its audio.
+    """What a source reports beside its audio.
 
     Attributes:
-        type: `title`: what a station says it plays. `source`: audio was missed, or a station had to be asked again.
-            `warning`: it can be read, but looks wrong.
-        text: For people. Words from outside are in it, so it is text and never HTML.
-        missed: Seconds of the source that were not heard, between the chunk before and the one after.
+        type: `title`: what a station says that it plays. `source`: audio was missed, or a station was asked again.
+            `warning`: the audio can be read, but something is wrong with it.
+        text: For people. It may hold words from outside, so show it as text and never as HTML.
+        missed: Seconds of the source that are missing between the chunk before the note and the chunk after it.
     """
 
     type: str
@@ -98,19 +106,19 @@ class Note:
 
 
 class Audio:
-    """Opened audio: an async iterator of chunks, none of them empty, and what they are.
+    """Opened audio: its format, and an async iterator of its chunks, none of them empty.
 
-    A chunk is 100 ms; the last one may be shorter. Cancelling a wait for a chunk loses none.
+    A chunk of decoded audio is 100 ms; the last one may be shorter. Cancelling a wait for a chunk loses no chunk.
 
     Attributes:
         encoding: `linear16`, or None for a container that is passed through as it is.
         sample_rate: Samples a second; None for a container.
         channels: Interleaved channels.
         bytes_per_second: Turns bytes into seconds; an average for a container.
-        live: It comes at its own pace, as a radio does; a file on a server does not.
-        waits: It loses nothing when nobody takes its chunks for a while. What does not wait is kept, as far as it goes.
-        notes: What there was to say up to the chunk that was taken last, and after the end, on the whole. Take them
-            out with `popleft`; of more than 1000 the oldest are dropped.
+        live: The audio comes at its own pace, as a radio's does. A file on a server does not.
+        waits: The source waits while nobody takes its chunks. Take the chunks of a source that does not wait at once.
+        notes: What the source reported up to the chunk that was taken last, and after the end, on the whole. Take notes
+            out with `popleft`, on the event loop; of more than 1000 the oldest are dropped.
     """
 
     def __init__(
@@ -139,7 +147,7 @@ class Audio:
 
     @property
     def frame_bytes(self) -> int | None:
-        """Bytes of one sample of all channels; None where samples have no fixed size, and a part can't stand alone."""
+        """Bytes of one sample of all channels; None where samples have no fixed size."""
         return _frame_bytes(self.encoding, self.channels)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -152,7 +160,7 @@ class Audio:
                 return chunk
 
     async def aclose(self) -> None:
-        """Release the file, the connection and the thread. Safe to call twice; goes on when cancelled."""
+        """Release the file, the connection and the thread. Safe to call twice. It goes on when it is cancelled."""
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
@@ -161,9 +169,10 @@ class Audio:
 class AudioSource(abc.ABC):
     """Where audio comes from. Subclass it with `open()` to bring your own.
 
+    Whether a source is live is known once it is open: its `Audio` says so.
+
     Attributes:
         name: For people: a file name, or an address without its credentials.
-        live: It goes on whether or not anybody reads it, as a radio does.
 
     Example:
         ```python
@@ -177,17 +186,16 @@ class AudioSource(abc.ABC):
     """
 
     name: str = "audio"
-    live: bool = False
 
     @abc.abstractmethod
     async def open(self, *, multichannel: bool = False) -> Audio:
-        """Open it and look at what it is. Cancelling it leaves nothing open.
+        """Open the source and find out its format. Cancelling it leaves nothing open.
 
         Args:
             multichannel: Keep the channels apart instead of mixing them.
 
         Raises:
-            AudioError: It can't be opened, or is not audio.
+            AudioError: The source can't be opened, or is not audio.
         """
 
     def __repr__(self) -> str:

@@ -9,199 +9,182 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Final
 
-from dgnb.audio import decode
-from dgnb.audio.source import CHUNK_SECONDS, MOST_NOTES, SAMPLE_RATE, Audio, Note, Raw
+from dgnb.audio.decode import Detected, Item
+from dgnb.audio.source import MOST_NOTES, Audio, Note
 from dgnb.exceptions import AudioError
 
-__all__ = ["Feed", "Pipe", "Worker", "begun", "decoded", "no_thread", "passed"]
+__all__ = ["DecoderThread", "Pipe", "in_thread", "no_thread"]
 
-_QUEUED_CHUNKS: Final = 50
-_KEPT_SECONDS: Final = 120.0
+_QUEUED: Final = 50
+_QUEUED_LIVE: Final = 6000
+"""Chunks of a source that does not wait: 10 minutes, 19 MB of 16 kHz mono. So much is taken while the loop is blocked;
+who takes it then decides what to keep. When this is full too, the station has to wait, or it drops the connection."""
 _PIPE_BYTES: Final = 1 << 20
 
 
-class Pipe:
-    """Bytes from the loop to the decoder's thread: `put` waits while it is full, `read` while it is empty.
-
-    Attributes:
-        error: Why the bytes ended early, where they did; read once they are used up.
-    """
+class _Bell:
+    """Wakes a loop that waits for another thread. Every method but `wait` is called under the lock of its owner."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._awaited = False
+
+    def expect(self) -> None:
+        """Say that the loop is about to wait. In the loop."""
+        self._rung.clear()
+        self._awaited = True
+
+    async def wait(self) -> None:
+        """Wait for the ring that was expected. In the loop."""
+        await self._rung.wait()
+
+    def ring(self) -> None:
+        """Wake the loop if it waits: a wake-up for each chunk costs more than the chunk. In any thread."""
+        if self._awaited:
+            self._awaited = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
+                self._loop.call_soon_threadsafe(self._rung.set)
+
+
+class Pipe:
+    """Bytes from the loop to the decoder's thread: `put` waits while it is full, `read` waits while it is empty.
+
+    Attributes:
+        error: Why the bytes ended early, or None. Read it after `read` has returned nothing.
+    """
+
+    def __init__(self) -> None:
+        self.error: AudioError | None = None
         self._condition = threading.Condition()
         self._bytes = bytearray()
         self._ended = False
-        self._room = asyncio.Event()
-        self._room.set()
-        self.error: AudioError | None = None
+        self._room = _Bell()
 
     async def put(self, data: bytes) -> bool:
-        """Add bytes, once there is room; False when no more are wanted."""
-        await self._room.wait()
-        with self._condition:
-            if self._ended:
-                return False
-            self._bytes += data
-            if len(self._bytes) >= _PIPE_BYTES:
-                self._room.clear()
-            self._condition.notify()
-        return True
+        """Add bytes when there is room. False: the reader wants no more."""
+        while True:
+            with self._condition:
+                if self._ended:
+                    return False
+                if len(self._bytes) < _PIPE_BYTES:
+                    self._bytes += data
+                    self._condition.notify()
+                    return True
+                self._room.expect()
+            await self._room.wait()
 
     def end(self, error: AudioError | None = None) -> None:
-        """No more bytes will come. Only the first end counts."""
+        """Say that no more bytes will come, or are wanted. Only the first call counts."""
         with self._condition:
             if not self._ended:
                 self.error = error
             self._ended = True
             self._condition.notify()
-        self._make_room()
+            self._room.ring()
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, at least one, or none at the end.
+        """At most `size` bytes and at least one; none at the end.
 
-        What there is, rather than waiting for all that was asked for: a radio trickles.
+        It does not wait for all `size` bytes, because a radio's bytes come slowly.
         """
         with self._condition:
             while not self._bytes and not self._ended:
                 self._condition.wait()
             taken = bytes(self._bytes[:size] if size >= 0 else self._bytes)
             del self._bytes[: len(taken)]
-            full = len(self._bytes) >= _PIPE_BYTES
-        if not full and not self._room.is_set():
-            self._make_room()
+            if len(self._bytes) < _PIPE_BYTES // 2:
+                self._room.ring()
         return taken
 
-    def _make_room(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._room.set)
-
     def close(self) -> None:
-        """The reader wants no more."""
+        """Say that the reader wants no more."""
         self.end()
 
 
-class Feed:
-    """A task that fills a pipe, and is the only one to do so.
+class DecoderThread:
+    """Runs a generator of audio in a daemon thread, a bounded number of chunks ahead of whoever takes them.
+
+    It is a daemon, because a thread that waits for a silent radio must not keep the interpreter from ending.
+
+    The thread waits while its queue is full, and is woken when half of the queue was taken. The queue is only a
+    transit: it drops nothing.
 
     Args:
-        fill: Puts bytes into the pipe it is given; what it raises becomes the pipe's error.
+        produce: What the thread runs. A `Detected` goes before the chunks that it describes.
         name: Of the source.
-        explain: Makes an `AudioError` of what `fill` raised.
-    """
-
-    def __init__(
-        self, fill: Callable[[Pipe], Awaitable[None]], name: str, explain: Callable[[Exception], AudioError]
-    ) -> None:
-        self.pipe = Pipe()
-        self._fill = fill
-        self._explain = explain
-        self._task = asyncio.create_task(self._run(), name=f"dgnb: read {name}")
-
-    async def _run(self) -> None:
-        try:
-            await self._fill(self.pipe)
-        except Exception as error:
-            self.pipe.end(self._explain(error))
-        finally:
-            self.pipe.end()
-
-    async def aclose(self) -> None:
-        """End the pipe, and cancel the task and wait for its end."""
-        self.pipe.end()
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-
-class Worker:
-    """Runs a generator of chunks in a daemon thread, a bounded number of chunks ahead of who takes them.
-
-    A daemon, because a thread that waits for a silent radio must not keep the interpreter from ending.
-
-    A file waits when the queue is full. A radio does not wait for anybody: its queue holds 120 s, and then the oldest
-    chunk goes, and a note says so. One that has come faster than any radio does is held back like a file.
 
     Attributes:
-        notes: Those that belong to the chunks taken so far.
+        notes: Those that belong to the chunks taken so far. Only the loop touches them.
 
     Raises:
         RuntimeError: No thread can be started.
     """
 
-    def __init__(self, produce: Generator[bytes, None, None], name: str, found: decode.Found) -> None:
+    def __init__(self, produce: Generator[Item, None, None], name: str) -> None:
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self._produce = produce
-        self._found = found
         self._loop = asyncio.get_running_loop()
+        # The condition guards all that follows.
         self._condition = threading.Condition()
-        self._chunks: deque[bytes | Note] = deque()
+        self._queue: deque[Item] = deque()
+        self._most = _QUEUED
+        self._news = _Bell()
         self._stopped = False
         self._finished = False
         self._error: BaseException | None = None
-        self._news = asyncio.Event()
-        self._dropped = 0.0
         threading.Thread(target=self._run, name=f"dgnb: decode {name}", daemon=True).start()
+
+    # In the thread
 
     def _run(self) -> None:
         error: BaseException | None = None
         try:
             with contextlib.closing(self._produce):
-                for chunk in self._produce:
-                    if not self._offer(chunk):
+                for item in self._produce:
+                    if not self._offer(item):
                         break
         except BaseException as raised:
             error = raised
         with self._condition:
-            self._take_notes()
             self._error = error
             self._finished = True
-        self._tell()
+            self._news.ring()
 
-    def _offer(self, chunk: bytes) -> bool:
-        """Queue a chunk when there is room; False when no more are wanted."""
+    def _offer(self, item: Item) -> bool:
+        """Queue an item when there is room. False: no more are wanted."""
         with self._condition:
-            while self._full() and not self._stopped:
-                if self._found.radio and not self._found.patient:
-                    self._drop()
-                else:
-                    self._condition.wait()
+            while len(self._queue) >= self._most and not self._stopped:
+                self._condition.wait()
             if self._stopped or self._loop.is_closed():
                 return False
-            self._take_notes()
-            self._chunks.append(chunk)
-        self._tell()
+            if isinstance(item, Detected):
+                self._most = _QUEUED if item.waits else _QUEUED_LIVE
+            self._queue.append(item)
+            self._news.ring()
         return True
 
-    def _full(self) -> bool:
-        most = round(_KEPT_SECONDS / CHUNK_SECONDS) if self._found.radio else _QUEUED_CHUNKS
-        return len(self._chunks) >= most
+    # In the loop
 
-    def _drop(self) -> None:
-        oldest = self._chunks.popleft()
-        if isinstance(oldest, Note):
-            self.notes.append(oldest)
-        else:
-            self._dropped += len(oldest) / (2 * self._found.channels * SAMPLE_RATE)
+    async def detected(self) -> Detected:
+        """Wait for the first chunk, and return what describes it.
 
-    def _take_notes(self) -> None:
-        while self._found.notes:
-            self._chunks.append(self._found.notes.popleft())
-
-    def _tell(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._news.set)
-
-    async def first(self) -> None:
-        """Wait until there is a chunk; raise what the thread raised before there was one."""
+        Raises:
+            AudioError: The thread ended before there was a chunk.
+        """
         while True:
-            self._news.clear()
             with self._condition:
-                if any(isinstance(chunk, bytes) for chunk in self._chunks):
-                    return
+                found = Detected()
+                for item in self._queue:
+                    if isinstance(item, bytes):
+                        return found
+                    if isinstance(item, Detected):
+                        found = item
                 if self._finished:
                     if self._error:
                         raise self._error
-                    return
+                    return found
+                self._news.expect()
             await self._news.wait()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -209,81 +192,51 @@ class Worker:
 
     async def __anext__(self) -> bytes:
         while True:
-            self._news.clear()
             with self._condition:
-                if self._dropped:
-                    text = (
-                        f"nobody took the audio for more than {_KEPT_SECONDS:g} s, so the oldest "
-                        f"{self._dropped:.1f} s of it were dropped; was the kernel busy?"
-                    )
-                    self.notes.append(Note("source", text, self._dropped))
-                    self._dropped = 0.0
-                while self._chunks:
-                    chunk = self._chunks.popleft()
-                    if isinstance(chunk, bytes):
+                while self._queue:
+                    item = self._queue.popleft()
+                    if len(self._queue) <= self._most // 2:
                         self._condition.notify()
-                        return chunk
-                    self.notes.append(chunk)
+                    if isinstance(item, bytes):
+                        return item
+                    if isinstance(item, Note):
+                        self.notes.append(item)
                 if self._finished:
                     error, self._error = self._error, None
                     if error:
                         raise error
                     raise StopAsyncIteration
+                self._news.expect()
             await self._news.wait()
 
     async def aclose(self) -> None:
         """Drop what is queued, and wait for the thread's end."""
-        with self._condition:
-            self._stopped = True
-            self._chunks.clear()
-            self._condition.notify()
         while True:
-            self._news.clear()
-            if self._finished:
-                return
+            with self._condition:
+                self._stopped = True
+                self._queue.clear()
+                self._condition.notify()
+                if self._finished:
+                    return
+                self._news.expect()
             await self._news.wait()
 
 
-async def decoded(
-    open_file: Callable[[], decode.Readable],
-    name: str,
-    raw: Raw | None,
-    *,
-    multichannel: bool,
-    release: Callable[[], Awaitable[None]] | None = None,
-    live: bool = False,
+async def in_thread(
+    produce: Generator[Item, None, None], name: str, release: Callable[[], Awaitable[None]] | None = None
 ) -> Audio:
-    """Audio that a thread decodes from a file, once there is some of it.
+    """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
 
-    `release` ends what feeds the file; it is awaited on every path.
-    """
-    found = decode.Found()
-    return await begun(decode.decoded(open_file, name, raw, multichannel, found), name, found, release, live=live)
-
-
-async def passed(open_file: Callable[[], decode.Readable], name: str, raw: Raw | None) -> Audio:
-    """Audio that goes out as it is in the file."""
-    found = decode.Found()
-    return await begun(decode.passed(open_file, name, raw, found), name, found)
-
-
-async def begun(
-    produce: Generator[bytes, None, None],
-    name: str,
-    found: decode.Found,
-    release: Callable[[], Awaitable[None]] | None = None,
-    *,
-    live: bool = False,
-) -> Audio:
-    """Audio that a generator gives in a thread of its own, once there is some of it.
-
-    `release` ends what feeds the generator; it is awaited on every path.
+    Args:
+        produce: A `Detected`, then chunks and notes.
+        name: Of the source.
+        release: Ends what feeds the generator. It is awaited on every path.
 
     Raises:
-        AudioError: It is not audio, or no thread can be started.
+        AudioError: The source is not audio, or no thread can be started.
     """
     try:
-        worker = Worker(produce, name, found)
+        thread = DecoderThread(produce, name)
     except RuntimeError as error:
         if release:
             await release()
@@ -292,30 +245,29 @@ async def begun(
     async def close() -> None:
         if release:
             await release()
-        await worker.aclose()
+        await thread.aclose()
 
-    audio = Audio(worker, close)
     try:
-        await worker.first()
+        found = await thread.detected()
     except BaseException:
-        await audio.aclose()
+        # An Audio goes on closing when it is cancelled once more.
+        await Audio(thread, close).aclose()
         raise
     return Audio(
-        worker,
+        thread,
         close,
         encoding=found.encoding,
         sample_rate=found.sample_rate,
         channels=found.channels,
         bytes_per_second=found.bytes_per_second,
-        live=live or found.radio,
-        # An iterator may be live, and is asked for its next bytes only when there is room.
-        waits=not found.radio,
-        notes=worker.notes,
+        live=found.live,
+        waits=found.waits,
+        notes=thread.notes,
     )
 
 
 def no_thread(name: str, error: Exception) -> AudioError:
-    """What is said when the system gives no thread."""
+    """The error for a system that gives no more threads."""
     return AudioError(
         f"{name} can't be read: {error}. Too much runs here at once; end some of it, or restart the kernel."
     )

@@ -143,7 +143,7 @@ class Stream:
         self._retry = Retry(patience)
         self._journal_path = journal
         self._journal: Journal | None = None
-        self._live = source.live
+        self._live = False
         self._waits = False
         self._decoded = False
         self.replayable = False

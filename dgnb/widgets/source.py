@@ -26,7 +26,6 @@ class LocalRadio(AudioSource):
     """The station of the offline engine's process, which is started when it does not run yet."""
 
     name = "the radio on this machine"
-    live = True
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Start the process and tune in. See `AudioSource.open`."""

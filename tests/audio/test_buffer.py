@@ -58,7 +58,7 @@ async def test_the_second_axis_of_an_array_is_its_channels(tone: Callable[..., S
     assert (await samples(await source.open())).shape == (len(sound), 1)
 
 
-async def test_an_array_of_another_byte_order_means_the_same(tone: Callable[..., Samples]) -> None:
+async def test_an_array_of_another_byte_order_is_read_correctly(tone: Callable[..., Samples]) -> None:
     sound = tone(0.25)
     assert np.array_equal(await samples(await BufferSource(sound.astype(">i2"), sample_rate=RATE).open()), sound)
 
@@ -79,7 +79,7 @@ async def test_an_array_of_another_byte_order_means_the_same(tone: Callable[...,
         (np.array(["a"]), {"sample_rate": RATE}, "not <U1"),
     ],
 )
-def test_an_array_that_is_no_sound_is_refused_at_once(array: Samples, options: dict[str, Any], message: str) -> None:
+def test_an_array_that_is_not_audio_is_refused_at_once(array: Samples, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         BufferSource(array, **options)
 
@@ -92,17 +92,16 @@ async def test_bytes_are_a_file_or_raw_samples(wav: Callable[..., bytes], tone: 
     assert np.array_equal(await samples(await BufferSource(wav(sound)).open()), sound)
     raw = BufferSource(memoryview(sound.tobytes()), encoding="linear16", sample_rate=RATE)
     assert np.array_equal(await samples(await raw.open()), sound)
-    assert not raw.live
 
 
-def test_what_is_no_buffer_is_refused_at_once() -> None:
+def test_a_buffer_of_another_type_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="The buffer is empty"):
         BufferSource(b"")
     with pytest.raises(ConfigurationError, match="not list"):
         BufferSource([1, 2, 3])  # type: ignore[arg-type]
 
 
-async def test_bytes_that_are_no_audio_are_one_clear_error() -> None:
+async def test_bytes_that_are_not_audio_raise_one_clear_error() -> None:
     with pytest.raises(AudioError, match="11 bytes can't be decoded as audio"):
         await BufferSource(b"no audio at").open()
 
@@ -112,7 +111,7 @@ async def test_bytes_that_are_no_audio_are_one_clear_error() -> None:
 
 @given(cuts=st.lists(st.integers(0, 20_000), max_size=12))
 @settings(max_examples=25, deadline=None)
-def test_however_an_iterator_cuts_its_bytes_the_sound_is_the_same(
+def test_the_sound_does_not_depend_on_how_an_iterator_cuts_its_bytes(
     cuts: list[int], tone: Callable[..., Samples]
 ) -> None:
     data = tone(0.6).tobytes()
@@ -134,14 +133,16 @@ async def test_an_iterator_is_live_and_its_first_chunk_does_not_wait_for_the_res
         await heard.wait()
 
     source = BufferSource(microphone(), encoding="linear16", sample_rate=RATE)
-    assert source.live
     audio = await asyncio.wait_for(source.open(), 5)
+    # Live, and still asked for its next bytes only when there is room.
+    assert audio.live
+    assert audio.waits
     assert len(await anext(audio)) == 3200
     heard.set()
     await audio.aclose()
 
 
-async def test_what_an_iterator_raises_comes_out_after_what_it_gave(tone: Callable[..., Samples]) -> None:
+async def test_the_error_of_an_iterator_comes_after_its_audio(tone: Callable[..., Samples]) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield tone(0.5).tobytes()
         raise OSError("unplugged")
@@ -154,7 +155,7 @@ async def test_what_an_iterator_raises_comes_out_after_what_it_gave(tone: Callab
     assert sum(map(len, got)) == 16_000
 
 
-async def test_an_iterator_of_something_else_is_one_clear_error() -> None:
+async def test_an_iterator_that_gives_no_bytes_objects_raises_one_clear_error() -> None:
     async def words() -> AsyncIterator[Any]:
         yield "hello"
 
@@ -162,7 +163,7 @@ async def test_an_iterator_of_something_else_is_one_clear_error() -> None:
         await BufferSource(words(), encoding="linear16", sample_rate=RATE).open()
 
 
-async def test_an_iterator_without_bytes_is_one_clear_error() -> None:
+async def test_an_empty_iterator_raises_one_clear_error() -> None:
     with pytest.raises(AudioError, match=r"is empty|holds no samples"):
         await BufferSource(pieces(), encoding="linear16", sample_rate=RATE).open()
 

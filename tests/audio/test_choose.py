@@ -1,4 +1,4 @@
-"""Whatever a person passes, as a source."""
+"""What a person passes becomes a source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def test_each_kind_of_thing_becomes_its_source() -> None:
+def test_each_kind_of_input_becomes_its_kind_of_source() -> None:
     assert isinstance(as_source("talk.m4a"), FileSource)
     assert isinstance(as_source(Path("talk.m4a")), FileSource)
     assert isinstance(as_source("http://127.0.0.1/radio"), URLSource)
@@ -27,7 +27,7 @@ def test_each_kind_of_thing_becomes_its_source() -> None:
     assert isinstance(as_source(nothing()), BufferSource)
 
 
-def test_a_source_stays_what_it_is() -> None:
+def test_a_source_is_returned_unchanged() -> None:
     class Mine(AudioSource):
         async def open(self, *, multichannel: bool = False) -> Audio:
             raise NotImplementedError
@@ -37,11 +37,11 @@ def test_a_source_stays_what_it_is() -> None:
     assert repr(mine) == "Mine('audio')"
 
 
-def test_raw_audio_is_described_on_the_way() -> None:
+def test_the_description_of_raw_audio_reaches_the_source() -> None:
     source = as_source("call.ulaw", encoding="mulaw", sample_rate=8000)
     assert isinstance(source, FileSource)
-    assert source.raw is not None
-    assert source.raw.encoding == "mulaw"
+    assert source.format is not None
+    assert source.format.encoding == "mulaw"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,6 @@ def test_raw_audio_is_described_on_the_way() -> None:
         ([b"RIFF"], "not list"),
     ],
 )
-def test_anything_else_is_refused_at_once(source: object, message: str) -> None:
+def test_any_other_input_is_refused_at_once(source: object, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         as_source(source)

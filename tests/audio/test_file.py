@@ -1,29 +1,20 @@
-"""Files: everything that FFmpeg reads, on time; and everything that it does not, refused with a remedy."""
+"""Files by their path: which are opened, and what the error says of those that are not."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import struct
-import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dgnb.audio import Audio, FileSource
 from dgnb.exceptions import AudioError, ConfigurationError
 
-Samples = npt.NDArray[Any]
-
 RATE = 16_000
-CHUNK = 3200
 
 
 async def chunks(audio: Audio) -> list[bytes]:
@@ -33,301 +24,7 @@ async def chunks(audio: Audio) -> list[bytes]:
         await audio.aclose()
 
 
-async def read(path: Path, *, multichannel: bool = False, **options: Any) -> Samples:
-    """The whole file, samples by channels, after a look at its chunks."""
-    audio = await FileSource(path, **options).open(multichannel=multichannel)
-    parts = await chunks(audio)
-    size = CHUNK * audio.channels
-    assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
-    assert 0 < len(parts[-1]) <= size
-    return np.frombuffer(b"".join(parts), "<i2").reshape(-1, audio.channels)
-
-
-def riff(form: int, bits: int, channels: int, rate: int, data: bytes, *, sizes: int | None = None, lead: bytes = b""):
-    """A WAV file by hand; `sizes` overrules both lengths, `lead` stands before the format."""
-    fmt = struct.pack("<HHIIHH", form, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits)
-    body = lead + b"fmt " + struct.pack("<I", len(fmt)) + fmt
-    length = len(data) if sizes is None else sizes
-    total = 4 + len(body) + 8 + len(data) if sizes is None else sizes
-    return b"RIFF" + struct.pack("<I", total) + b"WAVE" + body + b"data" + struct.pack("<I", length) + data
-
-
-def click(rate: int, at: float, seconds: float, channels: int = 1) -> Samples:
-    """A quiet tone with a loud burst that begins at `at` seconds."""
-    t = np.arange(round(seconds * rate)) / rate
-    sound = 300 * np.sin(2 * np.pi * 300 * t)
-    burst = (t >= at) & (t < at + 0.02)
-    sound[burst] = 28_000 * np.cos(2 * np.pi * 1500 * (t[burst] - at))
-    return np.repeat(sound.astype(np.int16)[:, None], channels, axis=1)
-
-
-# Good files
-
-
-@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
-@pytest.mark.parametrize("channels", [1, 2])
-async def test_a_wav_of_any_rate_keeps_its_length(
-    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples], rate: int, channels: int
-) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(wav(tone(10, rate, channels), rate))
-    assert abs(len(await read(path)) - 10 * RATE) <= 1
-
-
-@pytest.mark.parametrize(
-    ("codec", "container", "rate", "tolerance"),
-    [
-        ("pcm_s16le", "wav", 44_100, 0.002),
-        ("pcm_s16be", "aiff", 44_100, 0.002),
-        ("flac", "flac", 44_100, 0.002),
-        ("alac", "mp4", 44_100, 0.002),
-        ("libmp3lame", "mp3", 44_100, 0.03),
-        ("libopus", "ogg", 48_000, 0.03),
-        ("libopus", "webm", 48_000, 0.03),
-        ("aac", "mp4", 44_100, 0.03),
-        ("aac", "matroska", 44_100, 0.03),
-        ("aac", "adts", 44_100, 0.03),
-        ("aac", "mpegts", 44_100, 0.03),
-        ("ac3", "ac3", 48_000, 0.03),
-    ],
-)
-async def test_what_sounds_at_a_time_is_decoded_at_that_time(
-    tmp_path: Path, encoded: Callable[..., bytes], codec: str, container: str, rate: int, tolerance: float
-) -> None:
-    path = tmp_path / f"a.{container}"
-    path.write_bytes(encoded(click(rate, 1.0, 3.0, 2), rate, codec, container))
-    sound = (await read(path))[:, 0]
-    loud = np.nonzero(np.abs(sound.astype(int)) > 12_000)[0]
-    assert abs(loud[0] / RATE - 1.0) < tolerance
-    assert abs(len(sound) / RATE - 3.0) < 0.05
-
-
-async def test_sound_comes_out_as_it_went_in(
-    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples]
-) -> None:
-    path = tmp_path / "a.wav"
-    sound = tone(0.55)
-    path.write_bytes(wav(sound))
-    assert np.array_equal(await read(path), sound)
-
-
-@pytest.mark.parametrize(
-    ("form", "bits", "dtype", "scale"),
-    [(1, 8, "u1", 127), (1, 24, "i3", 2**23), (1, 32, "<i4", 2**31), (3, 32, "<f4", 1), (3, 64, "<f8", 1)],
-)
-async def test_a_wav_of_any_sample_form_is_read(
-    tmp_path: Path, tone: Callable[..., Samples], form: int, bits: int, dtype: str, scale: float
-) -> None:
-    sound = tone(1.0)[:, 0] / 32768
-    if dtype == "i3":
-        data = b"".join(int(x * (scale - 1)).to_bytes(3, "little", signed=True) for x in sound)
-    elif dtype == "u1":
-        data = (sound * scale + 128).astype("u1").tobytes()
-    else:
-        data = (sound * (scale - (1 if scale > 1 else 0))).astype(dtype).tobytes()
-    path = tmp_path / "a.wav"
-    path.write_bytes(riff(form, bits, 1, RATE, data))
-    got = (await read(path))[:, 0] / 32768
-    assert len(got) == RATE
-    assert np.abs(got - sound).max() < (0.02 if bits == 8 else 0.001)
-
-
-@pytest.mark.parametrize("sizes", [0xFFFFFFFF, 0x7FFFFFFF])
-async def test_a_wav_whose_length_was_never_filled_in_is_read_to_its_end(
-    tmp_path: Path, tone: Callable[..., Samples], sizes: int
-) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(riff(1, 16, 1, RATE, tone(1.0).tobytes(), sizes=sizes))
-    assert len(await read(path)) == RATE
-
-
-async def test_a_wav_with_notes_before_its_format_is_read(tmp_path: Path, tone: Callable[..., Samples]) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(riff(1, 16, 1, RATE, tone(1.0).tobytes(), lead=b"LIST" + struct.pack("<I", 4) + b"INFO"))
-    assert len(await read(path)) == RATE
-
-
-async def test_a_truncated_wav_gives_its_whole_samples(tmp_path: Path, tone: Callable[..., Samples]) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(riff(1, 16, 1, RATE, tone(1.0).tobytes())[: 44 + 8001])
-    assert len(await read(path)) == 4000
-
-
-@pytest.mark.parametrize(("codec", "container"), [("libmp3lame", "mp3"), ("flac", "flac"), ("libopus", "ogg")])
-async def test_a_truncated_file_gives_its_whole_frames(
-    tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples], codec: str, container: str
-) -> None:
-    data = encoded(tone(4.0, 48_000), 48_000, codec, container)
-    path = tmp_path / "a"
-    path.write_bytes(data[: len(data) // 2 + 7])
-    assert 1.0 < len(await read(path)) / RATE < 3.2
-
-
-async def test_the_channels_of_a_call_are_kept_apart(
-    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples]
-) -> None:
-    path = tmp_path / "a.wav"
-    sound = tone(0.55, channels=2)
-    path.write_bytes(wav(sound))
-    assert np.array_equal(await read(path, multichannel=True), sound)
-    mixed = (await read(path))[:, 0].astype(int)
-    assert np.abs(mixed - sound.astype(int).mean(axis=1)).max() <= 1
-
-
-@pytest.mark.parametrize("channels", [3, 6, 9])
-async def test_every_channel_is_heard_in_the_mix(tmp_path: Path, wav: Callable[..., bytes], channels: int) -> None:
-    path = tmp_path / "a.wav"
-    for loud in range(channels):
-        sound = np.zeros((RATE // 2, channels), np.int16)
-        sound[:, loud] = 9000
-        path.write_bytes(wav(sound))
-        assert (await read(path))[4000, 0] == 9000 // channels
-    assert (await read(path, multichannel=True)).shape == sound.shape
-
-
-async def test_more_channels_than_the_service_takes_are_refused(tmp_path: Path, wav: Callable[..., bytes]) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(wav(np.ones((RATE, 21), np.int16)))
-    with pytest.raises(AudioError, match="21 channels; multichannel takes 20"):
-        await FileSource(path).open(multichannel=True)
-
-
-# Raw samples
-
-
-@pytest.mark.parametrize(
-    ("encoding", "dtype", "rate", "channels"),
-    [("linear16", "<i2", 8000, 1), ("linear16", "<i2", 48_000, 2), ("linear32", "<f4", 16_000, 1)],
-)
-async def test_raw_samples_are_read_as_they_are_described(
-    tmp_path: Path, tone: Callable[..., Samples], encoding: str, dtype: str, rate: int, channels: int
-) -> None:
-    sound = tone(1.0, rate, channels)
-    path = tmp_path / "a.raw"
-    path.write_bytes((sound / 32768 if dtype == "<f4" else sound).astype(dtype).tobytes())
-    heard = await read(path, encoding=encoding, sample_rate=rate, channels=channels)
-    assert len(heard) == RATE
-    assert np.abs(heard).max() == pytest.approx(np.abs(sound).max(), rel=0.2)
-
-
-@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
-async def test_telephone_samples_are_read(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "a.raw"
-    path.write_bytes(bytes(range(256)) * 32)
-    assert len(await read(path, encoding=encoding, sample_rate=8000)) == 2 * 8192
-
-
-async def test_an_odd_byte_at_the_end_of_raw_samples_is_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "a.raw"
-    path.write_bytes(b"\1\2" * 5000 + b"\3")
-    assert len(await read(path, encoding="linear16", sample_rate=RATE)) == 5000
-
-
-async def test_a_header_contradicts_raw_samples(tmp_path: Path, wav: Callable[..., bytes]) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(wav(np.ones((RATE, 1), np.int16)))
-    with pytest.raises(AudioError, match=r"has a WAV header, so it is not raw linear16\. Leave out encoding"):
-        await FileSource(path, encoding="linear16", sample_rate=RATE).open()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"encoding": "linear16"}, "sample_rate is missing"),
-        ({"sample_rate": 16_000}, "encoding is missing"),
-        ({"encoding": "linaer16", "sample_rate": 16_000}, "Did you mean 'linear16'"),
-        ({"encoding": "nonsense", "sample_rate": 16_000}, "Use one of: linear16"),
-        ({"encoding": "linear16", "sample_rate": 0}, "sample_rate is a positive whole number, not 0"),
-        ({"encoding": "linear16", "sample_rate": "16000"}, "sample_rate is a positive whole number, not '16000'"),
-        ({"encoding": "linear16", "sample_rate": 16_000, "channels": True}, "channels is a positive whole number"),
-        ({"channels": 2}, "channels is for raw audio"),
-        ({"encoding": "speex", "sample_rate": 16_000}, "decode=False"),
-    ],
-)
-def test_a_wrong_description_of_raw_samples_is_refused_at_once(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        FileSource("never-opened.raw", **options)
-
-
-# Sent as it is
-
-
-async def test_a_container_can_be_passed_through_as_it_is(
-    tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples]
-) -> None:
-    path = tmp_path / "a.mp3"
-    data = encoded(tone(3.0, 44_100), 44_100, "libmp3lame", "mp3", 64_000)
-    path.write_bytes(data)
-    audio = await FileSource(path, decode=False).open()
-    assert audio.encoding is None
-    assert audio.sample_rate is None
-    assert abs(audio.bytes_per_second - len(data) / 3.0) < 200
-    parts = await chunks(audio)
-    assert b"".join(parts) == data
-    assert len(parts) == pytest.approx(30, abs=2)
-
-
-async def test_raw_samples_passed_through_keep_whole_samples_in_a_chunk(tmp_path: Path) -> None:
-    path = tmp_path / "a.raw"
-    path.write_bytes(bytes(11_025 * 4))
-    audio = await FileSource(path, encoding="linear16", sample_rate=11_025, channels=2, decode=False).open()
-    assert (audio.encoding, audio.sample_rate, audio.channels) == ("linear16", 11_025, 2)
-    assert audio.bytes_per_second == 44_100
-    assert all(len(part) % 4 == 0 for part in await chunks(audio))
-
-
-async def test_raw_audio_that_cannot_be_measured_is_passed_through_at_a_middle_rate(tmp_path: Path) -> None:
-    path = tmp_path / "a.opus"
-    path.write_bytes(bytes(1000))
-    audio = await FileSource(path, encoding="opus", sample_rate=48_000, decode=False).open()
-    assert audio.bytes_per_second == 6000
-    assert b"".join(await chunks(audio)) == bytes(1000)
-
-
-async def test_what_is_not_audio_is_not_passed_through_either(tmp_path: Path) -> None:
-    path = tmp_path / "a.mp3"
-    path.write_bytes(b"words, not sound\n" * 9)
-    with pytest.raises(AudioError, match=r"a\.mp3"):
-        await FileSource(path, decode=False).open()
-
-
-# Bad input
-
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000"
-    "050001a5f645400000000049454e44ae426082"
-)
-BAD_FILES = {
-    "text": (b"These are words, not sound.\n" * 40, "Raw samples need encoding and sample_rate|holds no audio"),
-    "html": (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a page or a document"),
-    "playlist": (b"#EXTM3U\nhttp://127.0.0.1/a.mp3\n", "is a playlist"),
-    "json": (b'{"error": "no such file"}', "a.wav"),
-    "png": (PNG, "holds no audio|can't be decoded"),
-    "random": (np.random.default_rng(1).bytes(50_000), "can't be decoded|holds no audio"),
-    "zeros": (bytes(50_000), "can't be decoded|holds no audio"),
-    "empty": (b"", "a.wav is empty"),
-    "one byte": (b"R", "can't be decoded"),
-    "a header alone": (riff(1, 16, 1, RATE, b""), "holds no samples|can't be decoded"),
-    "half a header": (riff(1, 16, 1, RATE, b"")[:30], "can't be decoded|holds no"),
-    "a rate of zero": (riff(1, 16, 1, 0, bytes(1000)), "can't be decoded|holds no"),
-    "no channels": (riff(1, 16, 0, RATE, bytes(1000)), "can't be decoded|holds no"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD_FILES)
-async def test_a_file_that_is_not_audio_is_one_clear_error(tmp_path: Path, kind: str) -> None:
-    data, message = BAD_FILES[kind]
-    path = tmp_path / "a.wav"
-    path.write_bytes(data)
-    began = time.monotonic()
-    with pytest.raises(AudioError, match=message) as caught:
-        await FileSource(path).open()
-    assert time.monotonic() - began < 2
-    assert "a.wav" in str(caught.value)
-    assert caught.value.__cause__ is None
-
-
-async def test_a_missing_file_is_named_with_the_working_folder(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_file_names_the_working_folder(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"There is no file .*gone\.wav.*the working folder is"):
         await FileSource(tmp_path / "gone.wav").open()
 
@@ -348,7 +45,9 @@ async def test_a_device_is_refused() -> None:
         await FileSource("/dev/zero").open()
 
 
-async def test_a_file_that_may_not_be_read_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_without_read_permission_raises_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF")
 
@@ -361,7 +60,7 @@ async def test_a_file_that_may_not_be_read_is_one_clear_error(tmp_path: Path, mo
         await FileSource(path).open()
 
 
-async def test_a_name_that_no_file_can_have_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_name_that_no_file_can_have_raises_one_clear_error(tmp_path: Path) -> None:
     for name in ("x" * 300, "a\0b"):
         with pytest.raises(AudioError):
             await FileSource(tmp_path / name).open()
@@ -382,69 +81,7 @@ async def test_a_name_in_any_script_is_opened_and_can_be_shown(tmp_path: Path, w
         repr(source).encode()
 
 
-@given(cut=st.integers(0, 8000), flips=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4))
-@settings(max_examples=60, deadline=None)
-def test_a_damaged_wav_is_decoded_or_one_clear_error(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, flips: list[tuple[int, int]]
-) -> None:
-    data = bytearray(riff(1, 16, 1, RATE, bytes(range(256)) * 32))
-    for position, value in flips:
-        data[position] = value
-    path = tmp_path_factory.getbasetemp() / "damaged.wav"
-    path.write_bytes(data[: len(data) - cut])
-
-    async def run() -> None:
-        try:
-            audio = await FileSource(path).open()
-        except AudioError:
-            return
-        try:
-            async for chunk in audio:
-                assert len(chunk) % 2 == 0
-        except AudioError:
-            pass
-        finally:
-            await audio.aclose()
-
-    asyncio.run(asyncio.wait_for(run(), 10))
-
-
 # Lifecycle
-
-
-async def test_ten_hours_take_no_more_memory_than_ten_minutes(tmp_path: Path) -> None:
-    path = tmp_path / "long.raw"
-    with path.open("wb") as file:
-        file.truncate(36_000 * 2 * RATE)
-    tracemalloc.start()
-    try:
-        audio = await FileSource(path, encoding="linear16", sample_rate=RATE).open()
-        for _ in range(3000):
-            await anext(audio)
-        _, peak = tracemalloc.get_traced_memory()
-        await audio.aclose()
-    finally:
-        tracemalloc.stop()
-    assert peak < 3_000_000
-
-
-async def test_nobody_reads_far_ahead_of_who_listens(tmp_path: Path) -> None:
-    path = tmp_path / "long.raw"
-    with path.open("wb") as file:
-        file.truncate(600 * 2 * RATE)
-    source = FileSource(path, encoding="linear16", sample_rate=RATE)
-    opened = []
-    real = source._open_file
-    source._open_file = lambda: opened.append(real()) or opened[0]  # type: ignore[method-assign, func-returns-value]
-    audio = await source.open()
-    await anext(audio)
-    # The thread stops where its queue is full: 5 s ahead, and what FFmpeg had read for it.
-    position = -1
-    while position != (position := opened[0].tell()):
-        await asyncio.to_thread(time.sleep, 0.05)
-    assert position < 20 * 2 * RATE
-    await audio.aclose()
-    assert opened[0].closed
 
 
 async def test_closing_early_and_twice_is_no_error(tmp_path: Path) -> None:
@@ -462,32 +99,13 @@ async def test_an_open_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, w
     path = tmp_path / "a.wav"
     path.write_bytes(wav(np.ones((RATE, 1), np.int16)))
     for turns in range(6):
-        task = asyncio.create_task(FileSource(path).open())
+        opening = asyncio.create_task(FileSource(path).open())
         for _ in range(turns):
             await asyncio.sleep(0)
-        assert task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-
-async def test_a_wait_for_a_chunk_that_is_cancelled_loses_none(
-    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples]
-) -> None:
-    path = tmp_path / "a.wav"
-    sound = tone(3.0)
-    path.write_bytes(wav(sound))
-    audio = await FileSource(path).open()
-    got = b""
-    while True:
-        waiting = asyncio.ensure_future(anext(audio))
-        await asyncio.sleep(0)
-        if not waiting.done():
-            waiting.cancel()
-        try:
-            got += await waiting
-        except asyncio.CancelledError:
-            continue
-        except StopAsyncIteration:
-            break
-    await audio.aclose()
-    assert got == sound.tobytes()
+        # The decoder's thread may have been faster: then there is audio, and it is the caller's to close.
+        cancelled = opening.cancel()
+        (audio,) = await asyncio.gather(opening, return_exceptions=True)
+        assert isinstance(audio, asyncio.CancelledError) == cancelled
+        assert cancelled or turns
+        if isinstance(audio, Audio):
+            await audio.aclose()

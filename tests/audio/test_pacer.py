@@ -76,7 +76,9 @@ async def test_after_a_stall_audio_catches_up_at_no_more_than_1_2_times() -> Non
     live=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_window_of_5_s_takes_more_than_the_service_does(stalls: dict[int, float], late: float, live: bool) -> None:
+def test_no_5_seconds_let_through_more_than_the_service_takes(
+    stalls: dict[int, float], late: float, live: bool
+) -> None:
     clock = Clock()
     clock.late = late
     pacer = Pacer(1.0, live=live, clock=clock, sleep=clock.sleep)
@@ -101,7 +103,7 @@ async def test_a_pause_is_not_caught_up() -> None:
     assert sent[-1] - sent[0] == pytest.approx(4.9, abs=0.01)
 
 
-async def test_pausing_again_and_again_lets_no_burst_through() -> None:
+async def test_repeated_pauses_let_no_burst_through() -> None:
     clock = Clock()
     pacer = Pacer(1.0, clock=clock, sleep=clock.sleep)
     sent = []
@@ -111,12 +113,12 @@ async def test_pausing_again_and_again_lets_no_burst_through() -> None:
     assert fastest(sent) <= 1.25 * 5.0 + 0.5
 
 
-async def test_without_a_pace_only_a_turn_is_given() -> None:
+async def test_without_a_pace_other_tasks_get_a_turn() -> None:
     clock = Clock()
     assert await times(Pacer(None, clock=clock, sleep=clock.sleep), clock, {}, 5) == [0.0] * 5
 
 
-async def test_a_wait_that_is_cancelled_has_let_nothing_through() -> None:
+async def test_a_cancelled_wait_lets_nothing_through() -> None:
     pacer = Pacer(1.0)
     await pacer.wait(30.0)
     waiting = asyncio.ensure_future(pacer.wait(CHUNK))
@@ -128,6 +130,6 @@ async def test_a_wait_that_is_cancelled_has_let_nothing_through() -> None:
 
 
 @pytest.mark.parametrize("pace", [0, -1, float("nan"), float("inf"), "fast", 0.0])
-def test_a_pace_that_is_none_is_refused(pace: object) -> None:
+def test_a_wrong_pace_is_refused(pace: object) -> None:
     with pytest.raises(ConfigurationError, match="pace is a positive number, or None"):
         Pacer(pace)  # type: ignore[arg-type]

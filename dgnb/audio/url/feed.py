@@ -1,4 +1,4 @@
-"""Between the thread that reads the web and the one that decodes: a body, and the stretches of it with one codec."""
+"""What goes from the thread that reads the web to the decoder's thread: a body, and its stretches of one codec."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ __all__ = ["Body", "Stretch"]
 
 _SILENT_BYTES: Final = 1 << 14
 _HEADERS: Final = (b"OggS\0\2", b"fLaC\0", b"RIFF", b"\x1aE\xdf\xa3")
-"""Where formats begin that can't be recognised from their middle."""
+"""Headers of formats that can't be recognised from their middle."""
 _READ_AHEAD: Final = 1 << 14
 _MOST_SILENT_BYTES: Final = 1 << 21
 _SILENT_SECONDS: Final = 4.0
-"""A decoder that is fed so much and gives nothing no longer understands: the codec has changed."""
+"""When a decoder gives nothing for so many seconds of input, the codec has changed."""
 
 
 class Body:
-    """Bytes for one decoder. It is made in the fetching loop and read in the decoder's thread.
+    """Bytes for one decoder. The fetching loop makes it; the decoder's thread reads it.
+
+    What the loop writes is handed over with the pipe, what the thread writes with `finish` and `finished`.
 
     Attributes:
         live: More may come under the same address.
+        away: Since when nothing was heard before it, on `time.monotonic`, and why; None if nothing was missed.
+        exact: What is missed is counted segment by segment, so the time away does not count.
         began: When its first bytes came, on `time.monotonic`.
-        heard: Seconds of audio that it gave.
-        lead: Seconds of audio that it was ahead of the clock, at most.
+        heard: Seconds of audio that were decoded.
+        lead: The most seconds that the decoded audio was ahead of the clock.
         error: Why it was not decoded to its end.
     """
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, away: tuple[float, str] | None, exact: bool) -> None:
         self.pipe = Pipe()
         self.live = live
+        self.away = away
+        self.exact = exact
         self.began: float | None = None
         self.heard = 0.0
         self.lead = 0.0
@@ -45,7 +51,7 @@ class Body:
         self._done = asyncio.Event()
 
     def hear(self, seconds: float) -> None:
-        """Count audio that was decoded."""
+        """Count decoded audio. In the decoder's thread."""
         now = time.monotonic()
         self._ahead = max(0.0, self._ahead - (now - self._heard_at)) + seconds
         self._heard_at = now
@@ -53,25 +59,25 @@ class Body:
         self.lead = max(self.lead, self._ahead)
 
     def finish(self) -> None:
-        """The decoder wants no more. From any thread."""
+        """Say that the decoder wants no more. In the decoder's thread."""
         self.pipe.close()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
             self._loop.call_soon_threadsafe(self._done.set)
 
     async def finished(self) -> None:
-        """Say that no more comes, and wait until what there is was decoded."""
+        """Say that no more comes, and wait until all of it is decoded. In the fetching loop."""
         self.pipe.end()
         await self._done.wait()
 
 
 class Stretch:
-    """The part of a body that one decoder understands: it ends where the decoder has long given nothing.
+    """The part of a body that one decoder understands. It ends when the decoder gives nothing for long.
 
-    What was read since it last gave something can be read again, by the next decoder.
+    The next decoder reads again what was read since the decoder last gave something.
 
     Args:
         pipe: The body.
-        endless: Trust the decoder, however long it gives nothing.
+        endless: Never end it, however long the decoder gives nothing.
     """
 
     def __init__(self, pipe: Pipe, *, endless: bool) -> None:
@@ -94,7 +100,7 @@ class Stretch:
         if self._credit:
             self._read += len(self._since)
             self._seconds += self._credit
-            # Without its first byte, the header that this stretch began with is found no more.
+            # Without its first byte, the header that this stretch began with is not found again.
             self._before = (self._before + self._since[self._first :])[-_READ_AHEAD:]
             self._first = 0
             self._since.clear()
@@ -112,15 +118,15 @@ class Stretch:
         return data
 
     def understood(self, seconds: float) -> None:
-        """So much audio came of it, unless the decoder was about to give up: that shows when it reads on."""
+        """Count audio that the decoder gave. It counts when the decoder reads on, and did not give up."""
         self._credit += seconds
 
     def again(self) -> bool:
-        """Begin anew with what was not understood; False where that is only the end of what was."""
+        """Go back to what was not understood. False: that is only the end of what was understood."""
         if self._endless or (self._over and len(self._since) < _SILENT_BYTES):
             return False
         if self._failed_on == self._since:
-            # It failed on this before: what follows may be better.
+            # The decoder failed on this before, so leave it out.
             self._since.clear()
         self._failed_on = bytes(self._since)
         found = (start for header in _HEADERS if (start := (self._before + self._since).find(header)) >= 0)
@@ -133,4 +139,4 @@ class Stretch:
         return True
 
     def close(self) -> None:
-        """Nothing is done here: the next stretch is of the same body."""
+        """Do nothing: the next stretch reads the same body."""

@@ -1,4 +1,4 @@
-"""One answer of the web: redirects hop by hop, each under the policy; nothing unpacked; what goes wrong, in words."""
+"""Requests: each redirect is checked by the policy, no body is unpacked, and errors are put into words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FATAL", "Answer", "Fetcher", "Trouble", "shown"]
 
 FATAL: Final = frozenset({401, 403, 404, 410, 451})
-"""Asking again brings the same."""
+"""Statuses that do not change when the request is repeated."""
 
 _CONNECT_TIMEOUT: Final = 10.0
 _MOST_HOPS: Final = 5
@@ -36,11 +36,11 @@ _BROWSER: Final = "Does the address open in a browser?"
 
 
 class Trouble(AudioError):
-    """Why a source can't be read just now.
+    """Why a source can't be read.
 
     Attributes:
-        reason: The heart of the message.
-        fatal: Asking again would bring the same.
+        reason: The message without the name and the remedy.
+        fatal: Another request would fail too.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Answer:
     """The head of an answer, and its body part by part.
 
     Attributes:
-        url: Where it came from in the end.
-        headers: Of any case.
+        url: The address after all redirects.
+        headers: Their names in any case.
         read: The next part of the body; none at the end.
-        close: Lets go of the connection.
+        close: Closes the connection.
     """
 
     url: URL
@@ -76,12 +76,12 @@ class Answer:
 
     @property
     def length(self) -> int | None:
-        """The length of the body, where it is told."""
+        """The length of the body, or None if it is unknown."""
         told = self.headers.get("Content-Length", "")
         return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None
 
     async def start(self, size: int) -> bytes:
-        """The first bytes of the body, which `read` gives again."""
+        """The first bytes of the body. `read` gives them again."""
         data = b""
         while len(data) < size and (more := await self.read()):
             data += more
@@ -95,7 +95,7 @@ class Answer:
 
 
 def shown(url: URL) -> str:
-    """An address for people: without its credentials, and without its query, where keys are kept."""
+    """An address for people: without its credentials, and without its query, which may hold keys."""
     if not url.host:
         return f"{url.scheme}:…"
     clean = str(url.with_user(None).with_query(None).with_fragment(None))
@@ -103,14 +103,14 @@ def shown(url: URL) -> str:
 
 
 class Fetcher:
-    """Asks for addresses, in the loop that it is entered in.
+    """Sends requests, in the loop that it is entered in.
 
     Args:
         name: Of the source.
-        origin: The address that the caller gave. His headers and credentials go there and nowhere else.
+        origin: The address that the caller gave. The headers and credentials go to its server only.
         headers: Further request headers.
         policy: What may be asked.
-        stall_timeout: Seconds without a byte that are too many.
+        stall_timeout: Seconds without a byte after which a connection is given up.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Fetcher:
         """The answer to a request for an address, after at most five redirects. Its status is 200, or 206 on `Range`.
 
         Raises:
-            Trouble: There is none, or another one.
+            Trouble: There is no answer, or its status is another.
         """
         seen = set()
         for _ in range(_MOST_HOPS + 1):
@@ -206,7 +206,7 @@ class Fetcher:
         try:
             response = await self._session.get(url, headers=headers, allow_redirects=False)
         except aiohttp.ClientResponseError as error:
-            # SHOUTcast's own status line is no HTTP to aiohttp.
+            # aiohttp does not take SHOUTcast's own status line.
             answer = await self._ask_shoutcast(url, headers)
             if answer is None:
                 raise error from None
@@ -267,12 +267,12 @@ class Fetcher:
             async with asyncio.timeout(self.stall_timeout):
                 return await reader.read(1 << 16)
 
-        # It is a radio, even where it has no other header to say so.
+        # It is a radio, even if no other header says so.
         found.setdefault("icy-name", "")
         return Answer(url, int(code), reason, CIMultiDictProxy(found), read, close)
 
     async def whole(self, answer: Answer, most: int) -> bytes:
-        """A short body, which is let go of on every path.
+        """A short body. The connection is closed on every path.
 
         Raises:
             Trouble: It is longer than `most` bytes.
@@ -289,13 +289,13 @@ class Fetcher:
         return data
 
     async def not_audio(self, answer: Answer) -> Trouble:
-        """What is said of a page or a picture."""
+        """The error for a page or a picture."""
         start = printable(await answer.start(40))
         words = f"is not audio but {answer.kind} ({answer.status} {answer.reason}); it begins with {start}"
         return Trouble(self._name, words, "Use the address of the audio itself.", how="")
 
     def explain(self, error: Exception) -> AudioError:
-        """What went wrong, in words that quote no credentials."""
+        """The error in words that quote no credentials."""
         import aiohttp
 
         if isinstance(error, AudioError):
@@ -307,14 +307,14 @@ class Fetcher:
         elif isinstance(error, aiohttp.ClientPayloadError):
             what = "the connection ended before the body was complete"
         else:
-            # Foreign words may quote an address, this one or one that it redirects to.
+            # A library's message may quote an address, this one or the target of a redirect.
             told = str(error).replace(str(self._origin), self._name)
             what = _QUERY.sub("?…", _CREDENTIALS.sub("", told)) or type(error).__name__
         return Trouble(self._name, what)
 
 
 def _same_place(one: URL, other: URL) -> bool:
-    """Whether what was meant for the first may be sent to the second: the same server, or its encrypted door."""
+    """Whether the headers for one address may go to the other: the same server, or its https port."""
     upgraded = one.scheme == "http" and other.scheme == "https" and (one.port, other.port) == (80, 443)
     return one.host == other.host and ((one.scheme, one.port) == (other.scheme, other.port) or upgraded)
 

@@ -1,4 +1,4 @@
-"""HLS: a stream that is cut into segments, and a playlist that moves along them."""
+"""HLS: a stream that is cut into segments, and a playlist that follows them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST", "Hls", "Undecodable", "choose", "parse"]
 
 LARGEST: Final = 1 << 20
-"""Bytes: a recording of many hours names each of its segments."""
+"""Bytes of a playlist: a recording of many hours names each of its segments."""
 
 _FRACTION: Final = re.compile(r"(#EXT-X-TARGETDURATION:\d+)\.\d+")
 _LIVE_EDGE: Final = 3
-"""Segments before the end that a listener begins with, by RFC 8216."""
+"""A listener begins so many segments before the end, by RFC 8216."""
 _MOST_FAILURES: Final = 8
 _SHORTEST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
@@ -31,32 +31,32 @@ class Sink(Protocol):
     """Where the bytes go."""
 
     async def begin(self, *, live: bool) -> None:
-        """What follows stands alone: a decoder begins anew."""
+        """Begin a body of its own: the decoder begins anew."""
 
     async def put(self, data: bytes) -> None:
-        """Add bytes, once there is room."""
+        """Add bytes when there is room."""
 
     def note(self, note: Note) -> None:
-        """Say something of what comes next."""
+        """Report something that concerns what comes next."""
 
 
 def parse(text: str, url: URL, name: str) -> Any:
     """The playlist in a text.
 
     Raises:
-        Trouble: It is none.
+        Trouble: It is not a playlist.
     """
     import m3u8  # type: ignore[import-untyped]
 
     try:
-        # Whole seconds by the standard; some packagers write a fraction.
+        # The standard asks for whole seconds, but some packagers write a fraction.
         return m3u8.loads(_FRACTION.sub(r"\1", text), uri=str(url))
     except Exception as error:
         raise Trouble(name, f"its HLS playlist makes no sense ({type(error).__name__})") from None
 
 
 def choose(playlist: Any, name: str) -> str:
-    """The address to take from a playlist of variants: the lowest bandwidth that has audio, alone if it can be had.
+    """The address to take from a playlist of variants: the lowest bandwidth with audio, audio alone if possible.
 
     Raises:
         Trouble: None of them has audio.
@@ -72,7 +72,7 @@ def choose(playlist: Any, name: str) -> str:
 
 
 class Hls:
-    """Follows one HLS playlist; remembers across reconnects which segments were heard.
+    """Follows one HLS playlist, and remembers across reconnects which segments were heard.
 
     Args:
         name: Of the source.
@@ -135,13 +135,13 @@ class Hls:
         return parse(text, answer.url, self._name)
 
     async def _segments(self, fetch: Fetcher, playlist: Any) -> bool:
-        """Feed the segments that are new; whether there were any."""
+        """Feed the new segments, and say whether there were any."""
         if not playlist.segments:
             return False
         first = int(playlist.media_sequence or 0)
         end = first + len(playlist.segments)
         if self._next is None or self._next > end:
-            # Numbers that go back: the station was restarted, and has begun anew.
+            # The numbers went back: the station was restarted.
             self._next = first if playlist.is_endlist else max(first, end - _LIVE_EDGE)
             self._fresh = True
         if self._next < first:
@@ -201,4 +201,4 @@ class Hls:
 
 
 class Undecodable(AudioError):
-    """The decoder gave up; it says why itself."""
+    """The decoder gave up, and reports the error itself."""

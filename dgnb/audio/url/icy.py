@@ -1,4 +1,4 @@
-"""SHOUTcast's metadata: blocks of text between the audio, taken out again. No I/O."""
+"""SHOUTcast's metadata: takes the blocks of text out of the audio. No I/O."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LARGEST_INTERVAL: Final = 1 << 24
 
 
 def interval(headers: Mapping[str, str]) -> int:
-    """Bytes of audio between two blocks, from `icy-metaint`; 0 where there are none.
+    """Bytes of audio between two blocks, from `icy-metaint`; 0 if there are no blocks.
 
     Raises:
-        ValueError: It is no such number, so that nobody knows where the audio is.
+        ValueError: It is not such a number, so the audio cannot be found.
     """
     told = headers.get("icy-metaint", "0").strip()
     if not (told.isascii() and told.isdigit()) or int(told) > _LARGEST_INTERVAL:
@@ -26,15 +26,15 @@ def interval(headers: Mapping[str, str]) -> int:
 
 
 class Stripper:
-    """Takes the metadata out of a body, wherever its parts were cut.
+    """Takes the metadata out of a body, however the body is cut.
 
-    A block is one byte, sixteen times which is the length of the text after it.
+    A block is one byte and a text. The byte times 16 is the length of the text.
 
     Args:
         metaint: Bytes of audio between two blocks; 0 lets everything through.
 
     Attributes:
-        titles: Those that were found since somebody last took them out, where they changed.
+        titles: New titles, until the caller takes them out.
     """
 
     def __init__(self, metaint: int) -> None:
@@ -93,5 +93,5 @@ def title(block: bytes) -> str:
 
 
 def tidy(text: str) -> str:
-    """Words from outside, for people: one line, printable, not long."""
+    """A text from outside as one short printable line."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST_TITLE]

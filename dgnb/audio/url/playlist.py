@@ -1,4 +1,4 @@
-"""Playlists that name a stream: M3U, PLS, ASX, XSPF. Pure; HLS, which is cut into segments, has its own module."""
+"""Playlists that name a stream: M3U, PLS, ASX, XSPF. No I/O. HLS has its own module."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 __all__ = ["LARGEST", "MOST_ENTRIES", "entries", "is_hls", "is_playlist"]
 
 LARGEST: Final = 1 << 16
-"""Bytes. A playlist is short; an endless stream that claims to be one is not read for ever."""
+"""Bytes. A longer body is not a playlist, whatever its content type says."""
 MOST_ENTRIES: Final = 50
 
 _MARKS: Final = ("#extm3u", "[playlist]", "<asx")
 _KINDS: Final = ("mpegurl", "scpls", "xspf", "x-ms-asf", "x-ms-asx", "x-ms-wax", "x-ms-wvx")
 _SUFFIXES: Final = (".m3u", ".m3u8", ".pls", ".asx", ".xspf", ".wax")
-# Bounded, or one of 64 KiB could keep a thread busy for minutes.
+# The patterns are bounded: without bounds, 64 KiB could keep a thread busy for minutes.
 _PLS: Final = re.compile(r"^[ \t]*file(\d{1,9})[ \t]*=[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 _ASX: Final = re.compile(r"<ref\b[^>]{0,200}?\bhref\s{0,9}=\s{0,9}[\"']?([^\"'>\s]{1,2000})", re.IGNORECASE)
 _XSPF: Final = re.compile(r"<location>(?:\s{0,99}<!\[CDATA\[)?([^<\]]{1,2000})", re.IGNORECASE)
@@ -39,7 +39,7 @@ def is_hls(text: str) -> bool:
 
 
 def entries(data: bytes) -> list[str]:
-    """The addresses in it as they stand there, relative ones too, in their order, 50 at most."""
+    """The addresses in a playlist, as they are written and in their order; 50 at most."""
     text = _text(data)
     lower = text.lower()
     if lower.startswith("[playlist]"):

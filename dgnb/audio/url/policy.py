@@ -1,4 +1,4 @@
-"""Which addresses may be asked: any, or only public ones, in an app that others use. And the resolver in charge."""
+"""Which addresses may be asked: any, or in an app that others use, only public ones. And the resolver for both."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Policy", "is_public"]
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _RESERVED: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "fec0::/10")))
-"""What older versions of the standard library take for global."""
+"""Networks that older versions of the standard library call global."""
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
-"""A last label that is a number makes the whole an IPv4 address, in one of the many forms that `inet_aton` takes."""
+"""A host whose last label is a number is an IPv4 address, in one of the many forms that `inet_aton` takes."""
 
 
 def is_public(address: str) -> bool:
-    """Whether it is a global unicast address, also of what IPv6 wraps: mapped, 6to4, NAT64.
+    """Whether it is a global unicast address, also inside IPv6: mapped, 6to4, NAT64.
 
     Example:
         ```python
@@ -52,7 +52,7 @@ def is_public(address: str) -> bool:
 
 
 class Policy:
-    """What may be asked. Every hop, playlist entry and segment goes through `objection`, every name through `resolve`.
+    """What may be asked. `objection` checks every hop, playlist entry and segment, `resolve` every name.
 
     Args:
         shared: Only public addresses; else any.
@@ -80,13 +80,13 @@ class Policy:
         return ""
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[dict[str, Any]]:
-        """The addresses of a name, as aiohttp's resolvers give them; what connects takes these and asks no more.
+        """The addresses of a name, in the form of aiohttp's resolvers. The connection uses these and asks no more.
 
-        It runs in a daemon thread, for nothing can cancel a resolver that waits, and no exit may wait for it.
+        It runs in a daemon thread: nothing can cancel a waiting resolver, and the interpreter's exit must not wait.
 
         Raises:
             AudioError: One of them may not be asked.
-            OSError: The name is not known, or nobody answers.
+            OSError: The name is not known, or no server answers.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Any]] = loop.create_future()
@@ -105,7 +105,7 @@ class Policy:
                 found = (self._lookup or socket.getaddrinfo)(host, port, family=family, type=socket.SOCK_STREAM)
             except Exception as raised:
                 error = raised if isinstance(raised, OSError) else OSError(f"no such name: {raised}")
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
                 loop.call_soon_threadsafe(settle, found, error)
 
         try:
@@ -132,7 +132,7 @@ class Policy:
 
 
 def _is_literal(host: str) -> bool:
-    """Whether the host is an address without any name server, in whatever form: those need no I/O to be refused."""
+    """Whether the host is a literal address in any form. Such a host is refused without I/O."""
     last = host.removesuffix(".").lower().rpartition(".")[2]
     return ":" in host or last == "localhost" or bool(_NUMBER.fullmatch(last))
 

@@ -1,4 +1,4 @@
-"""The thread that reads the web for one source: asks, reads on whatever the caller's loop does, and asks again."""
+"""The thread that reads the web for one source, and asks again when a station ends or breaks off."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Final
 
-from dgnb.audio import decode
-from dgnb.audio.source import SAMPLE_RATE, Note, Raw
+from dgnb.audio.decode import Decoder, Item
+from dgnb.audio.source import SAMPLE_RATE, Note, SourceFormat
 from dgnb.audio.threads import no_thread
 from dgnb.audio.url import icy, playlist
 from dgnb.audio.url.feed import Body, Stretch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_TRIES", "Listener", "backoff"]
 
 MOST_TRIES: Final = 8
-"""In a row that brought no audio."""
+"""Tries in a row without audio, after which a station is given up."""
 
 _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 10.0
@@ -36,32 +36,31 @@ _NO_AUDIO: Final = ("application/json", "application/xhtml+xml")
 _DEEPEST: Final = 3
 _MARK_BYTES: Final = 512
 _MOST_LEAD: Final = 60.0
-"""Seconds ahead of the clock that no radio is: what comes faster waits for who listens, as a file does."""
+"""Seconds ahead of the clock. No radio is so far ahead: what comes faster is a file."""
 
 
 def backoff(tries: int, rng: random.Random) -> float:
-    """Seconds before the next try, after so many without audio: full jitter, up to 0.5 s, 1 s, 2 s … 10 s."""
+    """Seconds to wait after so many tries without audio: full jitter, up to 0.5 s, 1 s, 2 s … 10 s."""
     return rng.uniform(0.0, min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** max(0, tries - 1)))
 
 
 class Ended(Trouble):
-    """A live body ended in good order. A radio has no end, so that is a fault all the same."""
+    """A live body ended in good order. A radio has no end, so this is still a fault."""
 
 
 class Sated(Undecodable):
-    """The decoder wants no more, and found nothing wrong."""
+    """The decoder wants no more, and reports no error."""
 
 
 class Listener:
-    """Reads one address in a thread of its own, with a loop of its own; gives bodies to the decoder's thread.
+    """Reads one address in a thread with a loop of its own, and gives bodies to the decoder's thread.
 
     Args:
         url: The address.
         fetcher: Asks for it.
         name: Of the source.
-        found: Gets the notes.
         reconnect: Ask again when a live body ends.
-        wait: Seconds before the next try, after so many in a row without audio.
+        wait: Gives the seconds before the next try, after so many in a row without audio.
 
     Raises:
         AudioError: No thread can be started.
@@ -72,7 +71,6 @@ class Listener:
         url: URL,
         fetcher: Fetcher,
         name: str,
-        found: decode.Found,
         *,
         reconnect: bool,
         wait: Callable[[int], float],
@@ -80,11 +78,11 @@ class Listener:
         self._url = url
         self._fetcher = fetcher
         self._name = name
-        self._found = found
         self._reconnect = reconnect
         self._wait = wait
         self._hls = Hls(name, self)
         self._bodies: queue.SimpleQueue[Body | AudioError | None] = queue.SimpleQueue()
+        self._notes: queue.SimpleQueue[Note] = queue.SimpleQueue()
         self._body: Body | None = None
         self._live = False
         self._brought = False
@@ -107,13 +105,13 @@ class Listener:
 
     # In the decoder's thread
 
-    def decoded(self, raw: Raw | None, multichannel: bool) -> Generator[bytes, None, None]:
+    def decoded(self, raw: SourceFormat | None, multichannel: bool) -> Generator[Item, None, None]:
         """All bodies as one row of chunks.
 
         Raises:
             AudioError: Nothing could be read, or no more.
         """
-        decoder = decode.Decoder(self._name, raw, multichannel, self._found)
+        decoder = Decoder(self._name, raw, multichannel=multichannel)
         try:
             while body := (yield from self._next(decoder)):
                 try:
@@ -122,33 +120,34 @@ class Listener:
                     body.error = error
                 finally:
                     body.finish()
-            yield from decoder.rest()
         finally:
             self.stop()
 
-    def _next(self, decoder: decode.Decoder) -> Generator[bytes, None, Body | None]:
+    def _next(self, decoder: Decoder) -> Generator[Item, None, Body | None]:
         given = self._bodies.get()
-        if isinstance(given, AudioError):
+        if not isinstance(given, Body):
             yield from decoder.rest()
+            yield from self._said()
+        if isinstance(given, AudioError):
             raise given
-        if given:
-            self._found.radio = given.live
         return given
 
-    def _decoded(self, body: Body, decoder: decode.Decoder) -> Generator[bytes, None, None]:
-        """One body; where the codec changes on the way, the decoder begins anew with what it did not understand."""
+    def _decoded(self, body: Body, decoder: Decoder) -> Generator[Item, None, None]:
+        """One body. Where the codec changes, the decoder begins anew with what it did not understand."""
         stretch = Stretch(body.pipe, endless=not body.live)
         heard = -1.0
         while body.heard > heard:
             heard, error = body.heard, None
             try:
-                for chunk in decoder.chunks(stretch):
-                    seconds = len(chunk) / (2 * self._found.channels * SAMPLE_RATE)
-                    stretch.understood(seconds)
-                    body.hear(seconds)
-                    self._found.patient = self._found.patient or body.lead > _MOST_LEAD
-                    self._say_that_it_is_back(body)
-                    yield chunk
+                for item in decoder.chunks(stretch, live=body.live, waits=not body.live):
+                    if isinstance(item, bytes):
+                        seconds = len(item) / (2 * decoder.channels * SAMPLE_RATE)
+                        stretch.understood(seconds)
+                        if not body.heard and body.away:
+                            yield self._back(body, *body.away)
+                        body.hear(seconds)
+                        yield from self._said()
+                    yield item
             except AudioError as raised:
                 error = raised
             if not stretch.again():
@@ -156,19 +155,19 @@ class Listener:
         if error:
             raise error
 
-    def _say_that_it_is_back(self, body: Body) -> None:
-        if not self._away:
-            return
-        (since, why), self._away = self._away, None
+    def _back(self, body: Body, since: float, why: str) -> Note:
         seconds = max(0.0, (body.began or since) - since)
-        missed = 0.0 if self._exact else seconds
-        self._found.notes.append(Note("source", f"reconnected after {seconds:.1f} s: {why}", missed))
+        return Note("source", f"reconnected after {seconds:.1f} s: {why}", 0.0 if body.exact else seconds)
+
+    def _said(self) -> Iterator[Note]:
+        while not self._notes.empty():
+            yield self._notes.get()
 
     # From any thread
 
     def stop(self) -> None:
-        """End the reading, wherever it is."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+        """End the reading."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so it has ended
             self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
     async def aclose(self) -> None:
@@ -188,7 +187,7 @@ class Listener:
                 self._body.pipe.end()
             self._bodies.put(None)
             self._loop.close()
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
                 self._caller.call_soon_threadsafe(self._ended.set)
 
     async def _listen(self) -> None:
@@ -224,11 +223,11 @@ class Listener:
             await asyncio.sleep(self._wait(tries))
 
     async def _play(self, url: URL, chain: tuple[URL, ...]) -> None:
-        """Follow an address to audio, and give that on to its end.
+        """Follow an address to audio, and pass the audio on to its end.
 
         Raises:
-            Ended: The audio ended, and should not have.
-            Exception: It can't be read.
+            Ended: A live body ended.
+            Exception: The address can't be read.
         """
         if url in chain:
             raise Trouble(self._name, "its playlist leads back to itself", _USE_STREAM, fatal=True)
@@ -276,14 +275,14 @@ class Listener:
             return
         if not failures:
             raise Trouble(self._name, "it is a playlist that names no address", _USE_STREAM, fatal=True)
-        # One that may work later counts more than one that never will.
+        # A failure that may pass says more than one that never will.
         raise next((failure for failure in failures if not getattr(failure, "fatal", False)), failures[-1])
 
     async def _sound(self, answer: Answer) -> None:
-        """Give a body on, from its first byte to its last.
+        """Pass a body on, from its first byte to its last.
 
         Raises:
-            Ended: It was a live one.
+            Ended: It was a live body.
             Exception: It broke off, or can't be decoded.
         """
         radio = any(name.lower().startswith("icy-") for name in answer.headers)
@@ -317,7 +316,7 @@ class Listener:
             answer = await self._resumed(answer, position, tries, failure)
         answer.close()
         body = await self._decoded_to_the_end()
-        # A file whose length nobody told ends with a chunk of zero bytes, and comes as fast as the line allows.
+        # A file of unknown length ends with a chunk of zero bytes, and comes as fast as the line allows.
         chunked = "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
         whole = chunked and not radio and body.lead > min(_MOST_LEAD, 0.8 * body.heard)
         if live and not whole:
@@ -351,20 +350,21 @@ class Listener:
     # The sink that bodies and segments go into
 
     async def begin(self, *, live: bool) -> None:
-        """What follows stands alone: a decoder begins anew."""
+        """Begin a body of its own: the decoder begins anew."""
         if self._body:
             body = await self._decoded_to_the_end()
-            self._brought = self._brought or bool(body.heard)
+            if body.heard:
+                self._brought, self._away = True, None
         self._live = live
-        self._body = Body(live=live)
+        self._body = Body(live=live, away=self._away, exact=self._exact)
         self._bodies.put(self._body)
 
     async def put(self, data: bytes) -> None:
-        """Add bytes, once there is room.
+        """Add bytes when there is room.
 
         Raises:
             Undecodable: The decoder gave up.
-            Sated: The decoder is through, for the audio says itself where it ends.
+            Sated: The decoder is done, because the audio itself says where it ends.
         """
         assert self._body
         self._last = time.monotonic()
@@ -375,8 +375,8 @@ class Listener:
             raise Sated(f"{self._name} holds no more audio.")
 
     def note(self, note: Note) -> None:
-        """Say something of what comes next."""
-        self._found.notes.append(note)
+        """Report something that concerns what comes next."""
+        self._notes.put(note)
 
     async def _decoded_to_the_end(self) -> Body:
         body = self._body
@@ -388,7 +388,7 @@ class Listener:
         return body
 
     async def _heard(self) -> bool:
-        """Whether this try has brought any audio."""
+        """Whether this try brought any audio."""
         if self._body:
             await self._body.finished()
             self._brought = self._brought or bool(self._body.heard)

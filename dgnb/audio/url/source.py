@@ -1,7 +1,7 @@
 """`URLSource`: a radio station, or a file on a server.
 
-A thread with a loop of its own reads the web, so that a cell that blocks the kernel costs no audio; the decoder's
-thread takes what it reads.
+A thread with a loop of its own reads the web, so that a cell that blocks the kernel costs no audio. The decoder's
+thread decodes what that thread reads.
 
     reader.py    the thread: asks, reads on, asks again
     feed.py      what it hands to the decoder's thread
@@ -19,9 +19,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dgnb.audio.decode import Found
-from dgnb.audio.source import Audio, AudioSource, Raw
-from dgnb.audio.threads import begun
+from dgnb.audio.source import Audio, AudioSource, SourceFormat
+from dgnb.audio.threads import in_thread
 from dgnb.audio.url.fetch import Fetcher
 from dgnb.audio.url.policy import Policy
 from dgnb.audio.url.reader import Listener, backoff
@@ -36,12 +35,12 @@ __all__ = ["URLSource"]
 class URLSource(AudioSource):
     """An http or https address: a radio station, a file on a server, a playlist, or HLS. Decoded as the bytes arrive.
 
-    It is read in a thread, also while a cell blocks the kernel; 120 s of a station wait for who takes them. A station
-    that ends, breaks off or falls silent is asked again, up to 8 times in a row without audio; `Audio.notes` tells what
-    was missed. A file that breaks off is resumed where the server can do that.
+    A thread reads it, also while a cell blocks the kernel. A station that ends, breaks off or falls silent is asked
+    again, up to 8 times in a row without audio; `Audio.notes` says what was missed. A file that breaks off is resumed
+    if the server can do that.
 
     There is no limit on the total time. Redirects are followed, five at most, but not from https to http. Credentials
-    and the query of the address are used, and shown nowhere; they and `headers` go to this server and to no other.
+    and the query of the address are used, and never shown; they and `headers` go to this server only.
 
     Args:
         url: The address.
@@ -49,9 +48,9 @@ class URLSource(AudioSource):
         encoding: For raw audio without a header, as in `FileSource`.
         sample_rate: For raw audio: samples a second.
         channels: For raw audio: interleaved channels.
-        stall_timeout: Seconds without a byte, after which a connection is given up.
-        reconnect: False ends the audio where the first connection does.
-        shared: For an app that others use: only public addresses are asked, at every redirect, playlist entry and
+        stall_timeout: Seconds without a byte after which a connection is given up.
+        reconnect: False ends the audio where the first connection ends.
+        shared: For an app that others use: only public addresses are asked, also at a redirect, a playlist entry or a
             segment, whatever a name resolves to.
 
     Example:
@@ -60,10 +59,8 @@ class URLSource(AudioSource):
         ```
 
     Raises:
-        ConfigurationError: It is no such address, or raw audio is described wrongly. Nothing was sent.
+        ConfigurationError: It is not such an address, or the description of raw audio is wrong. Nothing was sent.
     """
-
-    live = True
 
     def __init__(
         self,
@@ -88,7 +85,7 @@ class URLSource(AudioSource):
             raise ConfigurationError("stall_timeout is a positive number of seconds.")
         shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
         self.name = f"{shown}?…" if parts.query else shown
-        self.raw = Raw.decodable(encoding, sample_rate, channels)
+        self.format = SourceFormat.decodable(encoding, sample_rate, channels)
         self.reconnect = reconnect
         self._url = url
         self._headers = dict(headers or {})
@@ -108,8 +105,8 @@ class URLSource(AudioSource):
             raise ConfigurationError("A URL source is an http:// or https:// address with a host.") from None
 
     async def open(self, *, multichannel: bool = False) -> Audio:
-        """Send the request, and look at what comes. See `AudioSource.open`."""
-        url, found = self._parsed(), Found()
+        """Send the request, and find out what the answer is. See `AudioSource.open`."""
+        url = self._parsed()
         fetcher = Fetcher(self.name, url, self._headers, self._policy, self._stall_timeout)
-        listener = Listener(url, fetcher, self.name, found, reconnect=self.reconnect, wait=self._wait)
-        return await begun(listener.decoded(self.raw, multichannel), self.name, found, listener.aclose)
+        listener = Listener(url, fetcher, self.name, reconnect=self.reconnect, wait=self._wait)
+        return await in_thread(listener.decoded(self.format, multichannel), self.name, listener.aclose)

@@ -96,7 +96,7 @@ async def test_a_playlist_leads_to_its_stream(web_server: Serve, site: Site, mp3
     assert site.asked == ["/radio/list", "/radio/song.mp3"]
 
 
-async def test_a_suffix_alone_makes_no_playlist_of_audio(web_server: Serve, site: Site, mp3: bytes) -> None:
+async def test_audio_with_the_suffix_of_a_playlist_is_audio(web_server: Serve, site: Site, mp3: bytes) -> None:
     url = await web_server(site.handle)
     site.pages["/listen.pls"] = (mp3, "audio/x-scpls")
     assert seconds(await rest(await source(f"{url}/listen.pls").open())) == pytest.approx(3.0, abs=0.1)
@@ -133,7 +133,7 @@ async def test_the_next_entry_is_tried_when_one_fails(web_server: Serve, site: S
         ),
     ],
 )
-async def test_a_playlist_that_leads_nowhere_is_one_clear_error(
+async def test_a_playlist_that_leads_nowhere_raises_one_clear_error(
     web_server: Serve, site: Site, pages: dict[str, bytes], message: str
 ) -> None:
     url = await web_server(site.handle)
@@ -256,7 +256,7 @@ async def test_a_live_window_is_followed_and_no_segment_is_heard_twice(
     assert not audio.notes
 
 
-async def test_segments_that_vanished_are_told_as_missed(web_server: Serve, site: Site, segments: Any) -> None:
+async def test_segments_that_vanished_are_reported_as_missed(web_server: Serve, site: Site, segments: Any) -> None:
     url = await web_server(site.handle)
     site.pages |= {f"/{n}.aac": part for n, part in enumerate(segments(8))}
     pages = iter([media(0, ["0.aac", "1.aac"]), media(5, ["5.aac", "6.aac"], end=True)])
@@ -297,7 +297,7 @@ async def test_a_discontinuity_begins_a_decoder_anew(
     assert pitches(await rest(await source(f"{url}/list.m3u8").open())) == [0, 1]
 
 
-async def test_the_beginning_that_fragments_share_is_put_before_them(
+async def test_the_shared_header_of_fragments_is_put_before_them(
     web_server: Serve, site: Site, fragments: tuple[bytes, list[bytes]]
 ) -> None:
     url = await web_server(site.handle)
@@ -310,7 +310,9 @@ async def test_the_beginning_that_fragments_share_is_put_before_them(
     assert site.asked.count("/init.mp4") == 1
 
 
-async def test_of_variants_the_lightest_with_audio_is_taken(web_server: Serve, site: Site, segments: Any) -> None:
+async def test_the_variant_with_audio_and_the_lowest_bandwidth_is_taken(
+    web_server: Serve, site: Site, segments: Any
+) -> None:
     url = await web_server(site.handle)
     site.pages["/master.m3u8"] = (
         b'#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=900000,CODECS="avc1.4d401f,mp4a.40.2"\nbig.m3u8\n'
@@ -324,7 +326,7 @@ async def test_of_variants_the_lightest_with_audio_is_taken(web_server: Serve, s
     assert site.asked == ["/master.m3u8", "/small/list.m3u8", "/small/0.aac"]
 
 
-def test_audio_that_can_be_had_alone_is_taken_alone() -> None:
+def test_an_audio_only_rendition_is_preferred() -> None:
     text = (
         '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",URI="audio/list.m3u8"\n'
         '#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="avc1,mp4a.40.2",AUDIO="a"\nvideo.m3u8\n'
@@ -345,7 +347,9 @@ def test_audio_that_can_be_had_alone_is_taken_alone() -> None:
         ('#EXT-X-MAP:URI="init",BYTERANGE="100@0"', "HLS segments are byte ranges"),
     ],
 )
-async def test_what_is_not_read_of_hls_is_named(web_server: Serve, site: Site, lead: str, message: str) -> None:
+async def test_the_error_for_unsupported_hls_names_the_feature(
+    web_server: Serve, site: Site, lead: str, message: str
+) -> None:
     url = await web_server(site.handle)
     site.pages["/list.m3u8"] = media(0, ["0.ts"], end=True, lead=lead)
     site.pages["/0.ts"] = b"x" * 500
@@ -354,7 +358,7 @@ async def test_what_is_not_read_of_hls_is_named(web_server: Serve, site: Site, l
     assert site.asked == ["/list.m3u8"]
 
 
-async def test_a_playlist_that_stands_still_is_asked_anew_and_then_given_up(
+async def test_a_playlist_that_does_not_change_is_asked_again_and_then_given_up(
     web_server: Serve, site: Site, segments: Any
 ) -> None:
     url = await web_server(site.handle)
@@ -367,7 +371,9 @@ async def test_a_playlist_that_stands_still_is_asked_anew_and_then_given_up(
     assert asyncio.get_running_loop().time() - reached < 20
 
 
-async def test_after_a_reconnect_segments_go_on_where_they_were(web_server: Serve, site: Site, segments: Any) -> None:
+async def test_after_a_reconnect_segments_continue_where_they_ended(
+    web_server: Serve, site: Site, segments: Any
+) -> None:
     url = await web_server(site.handle)
     site.pages |= {f"/{n}.aac": part for n, part in enumerate(segments(5))}
     pages = iter([media(0, ["0.aac", "1.aac", "2.aac"]), 503, 503, media(1, ["1.aac", "2.aac", "3.aac"], end=True)])
@@ -380,7 +386,7 @@ async def test_after_a_reconnect_segments_go_on_where_they_were(web_server: Serv
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_an_hls_playlist_or_one_clear_error(text: str) -> None:
+def test_any_text_is_an_hls_playlist_or_raises_one_clear_error(text: str) -> None:
     for head in ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:", "#EXTM3U\n#EXT-X-STREAM-INF:", "#EXTM3U\n#EXTINF:"):
         try:
             found = hls.parse(head + text, URL("http://radio.example/"), "x")

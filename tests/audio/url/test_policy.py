@@ -1,4 +1,4 @@
-"""What may be asked: redirects and whom headers go to; and in an app that others use, nothing inside."""
+"""Redirects, where headers go, and what an app that others use may not ask or open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Serve = Callable[..., Awaitable[str]]
 
 SECRET = "s3cret-canary"
 PUBLIC = "127.0.0.2"
-"""Stands for a public address: this machine, but not where the canary sits."""
+"""Stands for a public address: this machine, but not the canary's address."""
 
 
 class Site:
@@ -47,7 +47,7 @@ class Site:
         return web.Response(body=b"secret")
 
     def lookup(self, host: str, port: int, **kwargs: Any) -> list[Any]:
-        """Names as a resolver of the world outside gives them."""
+        """Names as a public resolver gives them."""
         known = {
             "radio.example": [[PUBLIC]],
             "inside.example": [["127.0.0.1"]],
@@ -100,7 +100,7 @@ async def read(source: AudioSource) -> int:
         await audio.aclose()
 
 
-# Redirects, for everybody
+# Redirects
 
 
 async def test_headers_and_credentials_stay_with_the_server_they_were_meant_for(site: Site, web_server: Serve) -> None:
@@ -150,7 +150,7 @@ async def test_an_entry_of_a_playlist_elsewhere_gets_no_headers_either(site: Sit
         ("/round", "go round in a circle"),
     ],
 )
-async def test_a_redirect_that_leads_nowhere_is_one_clear_error(site: Site, location: str, message: str) -> None:
+async def test_a_redirect_that_leads_nowhere_raises_one_clear_error(site: Site, location: str, message: str) -> None:
     site.pages["/round"] = location
     with pytest.raises(AudioError, match=message) as caught:
         await URLSource(f"http://{PUBLIC}:{site.port}/round").open()
@@ -168,7 +168,7 @@ def test_a_redirect_from_https_to_http_is_refused() -> None:
     assert fetcher._next(URL("http://u:p@radio.example/"), "http://radio.example:81/b", set()).user is None
 
 
-def test_an_address_is_shown_without_what_is_secret() -> None:
+def test_an_address_is_shown_without_its_secrets() -> None:
     assert shown(URL(f"http://u:{SECRET}@radio.example:81/a?k={SECRET}#x")) == "http://radio.example:81/a?…"
     assert SECRET not in shown(URL(f"file:///{SECRET}"))
 
@@ -251,7 +251,7 @@ OTHER = [
 
 
 @pytest.mark.parametrize("url", REFUSED + OTHER)
-async def test_a_shared_app_asks_no_address_inside(site: Site, url: str) -> None:
+async def test_a_shared_app_asks_no_private_address(site: Site, url: str) -> None:
     with pytest.raises(ConfigurationError):
         URLSource(url.format(canary=site.canary), shared=True)
     if "://" in url:
@@ -261,7 +261,7 @@ async def test_a_shared_app_asks_no_address_inside(site: Site, url: str) -> None
 
 
 @pytest.mark.parametrize("url", REFUSED)
-async def test_no_redirect_leads_a_shared_app_inside(site: Site, url: str) -> None:
+async def test_no_redirect_leads_a_shared_app_to_a_private_address(site: Site, url: str) -> None:
     site.pages["/go"] = url.format(canary=site.canary)
     with pytest.raises(AudioError):
         await site.source("http://radio.example:{port}/go").open()
@@ -270,7 +270,7 @@ async def test_no_redirect_leads_a_shared_app_inside(site: Site, url: str) -> No
 
 
 @pytest.mark.parametrize("url", [*REFUSED, *OTHER[:6]])
-async def test_no_playlist_leads_a_shared_app_inside(site: Site, url: str) -> None:
+async def test_no_playlist_leads_a_shared_app_to_a_private_address(site: Site, url: str) -> None:
     where = url.format(canary=site.canary)
     site.pages["/list"] = f"#EXTM3U\n{where}\n".encode()
     site.pages["/hls"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{where}\n#EXT-X-ENDLIST".encode()
@@ -283,7 +283,7 @@ async def test_no_playlist_leads_a_shared_app_inside(site: Site, url: str) -> No
 
 
 @pytest.mark.parametrize("host", ["inside.example", "both.example", "localtest.invalid"])
-async def test_a_name_that_resolves_inside_is_refused(site: Site, host: str) -> None:
+async def test_a_name_that_resolves_to_a_private_address_is_refused(site: Site, host: str) -> None:
     with pytest.raises(AudioError):
         await site.source(f"http://{host}:{{canary}}/").open()
     with pytest.raises(AudioError):
@@ -292,7 +292,7 @@ async def test_a_name_that_resolves_inside_is_refused(site: Site, host: str) -> 
     assert not site.seen
 
 
-async def test_a_name_is_resolved_once_and_that_very_address_is_asked(site: Site) -> None:
+async def test_a_name_is_resolved_once_and_that_address_is_asked(site: Site) -> None:
     """Its second answer would be 127.0.0.1."""
     assert await read(site.source("http://rebinding.example:{port}/a.wav")) == 32_000
     assert site.asked["rebinding.example"] == 0
@@ -302,7 +302,7 @@ async def test_a_name_is_resolved_once_and_that_very_address_is_asked(site: Site
 
 
 async def test_the_fallback_for_shoutcast_resolves_under_the_same_policy(site: Site) -> None:
-    """The first answer of the resolver leads to a server that speaks no HTTP, the second one inside."""
+    """The first answer of the resolver leads to a server without HTTP, the second one to a private address."""
     import asyncio
 
     async def shoutcast(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -352,11 +352,11 @@ def test_a_shared_source_of_a_public_address_is_made() -> None:
         ("", False),
     ],
 )
-def test_public_is_global_unicast_whatever_wraps_it(address: str, public: bool) -> None:
+def test_public_means_global_unicast_also_inside_ipv6(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
-def test_what_is_public_stays_so_under_the_standard_librarys_eyes() -> None:
+def test_every_public_address_is_global_for_the_standard_library() -> None:
     rng = np.random.default_rng(5)
     for number in rng.integers(0, 2**32, 2000):
         ip = ipaddress.IPv4Address(int(number))
@@ -407,7 +407,7 @@ async def test_a_shared_app_reads_files_of_its_folder(folder: Path, name: Any) -
         "talks/a.wav\0.txt",
     ],
 )
-def test_a_shared_path_that_leads_out_is_refused_before_it_is_looked_at(folder: Path, name: str) -> None:
+def test_a_shared_path_that_leads_out_is_refused_before_any_file_is_touched(folder: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="is refused"):
         FileSource(name, shared=True)
     with pytest.raises(ConfigurationError, match="is refused"):
@@ -436,7 +436,7 @@ async def test_a_shared_path_is_opened_where_it_really_is(
     assert str(tmp_path) not in str(caught.value)
 
 
-async def test_a_shared_folder_stays_the_one_where_the_source_was_made(
+async def test_the_shared_folder_is_the_working_folder_at_the_making_of_the_source(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = FileSource("talks/a.wav", shared=True)
@@ -444,6 +444,6 @@ async def test_a_shared_folder_stays_the_one_where_the_source_was_made(
     assert await read(found) == 32_000
 
 
-def test_a_source_that_the_app_made_is_its_own_business(folder: Path) -> None:
+def test_a_source_that_the_app_made_is_not_restricted(folder: Path) -> None:
     mine = FileSource("/etc/hostname")
     assert as_source(mine, shared=True) is mine

@@ -1,4 +1,4 @@
-"""Stations as they are: they end, break off, fall silent, change their codec, and speak an HTTP of their own."""
+"""Stations end, break off, fall silent, change their codec, and speak their own HTTP."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgnb.audio import Audio, Note, URLSource, threads
-from dgnb.audio.decode import Found
+from dgnb.audio import Audio, URLSource
 from dgnb.audio.threads import Pipe
 from dgnb.audio.url import icy
 from dgnb.audio.url.feed import Stretch
@@ -150,7 +149,7 @@ def kinds(audio: Audio) -> list[str]:
 
 
 def ramp(seconds: float, start: int = 0) -> bytes:
-    """Samples that count, so that each says where it stood."""
+    """Samples that count up, so that each shows its position."""
     return (np.arange(round(seconds * RATE)) + start).astype("<i2").tobytes()
 
 
@@ -189,7 +188,7 @@ async def test_a_station_that_breaks_off_is_asked_again(station: Any) -> None:
     assert "before the body was complete" in audio.notes[0].text
 
 
-async def test_a_station_that_falls_silent_is_asked_again_and_what_was_missed_is_told(station: Any) -> None:
+async def test_a_station_that_falls_silent_is_asked_again_and_the_missed_time_is_reported(station: Any) -> None:
     made = await station(stays(plays(ramp(1.0))), stays(plays(ramp(2.0))))
     audio = await source(made, stall_timeout=0.3, **PCM).open()
     await hear(audio, 2.0)
@@ -219,7 +218,7 @@ async def test_a_station_that_is_gone_for_good_is_not_asked_again(station: Any, 
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "404 Not Found"])
-async def test_an_error_at_the_start_is_told_at_once(station: Any, status: str) -> None:
+async def test_an_error_at_the_start_is_raised_at_once(station: Any, status: str) -> None:
     made = await station(answers(status))
     with pytest.raises(AudioError, match=f"answered {status}"):
         await source(made).open()
@@ -270,7 +269,7 @@ async def test_reconnecting_can_be_turned_off(station: Any) -> None:
     assert len(made.requests) == 1
 
 
-async def test_an_unmeasured_file_that_came_faster_than_sound_ends_where_it_ends(station: Any) -> None:
+async def test_a_file_of_unknown_length_that_comes_faster_than_real_time_ends_at_its_end(station: Any) -> None:
     async def whole(line: Line) -> None:
         data = ramp(5.0)
         await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -317,7 +316,7 @@ async def test_another_codec_in_the_middle_of_a_body_is_decoded(
     assert len(got) / SECOND == pytest.approx(12.0, abs=0.7)
 
 
-async def test_what_a_decoder_fails_on_twice_is_left_out() -> None:
+async def test_bytes_that_a_decoder_fails_on_twice_are_left_out() -> None:
     pipe = Pipe()
     await pipe.put(b"OggS\0\2" + b"a" * 100)
     stretch = Stretch(pipe, endless=False)
@@ -329,7 +328,7 @@ async def test_what_a_decoder_fails_on_twice_is_left_out() -> None:
     assert stretch.read(4096) == b"b"
 
 
-async def test_a_header_is_found_in_what_was_read_ahead_but_not_the_one_it_began_with() -> None:
+async def test_a_later_header_is_found_in_what_was_read_ahead_but_not_the_first_one() -> None:
     pipe = Pipe()
     stretch = Stretch(pipe, endless=False)
     for part in (b"OggS\0\2" + b"a" * 100, b"a" * 50 + b"OggS\0\2" + b"b" * 50, b"c" * 10):
@@ -367,7 +366,7 @@ def test_waiting_grows_to_ten_seconds_with_full_jitter() -> None:
 
 
 def file_server(data: bytes, *, cut: int, ranges: bool, etag: str = '"v1"') -> Callable[[Station], Any]:
-    """Sends `cut` bytes an answer; where it knows ranges, from where it is asked."""
+    """Sends `cut` bytes an answer; with `ranges`, from the position that is asked for."""
 
     def script_of(made: Station) -> Callable[[Line], Awaitable[None]]:
         async def script(line: Line) -> None:
@@ -476,52 +475,11 @@ def station_thread() -> Any:
     thread.join(5)
 
 
-async def test_a_radio_drops_its_oldest_audio_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_KEPT_SECONDS", 1.0)
-    found = Found(radio=True)
-    full = threading.Event()
-
-    def produce() -> Any:
-        for number in range(25):
-            if number == 3:
-                found.notes.append(Note("title", "third"))
-            yield bytes([number]) * 3200
-        full.set()
-
-    running = threads.Worker(produce(), "radio", found)
-    await asyncio.to_thread(full.wait, 5)
-    got = [chunk[0] async for chunk in running]
-    await running.aclose()
-    assert got == list(range(15, 25))
-    assert [note.type for note in running.notes] == ["title", "source"]
-    assert running.notes[1].missed == pytest.approx(1.5)
-
-
-async def test_notes_come_with_the_chunk_they_belong_to() -> None:
-    found = Found()
-
-    def produce() -> Any:
-        yield b"a" * 3200
-        found.notes.append(Note("title", "second"))
-        yield b"b" * 3200
-        found.notes.append(Note("warning", "at the end"))
-
-    audio = await threads.begun(produce(), "notes", found)
-    assert await anext(audio) == b"a" * 3200
-    assert not audio.notes
-    assert await anext(audio) == b"b" * 3200
-    assert [note.text for note in audio.notes] == ["second"]
-    with pytest.raises(StopAsyncIteration):
-        await anext(audio)
-    assert [note.text for note in audio.notes] == ["second", "at the end"]
-    await audio.aclose()
-
-
 # Lifecycle
 
 
 @pytest.mark.parametrize("stage", ["resolving", "connecting", "waiting for the answer", "stalled", "backing off"])
-async def test_closing_ends_it_within_a_second_at_any_time(
+async def test_closing_takes_less_than_a_second_at_any_time(
     station: Any, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
@@ -577,7 +535,7 @@ async def test_closing_ends_it_within_a_second_at_any_time(
 
 
 @pytest.mark.parametrize("which", ["read", "decode"])
-async def test_a_thread_that_cannot_be_started_is_one_clear_error(
+async def test_a_thread_that_cannot_be_started_raises_one_clear_error(
     station: Any, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     made = await station(stays(plays(ramp(1.0))))
@@ -594,19 +552,10 @@ async def test_a_thread_that_cannot_be_started_is_one_clear_error(
     gc.collect()
 
 
-async def test_who_waits_for_room_in_a_pipe_learns_that_no_more_is_wanted() -> None:
-    pipe = Pipe()
-    assert await pipe.put(bytes(2_000_000))
-    waiting = asyncio.ensure_future(pipe.put(b"more"))
-    await asyncio.sleep(0)
-    pipe.close()
-    assert await asyncio.wait_for(waiting, 5) is False
-
-
 # SHOUTcast
 
 
-async def test_a_status_line_of_shoutcasts_own_plays(station: Any, mp3: bytes) -> None:
+async def test_a_station_with_the_status_line_of_shoutcast_plays(station: Any, mp3: bytes) -> None:
     made = await station(stays(plays(mp3, status="ICY 200 OK", headers="icy-name: X\r\n")))
     found = URLSource(made.url.replace("http://", "http://user:pass@") + "?x=1")
     audio = await found.open()
@@ -620,7 +569,7 @@ async def test_a_status_line_of_shoutcasts_own_plays(station: Any, mp3: bytes) -
 @pytest.mark.parametrize(
     "first", [b"ICY 401 No\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"", b"\x16\3\1\0\2\2P", b"ICY yes\r\n\r\n"]
 )
-async def test_a_server_that_speaks_no_http_is_one_clear_error(station: Any, first: bytes) -> None:
+async def test_a_server_that_does_not_speak_http_raises_one_clear_error(station: Any, first: bytes) -> None:
     async def script(line: Line) -> None:
         await line.send(first)
 
@@ -642,7 +591,7 @@ def interleaved(audio: bytes, metaint: int, blocks: list[bytes]) -> bytes:
     return out
 
 
-async def test_titles_are_told_and_never_heard(station: Any) -> None:
+async def test_titles_are_reported_and_never_in_the_audio(station: Any) -> None:
     sound = ramp(2.0)
     blocks = [b"StreamTitle='One';", b"", b"StreamTitle='One';", "StreamTitle='Zwölf';StreamUrl='x';".encode("latin-1")]
     made = await station(plays(interleaved(sound, 8192, blocks), headers="icy-metaint: 8192\r\n"))
@@ -652,7 +601,7 @@ async def test_titles_are_told_and_never_heard(station: Any) -> None:
     assert b"\r\nIcy-MetaData: 1\r\n" in made.requests[0]
 
 
-async def test_an_interval_that_is_no_number_is_one_clear_error(station: Any) -> None:
+async def test_an_interval_that_is_not_a_number_raises_one_clear_error(station: Any) -> None:
     made = await station(plays(ramp(1.0), headers="icy-metaint: many\r\n"))
     with pytest.raises(AudioError, match="icy-metaint is 'many'"):
         await source(made, **PCM).open()

@@ -37,7 +37,7 @@ async def collect(audio: Audio, chunks: list[bytes]) -> None:
 
 
 async def refused(source: URLSource) -> str:
-    """The words of the one error that opening gives, soon."""
+    """The message of the one error that opening raises within 5 s."""
     began = time.monotonic()
     with pytest.raises(AudioError) as caught:
         await source.open()
@@ -99,7 +99,7 @@ async def test_a_station_is_heard_as_soon_as_a_few_frames_have_come(
     sent = 0
 
     async def station(request: web.Request) -> web.StreamResponse:
-        """Sends a little more each time that the listener had the time to decode it, and stops when it has."""
+        """Sends a little more each time, until the listener has decoded something."""
         nonlocal sent
         response = web.StreamResponse(headers={"Content-Type": "audio/mpeg"})
         await response.prepare(request)
@@ -136,7 +136,7 @@ async def test_a_redirect_is_followed_and_the_headers_say_who_asks(web_server: S
     assert seen["X-Station"] == "1"
 
 
-async def test_a_body_goes_on_for_longer_than_any_timeout_allows_for_silence(web_server: Serve, mp3: bytes) -> None:
+async def test_a_body_may_last_longer_than_the_stall_timeout(web_server: Serve, mp3: bytes) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -150,7 +150,7 @@ async def test_a_body_goes_on_for_longer_than_any_timeout_allows_for_silence(web
     assert sum(map(len, parts)) / 2 / RATE == pytest.approx(6.0, abs=0.1)
 
 
-async def test_the_sample_rate_may_change_on_the_way(
+async def test_the_sample_rate_may_change_in_the_middle(
     web_server: Serve, encoded: Callable[..., bytes], tone: Callable[..., Samples]
 ) -> None:
     first = encoded(tone(2.0, 44_100, 2), 44_100, "libmp3lame", "mp3")
@@ -173,7 +173,7 @@ async def test_raw_samples_are_read_from_a_server_too(web_server: Serve, tone: C
 @pytest.mark.parametrize(
     ("status", "words"), [(404, "404 Not Found"), (403, "403 Forbidden"), (451, "451"), (500, "500"), (204, "204")]
 )
-async def test_a_status_that_is_not_success_is_told(web_server: Serve, status: int, words: str) -> None:
+async def test_the_error_names_a_status_that_is_not_success(web_server: Serve, status: int, words: str) -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=status)
 
@@ -182,26 +182,26 @@ async def test_a_status_that_is_not_success_is_told(web_server: Serve, status: i
     assert "Does the address open in a browser?" in message
 
 
-async def test_a_web_page_is_told_with_its_first_words(web_server: Serve) -> None:
+async def test_the_error_for_a_web_page_quotes_its_first_words(web_server: Serve) -> None:
     page = b"<!doctype html><html><body>Sign in first \x1b[31m</body></html>"
     message = await refused(URLSource(f"{await web_server(answer(page, 'text/html'))}/a.mp3"))
     assert "is not audio but text/html (200 OK); it begins with '<!doctype html>" in message
     assert "\x1b" not in message
 
 
-async def test_a_web_page_that_says_it_is_audio_is_found_out(web_server: Serve) -> None:
+async def test_a_web_page_that_claims_to_be_audio_is_refused(web_server: Serve) -> None:
     page = b"<!doctype html><html><body>Sign in first</body></html>" * 200
     assert "is a page or a document, not audio" in await refused(URLSource(f"{await web_server(answer(page))}/a.mp3"))
 
 
 @pytest.mark.parametrize("body", [bytes(200_000), np.random.default_rng(2).bytes(300_000), b"lorem ipsum " * 9000])
-async def test_a_body_that_is_no_audio_is_one_clear_error(web_server: Serve, body: bytes) -> None:
+async def test_a_body_that_is_not_audio_raises_one_clear_error(web_server: Serve, body: bytes) -> None:
     message = await refused(URLSource(f"{await web_server(answer(body))}/a.mp3"))
     assert message.count("a.mp3") == 1
     assert "can't be decoded as audio" in message or "holds no audio" in message
 
 
-async def test_an_empty_body_is_told(web_server: Serve) -> None:
+async def test_an_empty_body_is_an_error(web_server: Serve) -> None:
     assert "a.mp3 is empty" in await refused(URLSource(f"{await web_server(answer(b''))}/a.mp3"))
 
 
@@ -236,14 +236,14 @@ async def test_more_than_five_redirects_are_given_up(web_server: Serve) -> None:
     assert len(asked) == 6
 
 
-async def test_a_redirect_to_something_else_than_the_web_is_refused(web_server: Serve) -> None:
+async def test_a_redirect_to_another_scheme_than_http_is_refused(web_server: Serve) -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": f"file://user:{SECRET}@/etc/passwd"})
 
     assert "can't be read" in await refused(URLSource(f"{await web_server(handler)}/"))
 
 
-async def test_a_port_where_nobody_listens_is_one_clear_error() -> None:
+async def test_a_closed_port_raises_one_clear_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://user:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/a.mp3?key={SECRET}"
@@ -252,7 +252,7 @@ async def test_a_port_where_nobody_listens_is_one_clear_error() -> None:
     assert "Does the address open in a browser?" in message
 
 
-async def test_a_host_that_does_not_exist_is_one_clear_error() -> None:
+async def test_a_host_that_does_not_exist_raises_one_clear_error() -> None:
     assert "radio.invalid" in await refused(URLSource(f"http://u:{SECRET}@radio.invalid/a.mp3"))
 
 
@@ -309,12 +309,12 @@ async def test_credentials_are_used_and_shown_nowhere(web_server: Serve, mp3: by
     "url",
     ["ftp://127.0.0.1/a", "http://", "http:///a", "radio.mp3", "http://127.0.0.1:99999/", "http://[::1/a", 7, None],
 )
-def test_what_is_no_address_is_refused_at_once(url: Any) -> None:
+def test_a_wrong_address_is_refused_at_once(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="http:// or https:// address"):
         URLSource(url)
 
 
-def test_a_wrong_address_is_refused_without_its_credentials() -> None:
+def test_the_error_for_a_wrong_address_hides_its_credentials() -> None:
     with pytest.raises(ConfigurationError) as caught:
         URLSource(f"ftp://user:{SECRET}@127.0.0.1/a")
     assert SECRET not in str(caught.value)
@@ -325,7 +325,7 @@ def test_a_wrong_address_is_refused_without_its_credentials() -> None:
 # Lifecycle
 
 
-async def test_closing_a_running_station_lets_go_of_its_connection(web_server: Serve, mp3: bytes) -> None:
+async def test_closing_a_running_station_closes_its_connection(web_server: Serve, mp3: bytes) -> None:
     gone = asyncio.Event()
 
     async def station(request: web.Request) -> web.StreamResponse:

@@ -1,0 +1,443 @@
+"""Everything that FFmpeg reads is decoded, on time; everything that it does not read is refused with a remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgnb.audio import Audio, BufferSource, FileSource, Note
+from dgnb.exceptions import AudioError
+
+Samples = npt.NDArray[Any]
+
+RATE = 16_000
+CHUNK = 3200
+
+
+async def chunks(audio: Audio) -> list[bytes]:
+    try:
+        return [chunk async for chunk in audio]
+    finally:
+        await audio.aclose()
+
+
+async def read(path: Path, *, multichannel: bool = False, **options: Any) -> Samples:
+    """The whole file, samples by channels, after a look at its chunks."""
+    audio = await FileSource(path, **options).open(multichannel=multichannel)
+    parts = await chunks(audio)
+    size = CHUNK * audio.channels
+    assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    assert 0 < len(parts[-1]) <= size
+    return np.frombuffer(b"".join(parts), "<i2").reshape(-1, audio.channels)
+
+
+async def read_with_notes(path: Path) -> tuple[Samples, list[Note]]:
+    audio = await FileSource(path).open()
+    data = b"".join(await chunks(audio))
+    return np.frombuffer(data, "<i2"), list(audio.notes)
+
+
+def by_hand(form: int, bits: int, channels: int, rate: int, data: bytes) -> bytes:
+    """A WAV file with these numbers in its header, wrong ones too."""
+    fmt = struct.pack("<HHIIHH", form, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits)
+    body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def click(rate: int, at: float, seconds: float, channels: int = 1) -> Samples:
+    """A quiet tone with a loud burst that begins at `at` seconds."""
+    t = np.arange(round(seconds * rate)) / rate
+    sound = 300 * np.sin(2 * np.pi * 300 * t)
+    burst = (t >= at) & (t < at + 0.02)
+    sound[burst] = 28_000 * np.cos(2 * np.pi * 1500 * (t[burst] - at))
+    return np.repeat(sound.astype(np.int16)[:, None], channels, axis=1)
+
+
+# Good files
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("channels", [1, 2])
+async def test_a_wav_of_any_rate_keeps_its_length(
+    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples], rate: int, channels: int
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(tone(10, rate, channels), rate))
+    assert abs(len(await read(path)) - 10 * RATE) <= 1
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "rate", "tolerance"),
+    [
+        ("pcm_s16le", "wav", 44_100, 0.002),
+        ("pcm_s16be", "aiff", 44_100, 0.002),
+        ("flac", "flac", 44_100, 0.002),
+        ("alac", "mp4", 44_100, 0.002),
+        ("libmp3lame", "mp3", 44_100, 0.03),
+        ("libopus", "ogg", 48_000, 0.03),
+        ("libopus", "webm", 48_000, 0.03),
+        ("aac", "mp4", 44_100, 0.03),
+        ("aac", "matroska", 44_100, 0.03),
+        ("aac", "adts", 44_100, 0.03),
+        ("aac", "mpegts", 44_100, 0.03),
+        ("ac3", "ac3", 48_000, 0.03),
+    ],
+)
+async def test_a_sound_is_decoded_at_its_time(
+    tmp_path: Path, encoded: Callable[..., bytes], codec: str, container: str, rate: int, tolerance: float
+) -> None:
+    path = tmp_path / f"a.{container}"
+    path.write_bytes(encoded(click(rate, 1.0, 3.0, 2), rate, codec, container))
+    sound = (await read(path))[:, 0]
+    loud = np.nonzero(np.abs(sound.astype(int)) > 12_000)[0]
+    assert abs(loud[0] / RATE - 1.0) < tolerance
+    assert abs(len(sound) / RATE - 3.0) < 0.05
+
+
+async def test_linear16_at_16_khz_is_decoded_unchanged(
+    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples]
+) -> None:
+    path = tmp_path / "a.wav"
+    sound = tone(0.55)
+    path.write_bytes(wav(sound))
+    assert np.array_equal(await read(path), sound)
+
+
+@pytest.mark.parametrize(
+    ("form", "bits", "dtype", "scale"),
+    [(1, 8, "u1", 127), (1, 24, "i3", 2**23), (1, 32, "<i4", 2**31), (3, 32, "<f4", 1), (3, 64, "<f8", 1)],
+)
+async def test_a_wav_of_any_sample_form_is_read(
+    tmp_path: Path, tone: Callable[..., Samples], form: int, bits: int, dtype: str, scale: float
+) -> None:
+    sound = tone(1.0)[:, 0] / 32768
+    if dtype == "i3":
+        data = b"".join(int(x * (scale - 1)).to_bytes(3, "little", signed=True) for x in sound)
+    elif dtype == "u1":
+        data = (sound * scale + 128).astype("u1").tobytes()
+    else:
+        data = (sound * (scale - (1 if scale > 1 else 0))).astype(dtype).tobytes()
+    path = tmp_path / "a.wav"
+    path.write_bytes(by_hand(form, bits, 1, RATE, data))
+    got = (await read(path))[:, 0] / 32768
+    assert len(got) == RATE
+    assert np.abs(got - sound).max() < (0.02 if bits == 8 else 0.001)
+
+
+@pytest.mark.parametrize(("codec", "container"), [("libmp3lame", "mp3"), ("flac", "flac"), ("libopus", "ogg")])
+async def test_a_truncated_file_gives_its_whole_frames(
+    tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples], codec: str, container: str
+) -> None:
+    data = encoded(tone(4.0, 48_000), 48_000, codec, container)
+    path = tmp_path / "a"
+    path.write_bytes(data[: len(data) // 2 + 7])
+    assert 1.0 < len(await read(path)) / RATE < 3.2
+
+
+async def test_the_channels_of_a_call_are_kept_apart(
+    tmp_path: Path, wav: Callable[..., bytes], tone: Callable[..., Samples]
+) -> None:
+    path = tmp_path / "a.wav"
+    sound = tone(0.55, channels=2)
+    path.write_bytes(wav(sound))
+    assert np.array_equal(await read(path, multichannel=True), sound)
+    mixed = (await read(path))[:, 0].astype(int)
+    assert np.abs(mixed - sound.astype(int).mean(axis=1)).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [3, 6, 9])
+async def test_every_channel_is_heard_in_the_mix(tmp_path: Path, wav: Callable[..., bytes], channels: int) -> None:
+    path = tmp_path / "a.wav"
+    for loud in range(channels):
+        sound = np.zeros((RATE // 2, channels), np.int16)
+        sound[:, loud] = 9000
+        path.write_bytes(wav(sound))
+        assert (await read(path))[4000, 0] == 9000 // channels
+    assert (await read(path, multichannel=True)).shape == sound.shape
+
+
+async def test_more_channels_than_the_service_takes_are_refused(tmp_path: Path, wav: Callable[..., bytes]) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.ones((RATE, 21), np.int16)))
+    with pytest.raises(AudioError, match="21 channels; multichannel takes 20"):
+        await FileSource(path).open(multichannel=True)
+
+
+# Raw samples
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "rate", "channels"),
+    [("linear16", "<i2", 8000, 1), ("linear16", "<i2", 48_000, 2), ("linear32", "<f4", 16_000, 1)],
+)
+async def test_raw_samples_are_read_as_they_are_described(
+    tmp_path: Path, tone: Callable[..., Samples], encoding: str, dtype: str, rate: int, channels: int
+) -> None:
+    sound = tone(1.0, rate, channels)
+    path = tmp_path / "a.raw"
+    path.write_bytes((sound / 32768 if dtype == "<f4" else sound).astype(dtype).tobytes())
+    heard = await read(path, encoding=encoding, sample_rate=rate, channels=channels)
+    assert len(heard) == RATE
+    assert np.abs(heard).max() == pytest.approx(np.abs(sound).max(), rel=0.2)
+
+
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+async def test_telephone_samples_are_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(range(256)) * 32)
+    assert len(await read(path, encoding=encoding, sample_rate=8000)) == 2 * 8192
+
+
+async def test_an_odd_byte_at_the_end_of_raw_samples_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"\1\2" * 5000 + b"\3")
+    assert len(await read(path, encoding="linear16", sample_rate=RATE)) == 5000
+
+
+async def test_a_header_in_raw_samples_is_refused(tmp_path: Path, wav: Callable[..., bytes]) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.ones((RATE, 1), np.int16)))
+    with pytest.raises(AudioError, match=r"has a WAV header, so it is not raw linear16\. Leave out encoding"):
+        await FileSource(path, encoding="linear16", sample_rate=RATE).open()
+
+
+async def test_the_error_for_samples_without_a_header_names_the_options_to_give(tone: Callable[..., Samples]) -> None:
+    sound = tone(3.0)
+    for data in (sound.astype("<i2").tobytes(), (sound >> 8).astype("u1").tobytes(), (sound / 32_768).tobytes()):
+        with pytest.raises(AudioError, match=r"such as encoding='linear16', sample_rate=16000"):
+            await BufferSource(data[: CHUNK * 8]).open()
+
+
+# Passed through unchanged
+
+
+async def test_a_container_can_be_passed_through_unchanged(
+    tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples]
+) -> None:
+    path = tmp_path / "a.mp3"
+    data = encoded(tone(3.0, 44_100), 44_100, "libmp3lame", "mp3", 64_000)
+    path.write_bytes(data)
+    audio = await FileSource(path, decode=False).open()
+    assert audio.encoding is None
+    assert audio.sample_rate is None
+    assert abs(audio.bytes_per_second - len(data) / 3.0) < 200
+    parts = await chunks(audio)
+    assert b"".join(parts) == data
+    assert len(parts) == pytest.approx(30, abs=2)
+
+
+async def test_raw_samples_passed_through_keep_whole_samples_in_a_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(11_025 * 4))
+    audio = await FileSource(path, encoding="linear16", sample_rate=11_025, channels=2, decode=False).open()
+    assert (audio.encoding, audio.sample_rate, audio.channels) == ("linear16", 11_025, 2)
+    assert audio.bytes_per_second == 44_100
+    assert all(len(part) % 4 == 0 for part in await chunks(audio))
+
+
+async def test_raw_audio_without_a_fixed_rate_is_passed_through_at_a_middle_rate(tmp_path: Path) -> None:
+    path = tmp_path / "a.opus"
+    path.write_bytes(bytes(1000))
+    audio = await FileSource(path, encoding="opus", sample_rate=48_000, decode=False).open()
+    assert audio.bytes_per_second == 6000
+    assert b"".join(await chunks(audio)) == bytes(1000)
+
+
+async def test_a_file_that_is_not_audio_is_not_passed_through(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"words, not sound\n" * 9)
+    with pytest.raises(AudioError, match=r"a\.mp3"):
+        await FileSource(path, decode=False).open()
+
+
+# Bad input
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000"
+    "050001a5f645400000000049454e44ae426082"
+)
+BAD_FILES = {
+    "text": (b"These are words, not sound.\n" * 40, "Raw samples need encoding and sample_rate|holds no audio"),
+    "html": (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a page or a document"),
+    "playlist": (b"#EXTM3U\nhttp://127.0.0.1/a.mp3\n", "is a playlist"),
+    "json": (b'{"error": "no such file"}', "a.wav"),
+    "png": (PNG, "holds no audio|can't be decoded"),
+    "random": (np.random.default_rng(1).bytes(50_000), "can't be decoded|holds no audio"),
+    "zeros": (bytes(50_000), "can't be decoded|holds no audio"),
+    "empty": (b"", "a.wav is empty"),
+    "one byte": (b"R", "can't be decoded"),
+    "a header alone": (by_hand(1, 16, 1, RATE, b""), "holds no samples|can't be decoded"),
+    "half a header": (by_hand(1, 16, 1, RATE, b"")[:30], "can't be decoded|holds no"),
+    "a rate of zero": (by_hand(1, 16, 1, 0, bytes(1000)), "can't be decoded|holds no"),
+    "no channels": (by_hand(1, 16, 0, RATE, bytes(1000)), "can't be decoded|holds no"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+async def test_a_file_that_is_not_audio_raises_one_clear_error(tmp_path: Path, kind: str) -> None:
+    data, message = BAD_FILES[kind]
+    path = tmp_path / "a.wav"
+    path.write_bytes(data)
+    began = time.monotonic()
+    with pytest.raises(AudioError, match=message) as caught:
+        await FileSource(path).open()
+    assert time.monotonic() - began < 2
+    assert "a.wav" in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@given(cut=st.integers(0, 8000), flips=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_wav_is_decoded_or_raises_one_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, flips: list[tuple[int, int]]
+) -> None:
+    data = bytearray(by_hand(1, 16, 1, RATE, bytes(range(256)) * 32))
+    for position, value in flips:
+        data[position] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.wav"
+    path.write_bytes(data[: len(data) - cut])
+
+    async def run() -> None:
+        try:
+            audio = await FileSource(path).open()
+        except AudioError:
+            return
+        try:
+            async for chunk in audio:
+                assert len(chunk) % 2 == 0
+        except AudioError:
+            pass
+        finally:
+            await audio.aclose()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+
+
+# WAV files of every kind
+
+
+def chunk(name: bytes, data: bytes, size: int | None = None) -> bytes:
+    return name + struct.pack("<I", len(data) if size is None else size) + data + b"\0" * (len(data) % 2)
+
+
+def form(tag: int = 1, bits: int = 16, channels: int = 1, rate: int = RATE, extra: bytes = b"") -> bytes:
+    block = channels * bits // 8
+    return chunk(b"fmt ", struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits) + extra)
+
+
+def riff(*parts: bytes, name: bytes = b"RIFF", size: int | None = None) -> bytes:
+    body = b"WAVE" + b"".join(parts)
+    return name + struct.pack("<I", len(body) if size is None else size) + body
+
+
+def extensible(bits: int, tag: int, channels: int = 1) -> bytes:
+    guid = struct.pack("<H", tag) + bytes.fromhex("000000001000800000aa00389b71")
+    return form(0xFFFE, bits, channels, extra=struct.pack("<HHI", 22, bits, (1 << channels) - 1) + guid)
+
+
+SOUND = (8000 * np.sin(np.arange(RATE) * 0.1)).astype("<i2")
+PCM = SOUND.tobytes()
+FORMS = {
+    "plain": riff(form(), chunk(b"data", PCM)),
+    "extensible": riff(extensible(16, 1), chunk(b"data", PCM)),
+    "extensible float": riff(extensible(32, 3), chunk(b"data", (SOUND / 32768).astype("<f4").tobytes())),
+    "extensible 24 bits": riff(extensible(24, 1), chunk(b"data", (SOUND.astype("<i4") << 8).tobytes())),
+    "8 bits": riff(form(bits=8), chunk(b"data", ((SOUND >> 8) + 128).astype("u1").tobytes())),
+    "32 bits": riff(form(bits=32), chunk(b"data", (SOUND.astype("<i4") << 16).tobytes())),
+    "float": riff(form(3, 32), chunk(b"data", (SOUND / 32768).astype("<f4").tobytes())),
+    "notes before the format": riff(chunk(b"LIST", b"INFOISFT\4\0\0\0abc\0"), form(), chunk(b"data", PCM)),
+    "notes of odd length": riff(chunk(b"LIST", b"INFOx"), form(), chunk(b"data", PCM)),
+    "notes after the data": riff(form(), chunk(b"data", PCM), chunk(b"LIST", b"INFO")),
+    "a size of 0": riff(form(), chunk(b"data", PCM, 0), size=0),
+    "no size": riff(form(), chunk(b"data", PCM, 0xFFFFFFFF), size=0xFFFFFFFF),
+    "no size either": riff(form(), chunk(b"data", PCM, 0x7FFFFFFF), size=0x7FFFFFFF),
+    "an odd size": riff(form(), chunk(b"data", PCM + b"\1")),
+    "RF64": riff(
+        chunk(b"ds64", struct.pack("<QQQI", 36 + len(PCM) + 36, len(PCM), RATE, 0)),
+        form(),
+        chunk(b"data", PCM, 0xFFFFFFFF),
+        name=b"RF64",
+        size=0xFFFFFFFF,
+    ),
+}
+# The samples of 24 bits are the upper three bytes of four.
+FORMS["extensible 24 bits"] = riff(
+    extensible(24, 1),
+    chunk(b"data", (SOUND.astype("<i4") << 8).view("u1").reshape(-1, 4)[:, :3].tobytes()),
+)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+async def test_a_wav_of_any_kind_is_read_whole_and_without_a_warning(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(FORMS[kind])
+    got, notes = await read_with_notes(path)
+    assert abs(len(got) - RATE) <= 1
+    assert np.abs(got[:RATE].astype(int) - SOUND[: len(got)]).max() <= (256 if kind == "8 bits" else 1)
+    assert not notes
+
+
+# Cut short
+
+
+@given(cut=st.integers(9, len(PCM) - 2000))
+@settings(max_examples=40, deadline=None)
+def test_a_wav_cut_anywhere_gives_its_whole_samples_and_a_warning(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "cut.wav"
+    path.write_bytes(FORMS["plain"][:-cut])
+    got, notes = asyncio.run(read_with_notes(path))
+    assert np.array_equal(got, SOUND[: RATE - (cut + 1) // 2])
+    (note,) = notes
+    assert note.type == "warning"
+    assert f"cut.wav is cut short: {len(got) / RATE:.1f} s of it are there" in note.text
+    assert f"promises {cut} bytes more" in note.text
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "rate"),
+    [("flac", "flac", 44_100), ("aac", "matroska", 44_100), ("libopus", "webm", 48_000), ("pcm_s16be", "aiff", 44_100)],
+)
+async def test_a_file_shorter_than_its_header_states_gives_a_warning(
+    tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples], codec: str, container: str, rate: int
+) -> None:
+    data = encoded(tone(4.0, rate), rate, codec, container)
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    _, notes = await read_with_notes(path)
+    assert not notes
+    path.write_bytes(data[: len(data) * 2 // 3])
+    got, notes = await read_with_notes(path)
+    assert 1.5 < len(got) / RATE < 3.5
+    assert ["is cut short" in note.text for note in notes] == [True]
+
+
+async def test_the_error_for_an_mp4_without_its_index_says_so(
+    tmp_path: Path, encoded: Callable[..., bytes], tone: Callable[..., Samples]
+) -> None:
+    path = tmp_path / "a.m4a"
+    path.write_bytes(encoded(tone(2.0, 44_100), 44_100, "aac", "mp4")[:-500])
+    with pytest.raises(AudioError, match="the index at its end may be missing"):
+        await FileSource(path).open()
+
+
+async def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(form(), chunk(b"data", PCM * 60)))
+    audio = await FileSource(path).open()
+    os.unlink(path)
+    data = b"".join([part async for part in audio])
+    await audio.aclose()
+    assert data == PCM * 60
