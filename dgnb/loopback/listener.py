@@ -22,7 +22,7 @@ from aiohttp import ClientError, WSMsgType, web
 
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import Faults, Silent, Unclosing
+from dgnb.loopback.faults import InForce, Silent, Unclosing
 from dgnb.loopback.inbox import Inbox, Stop
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
@@ -76,7 +76,7 @@ class Listener:
         transport: asyncio.Transport | None,
         engine: Engine,
         record: ServedConnection,
-        faults: Faults,
+        faults: InForce,
         idle_timeout: float,
     ) -> None:
         self._websocket = websocket
@@ -97,7 +97,7 @@ class Listener:
         reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
         thread.start()
         try:
-            if drop := self._faults._drop_due(0.0):
+            if drop := self._faults.drop_due(0.0):
                 self._drop(drop.code, drop.reason)
             end = await self._end
         except asyncio.CancelledError:
@@ -155,7 +155,7 @@ class Listener:
                 async with asyncio.timeout(None if closing else self._idle_timeout):
                     message = await self._websocket.receive()
             except TimeoutError:
-                if self._faults._in_force_now(Silent):
+                if self._faults.now(Silent):
                     continue
                 self._settle(_End(1011, _NET_0001.format(seconds=self._idle_timeout)))
                 return
@@ -201,7 +201,7 @@ class Listener:
         return False
 
     def _close_stream(self) -> bool:
-        if self._faults._in_force_now(Unclosing) is None:
+        if self._faults.now(Unclosing) is None:
             self._inbox.put(CloseStream())
         return True
 
@@ -230,7 +230,7 @@ class Listener:
 
     async def _send(self, messages: Sequence[ServerMessage]) -> None:
         for message in messages:
-            if self._end.done() or self._faults._in_force_now(Silent):
+            if self._end.done() or self._faults.now(Silent):
                 return
             try:
                 await self._websocket.send_str(encode(message))
@@ -243,11 +243,11 @@ class Listener:
     async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:
         await self._send(messages)
         self._record.audio_seconds = clock
-        if not self._end.done() and (drop := self._faults._drop_due(clock)):
+        if not self._end.done() and (drop := self._faults.drop_due(clock)):
             self._drop(drop.code, drop.reason)
 
     async def _done(self, messages: Sequence[ServerMessage]) -> None:
-        silent = self._faults._in_force_now(Silent)
+        silent = self._faults.now(Silent)
         await self._send(messages)
         if silent is None:
             self._settle(_End(1000))
@@ -312,7 +312,7 @@ class Listener:
             if recognizer is None:
                 recognizer = begin(len(pieces))
             messages = recognizer.feed(pieces)
-            if messages or self._faults._any:
+            if messages or self._faults:
                 self._call(self._after_piece(messages, recognizer.clock))
             else:
                 record.audio_seconds = recognizer.clock

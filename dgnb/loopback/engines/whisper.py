@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
+from dgnb.loopback.engines import DEFAULT_MODEL, SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
 from dgnb.loopback.engines import weights as _weights
 from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
 from dgnb.loopback.engines.voice import Samples, SileroVoice
@@ -95,7 +95,7 @@ class WhisperEngine:
     """
 
     def __init__(
-        self, model: str = "tiny.en", *, threads: int = 1, clock: Callable[[], float] = time.monotonic
+        self, model: str = DEFAULT_MODEL, *, threads: int = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
         whisper = _faster_whisper()
         found = _weights.find(model)
@@ -261,9 +261,7 @@ def _faster_whisper() -> ModuleType:
     try:
         import faster_whisper
     except ImportError as error:
-        raise DgnbError(
-            f"The offline speech engine is not installed ({error}). Install it with: pip install 'dgnb[offline]'"
-        ) from error
+        raise DgnbError(_weights.NOT_INSTALLED) from error
     module: ModuleType = faster_whisper
     return module
 

@@ -1,4 +1,4 @@
-"""`URLSource` against every kind of station that the loopback server can be."""
+"""`URLSource` against every kind of station."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 
 from dgnb import AudioError, URLSource
 from dgnb.audio.source import Note
-from dgnb.loopback import LoopbackServer, serve
+from tests.support.stations import Station
 
 LONG = 3.0
 """Seconds of the recording."""
 
 
 @pytest.fixture
-async def server(tmp_path: Path, tone: Callable[..., Any], wav: Callable[..., bytes]) -> AsyncIterator[LoopbackServer]:
+async def server(tmp_path: Path, tone: Callable[..., Any], wav: Callable[..., bytes]) -> AsyncIterator[Station]:
     """A station with a tone of 3 s, and a burst of 10 s, so that nobody waits."""
     path = tmp_path / "tone.wav"
     path.write_bytes(wav(tone(LONG)))
-    async with serve("", radio=path) as server:
+    async with Station(path) as server:
         with server.broadcasting(burst=10):
             yield server
 
@@ -78,7 +78,7 @@ async def listen(url: str, seconds: float = 6.0, **how: Any) -> Heard:
     ],
     ids=str,
 )
-async def test_a_station_is_heard(how: dict[str, Any], server: LoopbackServer) -> None:
+async def test_a_station_is_heard(how: dict[str, Any], server: Station) -> None:
     with server.broadcasting(**how):
         heard = await listen(server.radio_url)
     assert heard.seconds == pytest.approx(6.0)
@@ -87,14 +87,14 @@ async def test_a_station_is_heard(how: dict[str, Any], server: LoopbackServer) -
     assert len(server.listeners) == (2 if "icy" in how else 1)
 
 
-async def test_a_slow_station_is_no_end(server: LoopbackServer) -> None:
+async def test_a_slow_station_is_no_end(server: Station) -> None:
     with server.broadcasting(burst=2, speed=0.1):
         heard = await listen(server.radio_url, 2.1)
     assert heard.seconds == pytest.approx(2.1)
     assert len(server.listeners) == 1
 
 
-async def test_titles_are_told(server: LoopbackServer) -> None:
+async def test_titles_are_told(server: Station) -> None:
     with server.broadcasting(title="it's <b>"):
         heard = await listen(server.radio_url)
     assert [note.text for note in heard.of("title")] == ["it's <b>"]
@@ -102,7 +102,7 @@ async def test_titles_are_told(server: LoopbackServer) -> None:
 
 @pytest.mark.parametrize("ending", ["m3u", "pls", "asx", "xspf"])
 @pytest.mark.parametrize("how", [{}, {"depth": 2}, {"count": 40}], ids=str)
-async def test_a_playlist_leads_to_its_station(ending: str, how: dict[str, Any], server: LoopbackServer) -> None:
+async def test_a_playlist_leads_to_its_station(ending: str, how: dict[str, Any], server: Station) -> None:
     with server.listing(**how):
         heard = await listen(f"{server.radio_url}.{ending}", 1.0)
     assert heard.seconds == pytest.approx(1.0)
@@ -110,14 +110,14 @@ async def test_a_playlist_leads_to_its_station(ending: str, how: dict[str, Any],
 
 
 @pytest.mark.parametrize("name", ["file.mp3", "file.wav", "hls/vod.m3u8"])
-async def test_a_recording_is_heard_to_its_end(name: str, server: LoopbackServer) -> None:
+async def test_a_recording_is_heard_to_its_end(name: str, server: Station) -> None:
     heard = await listen(f"{server.radio_url}/{name}")
     assert heard.seconds == pytest.approx(LONG, abs=0.1)
     assert not heard.notes
 
 
 @pytest.mark.parametrize("name", ["live", "master", "fmp4"])
-async def test_a_live_window_is_followed(name: str, server: LoopbackServer) -> None:
+async def test_a_live_window_is_followed(name: str, server: Station) -> None:
     heard = await listen(f"{server.radio_url}/hls/{name}.m3u8", 5.0)
     assert heard.seconds == pytest.approx(5.0)
     # A busy machine may come too late for a segment; then it says so.
@@ -128,7 +128,7 @@ async def test_a_live_window_is_followed(name: str, server: LoopbackServer) -> N
 
 
 @pytest.mark.parametrize("ends", ["closed", "reset", "truncated", "stalled"])
-async def test_a_station_that_ends_is_asked_again(ends: Any, server: LoopbackServer) -> None:
+async def test_a_station_that_ends_is_asked_again(ends: Any, server: Station) -> None:
     with server.broadcasting(after=2, ends=ends, times=1):
         heard = await listen(server.radio_url)
     assert heard.seconds == pytest.approx(6.0)
@@ -137,7 +137,7 @@ async def test_a_station_that_ends_is_asked_again(ends: Any, server: LoopbackSer
     assert len(server.listeners) == 2
 
 
-async def test_each_short_stretch_of_audio_earns_a_new_try(server: LoopbackServer) -> None:
+async def test_each_short_stretch_of_audio_earns_a_new_try(server: Station) -> None:
     with server.broadcasting(after=0.5):
         heard = await listen(server.radio_url, 3.0)
     assert heard.seconds == pytest.approx(3.0)
@@ -145,7 +145,7 @@ async def test_each_short_stretch_of_audio_earns_a_new_try(server: LoopbackServe
 
 
 @pytest.mark.parametrize("ends", [None, "reset", "stalled"])
-async def test_a_file_that_breaks_off_is_resumed(ends: Any, server: LoopbackServer) -> None:
+async def test_a_file_that_breaks_off_is_resumed(ends: Any, server: Station) -> None:
     with server.broadcasting(after=1, ends=ends, times=1):
         heard = await listen(f"{server.radio_url}/file.mp3")
     assert heard.seconds == pytest.approx(LONG, abs=0.1)
@@ -153,12 +153,12 @@ async def test_a_file_that_breaks_off_is_resumed(ends: Any, server: LoopbackServ
     assert note.missed == 0.0
 
 
-async def test_a_file_that_cannot_be_resumed_is_an_error(server: LoopbackServer) -> None:
+async def test_a_file_that_cannot_be_resumed_is_an_error(server: Station) -> None:
     with server.broadcasting(after=1, ranges=False), pytest.raises(AudioError, match="resume"):
         await listen(f"{server.radio_url}/file.mp3")
 
 
-async def test_segments_of_another_encoding_are_heard(server: LoopbackServer) -> None:
+async def test_segments_of_another_encoding_are_heard(server: Station) -> None:
     with server.segmenting(discontinuity=2):
         heard = await listen(f"{server.radio_url}/hls/live.m3u8", 5.0)
     assert heard.seconds == pytest.approx(5.0)
@@ -166,7 +166,7 @@ async def test_segments_of_another_encoding_are_heard(server: LoopbackServer) ->
     assert all(note.missed for note in heard.of("source"))
 
 
-async def test_a_missing_segment_is_missed_and_said_so(server: LoopbackServer) -> None:
+async def test_a_missing_segment_is_missed_and_said_so(server: Station) -> None:
     with server.segmenting(missing=[2]):
         heard = await listen(f"{server.radio_url}/hls/live.m3u8", 3.0)
     assert heard.seconds == pytest.approx(3.0)
@@ -191,9 +191,7 @@ async def test_a_missing_segment_is_missed_and_said_so(server: LoopbackServer) -
     ],
     ids=str,
 )
-async def test_what_is_no_station_is_an_error_that_says_why(
-    how: dict[str, Any], words: str, server: LoopbackServer
-) -> None:
+async def test_what_is_no_station_is_an_error_that_says_why(how: dict[str, Any], words: str, server: Station) -> None:
     with server.broadcasting(**how), pytest.raises(AudioError, match=f"(?s){words}"):
         await listen(server.radio_url)
 
@@ -207,22 +205,20 @@ async def test_what_is_no_station_is_an_error_that_says_why(
     ],
     ids=str,
 )
-async def test_a_playlist_that_leads_nowhere_is_an_error(
-    how: dict[str, Any], words: str, server: LoopbackServer
-) -> None:
+async def test_a_playlist_that_leads_nowhere_is_an_error(how: dict[str, Any], words: str, server: Station) -> None:
     with server.listing(**how), pytest.raises(AudioError, match=words):
         await listen(f"{server.radio_url}.m3u")
     assert not server.listeners
     assert len(server.requests) <= 5
 
 
-async def test_encrypted_segments_are_an_error(server: LoopbackServer) -> None:
+async def test_encrypted_segments_are_an_error(server: Station) -> None:
     with server.segmenting(encrypted=True), pytest.raises(AudioError, match="encrypted"):
         await listen(f"{server.radio_url}/hls/live.m3u8")
 
 
 async def test_a_station_that_falls_silent_for_good_is_given_up(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = URLSource(server.radio_url)
     monkeypatch.setattr(source, "_wait", lambda tries: 0.0)

@@ -1,4 +1,4 @@
-"""One listener of the station, served byte by byte. What goes wrong on purpose lies below HTTP: so does this."""
+"""One listener of a station, served below HTTP, where its faults are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import socket
 import struct
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -16,16 +15,11 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from dgnb.loopback.radio.faults import Broadcasting
-from dgnb.loopback.radio.programme import Playhead
+from dgnb.loopback.radio import BURST_SECONDS, METADATA_INTERVAL, Titles
+from tests.support.stations.faults import Broadcasting
+from tests.support.stations.programme import Playhead
 
-__all__ = ["Finale", "RadioListener", "Wire", "bomb", "play", "send_file"]
-
-BURST_SECONDS: Final = 1.0
-"""What a listener gets at once, as real stations do, so that players start without waiting."""
-
-METADATA_INTERVAL: Final = 16_000
-TITLE_SECONDS: Final = 10
+__all__ = ["Finale", "Listener", "Wire", "bomb", "play", "send_file"]
 
 _STEP_SECONDS: Final = 0.1
 _SEND_BUFFER_BYTES: Final = 128 << 10
@@ -36,7 +30,7 @@ _BOMB_BYTES: Final = 50_000_000
 
 
 @dataclass(eq=False)
-class RadioListener:
+class Listener:
     """One request for audio, while it is served and afterwards.
 
     Attributes:
@@ -64,7 +58,7 @@ class Wire:
         stopped: Set when the server ends.
     """
 
-    def __init__(self, request: web.Request, record: RadioListener, how: Broadcasting, stopped: asyncio.Event) -> None:
+    def __init__(self, request: web.Request, record: Listener, how: Broadcasting, stopped: asyncio.Event) -> None:
         if request.transport is None:
             raise ConnectionResetError("The listener left.")
         self.record = record
@@ -123,7 +117,7 @@ class Wire:
                 await self._stopped.wait()
 
     async def end(self, how: str) -> None:
-        """End the connection in one of the ways of `RadioListener.ended`, or stall it until somebody does."""
+        """End the connection in one of the ways of `Listener.ended`, or stall it until somebody does."""
         if how in ("closed", "complete") and not self.gone:
             if self._zip:
                 self._put(self._zip.flush())
@@ -200,7 +194,7 @@ async def play(
     burst = BURST_SECONDS if how.burst is None else how.burst
     speed = 1.0 if how.speed is None else how.speed
     interval = how.metadata if how.metadata is not None else METADATA_INTERVAL if asked else 0
-    titles = _Titles(interval, rate, how.title)
+    titles = Titles(interval, rate, how.title) if interval else None
     wire.head({**headers, "icy-metaint": str(interval)} if interval else headers)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -209,7 +203,8 @@ async def play(
         over = wire.after is not None and seconds >= wire.after
         if over:
             seconds = wire.after or 0.0
-        wire.send(titles.mixed(playhead.upto(seconds)))
+        audio = playhead.upto(seconds)
+        wire.send(titles.mixed(audio) if titles else audio)
         if over:
             break
         if wire.waiting > queue + burst * rate:
@@ -238,38 +233,3 @@ def bomb() -> bytes:
     zeros = bytes(1 << 20)
     packed = [packer.compress(zeros) for _ in range(_BOMB_BYTES // len(zeros) + 1)]
     return b"".join([*packed, packer.flush()])
-
-
-class _Titles:
-    """ICY metadata between the audio."""
-
-    def __init__(self, interval: int, rate: float, title: str | None) -> None:
-        self._interval = interval
-        self._rate = rate
-        self._title = title
-        self._left = interval
-        self._passed = 0
-        self._told = ""
-
-    def mixed(self, audio: bytes) -> bytes:
-        """Audio with its metadata."""
-        return b"".join(self._parts(audio)) if self._interval else audio
-
-    def _parts(self, audio: bytes) -> Iterable[bytes]:
-        while len(audio) >= self._left:
-            yield audio[: self._left]
-            audio, self._left = audio[self._left :], self._interval
-            self._passed += self._interval
-            yield self._block()
-        yield audio
-        self._left -= len(audio)
-
-    def _block(self) -> bytes:
-        part = int(self._passed / self._rate / TITLE_SECONDS) + 1
-        title = f"Part {part}" if self._title is None else self._title
-        if title == self._told:
-            return b"\0"
-        self._told = title
-        text = f"StreamTitle='{title}';".encode()[: 255 * 16]
-        blocks = -(-len(text) // 16)
-        return bytes([blocks]) + text.ljust(blocks * 16, b"\0")

@@ -1,4 +1,4 @@
-"""What a radio can do wrong, or merely otherwise than the next one. For the tests of its listeners."""
+"""What a radio station can do wrong, or just differently from others."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dgnb.loopback.faults import Faults, _Fault
-from dgnb.loopback.radio.programme import Format
+from dgnb.loopback.faults import Fault, InForce
+from tests.support.stations.programme import Format
 
-__all__ = ["Broadcasting", "Listing", "RadioFaults", "Segmenting"]
+__all__ = ["Broadcasting", "Listing", "Segmenting", "StationFaults"]
 
 End = Literal["closed", "reset", "truncated", "stalled"]
 Framing = Literal["close", "chunked", "length"]
 
 
 @dataclass(eq=False)
-class Broadcasting(_Fault):
+class Broadcasting(Fault):
     """How a listener is served; None where nothing was said."""
 
     path: str | None = None
@@ -45,7 +45,7 @@ class Broadcasting(_Fault):
 
 
 @dataclass(eq=False)
-class Listing(_Fault):
+class Listing(Fault):
     """What a playlist names."""
 
     entries: Sequence[str] | None = None
@@ -55,7 +55,7 @@ class Listing(_Fault):
 
 
 @dataclass(eq=False)
-class Segmenting(_Fault):
+class Segmenting(Fault):
     """What is wrong with HLS."""
 
     missing: Collection[int] | None = None
@@ -72,8 +72,11 @@ class Segmenting(_Fault):
 _Kind = TypeVar("_Kind", Broadcasting, Listing, Segmenting)
 
 
-class RadioFaults(Faults):
-    """The faults in force, those of the radio among them. `LoopbackServer` inherits the public ones."""
+class StationFaults:
+    """The faults in force."""
+
+    def __init__(self) -> None:
+        self._in_force = InForce()
 
     @contextmanager
     def broadcasting(
@@ -154,7 +157,7 @@ class RadioFaults(Faults):
         if not 0 <= (redirects or 0) <= 100:
             raise ValueError("redirects is 0 to 100; for a loop use location.")
         settings = {name: value for name, value in locals().items() if name != "self"}
-        with self._in_force(Broadcasting(**settings)):
+        with self._in_force.during(Broadcasting(**settings)):
             yield
 
     @contextmanager
@@ -181,7 +184,7 @@ class RadioFaults(Faults):
             with server.listing(depth=5): ...
             ```
         """
-        with self._in_force(Listing(times, entries, depth, count, size)):
+        with self._in_force.during(Listing(times, entries, depth, count, size)):
             yield
 
     @contextmanager
@@ -211,38 +214,35 @@ class RadioFaults(Faults):
             with server.segmenting(missing=[2], times=1): ...
             ```
         """
-        with self._in_force(Segmenting(times, missing, discontinuity, encrypted, frozen)):
+        with self._in_force.during(Segmenting(times, missing, discontinuity, encrypted, frozen)):
             yield
 
-    def _broadcasting(self, path: str, *, audio: bool, hopped: bool) -> Broadcasting:
+    def broadcasting_now(self, path: str, *, audio: bool, hopped: bool) -> Broadcasting:
         """How to serve a request to this path, of audio or of something else; asking counts."""
         return _summed(
             Broadcasting(),
             (
                 fault
-                for fault in self._all(Broadcasting)
+                for fault in self._in_force.all(Broadcasting)
                 if (audio if fault.path is None else path.startswith(fault.path)) and not (hopped and fault.redirects)
             ),
         )
 
-    def _listing(self) -> Listing:
+    def listing_now(self) -> Listing:
         """What a playlist names; asking counts."""
-        return _summed(Listing(), self._all(Listing))
+        return _summed(Listing(), self._in_force.all(Listing))
 
-    def _segmenting(self) -> Segmenting:
+    def segmenting_now(self) -> Segmenting:
         """What is wrong with an HLS playlist; asking counts."""
-        return _summed(Segmenting(), (fault for fault in self._all(Segmenting) if fault.of_the_playlist))
+        return _summed(Segmenting(), (fault for fault in self._in_force.all(Segmenting) if fault.of_the_playlist))
 
-    def _is_missing(self, number: int) -> bool:
+    def is_missing(self, number: int) -> bool:
         """Whether there is no such segment; a yes counts."""
-        for fault in self._all(Segmenting):
+        for fault in self._in_force.all(Segmenting):
             if fault.missing is not None and number in fault.missing:
                 fault.strike()
                 return True
         return False
-
-    def _all(self, kind: type[_Kind]) -> list[_Kind]:
-        return [fault for fault in self._faults if isinstance(fault, kind) and not fault.spent]
 
 
 def _summed(result: _Kind, faults: Iterable[_Kind]) -> _Kind:
