@@ -12,7 +12,7 @@ import pytest
 
 import dgnb
 from dgnb import offline
-from dgnb.exceptions import AuthenticationError, DgnbError, HandshakeError
+from dgnb.exceptions import AuthenticationError, DgnbError
 
 
 @pytest.fixture
@@ -84,10 +84,14 @@ def test_the_child_ends_with_its_parent_however_that_ends(end: signal.Signals | 
         pipe.close()
 
 
-@pytest.mark.usefixtures("engine")
-async def test_a_model_that_is_not_there_is_told_in_the_childs_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DGNB_OFFLINE_MODEL", "/no/such/model")
-    with pytest.raises(HandshakeError, match="/no/such/model"):
+@pytest.mark.parametrize(
+    ("model", "words"), [("/no/such/model", "/no/such/model is not a folder"), ("tiny.eng", "Did you")]
+)
+async def test_the_error_of_a_missing_model_has_the_childs_own_words(
+    model: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DGNB_OFFLINE_MODEL", model)
+    with pytest.raises(DgnbError, match=f"offline engine did not start: .*{words}"):
         await dgnb.transcribe(dgnb.samples.path(), endpoint="offline")
 
 

@@ -6,6 +6,7 @@ counts. `times` says how often a fault strikes; after that, the server behaves w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Unclosing(Fault):
 class Broadcasting(Fault):
     """How the station serves a listener."""
 
-    after: float | None = None
+    after: float = math.inf
     ends: Ending = "closed"
     status: int | None = None
 
@@ -247,6 +248,7 @@ class Faults:
             with server.broadcasting(status=503): ...
             ```
         """
-        after = 0.0 if ends is not None and after is None else after
+        if after is None:
+            after = 0.0 if ends else math.inf
         with self._in_force.during(Broadcasting(times, after, ends or "closed", status)):
             yield

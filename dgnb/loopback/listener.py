@@ -2,9 +2,9 @@
 
     socket -> _read() -> inbox -> thread: decode -> Recognizer -> _send() -> socket
 
-The inbox is bounded: while it is full the socket is not read, and the client feels it. The thread waits for each
-message to be sent, so a client that does not read stops it. Whoever ends the connection settles `_end`; the first one
-counts.
+The inbox is bounded: while it is full, the socket is not read, so the client's sends block. The thread waits until
+each message is sent, so a client that does not read stops the thread. The first call of `_settle()` decides how the
+connection ends.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Listener:
     """Serves one WebSocket.
 
     Args:
-        websocket: Prepared, that is open.
-        transport: To cut the line without a close frame.
-        engine: What recognises.
-        record: What is noted about the connection, with its options.
-        faults: What is to go wrong.
+        websocket: The open WebSocket.
+        transport: The TCP connection, which can be cut without a close frame.
+        engine: What recognises speech.
+        record: The connection's record, with its options.
+        faults: The faults in force.
         idle_timeout: Seconds without a frame from the client until NET-0001.
     """
 
@@ -92,7 +92,7 @@ class Listener:
         self._thread_ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until the connection has ended, whatever ends it; no thread and no task stays behind."""
+        """Serve until the connection has ended. No thread and no task outlives this call."""
         thread = threading.Thread(target=self._work, name=f"dgnb-loopback-{self._record.request_id[:8]}", daemon=True)
         reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
         thread.start()
@@ -131,7 +131,7 @@ class Listener:
                     async with asyncio.timeout(_CLOSE_TIMEOUT):
                         await self._websocket.close(code=end.code, message=_reason(end.reason))
                 except TimeoutError:
-                    # A client that does not read does not get a close frame either.
+                    # The client does not read, so it can't get the close frame.
                     if self._transport is not None:
                         self._transport.abort()
             self._record.ended(end.code, end.reason)
@@ -144,10 +144,10 @@ class Listener:
         self._record.dropped = True
         self._settle(_End(code, reason))
 
-    # -- on the loop ---------------------------------------------------------------------------------------------
+    # On the loop
 
     async def _read(self) -> None:
-        """Take frames until the client is gone; after CloseStream they are only noted."""
+        """Take frames until the client is gone; after CloseStream, only record them."""
         closing = False
         while True:
             await self._inbox.room()
@@ -160,7 +160,7 @@ class Listener:
                 self._settle(_End(1011, _NET_0001.format(seconds=self._idle_timeout)))
                 return
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
-                # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has answered by now.
+                # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
                 self._settle(_End(self._websocket.close_code or 1006, str(message.extra or "")))
                 return
             keep(self._record.frame_times, self._loop.time())
@@ -173,7 +173,7 @@ class Listener:
 
     def _audio(self, data: bytes) -> bool:
         if not data:
-            # The older way to say CloseStream, still understood; mostly it is a client's mistake.
+            # The older form of CloseStream, still understood. Mostly it is a mistake of the client.
             keep(self._record.violations, "an empty binary frame")
             return self._close_stream()
         self._record.bytes_received += len(data)
@@ -208,7 +208,7 @@ class Listener:
     def _configure(self, message: Configure) -> ServerMessage:
         request_id = self._record.request_id
         if not getattr(self._engine, "configurable", False):
-            # Saying yes and not doing it would be worse: the client can open a new connection instead.
+            # An honest refusal: the client can open a new connection instead.
             return ConfigureFailure(
                 request_id=request_id,
                 code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
@@ -235,7 +235,7 @@ class Listener:
             try:
                 await self._websocket.send_str(encode(message))
             except (ClientError, ConnectionError, RuntimeError):
-                # The client is gone; reading says so too, and with which code.
+                # The client is gone. Reading finds that too, with the close code.
                 return
             kind = type(message).__name__
             self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
@@ -252,7 +252,7 @@ class Listener:
         if silent is None:
             self._settle(_End(1000))
 
-    # -- in the thread -------------------------------------------------------------------------------------------
+    # In the thread
 
     def _work(self) -> None:
         end: _End | None = None
@@ -265,7 +265,7 @@ class Listener:
         except Exception:
             logger.exception("The engine failed on request %s.", self._record.request_id)
             end = _End(1011, "The engine failed; the server's log says why.")
-        # A loop that is closed needs no telling.
+        # The loop may be closed; then nobody waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._thread_is_over, end)
 
@@ -278,13 +278,11 @@ class Listener:
         options, record = self._record.options, self._record
         recognizer: Recognizer | None = None
         before: list[bytes] = []
-        # Of these one message is one packet.
-        joined = options.encoding not in {"opus", "speex"}
 
         def audio() -> Iterator[bytes]:
             while True:
                 try:
-                    item = self._inbox.get(joined=joined)
+                    item = self._inbox.get()
                 except RuntimeError:
                     raise _Gone from None
                 if isinstance(item, Stop | CloseStream) or self._stopped:
@@ -336,7 +334,7 @@ class Listener:
 
 
 class _Gone(Exception):
-    """The loop is gone: nobody is left to hear."""
+    """The loop is closed, so nobody waits for results."""
 
 
 def _reason(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""`serve()`: `/v1/listen` as Deepgram serves it, on 127.0.0.1, and `/radio`. The HTTP shell."""
+"""The HTTP server: `/v1/listen` as Deepgram serves it, and `/radio`, on an address of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,7 +30,7 @@ __all__ = ["LoopbackServer", "serve"]
 MAX_MESSAGE_BYTES: Final = 4 << 20
 _CLOSE_TIMEOUT: Final = 2.0
 _REQUEST_TIMEOUT: Final = 5.0
-"""Seconds from a connection's beginning, or its last answer, until a request must have come in whole."""
+"""Seconds from the start of a connection, or its last answer, until the next request must be complete."""
 
 _KEPT: Final = 1000
 _RECEIVE_BUFFER_BYTES: Final = 128 << 10
@@ -46,7 +45,7 @@ _CODES: Final = {
 
 
 def _readable(record: logging.LogRecord) -> bool:
-    """Whether it is worth noting: what is no HTTP is answered with 400, and quoting it might quote a key."""
+    """Whether a record may be logged. What is not HTTP is answered with 400; a log of it might contain a key."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
@@ -54,47 +53,11 @@ _http_logger = logging.getLogger("dgnb.loopback.http")
 _http_logger.addFilter(_readable)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The arguments of `serve()`, validated.
+class LoopbackServer(Faults):
+    """A Deepgram-compatible server in this process, for one machine, with faults on purpose.
 
-    Raises:
-        ConfigurationError: An argument is wrong.
-    """
-
-    engine: Engine | str | None
-    model: str
-    host: str
-    port: int
-    token: str | None
-    idle_timeout: float
-    max_connections: int
-    radio: str | os.PathLike[str] | None
-
-    def __post_init__(self) -> None:
-        if not is_loopback(self.host):
-            raise ConfigurationError(
-                f"host={self.host!r} is not this machine's own. The loopback server has no defence against a network: "
-                "use 127.0.0.1, and a tunnel (ssh -L) where others need it."
-            )
-        if self.token == "":
-            raise ConfigurationError("token is empty. Leave it out to let any key in.")
-        if not self.idle_timeout > 0:
-            raise ConfigurationError("idle_timeout is a positive number of seconds.")
-
-
-def serve(
-    engine: Engine | str | None = None,
-    *,
-    model: str = DEFAULT_MODEL,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    token: str | None = None,
-    idle_timeout: float = 10.0,
-    max_connections: int = 32,
-    radio: str | os.PathLike[str] | None = None,
-) -> LoopbackServer:
-    """A Deepgram-compatible server in this process, for one machine.
+    `dgnb.loopback.serve()` makes one. Leaving its context closes open connections with 1001 and waits until the
+    engines have ended. Cancelling is safe.
 
     Args:
         engine: What recognises speech: an engine such as `Script`; a text, for a script that says it; or None for
@@ -109,8 +72,10 @@ def serve(
         max_connections: How many connections at a time; more are answered with 429.
         radio: The recording that `/radio` plays; by default, the sample that comes with dgnb.
 
-    Returns:
-        The server, to be used in `async with`. It is reached at its `url` from then on.
+    Attributes:
+        token: The key that clients must send, or None for any.
+        requests: Every HTTP request seen, with how it was answered, the oldest first.
+        connections: Every WebSocket connection, likewise.
 
     Raises:
         ConfigurationError: The host is not this machine, the token is empty, or the timeout is not positive.
@@ -121,41 +86,38 @@ def serve(
             transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
         ```
     """
-    return LoopbackServer(
-        Settings(
-            engine=engine,
-            model=model,
-            host=host,
-            port=port,
-            token=token,
-            idle_timeout=idle_timeout,
-            max_connections=max_connections,
-            radio=radio,
-        )
-    )
 
-
-class LoopbackServer(Faults):
-    """The server that `serve()` returns, with its faults: `rejecting`, `dropping`, `silent` and others.
-
-    Leaving the context closes open connections with 1001 and waits until the engines have ended. Cancelling is safe.
-
-    Attributes:
-        token: The key that clients must send, or None for any.
-        requests: Every HTTP request seen, with how it was answered, the oldest first.
-        connections: Every WebSocket connection, likewise.
-    """
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        engine: Engine | str | None = None,
+        *,
+        model: str = DEFAULT_MODEL,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        idle_timeout: float = 10.0,
+        max_connections: int = 32,
+        radio: str | os.PathLike[str] | None = None,
+    ) -> None:
         super().__init__(InForce())
-        self.token = settings.token
+        if not is_loopback(host):
+            raise ConfigurationError(
+                f"host={host!r} is not this machine's own. The loopback server has no defence against a network: "
+                "use 127.0.0.1, and a tunnel (ssh -L) where others need it."
+            )
+        if token == "":
+            raise ConfigurationError("token is empty. Leave it out to let any key in.")
+        if not idle_timeout > 0:
+            raise ConfigurationError("idle_timeout is a positive number of seconds.")
+        self.token = token
         self.requests: list[Handshake] = []
         self.connections: list[ServedConnection] = []
-        self._settings = settings
-        self._host, self._port = settings.host.removeprefix("[").removesuffix("]"), settings.port
-        self._engine = _LazyEngine(settings.engine, settings.model)
+        self._host, self._port = host.removeprefix("[").removesuffix("]"), port
+        self._idle_timeout = idle_timeout
+        self._max_connections = max_connections
+        self._engine = _LazyEngine(engine, model)
         self._listeners: dict[Listener, ServedConnection] = {}
-        self._radio = Radio(settings.radio, self._in_force)
+        self._radio = Radio(radio, self._in_force)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -190,7 +152,7 @@ class LoopbackServer(Faults):
         for listener in self._listeners:
             listener.stop(1001, "The server ends.")
         try:
-            # Before aiohttp closes down, which would not let the clients' own close frames through.
+            # Before aiohttp cleans up, because it would not wait for the clients' close frames.
             await asyncio.gather(*(record.wait_closed() for record in self._listeners.values()))
         finally:
             if self._runner is not None:
@@ -201,7 +163,7 @@ class LoopbackServer(Faults):
 
     @property
     def url(self) -> str:
-        """Its address, for `endpoint` and for other clients."""
+        """The address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients."""
         return f"ws://{self._netloc}"
 
     @property
@@ -215,10 +177,10 @@ class LoopbackServer(Faults):
         return len(self._listeners)
 
     async def load(self) -> None:
-        """Load the engine now rather than with the first connection.
+        """Load the engine now, not with the first connection.
 
         Raises:
-            ConfigurationError: There is no such model, or what it needs is not installed.
+            DgnbError: There is no such model, or it can't be loaded.
         """
         await self._engine.get()
 
@@ -230,7 +192,7 @@ class LoopbackServer(Faults):
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Note the request, look at where it comes from, and answer errors in one form."""
+        """Record the request, check where it comes from, and answer errors in one form."""
         seen = Handshake(
             path=request.path,
             query=[(name, value) for name, value in request.query.items()],
@@ -269,13 +231,13 @@ class LoopbackServer(Faults):
         except DgnbError as error:
             raise Refusal(503, "NO_ENGINE", str(error)) from None
         check_language(options, engine)
-        if self.active >= self._settings.max_connections:
+        if self.active >= self._max_connections:
             raise Refusal(429, *_CODES[429])
 
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_TIMEOUT,
             compress=False,
-            # For aiohttp, the least size that is too large.
+            # aiohttp wants the smallest size that is too large.
             max_msg_size=MAX_MESSAGE_BYTES + 1,
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
@@ -286,7 +248,7 @@ class LoopbackServer(Faults):
         seen.status = 101
         record = ServedConnection(seen.request_id, options)
         keep(self.connections, record, _KEPT)
-        listener = Listener(websocket, request.transport, engine, record, self._in_force, self._settings.idle_timeout)
+        listener = Listener(websocket, request.transport, engine, record, self._in_force, self._idle_timeout)
         self._listeners[listener] = record
         if self._stopping.is_set():
             listener.stop(1001, "The server ends.")
@@ -298,17 +260,21 @@ class LoopbackServer(Faults):
         return websocket
 
 
+serve = LoopbackServer
+"""The name by which a server is made: `async with serve("hello world") as server`."""
+
+
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family)
-    # What waits in the system's buffers delays the answer to a ping, which clients take for a dead line: with a slow
-    # engine, megabytes of audio would be minutes.
+    # Audio in the system's buffers delays the answer to a ping. With a slow engine, megabytes of it would take minutes,
+    # and the client would give up the connection.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
     return listening
 
 
 class _LazyEngine:
-    """The engine, made when it is first needed, once."""
+    """The engine, which is made once, when it is first needed."""
 
     def __init__(self, engine: Engine | str | None, model: str) -> None:
         if isinstance(engine, str):
@@ -346,7 +312,7 @@ def _refusal(
 
 def _rejection(seen: Handshake, fault: Rejecting) -> web.Response:
     if isinstance(fault.body, str):
-        # As from a proxy on the way, which knows nothing of Deepgram's headers.
+        # A text stands for the page of a proxy, which does not send Deepgram's headers.
         seen.error = fault.error or ""
         return web.Response(status=fault.status, text=fault.body, content_type="text/html", headers=fault.headers)
     code, words = _CODES.get(fault.status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
@@ -357,6 +323,6 @@ def _rejection(seen: Handshake, fault: Rejecting) -> web.Response:
 
 
 def _header(text: str) -> str:
-    """Text that may stand in a header: printable ASCII, and not too long."""
+    """Text that is allowed in a header: printable ASCII, at most 500 characters."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     return printable.encode("ascii", "replace").decode()[:500]

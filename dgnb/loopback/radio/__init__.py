@@ -2,11 +2,11 @@
 
 | path | content |
 | --- | --- |
-| `/radio`, `/radio.mp3` | MP3 without end; ICY titles for those who ask for them |
+| `/radio`, `/radio.mp3` | MP3 without end |
 | `/radio.ogg` | the same in Ogg Opus |
 | `/radio/hls/live.m3u8` | HLS: a moving window of 4 segments of 2 s, MPEG-TS with AAC |
 
-A station does not wait: a listener who is more than 30 s behind is disconnected.
+A station does not wait: a listener who takes nothing for 30 s is disconnected.
 """
 
 from __future__ import annotations
@@ -24,18 +24,14 @@ from dgnb.loopback.faults import Broadcasting, InForce
 from dgnb.loopback.radio.hls import LiveWindow
 from dgnb.loopback.radio.programme import MP3, OGG, Programme, Recording
 
-__all__ = ["Radio", "Titles", "reset"]
+__all__ = ["Radio"]
 
 BURST_SECONDS: Final = 1.0
 """Seconds of audio that a listener gets at once, as on real stations, so that players start without delay."""
 
 MOST_BEHIND: Final = 30.0
-"""Seconds that a listener may be behind."""
+"""Seconds that a listener may take nothing."""
 
-METADATA_INTERVAL: Final = 16_000
-"""Bytes of audio between two ICY titles."""
-
-TITLE_SECONDS: Final = 10
 _STEP_SECONDS: Final = 0.1
 
 
@@ -80,46 +76,37 @@ class Radio:
             }
         )
         response.force_close()
-        titles = None
-        if request.headers.get("Icy-MetaData") == "1":
-            titles = Titles(METADATA_INTERVAL, programme.rate)
-            response.headers["icy-metaint"] = str(METADATA_INTERVAL)
-        # The listener may leave at any time; then there is nobody to tell.
+        # The listener may leave at any time.
         with contextlib.suppress(ConnectionError):
             await response.prepare(request)
-            await self._play(request, response, programme, titles, fault)
+            await self._play(request, response, programme, fault)
         return response
 
     async def _play(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        programme: Programme,
-        titles: Titles | None,
-        fault: Broadcasting,
+        self, request: web.Request, response: web.StreamResponse, programme: Programme, fault: Broadcasting
     ) -> None:
-        """Play until the listener leaves or falls behind, the fault strikes, or the server ends."""
+        """Play until the listener leaves or takes nothing, the fault strikes, or the server ends."""
         loop = asyncio.get_running_loop()
-        began, sent, over = loop.time(), 0, False
-        while not over and not self._stopped.is_set():
-            seconds = BURST_SECONDS + loop.time() - began
-            over = fault.after is not None and seconds >= fault.after
-            due = int((fault.after or 0.0 if over else seconds) * programme.rate)
+        began, sent = loop.time(), 0
+        while not self._stopped.is_set():
+            seconds = min(BURST_SECONDS + loop.time() - began, fault.after)
+            due = int(seconds * programme.rate)
             try:
-                if due - sent > MOST_BEHIND * programme.rate:
-                    raise TimeoutError
-                audio = programme.part(sent, due)
                 async with asyncio.timeout(MOST_BEHIND):
-                    await response.write(titles.mixed(audio) if titles else audio)
+                    await response.write(programme.part(sent, due))
             except TimeoutError:
-                reset(request)
+                _reset(request)
                 return
             sent = due
-            if not over:
-                await self._sleep()
-        if over and fault.ends == "reset":
-            reset(request)
-        while over and fault.ends == "stalled" and request.transport and not self._stopped.is_set():
+            if seconds == fault.after:
+                await self._end(request, fault)
+                return
+            await self._sleep()
+
+    async def _end(self, request: web.Request, fault: Broadcasting) -> None:
+        if fault.ends == "reset":
+            _reset(request)
+        while fault.ends == "stalled" and request.transport and not self._stopped.is_set():
             await self._sleep()
 
     async def _playlist(self, request: web.Request) -> web.Response:
@@ -148,46 +135,7 @@ class Radio:
                 await self._stopped.wait()
 
 
-class Titles:
-    """ICY titles in the audio of one listener.
-
-    Args:
-        interval: Bytes of audio between two titles.
-        rate: Bytes of audio a second.
-        title: What they say; by default `Part 1`, `Part 2` …, a new one every 10 s.
-    """
-
-    def __init__(self, interval: int, rate: float, title: str | None = None) -> None:
-        self._interval = interval
-        self._rate = rate
-        self._title = title
-        self._left = interval
-        self._passed = 0
-        self._told = ""
-
-    def mixed(self, audio: bytes) -> bytes:
-        """The audio with the titles that are due in it."""
-        parts = []
-        while len(audio) >= self._left:
-            parts.append(audio[: self._left])
-            audio, self._left = audio[self._left :], self._interval
-            self._passed += self._interval
-            parts.append(self._block())
-        self._left -= len(audio)
-        return b"".join([*parts, audio])
-
-    def _block(self) -> bytes:
-        part = int(self._passed / self._rate / TITLE_SECONDS) + 1
-        title = f"Part {part}" if self._title is None else self._title
-        if title == self._told:
-            return b"\0"
-        self._told = title
-        text = f"StreamTitle='{title}';".encode()[: 255 * 16]
-        blocks = -(-len(text) // 16)
-        return bytes([blocks]) + text.ljust(blocks * 16, b"\0")
-
-
-def reset(request: web.Request) -> None:
+def _reset(request: web.Request) -> None:
     """Reset the TCP connection of a request: what is on its way is lost, as when a station crashes."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")

@@ -15,12 +15,14 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from dgnb.loopback.radio import BURST_SECONDS, METADATA_INTERVAL, Titles
+from dgnb.loopback.radio import BURST_SECONDS
 from tests.support.stations.faults import Broadcasting
 from tests.support.stations.programme import Playhead
 
 __all__ = ["Finale", "Listener", "Wire", "bomb", "play", "send_file"]
 
+METADATA_INTERVAL: Final = 16_000
+TITLE_SECONDS: Final = 10
 _STEP_SECONDS: Final = 0.1
 _SEND_BUFFER_BYTES: Final = 128 << 10
 _PIECE: Final = 64 << 10
@@ -233,3 +235,42 @@ def bomb() -> bytes:
     zeros = bytes(1 << 20)
     packed = [packer.compress(zeros) for _ in range(_BOMB_BYTES // len(zeros) + 1)]
     return b"".join([*packed, packer.flush()])
+
+
+class Titles:
+    """ICY titles in the audio of one listener.
+
+    Args:
+        interval: Bytes of audio between two titles.
+        rate: Bytes of audio a second.
+        title: What they say; by default `Part 1`, `Part 2` …, a new one every 10 s.
+    """
+
+    def __init__(self, interval: int, rate: float, title: str | None = None) -> None:
+        self._interval = interval
+        self._rate = rate
+        self._title = title
+        self._left = interval
+        self._passed = 0
+        self._told = ""
+
+    def mixed(self, audio: bytes) -> bytes:
+        """The audio with the titles that are due in it."""
+        parts = []
+        while len(audio) >= self._left:
+            parts.append(audio[: self._left])
+            audio, self._left = audio[self._left :], self._interval
+            self._passed += self._interval
+            parts.append(self._block())
+        self._left -= len(audio)
+        return b"".join([*parts, audio])
+
+    def _block(self) -> bytes:
+        part = int(self._passed / self._rate / TITLE_SECONDS) + 1
+        title = f"Part {part}" if self._title is None else self._title
+        if title == self._told:
+            return b"\0"
+        self._told = title
+        text = f"StreamTitle='{title}';".encode()[: 255 * 16]
+        blocks = -(-len(text) // 16)
+        return bytes([blocks]) + text.ljust(blocks * 16, b"\0")
