@@ -1,7 +1,7 @@
-"""Audio as it came on the wire -> 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
+"""Decodes the audio of a connection to 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
 
-With `encoding` the audio is raw, and a container is a mistake; without it, it is a container, and anything else is a
-mistake. Both are `Undecodable`, as at Deepgram (`DATA-0000`).
+With `encoding` the audio must be raw; without it, it must be a container. Anything else is `Undecodable`, as at
+Deepgram (`DATA-0000`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Undecodable", "decode", "decodes"]
 
 PIECE_SECONDS: Final = 0.25
-"""The longest piece that is handed on, so that results come while the rest is worked on."""
+"""The longest piece that is passed on, so that results come before all audio is decoded."""
 
 _PCM: Final = {"linear16": "<i2", "linear32": "<f4", "mulaw": "u1", "alaw": "u1"}
 _PACKETS: Final = {"opus": "libopus", "speex": "libspeex"}
@@ -32,11 +32,11 @@ _PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_wh
 
 
 class Undecodable(Exception):
-    """What came is not audio, or not in the encoding that was declared."""
+    """The data is not audio, or not in the declared encoding."""
 
 
 def decodes(encoding: str | None) -> bool:
-    """Whether this machine's FFmpeg has what the encoding needs."""
+    """Whether this machine's FFmpeg can decode the encoding."""
     if encoding in _PACKETS:
         import av
 
@@ -48,15 +48,15 @@ def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]
     """Turn messages of audio into pieces of at most a quarter of a second, as they come.
 
     Args:
-        options: `encoding`, `sample_rate`, `channels` and `multichannel` count here.
+        options: Their `encoding`, `sample_rate`, `channels` and `multichannel` matter here.
         data: The binary messages, none of them empty. Asking for the next may block.
 
     Yields:
-        A list with one linear16 piece at 16 kHz for each channel, all of one length. Without `multichannel` there
-        is one channel, which mixes all.
+        A list with one linear16 piece at 16 kHz for each channel, all of the same length. Without `multichannel`,
+        all channels are mixed into one.
 
     Raises:
-        Undecodable: See above.
+        Undecodable: The data is not audio, or not in the declared encoding.
     """
     if options.encoding is None:
         pieces = _decode_container(options, data, None)
@@ -122,7 +122,7 @@ def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
     if encoding == "linear16":
         return values
     if encoding == "linear32":
-        # Deepgram's linear32 is floating point, full scale 1. Whoever sends integers gets noise, here as there.
+        # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
         clean = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
         return (clean.clip(-1, 1) * 32767).round().astype("<i2")
     linear: NDArray[np.int16] = _g711(encoding)[values]
@@ -130,25 +130,18 @@ def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
 
 
 def _g711(encoding: str) -> NDArray[np.int16]:
-    """The 256 samples of a companding law (ITU-T G.711)."""
-    import numpy as np
+    """The 256 samples of a companding law, by FFmpeg."""
+    import av
 
-    code = np.arange(256, dtype=np.int32)
-    code = ~code & 0xFF if encoding == "mulaw" else code ^ 0x55
-    exponent, mantissa = (code >> 4) & 7, code & 15
-    if encoding == "mulaw":
-        magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84
-        negative = (code & 0x80) != 0
-    else:
-        magnitude = np.where(
-            exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0)
-        )
-        negative = (code & 0x80) == 0
-    return np.where(negative, -magnitude, magnitude).astype("<i2")
+    context: Any = av.CodecContext.create(f"pcm_{encoding}", "r")
+    context.sample_rate, context.layout = 8000, "mono"
+    (frame,) = context.decode(av.Packet(bytes(range(256))))
+    samples: NDArray[np.int16] = frame.to_ndarray()[0]
+    return samples
 
 
 def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Codecs without a framing of their own: one message is one packet."""
+    """Decode a codec without framing: each message is one packet."""
     import av
 
     context: Any = av.CodecContext.create(_PACKETS[str(options.encoding)], "r")
@@ -188,7 +181,7 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
-                    # A damaged packet; the next may be whole.
+                    # A damaged packet; the next may be good.
                     continue
                 for frame in frames:
                     decoded = True
@@ -208,7 +201,7 @@ def _first_audio(source: Any) -> Any:
 
 
 class _Pipe:
-    """What PyAV reads from: messages, one after another. It can't seek, and so says nothing of seeking."""
+    """The file that PyAV reads: one message after another. It has no `seek`, so PyAV does not try."""
 
     def __init__(self, data: Iterator[bytes]) -> None:
         self._data = data
@@ -217,7 +210,7 @@ class _Pipe:
         self.started = False
 
     def peek(self, size: int) -> bytes:
-        """The first bytes, as many as asked for unless the audio ends before."""
+        """The first `size` bytes, or fewer if the audio ends before."""
         while len(self._buffer) < size and self._more(self._buffer):
             pass
         return self._buffer[:size]
@@ -239,7 +232,7 @@ class _Pipe:
 
 
 class _Resampler:
-    """One channel of samples to 16 kHz."""
+    """Resamples one channel to 16 kHz."""
 
     def __init__(self, sample_rate: int) -> None:
         self._sample_rate = sample_rate
@@ -263,7 +256,7 @@ class _Resampler:
 
 
 class _FrameResampler:
-    """Decoded frames to 16 kHz: mixed, or with `multichannel` each channel on its own."""
+    """Resamples decoded frames to 16 kHz: mixed, or with `multichannel` each channel on its own."""
 
     def __init__(self, options: LiveOptions) -> None:
         self._multichannel = options.multichannel
