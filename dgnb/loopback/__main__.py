@@ -39,11 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 1 when the server could not start.
-
-    Example:
-        ```console
-        $ python -m dgnb.loopback --port 8080
-        ```
     """
     parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description="A Deepgram-compatible server.")
     parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")

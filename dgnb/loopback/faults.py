@@ -2,6 +2,11 @@
 
 Each fault is a context manager and ends with its context. Several may be in force; of two of the same kind, the newest
 counts. `times` says how often a fault strikes; after that, the server behaves well again.
+
+```python
+with server.silent(), pytest.raises(dgnb.CloseTimeout):
+    await dgnb.transcribe("speech.wav", endpoint=server.url)
+```
 """
 
 from __future__ import annotations
@@ -123,14 +128,10 @@ class InForce:
 
 
 class Faults:
-    """The public faults, which `LoopbackServer` inherits.
+    """The public faults, which `LoopbackServer` inherits."""
 
-    Args:
-        in_force: Where they are noted.
-    """
-
-    def __init__(self, in_force: InForce) -> None:
-        self._in_force = in_force
+    def __init__(self) -> None:
+        self._in_force = InForce()
 
     @contextmanager
     def rejecting(
@@ -187,24 +188,13 @@ class Faults:
         """Take everything and send nothing: no `Results`, no answer to `Finalize` or `CloseStream`, no close.
 
         This applies to open connections too. Messages that fall into the context are never sent.
-
-        Example:
-            ```python
-            with server.silent(), pytest.raises(dgnb.CloseTimeout): ...
-            ```
         """
         with self._in_force.during(Silent()):
             yield
 
     @contextmanager
     def refusing_to_close(self) -> Iterator[None]:
-        """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close.
-
-        Example:
-            ```python
-            with server.refusing_to_close(): ...
-            ```
-        """
+        """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close."""
         with self._in_force.during(Unclosing()):
             yield
 
@@ -214,11 +204,6 @@ class Faults:
 
         Args:
             times: How many handshakes; by default, all until the context ends.
-
-        Example:
-            ```python
-            with server.unresponsive(times=1): ...
-            ```
         """
         with self._in_force.during(Unresponsive(times)):
             yield

@@ -13,20 +13,9 @@ from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.options import MODELS, LiveOptions
 
-__all__ = [
-    "FREE_PARAMETERS",
-    "Refusal",
-    "check_credential",
-    "check_host",
-    "check_language",
-    "is_loopback",
-    "parse_query",
-]
+__all__ = ["Refusal", "check_credential", "check_host", "check_language", "is_loopback", "parse_query"]
 
-FREE_PARAMETERS: Final = (
-    *("extra", "filler_words", "measurements"),
-    *("tier", "alternatives", "diarize_version"),
-)
+_FREE: Final = ("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version")
 """Documented parameters that are no fields of `LiveOptions`."""
 
 _FIELDS: Final = {field.name for field in dataclasses.fields(LiveOptions)}
@@ -115,8 +104,8 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
             streamed.
     """
     for name, value in query:
-        if name not in FREE_PARAMETERS and (name not in _FIELDS):
-            hint = nearest(name, [*_FIELDS, *FREE_PARAMETERS])
+        if name not in _FREE and name not in _FIELDS:
+            hint = nearest(name, [*_FIELDS, *_FREE])
             raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{hint}")
         if name == "model" and value.startswith("whisper"):
             raise Refusal(405, "METHOD_NOT_ALLOWED", f"The model {value!r} can't be streamed. Use 'nova-3'.")

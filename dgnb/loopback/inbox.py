@@ -45,13 +45,12 @@ class Inbox:
         self._queue.put(item)
 
     def get(self) -> Item:
-        """Wait for the next item and take it; from the thread.
-
-        Raises:
-            RuntimeError: The loop is closed.
-        """
+        """Wait for the next item and take it; from the thread. When the loop is closed, it is `Stop`."""
         item = self._queue.get()
-        self._loop.call_soon_threadsafe(self._taken, _size(item))
+        try:
+            self._loop.call_soon_threadsafe(self._taken, _size(item))
+        except RuntimeError:
+            return Stop()
         return item
 
     def _taken(self, size: int) -> None:

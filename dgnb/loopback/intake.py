@@ -6,7 +6,7 @@ Deepgram (`DATA-0000`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.loopback.engines import SAMPLE_RATE
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Undecodable", "decode", "decodes"]
+__all__ = ["Undecodable", "decode"]
 
 PIECE_SECONDS: Final = 0.25
 """The longest piece that is passed on, so that results come before all audio is decoded."""
 
 _PCM: Final = {"linear16": "<i2", "linear32": "<f4", "mulaw": "u1", "alaw": "u1"}
-_PACKETS: Final = {"opus": "libopus", "speex": "libspeex"}
+_PACKETS: Final = {"opus", "speex"}
 _DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
 _HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
 _SNIFFED_BYTES: Final = (64, 4096, 16_384)
@@ -33,15 +33,6 @@ _PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_wh
 
 class Undecodable(Exception):
     """The data is not audio, or not in the declared encoding."""
-
-
-def decodes(encoding: str | None) -> bool:
-    """Whether this machine's FFmpeg can decode the encoding."""
-    if encoding in _PACKETS:
-        import av
-
-        return _PACKETS[encoding] in av.codecs_available
-    return True
 
 
 def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -88,11 +79,12 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
 
 
 def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+    import av
     import numpy as np
 
     encoding, count = str(options.encoding), options.channels
     kind = np.dtype(_PCM[encoding])
-    resamplers = [_Resampler(options.sample_rate or SAMPLE_RATE) for _ in range(count if options.multichannel else 1)]
+    resamplers = [_Resampler() for _ in range(count if options.multichannel else 1)]
     rest = b""
     for chunk in data:
         chunk = rest + chunk
@@ -100,10 +92,14 @@ def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[by
         rest = chunk[whole:]
         if not whole:
             continue
-        values = np.frombuffer(chunk[:whole], kind)
-        frames = _as_int16(encoding, values).reshape(-1, count)
-        yield [resampler.feed(channel) for resampler, channel in zip(resamplers, _split(frames, options), strict=True)]
-    yield [resampler.flush() for resampler in resamplers]
+        samples = _as_int16(encoding, np.frombuffer(chunk[:whole], kind)).reshape(-1, count)
+        pieces = []
+        for resampler, channel in zip(resamplers, _split(samples, options), strict=True):
+            frame = av.AudioFrame.from_ndarray(channel.reshape(1, -1), format="s16p", layout="mono")
+            frame.sample_rate = options.sample_rate or SAMPLE_RATE
+            pieces.append(b"".join(piece for (piece,) in resampler.feed(frame)))
+        yield pieces
+    yield [b"".join(piece for (piece,) in resampler.flush()) for resampler in resamplers]
 
 
 def _split(frames: NDArray[np.int16], options: LiveOptions) -> list[NDArray[np.int16]]:
@@ -144,10 +140,10 @@ def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[lis
     """Decode a codec without framing: each message is one packet."""
     import av
 
-    context: Any = av.CodecContext.create(_PACKETS[str(options.encoding)], "r")
+    context: Any = av.CodecContext.create(str(options.encoding), "r")
     context.sample_rate = options.sample_rate
     context.layout = "stereo" if options.channels == 2 else "mono"
-    resampler = _FrameResampler(options)
+    resampler = _Resampler(multichannel=options.multichannel)
     decoded = False
     for chunk in data:
         try:
@@ -173,7 +169,7 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
         if container is None:
             raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
         demuxer = container.demuxer
-    resampler = _FrameResampler(options)
+    resampler = _Resampler(multichannel=options.multichannel)
     decoded = False
     try:
         with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
@@ -232,56 +228,26 @@ class _Pipe:
 
 
 class _Resampler:
-    """Resamples one channel to 16 kHz."""
+    """Resamples frames to 16 kHz: mixed, or each channel on its own."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self._sample_rate = sample_rate
+    def __init__(self, *, multichannel: bool = False) -> None:
+        self._multichannel = multichannel
         self._resampler: av.AudioResampler | None = None
-        if sample_rate != SAMPLE_RATE:
-            import av
-
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-
-    def feed(self, samples: NDArray[np.int16]) -> bytes:
-        if self._resampler is None:
-            return samples.tobytes()
-        import av
-
-        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = self._sample_rate
-        return b"".join(_samples(one) for one in self._resampler.resample(frame))
-
-    def flush(self) -> bytes:
-        return b"".join(_samples(one) for one in self._resampler.resample(None)) if self._resampler else b""
-
-
-class _FrameResampler:
-    """Resamples decoded frames to 16 kHz: mixed, or with `multichannel` each channel on its own."""
-
-    def __init__(self, options: LiveOptions) -> None:
-        self._multichannel = options.multichannel
-        self._resampler: av.AudioResampler | None = None
-        self._channels = 0
 
     def feed(self, frame: Any) -> Iterator[list[bytes]]:
         if self._resampler is None:
             import av
 
             layout = frame.layout.name if self._multichannel else "mono"
-            self._channels = len(frame.layout.channels) if self._multichannel else 1
             self._resampler = av.AudioResampler(format="s16p", layout=layout, rate=SAMPLE_RATE)
         frame.pts = None
-        yield from self._pieces(self._resampler.resample(frame))
+        yield from self._pieces(frame)
 
     def flush(self) -> Iterator[list[bytes]]:
         if self._resampler is not None:
-            yield from self._pieces(self._resampler.resample(None))
+            yield from self._pieces(None)
 
-    def _pieces(self, frames: Sequence[Any]) -> Iterator[list[bytes]]:
-        for frame in frames:
-            planes = frame.to_ndarray()
-            yield [planes[index].tobytes() for index in range(self._channels)]
-
-
-def _samples(frame: Any) -> bytes:
-    return bytes(frame.to_ndarray().tobytes())
+    def _pieces(self, frame: Any) -> Iterator[list[bytes]]:
+        assert self._resampler is not None
+        for resampled in self._resampler.resample(frame):
+            yield [plane.tobytes() for plane in resampled.to_ndarray()]

@@ -88,7 +88,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[_End] = self._loop.create_future()
         self._inbox = Inbox()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ class Listener:
             raise
         finally:
             reader.cancel()
-            self._stopped = True
+            self._stopped.set()
             self._inbox.put(Stop())
             try:
                 await asyncio.gather(reader, return_exceptions=True)
@@ -119,22 +119,17 @@ class Listener:
         self._settle(_End(code, reason))
 
     async def _finish(self, end: _End) -> None:
-        client_gone = self._websocket.closed
-        if end.code is None:
-            if self._transport is not None and not client_gone:
-                self._transport.abort()
-            self._record.ended(1006)
-        else:
-            if not client_gone:
-                self._record.close_code, self._record.close_reason = end.code, end.reason
-                try:
-                    async with asyncio.timeout(_CLOSE_TIMEOUT):
-                        await self._websocket.close(code=end.code, message=_reason(end.reason))
-                except TimeoutError:
-                    # The client does not read, so it can't get the close frame.
-                    if self._transport is not None:
-                        self._transport.abort()
-            self._record.ended(end.code, end.reason)
+        self._record.ended(1006 if end.code is None else end.code, end.reason)
+        if self._websocket.closed:
+            return
+        if end.code is not None:
+            # A client that does not read can't get the close frame.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await self._websocket.close(code=end.code, message=_reason(end.reason))
+                return
+        if self._transport is not None:
+            self._transport.abort()
 
     def _settle(self, end: _End) -> None:
         if not self._end.done():
@@ -207,26 +202,17 @@ class Listener:
 
     def _configure(self, message: Configure) -> ServerMessage:
         request_id = self._record.request_id
+        code = "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
         if not getattr(self._engine, "configurable", False):
             # An honest refusal: the client can open a new connection instead.
-            return ConfigureFailure(
-                request_id=request_id,
-                code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                description="This server's engine takes other key terms or numerals with a new connection only.",
-            )
-        if message.keyterms and not self._record.options.model.startswith("nova-3"):
-            return ConfigureFailure(
-                request_id=request_id,
-                code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                description="Key terms need nova-3.",
-            )
-        if sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
-            return ConfigureFailure(
-                request_id=request_id,
-                code="CONFIGURE_KEYTERM_LIMIT_EXCEEDED",
-                description=f"At most {_MAX_KEYTERM_TOKENS} tokens.",
-            )
-        return ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
+            words = "This server's engine takes other key terms or numerals with a new connection only."
+        elif message.keyterms and not self._record.options.model.startswith("nova-3"):
+            words = "Key terms need nova-3."
+        elif sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
+            code, words = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED", f"At most {_MAX_KEYTERM_TOKENS} tokens."
+        else:
+            return ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
+        return ConfigureFailure(request_id=request_id, code=code, description=words)
 
     async def _send(self, messages: Sequence[ServerMessage]) -> None:
         for message in messages:
@@ -275,50 +261,27 @@ class Listener:
         self._thread_ended.set()
 
     def _recognize(self) -> None:
-        options, record = self._record.options, self._record
-        recognizer: Recognizer | None = None
-        before: list[bytes] = []
-
-        def audio() -> Iterator[bytes]:
-            while True:
-                try:
-                    item = self._inbox.get()
-                except RuntimeError:
-                    raise _Gone from None
-                if isinstance(item, Stop | CloseStream) or self._stopped:
-                    return
-                if isinstance(item, Finalize):
-                    if recognizer is not None:
-                        self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
-                    continue
-                if recognizer is not None:
-                    recognizer.received(item)
-                else:
-                    before.append(item)
-                yield item
-
-        def begin(channels: int) -> Recognizer:
-            begun = Recognizer(
-                self._engine, options, channels=channels, request_id=record.request_id, created=record.opened_at
-            )
-            begun.received(b"".join(before))
-            return begun
-
-        for pieces in decode(options, audio()):
-            if self._stopped:
+        record = self._record
+        recognizer = Recognizer(self._engine, record.options, request_id=record.request_id, created=record.opened_at)
+        for pieces in decode(record.options, self._audio_for(recognizer)):
+            if self._stopped.is_set():
                 return
-            if recognizer is None:
-                recognizer = begin(len(pieces))
             messages = recognizer.feed(pieces)
             if messages or self._faults:
                 self._call(self._after_piece(messages, recognizer.clock))
             else:
                 record.audio_seconds = recognizer.clock
-        if self._stopped:
-            return
-        if recognizer is None:
-            recognizer = begin(options.channels if options.multichannel else 1)
-        self._call(self._done(recognizer.close()))
+        if not self._stopped.is_set():
+            self._call(self._done(recognizer.close()))
+
+    def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
+        """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
+        while not isinstance(item := self._inbox.get(), Stop | CloseStream) and not self._stopped.is_set():
+            if isinstance(item, Finalize):
+                self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
+            else:
+                recognizer.received(item)
+                yield item
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run on the loop and wait for it."""

@@ -56,7 +56,6 @@ class Recognizer:
     Args:
         engine: Opens one stream for each channel.
         options: What the client asked for.
-        channels: How many channels to transcribe, each on its own. More than one means `multichannel`.
         request_id: The id that the messages carry.
         created: When the request began; by default, now.
     """
@@ -66,57 +65,55 @@ class Recognizer:
         engine: Engine,
         options: LiveOptions,
         *,
-        channels: int = 1,
         request_id: str = "",
         created: datetime | None = None,
     ) -> None:
         self._engine = engine
-        self._request_id = request_id
+        self._options = options
         self._created = created or datetime.now(UTC)
         self._received = hashlib.sha256()
         self._extra = _echoed(options)
-        metadata = ResultsMetadata(
+        self._metadata = ResultsMetadata(
             request_id=request_id, model_uuid=engine.info.uuid, model_info=_model_info(engine), extra=self._extra
         )
-        self._channels = [_Channel(engine, options, index, channels, metadata) for index in range(channels)]
+        self._channels: list[_Channel] = []
 
     @property
     def clock(self) -> float:
         """Seconds of audio fed so far."""
-        return self._channels[0].clock
+        return self._channels[0].clock if self._channels else 0.0
 
     def received(self, data: bytes) -> None:
         """Take bytes as they came on the wire, for the digest in `Metadata`."""
         self._received.update(data)
 
     def feed(self, pcm: Sequence[bytes]) -> list[ServerMessage]:
-        """Take 16 kHz linear16, one piece for each channel, and return the messages that are due."""
-        messages: list[ServerMessage] = []
-        for channel, piece in zip(self._channels, pcm, strict=True):
-            messages += channel.feed(piece)
-        return messages
+        """Take 16 kHz linear16, one piece for each channel, and return the messages that are due.
+
+        The first call says how many channels there are.
+        """
+        if not self._channels:
+            count = len(pcm)
+            self._channels = [_Channel(self._engine, self._options, n, count, self._metadata) for n in range(count)]
+        fed = zip(self._channels, pcm, strict=True)
+        return [message for channel, piece in fed for message in channel.feed(piece)]
 
     def finalize(self, channel: int | None = None) -> list[ServerMessage]:
         """Finalise what was fed to all channels, or to one. The last final of each has `from_finalize`.
 
         If nothing is left to finalise, there is no message, as at Deepgram.
         """
-        messages: list[ServerMessage] = []
-        for one in self._channels:
-            if channel is None or channel == one.index:
-                messages += one.flush(from_finalize=True)
-        return messages
+        flushed = [one for one in self._channels if channel is None or channel == one.index]
+        return [message for one in flushed for message in one.flush(from_finalize=True)]
 
     def close(self) -> list[ServerMessage]:
         """Finalise everything and end with `Metadata`."""
-        messages: list[ServerMessage] = []
-        for one in self._channels:
-            messages += one.flush()
+        messages = [message for channel in self._channels for message in channel.flush()]
         uuid = self._engine.info.uuid
         metadata = Metadata(
-            request_id=self._request_id,
+            request_id=self._metadata.request_id,
             duration=_ms(self.clock),
-            channels=len(self._channels),
+            channels=len(self._channels) or (self._options.channels if self._options.multichannel else 1),
             created=self._created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             sha256=self._received.hexdigest(),
             transaction_key="deprecated",

@@ -17,9 +17,8 @@ from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
-from dgnb.loopback.faults import Faults, InForce, Rejecting, Unresponsive
+from dgnb.loopback.faults import Faults, Rejecting, Unresponsive
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
-from dgnb.loopback.intake import decodes
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
@@ -99,7 +98,7 @@ class LoopbackServer(Faults):
         max_connections: int = 32,
         radio: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(InForce())
+        super().__init__()
         if not is_loopback(host):
             raise ConfigurationError(
                 f"host={host!r} is not this machine's own. The loopback server has no defence against a network: "
@@ -224,8 +223,6 @@ class LoopbackServer(Faults):
             raise Refusal(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws://, not with http://.")
         check_credential(request.headers, self.token)
         options = parse_query(seen.query)
-        if not decodes(options.encoding):
-            raise Refusal(400, "Bad Request", f"encoding={options.encoding} can't be decoded by this server.")
         try:
             engine = await self._engine.get()
         except DgnbError as error:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dgnb.loopback.intake import Undecodable, decode, decodes
+from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.sniff import container_of, headed
 from dgnb.options import LiveOptions
 
@@ -240,12 +240,6 @@ def test_only_what_is_asked_for_is_read() -> None:
     endless = itertools.repeat(bytes(3200))
     first = next(decode(LiveOptions(encoding="linear16", sample_rate=16_000), endless))
     assert [len(channel) for channel in first] == [3200]
-
-
-def test_what_ffmpeg_lacks_is_known_beforehand() -> None:
-    assert decodes("linear16")
-    assert decodes("opus")
-    assert decodes(None)
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

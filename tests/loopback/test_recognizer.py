@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dgnb.loopback import Script
 from dgnb.loopback.engines import EngineInfo, Event, Heard, HeardWord, SpeechStarted
 from dgnb.loopback.recognizer import Recognizer, ignored_options, plain
-from dgnb.messages import Metadata, Results, ServerMessage, UtteranceEnd
+from dgnb.messages import Metadata, ModelInfo, Results, ServerMessage, UtteranceEnd
 from dgnb.messages import SpeechStarted as SpeechStartedMessage
 from dgnb.options import LiveOptions
 
@@ -76,7 +76,7 @@ def test_interims_come_only_when_asked_for() -> None:
 
 def test_an_engine_is_not_made_to_work_for_interims_nobody_wants() -> None:
     puppet = Puppet()
-    Recognizer(puppet, LiveOptions(endpointing=300, language="en-GB", keyterm=["Praat"]))
+    Recognizer(puppet, LiveOptions(endpointing=300, language="en-GB", keyterm=["Praat"])).feed([audio(1)])
     assert puppet.opened == [{"language": "en-GB", "pause": 0.3, "interims": False, "keyterms": ("Praat",)}]
 
 
@@ -228,13 +228,13 @@ def test_only_the_last_final_of_a_flush_is_from_finalize() -> None:
 
 
 def test_finalize_of_one_channel_leaves_the_others() -> None:
-    recognizer = Recognizer(Script("one two"), LiveOptions(multichannel=True), channels=2)
+    recognizer = Recognizer(Script("one two"), LiveOptions(multichannel=True))
     recognizer.feed([audio(0.7)] * 2)
     assert [one.channel_index for one in results(recognizer.finalize(1))] == [(1, 2)]
 
 
 def test_each_channel_has_its_own_results() -> None:
-    recognizer = Recognizer(Script("hello"), LiveOptions(multichannel=True), channels=2)
+    recognizer = Recognizer(Script("hello"), LiveOptions(multichannel=True))
     heard = results(recognizer.feed([audio(2)] * 2))
     assert [one.channel_index for one in heard] == [(0, 2), (1, 2)]
     assert [one.transcript for one in heard] == ["hello", "hello"]
@@ -255,7 +255,7 @@ def test_closing_ends_with_metadata() -> None:
             sha256=hashlib.sha256(b"as it came").hexdigest(),
             transaction_key="deprecated",
             models=("uuid-of-puppet",),
-            model_info={"uuid-of-puppet": recognizer._channels[0]._metadata.model_info},  # type: ignore[dict-item]
+            model_info={"uuid-of-puppet": ModelInfo(name="puppet", version="7", arch="wood")},
         )
     ]
 

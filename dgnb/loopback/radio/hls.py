@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Final
 
 from dgnb.loopback.radio.programme import SEGMENT_SECONDS, Segments
@@ -60,13 +62,7 @@ def available(seconds: tuple[float, ...], time: float) -> int:
         seconds: How long each segment of one pass lasts.
         time: Seconds since the first request.
     """
-    one_pass, count = sum(seconds), len(seconds)
-    start = WINDOW // count * one_pass + sum(seconds[: WINDOW % count])
-    passes, rest = divmod(start + time + 1e-6, one_pass)
-    number = int(passes) * count
-    for length in seconds:
-        rest -= length
-        if rest < 0:
-            break
-        number += 1
-    return number
+    ends = list(accumulate(seconds))
+    at_once = sum(seconds[number % len(seconds)] for number in range(WINDOW))
+    passes, rest = divmod(at_once + time + 1e-6, ends[-1])
+    return int(passes) * len(seconds) + bisect_right(ends, rest)
