@@ -44,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="an address of this machine's own (default: 127.0.0.1)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="Whisper's size or a folder (default: %(default)s)")
-    parser.add_argument("--script", metavar="TEXT", help="say this over and over, instead of listening")
+    parser.add_argument("--script", metavar="TEXT", help="repeat this text instead of listening")
     parser.add_argument(
         "--token-env",
         metavar="NAME",
         default="DGNB_LOOPBACK_TOKEN",
         help="environment variable with the key that clients must send; unset, any key will do (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
     try:
@@ -64,11 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         reason = "the port is taken" if taken else str(error)
-        print(
-            f"Can't listen on {options.host} port {options.port}: {reason}. "
-            "Choose another with --port; 0 takes any that is free.",
-            file=sys.stderr,
-        )
+        remedy = "Choose another with --port; 0 takes any that is free."
+        print(f"Can't listen on {options.host} port {options.port}: {reason}. {remedy}", file=sys.stderr)
         return 1
     return 0
 

@@ -6,6 +6,7 @@ Deepgram (`DATA-0000`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,23 +94,15 @@ def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[by
         if not whole:
             continue
         samples = _as_int16(encoding, np.frombuffer(chunk[:whole], kind)).reshape(-1, count)
+        if not options.multichannel:
+            samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
         pieces = []
-        for resampler, channel in zip(resamplers, _split(samples, options), strict=True):
+        for resampler, channel in zip(resamplers, np.ascontiguousarray(samples.T), strict=True):
             frame = av.AudioFrame.from_ndarray(channel.reshape(1, -1), format="s16p", layout="mono")
             frame.sample_rate = options.sample_rate or SAMPLE_RATE
             pieces.append(b"".join(piece for (piece,) in resampler.feed(frame)))
         yield pieces
     yield [b"".join(piece for (piece,) in resampler.flush()) for resampler in resamplers]
-
-
-def _split(frames: NDArray[np.int16], options: LiveOptions) -> list[NDArray[np.int16]]:
-    import numpy as np
-
-    if options.multichannel:
-        return list(np.ascontiguousarray(frames.T))
-    if frames.shape[1] == 1:
-        return [frames[:, 0]]
-    return [frames.mean(axis=1).round().astype("<i2")]
 
 
 def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
@@ -121,10 +114,10 @@ def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
         # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
         clean = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
         return (clean.clip(-1, 1) * 32767).round().astype("<i2")
-    linear: NDArray[np.int16] = _g711(encoding)[values]
-    return linear
+    return _g711(encoding).take(values)
 
 
+@functools.cache
 def _g711(encoding: str) -> NDArray[np.int16]:
     """The 256 samples of a companding law, by FFmpeg."""
     import av
@@ -162,18 +155,16 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
     import av
 
     pipe = _Pipe(data)
+    demuxer = demuxer or _sniffed(pipe)
     if demuxer is None:
-        container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
-        if not pipe.started:
-            return
-        if container is None:
-            raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
-        demuxer = container.demuxer
+        return
     resampler = _Resampler(multichannel=options.multichannel)
     decoded = False
     try:
         with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
-            for packet in source.demux(_first_audio(source)):
+            if not source.streams.audio:
+                raise Undecodable("there is no audio in it")
+            for packet in source.demux(source.streams.audio[0]):
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
@@ -190,10 +181,12 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
     yield from resampler.flush()
 
 
-def _first_audio(source: Any) -> Any:
-    if not source.streams.audio:
-        raise Undecodable("there is no audio in it")
-    return source.streams.audio[0]
+def _sniffed(pipe: _Pipe) -> str | None:
+    """The demuxer for the container; None if there is no audio at all."""
+    container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
+    if container is None and pipe.started:
+        raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
+    return container.demuxer if container else None
 
 
 class _Pipe:

@@ -9,7 +9,6 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
@@ -59,9 +58,9 @@ class LoopbackServer(Faults):
     engines have ended. Cancelling is safe.
 
     Args:
-        engine: What recognises speech: an engine such as `Script`; a text, for a script that says it; or None for
-            Whisper, which is loaded with the first connection.
-        model: Whisper's size or path, when no engine is given.
+        engine: An engine such as `Script`; a text, for a script that says it; or None for Whisper, which is loaded
+            with the first connection.
+        model: Whisper's size or path, if no engine is given.
         host: An address of this machine's own; nothing else is allowed.
         port: 0 for any that is free.
         token: The key that clients must send. Without it, any key will do, as with a self-hosted Deepgram, but
@@ -143,9 +142,7 @@ class LoopbackServer(Faults):
         self._port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._stopping.set()
         self._radio.stop()
         for listener in self._listeners:
@@ -194,7 +191,7 @@ class LoopbackServer(Faults):
         """Record the request, check where it comes from, and answer errors in one form."""
         seen = Handshake(
             path=request.path,
-            query=[(name, value) for name, value in request.query.items()],
+            query=list(request.query.items()),
             headers=masked(request.headers),
             request_id=str(uuid.uuid4()),
         )

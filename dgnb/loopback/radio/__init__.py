@@ -70,7 +70,6 @@ class Radio:
             headers={
                 "Content-Type": programme.content_type,
                 "icy-name": "dgnb radio",
-                "icy-description": "A recording without end",
                 "icy-br": str(round(programme.rate * 8 / 1000)),
                 "Cache-Control": "no-store",
             }
