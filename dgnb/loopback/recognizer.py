@@ -43,7 +43,7 @@ _NOT_HONOURED: Final = (
     *("version", "keywords", "search", "replace", "redact", "detect_entities", "language_hint", "numerals"),
     *("profanity_filter", "dictation", "callback", "callback_method"),
 )
-_WITHOUT_SAY: Final = {"extra"}
+_ECHOED: Final = {"extra"}
 _SPOKEN_SYMBOLS: Final = frozenset("%&@#")
 _INSIDE_WORDS: Final = frozenset("'-")
 
@@ -309,7 +309,7 @@ def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
     not_honoured = set(_NOT_HONOURED)
     if not getattr(engine, "speakers", False):
         not_honoured |= {"diarize", "diarize_model"}
-    further = [name for name in options.extra if name not in _WITHOUT_SAY]
+    further = [name for name in options.extra if name not in _ECHOED]
     return sorted([name for name in changed if name in not_honoured] + further)
 
 

@@ -50,7 +50,7 @@ def test_the_program_says_where_it_listens_and_ends_with_its_parent() -> None:
         ) as websocket:
             websocket.send(bytes(64_000))
             assert "hello world" in str(websocket.recv(10))
-            # An open connection is no reason to stay.
+            # An open connection does not keep the program running.
             assert process.stdin is not None
             process.stdin.close()
             assert process.wait(10) == 0

@@ -164,7 +164,9 @@ async def test_a_stalled_listener_does_not_keep_the_server_from_ending(recording
     assert (await listening).ended == "closed"
 
 
-async def test_a_station_refuses_so_many_times(server: LoopbackServer, session: aiohttp.ClientSession) -> None:
+async def test_a_station_refuses_the_given_number_of_times(
+    server: LoopbackServer, session: aiohttp.ClientSession
+) -> None:
     with server.broadcasting(status=503, times=2):
         statuses = []
         for _ in range(3):
@@ -222,7 +224,7 @@ async def test_segments_of_a_live_window_join(long_server: LoopbackServer, sessi
 
 
 @pytest.mark.parametrize("name", ["99.ts", "x.ts", "other.m3u8"])
-async def test_what_the_window_does_not_hold_is_404(
+async def test_a_segment_outside_the_window_is_404(
     name: str, long_server: LoopbackServer, session: aiohttp.ClientSession
 ) -> None:
     async with session.get(f"{long_server.radio_url}/hls/{name}") as response:

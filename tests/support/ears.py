@@ -23,19 +23,19 @@ class OnTheAir(Protocol):
 
 @dataclass
 class Heard:
-    """What came over a socket: nothing in between has made sense of it."""
+    """What came over a socket, without an HTTP client in between."""
 
     status: str
     headers: dict[str, str]
     body: bytes
     ended: str
-    """`closed`, `reset`, or `open` where the test had enough."""
+    """`closed`, `reset`, or `open` if the test stopped reading."""
 
 
 async def hear(
     server: OnTheAir, path: str = "/radio", *, enough: int = 1 << 30, patience: float = 5.0, **headers: str
 ) -> Heard:
-    """Ask, and read until the end, until there is enough, or until nothing has come for too long."""
+    """Ask, and read until the end, until there is enough, or until nothing comes for `patience` seconds."""
     address = urlsplit(server.radio_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     fields = "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in headers.items())
@@ -61,7 +61,7 @@ async def hear(
 
 
 def without_metadata(body: bytes, interval: int) -> tuple[bytes, list[str]]:
-    """The audio, and the blocks that say something."""
+    """The audio, and the ICY blocks that are not empty."""
     audio, said = b"", []
     while len(body) > interval:
         audio, size = audio + body[:interval], body[interval] * 16

@@ -77,11 +77,11 @@ def mp3_rates(audio: bytes) -> list[int]:
 
 
 async def until_ended(server: Station, *ended: str) -> None:
-    """Wait until the listeners are noted to have ended so."""
+    """Wait until the listeners have ended in these ways."""
     await until(lambda: [listener.ended for listener in server.listeners] == list(ended))
 
 
-# The station
+# Stations
 
 
 async def test_a_station_says_what_it_is(server: Station, session: aiohttp.ClientSession) -> None:
@@ -116,7 +116,7 @@ async def test_the_recording_is_played_for_ever_and_decodes_without_a_break(
     assert all(loud)
 
 
-async def test_several_may_listen(server: Station, session: aiohttp.ClientSession) -> None:
+async def test_several_listeners_hear_the_same(server: Station, session: aiohttp.ClientSession) -> None:
     async def head() -> bytes:
         async with session.get(server.radio_url) as response:
             return await response.content.readexactly(1000)
@@ -126,7 +126,7 @@ async def test_several_may_listen(server: Station, session: aiohttp.ClientSessio
     assert first[0] == 0xFF
 
 
-async def test_listeners_are_let_go_when_the_server_ends(short: Path, session: aiohttp.ClientSession) -> None:
+async def test_the_end_of_the_server_ends_its_streams(short: Path, session: aiohttp.ClientSession) -> None:
     async with Station(short) as server:
         response = await session.get(server.radio_url)
         await response.content.readexactly(1000)
@@ -135,7 +135,7 @@ async def test_listeners_are_let_go_when_the_server_ends(short: Path, session: a
     response.close()
 
 
-async def test_who_asks_for_metadata_gets_a_title_every_ten_seconds(server: Station) -> None:
+async def test_a_listener_that_asks_for_metadata_gets_a_title_every_ten_seconds(server: Station) -> None:
     with server.broadcasting(burst=25, after=25):
         heard = await hear(server, Icy_MetaData="1")
     assert heard.headers["icy-metaint"] == "16000"
@@ -145,7 +145,7 @@ async def test_who_asks_for_metadata_gets_a_title_every_ten_seconds(server: Stat
     assert 24.8 < seconds < 25.1
 
 
-async def test_who_does_not_ask_gets_audio_only(server: Station) -> None:
+async def test_a_listener_that_does_not_ask_gets_audio_only(server: Station) -> None:
     with server.broadcasting(burst=2, after=2):
         heard = await hear(server)
     assert "icy-metaint" not in heard.headers
@@ -167,7 +167,7 @@ async def test_metadata_may_come_unasked_and_stay_away_when_asked(server: Statio
 
 @pytest.fixture
 async def deaf() -> AsyncIterator[Deaf]:
-    """`await deaf(server)`: a listener that asks and never reads."""
+    """`await deaf(server)`: a listener that never reads."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.setblocking(False)
@@ -181,14 +181,14 @@ async def deaf() -> AsyncIterator[Deaf]:
         yield listen
 
 
-async def test_a_listener_who_is_too_far_behind_is_let_go(short: Path, deaf: Deaf) -> None:
+async def test_a_listener_that_is_too_far_behind_is_disconnected(short: Path, deaf: Deaf) -> None:
     async with Station(short, queue=50_000) as server:
         with server.broadcasting(speed=1000):
             await deaf(server)
             await until_ended(server, "behind")
 
 
-async def test_a_listener_who_takes_nothing_of_the_end_is_let_go(
+async def test_a_listener_that_does_not_take_the_end_is_disconnected(
     server: Station, deaf: Deaf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.support.stations.wire._PATIENCE", 0.2)
@@ -197,14 +197,14 @@ async def test_a_listener_who_takes_nothing_of_the_end_is_let_go(
         await until_ended(server, "behind")
 
 
-async def test_one_who_keeps_up_is_not_behind(short: Path) -> None:
+async def test_a_listener_that_keeps_up_is_not_disconnected(short: Path) -> None:
     async with Station(short, queue=50_000) as server:
         with server.broadcasting(speed=20, after=20):
             assert (await hear(server)).ended == "closed"
         assert server.listeners[0].bytes_sent == pytest.approx(20 * BYTES_A_SECOND, rel=0.01)
 
 
-async def test_listeners_are_noted(server: Station) -> None:
+async def test_listeners_are_recorded(server: Station) -> None:
     assert server.listeners == []
     await hear(server, enough=1000)
     await until_ended(server, "left")
@@ -216,7 +216,7 @@ async def test_listeners_are_noted(server: Station) -> None:
     assert closed.opened_at >= left.opened_at
 
 
-async def test_those_who_listen_when_the_server_ends_are_noted_as_such(short: Path) -> None:
+async def test_listeners_at_the_end_of_the_server_are_recorded_as_stopped(short: Path) -> None:
     async with Station(short) as server:
         listening = asyncio.create_task(hear(server))
         await until(lambda: bool(server.listeners))
@@ -224,7 +224,7 @@ async def test_those_who_listen_when_the_server_ends_are_noted_as_such(short: Pa
     assert [listener.ended for listener in server.listeners] == ["stopped"]
 
 
-# How it ends
+# Endings
 
 
 async def test_the_end_of_the_connection_is_the_end(server: Station) -> None:
@@ -236,7 +236,7 @@ async def test_the_end_of_the_connection_is_the_end(server: Station) -> None:
     assert len((await hear(server, enough=12_000)).body) > 10_000
 
 
-async def test_it_is_reset(server: Station) -> None:
+async def test_a_station_resets_the_connection(server: Station) -> None:
     with server.broadcasting(ends="reset"), server.broadcasting(after=0.5, times=1):
         assert (await hear(server)).ended == "reset"
         assert (await hear(server)).ended == "reset"
@@ -267,7 +267,7 @@ async def test_a_length_is_not_reached(server: Station, session: aiohttp.ClientS
     assert int(heard.headers["content-length"]) > len(heard.body) > 7000
 
 
-async def test_it_stalls(server: Station) -> None:
+async def test_a_station_stalls(server: Station) -> None:
     with server.broadcasting(after=0.5, ends="stalled"):
         heard = await hear(server, patience=0.4)
     assert heard.ended == "open"
@@ -283,7 +283,7 @@ async def test_a_stalled_listener_does_not_keep_the_server_from_ending(short: Pa
     assert (await listening).ended == "closed"
 
 
-async def test_it_accepts_and_closes_for_ever(server: Station) -> None:
+async def test_a_station_accepts_and_closes_again_and_again(server: Station) -> None:
     with server.broadcasting(after=0):
         for _ in range(3):
             heard = await hear(server)
@@ -295,11 +295,11 @@ async def test_it_accepts_and_closes_for_ever(server: Station) -> None:
     assert {listener.bytes_sent for listener in server.listeners} == {0}
 
 
-# What it answers
+# Answers
 
 
 @pytest.mark.parametrize("status", [403, 404, 451, 503])
-async def test_it_refuses_so_many_times(status: int, server: Station) -> None:
+async def test_a_station_refuses_the_given_number_of_times(status: int, server: Station) -> None:
     with server.broadcasting(status=status, times=2):
         answers = [(await hear(server, enough=10)).status[:12] for _ in range(3)]
     assert answers == [f"HTTP/1.1 {status}", f"HTTP/1.1 {status}", "HTTP/1.1 200"]
@@ -307,14 +307,14 @@ async def test_it_refuses_so_many_times(status: int, server: Station) -> None:
     assert [request.status for request in server.requests[:2]] == [status, status]
 
 
-async def test_it_answers_with_a_page(server: Station, session: aiohttp.ClientSession) -> None:
+async def test_a_station_answers_with_a_page(server: Station, session: aiohttp.ClientSession) -> None:
     with server.broadcasting(body="<html>Sold.</html>"):
         async with session.get(server.radio_url) as response:
             assert (response.status, response.content_type) == (200, "text/html")
             assert await response.text() == "<html>Sold.</html>"
 
 
-async def test_it_answers_as_shoutcast_does(server: Station) -> None:
+async def test_a_station_answers_as_shoutcast_does(server: Station) -> None:
     with server.broadcasting(icy=True, metadata=1000, after=0.5):
         heard = await hear(server)
     assert heard.status == "ICY 200 OK"
@@ -325,7 +325,7 @@ async def test_it_answers_as_shoutcast_does(server: Station) -> None:
     assert decoded(audio, "mp3")[0] > 0.4
 
 
-async def test_hops_lie_before_it(server: Station, session: aiohttp.ClientSession) -> None:
+async def test_redirects_lead_to_the_station(server: Station, session: aiohttp.ClientSession) -> None:
     with server.broadcasting(redirects=3, times=2):
         for _ in range(2):
             async with session.get(server.radio_url) as response:
@@ -335,7 +335,7 @@ async def test_hops_lie_before_it(server: Station, session: aiohttp.ClientSessio
             assert not response.history
 
 
-async def test_it_redirects_in_a_loop_or_elsewhere(
+async def test_a_station_redirects_in_a_loop_or_elsewhere(
     server: Station, short: Path, session: aiohttp.ClientSession
 ) -> None:
     with server.broadcasting(location="/radio"), pytest.raises(aiohttp.TooManyRedirects):
@@ -348,7 +348,7 @@ async def test_it_redirects_in_a_loop_or_elsewhere(
     assert len(other.listeners) == 1
 
 
-async def test_it_compresses_unasked(server: Station) -> None:
+async def test_a_station_compresses_unasked(server: Station) -> None:
     with server.broadcasting(after=0.5):
         plain = await hear(server)
         with server.broadcasting(encoding="gzip"):
@@ -371,7 +371,7 @@ async def test_a_bomb_is_small_and_grows(server: Station) -> None:
     assert len(zlib.decompress(heard.body, wbits=31)) >= 50_000_000
 
 
-# What it plays
+# Formats
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ async def test_a_bomb_is_small_and_grows(server: Station) -> None:
         ("wav", "audio/wav", "wav", 16_000),
     ],
 )
-async def test_it_plays_for_ever_in_other_formats(
+async def test_a_station_plays_without_end_in_other_formats(
     form: Any, kind: str, demuxer: str, rate: int, server: Station
 ) -> None:
     with server.broadcasting(format=form, burst=3, after=3):
@@ -394,7 +394,7 @@ async def test_it_plays_for_ever_in_other_formats(
     assert rates == {rate}
 
 
-async def test_noise_is_no_audio(server: Station) -> None:
+async def test_noise_does_not_decode(server: Station) -> None:
     with server.broadcasting(format="noise", burst=1, after=1):
         heard = await hear(server)
     assert heard.headers["content-type"] == "audio/mpeg"
@@ -487,9 +487,7 @@ async def test_playlists_name_the_station(ending: str, server: Station, session:
 
 
 @pytest.mark.parametrize("ending", KINDS)
-async def test_playlists_name_what_they_are_told_to(
-    ending: str, server: Station, session: aiohttp.ClientSession
-) -> None:
+async def test_playlists_name_the_given_entries(ending: str, server: Station, session: aiohttp.ClientSession) -> None:
     async def listed(url: str) -> tuple[int, list[str]]:
         async with session.get(url) as response:
             text = await response.text()
@@ -641,7 +639,7 @@ async def test_a_window_freezes(server: Station, session: aiohttp.ClientSession)
     assert number(await text(session, low)) > number(before)
 
 
-async def test_faults_may_be_about_one_path(long_server: Station, session: aiohttp.ClientSession) -> None:
+async def test_a_fault_may_concern_one_path(long_server: Station, session: aiohttp.ClientSession) -> None:
     with long_server.broadcasting(path="/radio/hls/", status=404), long_server.broadcasting(after=0):
         for path, status in (("/hls/live.m3u8", 404), (".m3u", 200), ("", 200)):
             async with session.get(long_server.radio_url + path) as response:
@@ -681,7 +679,7 @@ async def test_a_file_breaks_off(ends: Any, seen: str, long_server: Station) -> 
         assert len(heard.body) == pytest.approx(BYTES_A_SECOND, abs=2)
 
 
-# Their manners
+# Combinations
 
 
 async def test_faults_add_up_and_the_newer_wins(server: Station) -> None:
@@ -700,6 +698,6 @@ async def test_faults_add_up_and_the_newer_wins(server: Station) -> None:
         {"redirects": 1000},
     ],
 )
-async def test_what_does_not_go_together_is_refused(how: dict[str, Any], server: Station) -> None:
+async def test_contradicting_settings_are_refused(how: dict[str, Any], server: Station) -> None:
     with pytest.raises(ValueError, match=r"\w"), server.broadcasting(**how):
         pass

@@ -20,7 +20,7 @@ LONG = 3.0
 
 @pytest.fixture
 async def server(tmp_path: Path, tone: Callable[..., Any], wav: Callable[..., bytes]) -> AsyncIterator[Station]:
-    """A station with a tone of 3 s, and a burst of 10 s, so that nobody waits."""
+    """A station with a tone of 3 s, and a burst of 10 s, so that no test waits."""
     path = tmp_path / "tone.wav"
     path.write_bytes(wav(tone(LONG)))
     async with Station(path) as server:
@@ -38,7 +38,7 @@ class Heard:
 
 
 async def listen(url: str, seconds: float = 6.0, **how: Any) -> Heard:
-    """Take so much audio, or all there is, and what was said beside it."""
+    """Take so much audio, or all there is, and the notes."""
     heard = Heard()
     async with asyncio.timeout(20):
         audio = await URLSource(url, **{"stall_timeout": 1.0, **how}).open()
@@ -54,7 +54,7 @@ async def listen(url: str, seconds: float = 6.0, **how: Any) -> Heard:
     return heard
 
 
-# What is no fault
+# Stations that work
 
 
 @pytest.mark.parametrize(
@@ -83,18 +83,18 @@ async def test_a_station_is_heard(how: dict[str, Any], server: Station) -> None:
         heard = await listen(server.radio_url)
     assert heard.seconds == pytest.approx(6.0)
     assert not [note for note in heard.notes if note.type != "title"]
-    # Shoutcast's status line is no HTTP: that is found out by asking once.
+    # Shoutcast's status line is not HTTP, so the source asks a second time.
     assert len(server.listeners) == (2 if "icy" in how else 1)
 
 
-async def test_a_slow_station_is_no_end(server: Station) -> None:
+async def test_a_slow_station_is_not_taken_for_an_end(server: Station) -> None:
     with server.broadcasting(burst=2, speed=0.1):
         heard = await listen(server.radio_url, 2.1)
     assert heard.seconds == pytest.approx(2.1)
     assert len(server.listeners) == 1
 
 
-async def test_titles_are_told(server: Station) -> None:
+async def test_titles_become_notes(server: Station) -> None:
     with server.broadcasting(title="it's <b>"):
         heard = await listen(server.radio_url)
     assert [note.text for note in heard.of("title")] == ["it's <b>"]
@@ -120,11 +120,11 @@ async def test_a_recording_is_heard_to_its_end(name: str, server: Station) -> No
 async def test_a_live_window_is_followed(name: str, server: Station) -> None:
     heard = await listen(f"{server.radio_url}/hls/{name}.m3u8", 5.0)
     assert heard.seconds == pytest.approx(5.0)
-    # A busy machine may come too late for a segment; then it says so.
+    # A busy machine may be too late for a segment; then there is a note.
     assert all(note.missed for note in heard.notes)
 
 
-# What is survived
+# Faults that are survived
 
 
 @pytest.mark.parametrize("ends", ["closed", "reset", "truncated", "stalled"])
@@ -162,18 +162,18 @@ async def test_segments_of_another_encoding_are_heard(server: Station) -> None:
     with server.segmenting(discontinuity=2):
         heard = await listen(f"{server.radio_url}/hls/live.m3u8", 5.0)
     assert heard.seconds == pytest.approx(5.0)
-    # A busy machine may come too late for a segment; then it says so.
+    # A busy machine may be too late for a segment; then there is a note.
     assert all(note.missed for note in heard.of("source"))
 
 
-async def test_a_missing_segment_is_missed_and_said_so(server: Station) -> None:
+async def test_a_missing_segment_is_reported_as_missed(server: Station) -> None:
     with server.segmenting(missing=[2]):
         heard = await listen(f"{server.radio_url}/hls/live.m3u8", 3.0)
     assert heard.seconds == pytest.approx(3.0)
     assert sum(note.missed for note in heard.of("source")) == pytest.approx(2.0, abs=0.1)
 
 
-# What can't be played
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,9 @@ async def test_a_missing_segment_is_missed_and_said_so(server: Station) -> None:
     ],
     ids=str,
 )
-async def test_what_is_no_station_is_an_error_that_says_why(how: dict[str, Any], words: str, server: Station) -> None:
+async def test_an_answer_that_is_not_a_station_is_an_error_with_the_reason(
+    how: dict[str, Any], words: str, server: Station
+) -> None:
     with server.broadcasting(**how), pytest.raises(AudioError, match=f"(?s){words}"):
         await listen(server.radio_url)
 

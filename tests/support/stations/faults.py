@@ -19,7 +19,7 @@ Framing = Literal["close", "chunked", "length"]
 
 @dataclass(eq=False)
 class Broadcasting(Fault):
-    """How a listener is served; None where nothing was said."""
+    """How a listener is served; None for the default."""
 
     path: str | None = None
     after: float | None = None
@@ -65,7 +65,7 @@ class Segmenting(Fault):
 
     @property
     def of_the_playlist(self) -> bool:
-        """Whether it says anything of playlists."""
+        """Whether it concerns playlists."""
         return (self.discontinuity, self.encrypted, self.frozen) != (None, None, None)
 
 
@@ -105,43 +105,41 @@ class StationFaults:
         ranges: bool | None = None,
         times: int | None = None,
     ) -> Iterator[None]:
-        """Serve those who begin to listen from now on in another way. Those who listen already are not touched.
+        """Serve those who begin to listen within the context in another way.
 
-        Several add up, setting by setting; of two that say different things the newer wins.
+        Several add up, setting by setting; for each setting, the newest counts.
 
         Args:
-            path: Whom it is about: requests whose path begins so. Stations and files if not given; a playlist or
-                an HLS address can be told to refuse, redirect or hang up, too.
-            after: Seconds of audio, the burst counted, after which it ends; 0 ends behind the headers.
-            ends: How: `"closed"` properly, as far as the framing can tell; `"reset"`; `"truncated"`, short of its
-                last chunk or `Content-Length`; `"stalled"`, open, without another byte. `"closed"` if not given; at
-                once if `after` is not.
+            path: The start of the path of the requests it concerns; by default, stations and files. A playlist or an
+                HLS address can refuse, redirect or hang up, too.
+            after: Seconds of audio, with the burst, after which it ends; 0 ends after the headers.
+            ends: How it ends: `"closed"` in good order (the default); `"reset"`; `"truncated"`, before its last chunk
+                or `Content-Length`; `"stalled"`, open, without another byte. Without `after`, it ends at once.
             framing: `"close"`: the end of the connection is the end, as with most stations; `"chunked"`;
-                `"length"`: a `Content-Length` that is never reached. A truncated station is chunked if not given.
+                `"length"`: a `Content-Length` that is never reached. A truncated station is chunked by default.
             hang_up: Close the connection without an answer.
-            status: Answer with it instead of audio; 200 goes with `body`.
-            body: Text to answer with, HTML by default, instead of audio.
-            content_type: What the answer claims to be.
+            status: The status of an answer instead of audio; 200 goes with `body`.
+            body: The text of an answer instead of audio, HTML by default.
+            content_type: The content type of the answer.
             icy: Answer `ICY 200 OK`, as Shoutcast 1 does, instead of `HTTP/1.1 200 OK`.
-            metadata: Put ICY metadata after so many bytes of audio each, whether it was asked for or not; 0 for
-                none, whether it was asked for or not.
-            title: The title in the metadata; text as it is, quotes too.
-            redirects: How many hops lie before the audio.
-            location: Redirect there: an address as it stands in `Location`. Its own is a loop.
+            metadata: The bytes of audio between ICY metadata, even if the listener did not ask for it; 0 for none,
+                even if it did.
+            title: The title in the metadata, unquoted.
+            redirects: How many redirects lead to the audio.
+            location: The `Location` of a redirect. Its own address is a loop.
             encoding: `"gzip"` compresses the body, asked or not; `"bomb"` is a small body that unpacks to 50 MB.
-            format: What is played: `"mp3"`, `"aac"` (ADTS), `"ogg"` (Opus), `"wav"`, or `"noise"`, endless bytes
-                that are no audio, though they claim to be MP3.
-            splice: Seconds after which the body goes on in another encoding, as where advertisements are put in.
-            then: Which: a `format`, from its beginning; MP3 of 22.05 kHz instead of 44.1 kHz if not given.
+            format: `"mp3"`, `"aac"` (ADTS), `"ogg"` (Opus), `"wav"`, or `"noise"`: random bytes that claim to be MP3.
+            splice: Seconds after which the body goes on in another encoding, as with inserted advertisements.
+            then: The `format` after the splice, from its beginning; by default, MP3 of 22.05 kHz instead of 44.1 kHz.
             joining: Seconds into the programme where a listener joins, in the middle of a frame or page, and
-                without a header; from its beginning if not given.
-            burst: Seconds that a listener gets at once; 1 if not given.
-            speed: How fast the rest comes: 0.1 is ten times too slow.
-            ranges: False: files know nothing of `Range`.
-            times: How many requests; all until the end of the context if not given.
+                without a header; by default, its beginning.
+            burst: Seconds that a listener gets at once; 1 by default.
+            speed: The speed of the rest: 0.1 is ten times too slow.
+            ranges: False if files ignore `Range`.
+            times: How many requests; by default, all until the context ends.
 
         Raises:
-            ValueError: They don't go together.
+            ValueError: The settings contradict each other.
 
         Example:
             ```python
@@ -151,7 +149,7 @@ class StationFaults:
             ```
         """
         if ends == "truncated" and framing == "close":
-            raise ValueError("Where the end of the connection is the end, nothing can be truncated.")
+            raise ValueError("A body that ends with the connection can't be truncated.")
         if encoding == "bomb" and after is not None:
             raise ValueError("A bomb has an end of its own.")
         if not 0 <= (redirects or 0) <= 100:
@@ -170,14 +168,14 @@ class StationFaults:
         size: int | None = None,
         times: int | None = None,
     ) -> Iterator[None]:
-        """Let the playlists name something else.
+        """Change what the playlists name.
 
         Args:
-            entries: Addresses as they shall stand there; `["radio.m3u"]` in `/radio.m3u` names itself.
+            entries: The addresses; `["radio.m3u"]` in `/radio.m3u` names itself.
             depth: How many playlists name a further playlist before one names the station.
             count: How many entries, the same station again and again.
             size: Bytes, with comments as padding.
-            times: How many requests; all until the end of the context if not given.
+            times: How many requests; by default, all until the context ends.
 
         Example:
             ```python
@@ -200,14 +198,13 @@ class StationFaults:
         """Let HLS go wrong.
 
         Args:
-            missing: Media sequence numbers of segments that are answered with 404. Of the live window the first
-                one ever is 0.
-            discontinuity: The number of a segment from which on another encoding is played: another sample rate,
-                and times that begin again.
+            missing: Media sequence numbers of segments that are answered with 404. The first segment is 0.
+            discontinuity: The number of the first segment in another encoding, with another sample rate and times
+                that begin again.
             encrypted: Segments are encrypted with AES-128, and the key is answered with 403: a station for
                 subscribers.
-            frozen: The live window moves no more.
-            times: How many requests; all until the end of the context if not given.
+            frozen: The live window does not move.
+            times: How many requests; by default, all until the context ends.
 
         Example:
             ```python
@@ -237,7 +234,7 @@ class StationFaults:
         return _summed(Segmenting(), (fault for fault in self._in_force.all(Segmenting) if fault.of_the_playlist))
 
     def is_missing(self, number: int) -> bool:
-        """Whether there is no such segment; a yes counts."""
+        """Whether a segment is missing; if so, this counts."""
         for fault in self._in_force.all(Segmenting):
             if fault.missing is not None and number in fault.missing:
                 fault.strike()
@@ -246,7 +243,7 @@ class StationFaults:
 
 
 def _summed(result: _Kind, faults: Iterable[_Kind]) -> _Kind:
-    """All in one, the newest last; each of them has struck."""
+    """All faults in one; each of them strikes."""
     for fault in faults:
         fault.strike()
         for setting in dataclasses.fields(fault):

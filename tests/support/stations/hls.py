@@ -1,4 +1,4 @@
-"""The station over HLS: a window of segments that moves in real time, and the same as a recording."""
+"""The station over HLS: a window of segments that moves in real time, and a recording."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADERS: Final = {"Cache-Control": "no-store"}
 
 
 class Hls:
-    """Answers what lies under `/radio/hls/`.
+    """Answers the requests under `/radio/hls/`.
 
     The live window begins with the first request, with segments 0 to 3 in it.
     """
@@ -84,14 +84,14 @@ class Hls:
         if variant == "vod":
             there = number < len(segments.bodies)
         else:
-            # As on a real server: what left the window is there for a while, and the future is not.
+            # As on a real server, a segment stays for a while after it has left the window.
             end = available(segments.seconds, self._time())
             there = end - 3 * WINDOW <= number < end
         if not there:
             raise web.HTTPNotFound
         body = segments.bodies[number % len(segments.bodies)]
         if variant == "locked":
-            # To one who has no key it makes no difference what lies under the cipher.
+            # Without the key, the content of the cipher does not matter.
             body = random.Random(number).randbytes(len(body) // 16 * 16)
         kind = "video/iso.segment" if variant == "fmp4" else "video/mp2t"
         return web.Response(body=body, content_type=kind, headers=_HEADERS)

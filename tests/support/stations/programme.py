@@ -37,7 +37,7 @@ class Variant:
     Attributes:
         bodies: The segments of one pass.
         seconds: How long each lasts.
-        init: What `EXT-X-MAP` names; empty for MPEG-TS.
+        init: The content of `EXT-X-MAP`; empty for MPEG-TS.
         bandwidth: Bits a second.
     """
 
@@ -60,13 +60,13 @@ class Recordings(Recording):
 
 
 class Playhead:
-    """Where one listener is in a programme.
+    """The position of one listener in a programme.
 
     Args:
         programme: What is played.
-        joining: Seconds into it where the listener joins, in the middle of a packet and without a header; from the
-            beginning if not given.
-        then: After so many seconds, another programme, from its beginning.
+        joining: Seconds into it where the listener joins, in the middle of a packet and without a header; by default,
+            its beginning.
+        then: The seconds after which another programme begins, and that programme.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Playhead:
         self._start(programme, 0.0, int((joining or 0.0) * programme.rate))
 
     def upto(self, seconds: float) -> bytes:
-        """What is due by then and was not given before."""
+        """The bytes that are due by then and were not returned before."""
         due = b""
         if self._then and seconds >= self._then[0]:
             at, programme = self._then
@@ -102,7 +102,7 @@ class Playhead:
 
 
 def wav_header(length: int | None = None) -> bytes:
-    """The header of a WAV file as the station sends it; without a length, of one that does not end."""
+    """The header of the station's WAV file; without a length, of one that does not end."""
     file, data = (0xFFFFFFFF, 0xFFFFFFFF) if length is None else (length + 36, length)
     numbers = [(16, 4), (1, 2), (1, 2), (_WAV_RATE, 4), (2 * _WAV_RATE, 4), (2, 2), (16, 2)]
     form = b"".join(number.to_bytes(size, "little") for number, size in numbers)

@@ -38,10 +38,10 @@ class Listener:
     Attributes:
         path: Without the query.
         opened_at: When, in UTC.
-        bytes_sent: Bytes of the body that were handed to the system or wait for it: audio, metadata and framing.
-        ended: How it ended; "" while it is served. `left`: the listener closed the connection. `behind`: it was let
-            go for not keeping up. `stopped`: the server ended. `complete`: a file was sent. The rest is a fault's
-            doing: `closed`, `reset`, `truncated`, and `hung up`. A stalled one is served until somebody ends it.
+        bytes_sent: Bytes of the body that were passed to the system: audio, metadata and framing.
+        ended: How it ended; "" before that. `left`: the listener closed the connection. `behind`: it did not keep up.
+            `stopped`: the server ended. `complete`: a file was sent. Faults end it as `closed`, `reset`, `truncated`
+            or `hung up`. A stalled listener is served until it leaves or the server ends.
     """
 
     path: str
@@ -51,12 +51,12 @@ class Listener:
 
 
 class Wire:
-    """The connection under one response, past aiohttp's: status line, framing, and how it ends.
+    """The TCP connection of one response, without aiohttp: status line, framing, and how it ends.
 
     Args:
-        request: What is answered.
-        record: Where it is noted.
-        how: What was asked for by a fault.
+        request: The request.
+        record: The record of the listener.
+        how: The faults in force.
         stopped: Set when the server ends.
     """
 
@@ -70,7 +70,7 @@ class Wire:
         self._stopped = stopped
         self._zip = zlib.compressobj(wbits=31) if how.encoding == "gzip" else None
         self._chunked = how.framing == "chunked" or (how.framing is None and how.ends == "truncated")
-        # The system's buffer grows to megabytes by itself, and who is how far behind would be seen minutes late.
+        # The system's buffer grows to megabytes, and would hide for minutes how far behind the listener is.
         connection = self._transport.get_extra_info("socket")
         if connection is not None:
             with contextlib.suppress(OSError):
@@ -78,7 +78,7 @@ class Wire:
 
     @property
     def gone(self) -> bool:
-        """Whether nobody listens any more, or nobody shall."""
+        """Whether the listener has left or the server ends."""
         return self._stopped.is_set() or self._transport.is_closing()
 
     @property
@@ -106,20 +106,20 @@ class Wire:
         self._transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
 
     def send(self, data: bytes) -> None:
-        """Send a part of the body. It waits for nobody: see `waiting`."""
+        """Send a part of the body. It does not wait: see `waiting`."""
         if self._zip and data:
             data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
         if data:
             self._put(data)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than the server runs."""
+        """Wait, but only while the server runs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
 
     async def end(self, how: str) -> None:
-        """End the connection in one of the ways of `Listener.ended`, or stall it until somebody does."""
+        """End the connection in one of the ways of `Listener.ended`, or stall it until the listener leaves."""
         if how in ("closed", "complete") and not self.gone:
             if self._zip:
                 self._put(self._zip.flush())
@@ -134,7 +134,7 @@ class Wire:
         self._ended(how)
 
     async def room(self, most: int) -> None:
-        """Wait until no more than so many bytes wait for the listener; one who takes none for a minute is let go."""
+        """Wait until at most so many bytes wait for the listener; after a minute without progress, disconnect it."""
         loop = asyncio.get_running_loop()
         waiting, since = self.waiting, loop.time()
         while self.waiting > most and not self.gone:
@@ -154,7 +154,7 @@ class Wire:
         self.record.ended = self.record.ended or how
         if how == "reset":
             connection = self._transport.get_extra_info("socket")
-            # A reset, not an end: what is on its way is lost, as when a station crashes.
+            # Data on its way is lost, as when a station crashes.
             connection.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
             )
@@ -165,7 +165,7 @@ class Wire:
 
 
 class Finale(web.StreamResponse):
-    """What a handler returns that has answered by way of a `Wire`: aiohttp has nothing to add."""
+    """The return value of a handler that has answered through a `Wire`; aiohttp adds nothing."""
 
     def __init__(self, status: int = 200) -> None:
         super().__init__(status=status)
@@ -182,15 +182,15 @@ class Finale(web.StreamResponse):
 async def play(
     wire: Wire, playhead: Playhead, rate: float, headers: dict[str, str], *, asked: bool, queue: int
 ) -> None:
-    """Play to one listener until it leaves, falls behind, or a fault ends it.
+    """Play to one listener until it leaves, falls behind, or a fault ends the stream.
 
     Args:
-        wire: Its connection.
-        playhead: Where it is in the programme.
+        wire: The connection.
+        playhead: The listener's position in the programme.
         rate: Bytes a second.
-        headers: What the station says of itself.
-        asked: Whether it asked for metadata.
-        queue: How many bytes it may be behind, its burst left out.
+        headers: The station's headers.
+        asked: Whether the listener asked for metadata.
+        queue: How many bytes it may be behind, not counting the burst.
     """
     how = wire.how
     burst = BURST_SECONDS if how.burst is None else how.burst
@@ -217,7 +217,7 @@ async def play(
 
 
 async def send_file(wire: Wire, body: bytes, rate: float, headers: dict[str, str], status: str) -> None:
-    """Send a file or a part of it, as fast as it is taken, unless a fault says otherwise."""
+    """Send a file or a part of it, as fast as the listener takes it; a fault may cut it off."""
     how = wire.how
     due = len(body) if wire.after is None else min(len(body), int(wire.after * rate))
     wire.head(headers, status, None if how.framing == "chunked" or how.encoding == "gzip" else len(body))
