@@ -1,7 +1,7 @@
-"""The loopback server as a child process: what `endpoint="offline"` runs on, one for each kernel.
+"""The loopback server as a child process, one for each kernel: the engine behind `endpoint="offline"`.
 
-A process of its own, so that a busy cell does not starve the engine and the engine does not starve the kernel. The
-child ends when its standard input closes, which the system sees to even when the kernel is killed.
+In a process of its own, a busy cell does not slow down the engine, and the engine does not slow down the kernel. The
+child ends when its standard input closes; the system closes it even when the kernel is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 
 from dgnb.exceptions import DgnbError
 
-__all__ = ["ensure", "stop"]
+__all__ = ["ensure", "radio_url", "stop"]
 
 MODEL_VARIABLE: Final = "DGNB_OFFLINE_MODEL"
 _START_TIMEOUT: Final = 60.0
@@ -30,7 +30,7 @@ _running: _Child | None = None
 
 
 class _Child:
-    """A started process, where it listens, and its token."""
+    """A running child process, with its addresses and its token."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -41,7 +41,7 @@ class _Child:
         if self.model:
             command += ["--model", self.model]
         environment = {**os.environ, "DGNB_LOOPBACK_TOKEN": self.token}
-        # Not the child's business: it only listens.
+        # The child has no use for the key.
         environment.pop("DEEPGRAM_API_KEY", None)
         self.process = subprocess.Popen(
             command,
@@ -49,19 +49,19 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            # Out of the kernel's process group, which an interrupted cell sends its signal to.
+            # Outside the kernel's process group, which gets the signal of an interrupted cell.
             start_new_session=True,
         )
         self.addresses = self._await_addresses()
 
     @property
     def alive(self) -> bool:
-        # After a fork the pipe is shared with the parent, and so would the connection's fate be.
+        # After a fork, the parent holds the pipe too; so this process needs a child of its own.
         return self.owner == os.getpid() and self.process.poll() is None
 
     @property
     def wanted(self) -> bool:
-        """Whether it has the model that the environment names by now."""
+        """Whether it runs the model that the environment names now."""
         return self.model == os.environ.get(MODEL_VARIABLE)
 
     def _await_addresses(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class _Child:
         return (lines[-1] if lines else "it said nothing").rstrip(".") + "."
 
     def stop(self) -> None:
-        """End the process and wait for it; two seconds at most."""
+        """End the process and wait for it; after two seconds, kill it."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 with contextlib.suppress(OSError):
@@ -104,27 +104,33 @@ class _Child:
 
 
 def ensure() -> tuple[str, str]:
-    """Start the child where none runs. Blocks for about two seconds the first time; from any thread.
+    """Start the child if none runs. Blocks for about two seconds the first time; from any thread.
 
-    `DGNB_OFFLINE_MODEL` names another model than `tiny.en`, or the folder of one.
+    `DGNB_OFFLINE_MODEL` names a model other than `tiny.en`, or the folder of one.
 
     Returns:
-        The `ws://127.0.0.1:port` address and the token that it wants.
+        The `ws://127.0.0.1:port` address, and the token that the child requires.
 
     Raises:
-        DgnbError: It can't be started, with the reason.
+        DgnbError: It can't be started; the message has the reason.
     """
     child = _ensure()
     return str(child.addresses["url"]), child.token
 
 
 def radio_url() -> str:
-    """The address of the child's radio station, which plays the sample for ever; starts the child as `ensure()`."""
+    """The address of the child's radio station, which repeats the sample. Starts the child, as `ensure()` does.
+
+    Example:
+        ```python
+        session = dgnb.LiveSession(dgnb.loopback.radio_url(), endpoint="offline", duration=15).start()
+        ```
+    """
     return str(_ensure().addresses["radio_url"])
 
 
 def stop() -> None:
-    """End the child, if one runs. The kernel's end does so by itself."""
+    """End the child, if one runs. It also ends with the kernel."""
     global _running
     with _lock:
         if _running and _running.owner == os.getpid():
@@ -151,7 +157,7 @@ atexit.register(stop)
 
 
 def _forget() -> None:
-    """In a forked worker: let go of the pipe, which otherwise keeps the engine alive as long as the worker lives."""
+    """In a forked worker, close the pipe; otherwise the engine lives as long as the worker."""
     global _running
     if _running and _running.process.stdin:
         with contextlib.suppress(OSError):

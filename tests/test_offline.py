@@ -12,13 +12,19 @@ import pytest
 
 import dgnb
 from dgnb import offline
-from dgnb.exceptions import AuthenticationError, DgnbError, HandshakeError
+from dgnb.exceptions import AuthenticationError, DgnbError
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     offline.stop()
+
+
+def child_of(pid: int) -> psutil.Process:
+    """The process of the engine that another process has started."""
+    (child,) = (child for child in psutil.Process(pid).children() if "dgnb.loopback" in child.cmdline())
+    return child
 
 
 @pytest.mark.usefixtures("engine")
@@ -35,7 +41,7 @@ async def test_offline_transcribes_the_sample_on_this_machine() -> None:
 
 
 @pytest.mark.usefixtures("engine")
-async def test_there_is_one_child_and_it_wants_its_token() -> None:
+async def test_there_is_one_child_and_it_requires_its_token() -> None:
     (first, token), (second, _) = await asyncio.gather(
         asyncio.to_thread(offline.ensure), asyncio.to_thread(offline.ensure)
     )
@@ -49,13 +55,13 @@ async def test_there_is_one_child_and_it_wants_its_token() -> None:
 
 @pytest.mark.usefixtures("engine")
 def test_a_child_that_died_is_started_again() -> None:
-    offline.ensure()
-    running = offline._running
-    assert running
-    os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait()
-    offline.ensure()
-    assert offline._running is not running
+    first, _ = offline.ensure()
+    child = child_of(os.getpid())
+    child.kill()
+    psutil.wait_procs([child], timeout=10)
+    second, _ = offline.ensure()
+    assert second != first
+    assert child_of(os.getpid()).pid != child.pid
 
 
 def test_stopping_twice_or_without_a_child_is_no_error() -> None:
@@ -65,14 +71,12 @@ def test_stopping_twice_or_without_a_child_is_no_error() -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
 def test_the_child_ends_with_its_parent_however_that_ends(end: signal.Signals | None) -> None:
-    program = (
-        "import sys, dgnb.offline as c; c.ensure();print(c._running.process.pid, flush=True); sys.stdin.readline()"
-    )
+    program = "import sys, dgnb.offline as c; c.ensure(); print('started', flush=True); sys.stdin.readline()"
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdin
     assert parent.stdout
-    pid = int(parent.stdout.readline())
-    engine = psutil.Process(pid)
+    assert parent.stdout.readline()
+    engine = child_of(parent.pid)
     if end is None:
         parent.stdin.close()
     else:
@@ -84,10 +88,14 @@ def test_the_child_ends_with_its_parent_however_that_ends(end: signal.Signals | 
         pipe.close()
 
 
-@pytest.mark.usefixtures("engine")
-async def test_a_model_that_is_not_there_is_told_in_the_childs_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DGNB_OFFLINE_MODEL", "/no/such/model")
-    with pytest.raises(HandshakeError, match="/no/such/model"):
+@pytest.mark.parametrize(
+    ("model", "words"), [("/no/such/model", "/no/such/model is not a folder"), ("tiny.eng", "Did you")]
+)
+async def test_the_error_of_a_missing_model_has_the_childs_own_words(
+    model: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DGNB_OFFLINE_MODEL", model)
+    with pytest.raises(DgnbError, match=f"offline engine did not start: .*{words}"):
         await dgnb.transcribe(dgnb.samples.path(), endpoint="offline")
 
 

@@ -84,7 +84,7 @@ def test_the_text_is_its_words() -> None:
     assert all(list(word) == ["word", "punctuated_word", "start", "end", "speaker"] for word in words)
 
 
-def test_every_caller_has_words_of_their_own() -> None:
+def test_every_call_returns_a_new_list() -> None:
     samples.words().clear()
     assert samples.words()
 
@@ -94,14 +94,14 @@ def test_there_is_sound_where_words_are(level: Array) -> None:
         assert between(level, word["start"], word["end"]).max() > -35, word
 
 
-def test_there_is_none_in_the_pauses(level: Array) -> None:
+def test_there_is_no_sound_in_the_pauses(level: Array) -> None:
     assert len(pauses()) >= 8
     for start, end in pauses():
         assert between(level, start + 0.03, end - 0.03).max() < -60, (start, end)
 
 
 def test_the_sound_begins_and_ends_with_the_words(level: Array) -> None:
-    """Around each pause the sound stops and starts where the words say, which a shift of the times would break."""
+    """Around each pause, the sound stops and starts at the times of the words. A shift of the times breaks that."""
     loud = np.flatnonzero(level > -60) * FRAME
     for start, end in pauses():
         assert loud[loud > (start + end) / 2][0] == pytest.approx(end, abs=0.03)

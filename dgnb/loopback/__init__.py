@@ -7,9 +7,8 @@ async with dgnb.loopback.serve(dgnb.loopback.Script("hello world")) as server:
     transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
 ```
 
-It is strict: what Deepgram refuses, it refuses, with Deepgram's status and form. What it can't do (numerals,
-diarization by Whisper and so on) it names in the response header `dgnb-ignored`. Nothing that it hears leaves the
-machine.
+It refuses what Deepgram refuses, with Deepgram's status and form. The response header `dgnb-ignored` names the options
+that it can't honour, such as numerals. No audio leaves the machine.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopbackServer", "Script", "radio_url", "serve"]
 
-# Public name -> module it lives in. Loaded on first use: a client has no need of the server's libraries.
+# Public name -> its module, loaded on first use: a client does not need the server's libraries.
 _HOMES = {
     "LoopbackServer": "loopback.server",
     "Script": "loopback.engines.script",

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from dgnb.exceptions import DgnbError
+from dgnb.loopback.engines import DEFAULT_MODEL, weights
 from dgnb.loopback.server import LoopbackServer, serve
 
 _GREETING = """\
@@ -34,28 +35,23 @@ The station, for one second:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C, or until standard input closes with `--exit-with-stdin`.
+    """Serve until Ctrl-C, or with `--exit-with-stdin` until standard input closes.
 
     Returns:
-        The exit status: 0, or 1 when it could not start.
-
-    Example:
-        ```console
-        $ python -m dgnb.loopback --port 8080
-        ```
+        The exit status: 0, or 1 when the server could not start.
     """
     parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description="A Deepgram-compatible server.")
-    parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: 8080)")
+    parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="an address of this machine's own (default: 127.0.0.1)")
-    parser.add_argument("--model", default="tiny.en", help="Whisper's size or a folder (default: tiny.en)")
-    parser.add_argument("--script", metavar="TEXT", help="say this over and over, instead of listening")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="Whisper's size or a folder (default: %(default)s)")
+    parser.add_argument("--script", metavar="TEXT", help="repeat this text instead of listening")
     parser.add_argument(
         "--token-env",
         metavar="NAME",
         default="DGNB_LOOPBACK_TOKEN",
         help="environment variable with the key that clients must send; unset, any key will do (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
     try:
@@ -68,11 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         reason = "the port is taken" if taken else str(error)
-        print(
-            f"Can't listen on {options.host} port {options.port}: {reason}. "
-            "Choose another with --port; 0 takes any that is free.",
-            file=sys.stderr,
-        )
+        remedy = "Choose another with --port; 0 takes any that is free."
+        print(f"Can't listen on {options.host} port {options.port}: {reason}. {remedy}", file=sys.stderr)
         return 1
     return 0
 
@@ -83,6 +76,8 @@ async def _serve(options: argparse.Namespace) -> None:
         from dgnb.loopback.engines.script import Script
 
         engine = Script(options.script, repeat=True)
+    else:
+        weights.check(options.model)
     token = os.environ.get(options.token_env) or None
     ended = asyncio.Event()
     async with serve(engine, model=options.model, host=options.host, port=options.port, token=token) as server:
@@ -91,7 +86,7 @@ async def _serve(options: argparse.Namespace) -> None:
             print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)
         else:
             print(_greeting(server, options, token is not None), flush=True)
-        # Now rather than with the first connection, which then need not wait.
+        # Loaded in advance, so that the first connection need not wait.
         loading = asyncio.create_task(_load(server), name="dgnb-loopback-load")
         await ended.wait()
         loading.cancel()
@@ -107,13 +102,13 @@ async def _load(server: LoopbackServer) -> None:
 
 def _end_with(ended: asyncio.Event, *, stdin: bool) -> None:
     loop = asyncio.get_running_loop()
-    # Windows has no signal handlers on its loop; there Ctrl-C cancels, which ends as well.
+    # A loop on Windows has no signal handlers. There, Ctrl-C cancels the task, which also ends the server.
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, ended.set)
 
     def watch() -> None:
-        # Not by way of sys.stdin, whose lock would be held when the interpreter ends.
+        # Not through sys.stdin: this thread would hold its lock when the interpreter ends.
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass

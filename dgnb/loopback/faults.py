@@ -1,34 +1,46 @@
-"""Faults on purpose: what a `LoopbackServer` can do wrong, for the tests of its clients.
+"""Faults on purpose: what a `LoopbackServer` can do wrong, so that you can test its clients.
 
-Each is a context manager, and ends with it. They add up; of several of a kind the newest wins. A `times` counts
-how often it strikes, after which all is well again.
+Each fault is a context manager and ends with its context. Several may be in force; of two of the same kind, the newest
+counts. `times` says how often a fault strikes; after that, the server behaves well again.
+
+```python
+with server.silent(), pytest.raises(dgnb.CloseTimeout):
+    await dgnb.transcribe("speech.wav", endpoint=server.url)
+```
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-__all__ = ["Dropping", "Faults", "Rejecting"]
+__all__ = ["Broadcasting", "Dropping", "Fault", "Faults", "InForce", "Rejecting", "Silent", "Unclosing", "Unresponsive"]
+
+Ending = Literal["closed", "reset", "stalled"]
 
 
 @dataclass(eq=False)
-class _Fault:
+class Fault:
+    """Something to do wrong, `times` times or without end."""
+
     times: int | None = None
 
     def strike(self) -> None:
+        """Count one time."""
         if self.times is not None:
             self.times -= 1
 
     @property
     def spent(self) -> bool:
+        """Whether it has struck as often as it may."""
         return self.times is not None and self.times <= 0
 
 
 @dataclass(eq=False)
-class Rejecting(_Fault):
+class Rejecting(Fault):
     """Answer handshakes with an HTTP status."""
 
     status: int = 500
@@ -38,8 +50,8 @@ class Rejecting(_Fault):
 
 
 @dataclass(eq=False)
-class Dropping(_Fault):
-    """End connections after so many seconds of their audio; without a code, without a word."""
+class Dropping(Fault):
+    """End connections after so many seconds of their audio; without a code, there is no close frame."""
 
     after: float = 0.0
     code: int | None = None
@@ -47,28 +59,79 @@ class Dropping(_Fault):
 
 
 @dataclass(eq=False)
-class Silent(_Fault):
+class Silent(Fault):
     """Send nothing."""
 
 
 @dataclass(eq=False)
-class Unresponsive(_Fault):
+class Unresponsive(Fault):
     """Leave handshakes unanswered."""
 
 
 @dataclass(eq=False)
-class Unclosing(_Fault):
+class Unclosing(Fault):
     """Leave `CloseStream` unanswered."""
 
 
-_Kind = TypeVar("_Kind", bound=_Fault)
+@dataclass(eq=False)
+class Broadcasting(Fault):
+    """How the station serves a listener."""
+
+    after: float = math.inf
+    ends: Ending = "closed"
+    status: int | None = None
+
+
+_Kind = TypeVar("_Kind", bound=Fault)
+
+
+class InForce:
+    """The faults in force, the oldest first."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    @contextmanager
+    def during(self, fault: Fault) -> Iterator[None]:
+        """Keep a fault in force within the context."""
+        self._faults.append(fault)
+        try:
+            yield
+        finally:
+            self._faults.remove(fault)
+
+    def all(self, kind: type[_Kind]) -> list[_Kind]:
+        """Every fault of a kind that is not spent, the oldest first."""
+        return [fault for fault in self._faults if isinstance(fault, kind) and not fault.spent]
+
+    def now(self, kind: type[_Kind]) -> _Kind | None:
+        """The newest fault of a kind, if any; asking does not count."""
+        return next(reversed(self.all(kind)), None)
+
+    def strike(self, kind: type[_Kind]) -> _Kind | None:
+        """The newest fault of a kind, if any; asking counts."""
+        fault = self.now(kind)
+        if fault is not None:
+            fault.strike()
+        return fault
+
+    def drop_due(self, clock: float) -> Dropping | None:
+        """The drop that ends a connection with `clock` seconds of audio, if any; asking counts."""
+        for fault in reversed(self.all(Dropping)):
+            if clock >= fault.after - 1e-6:
+                fault.strike()
+                return fault
+        return None
 
 
 class Faults:
-    """The faults in force. `LoopbackServer` inherits the public ones."""
+    """The public faults, which `LoopbackServer` inherits."""
 
     def __init__(self) -> None:
-        self._faults: list[_Fault] = []
+        self._in_force = InForce()
 
     @contextmanager
     def rejecting(
@@ -83,10 +146,10 @@ class Faults:
 
         Args:
             status: 400 to 599, or a 3xx with a `Location` among the headers.
-            error: The server's words, in `dg-error` and in the body; fitting ones if not given.
-            body: A mapping is sent as JSON, text as HTML; `{err_code, err_msg, request_id}` if not given.
+            error: The server's words, in `dg-error` and in the body; by default, words that fit the status.
+            body: A mapping is sent as JSON, text as HTML; by default, `{err_code, err_msg, request_id}`.
             headers: Further headers, such as `{"Retry-After": "2"}`.
-            times: How many handshakes; all until the end of the context if not given.
+            times: How many handshakes; by default, all until the context ends.
 
         Example:
             ```python
@@ -94,22 +157,22 @@ class Faults:
                 await dgnb.transcribe("speech.wav", endpoint=server.url)
             ```
         """
-        with self._in_force(Rejecting(times, status, error, body, dict(headers or {}))):
+        with self._in_force.during(Rejecting(times, status, error, body, dict(headers or {}))):
             yield
 
     @contextmanager
     def dropping(
         self, after: float = 0.0, code: int | None = None, reason: str = "", times: int | None = None
     ) -> Iterator[None]:
-        """End connections after `after` seconds of their audio, what was due by then being sent.
+        """End connections after `after` seconds of their audio; results that are due by then are sent first.
 
-        Connections that are open already are dropped too, with their next audio.
+        Connections that are already open are dropped too, with their next audio.
 
         Args:
             after: Seconds of audio since the connection opened; 0 drops it as soon as it is open.
-            code: A close code to send; without one the TCP connection is reset, as when a line goes dead (1006).
+            code: A close code to send. Without one, the TCP connection ends without a close frame (1006).
             reason: The reason that goes with the code.
-            times: How many connections; all until the end of the context if not given.
+            times: How many connections; by default, all until the context ends.
 
         Example:
             ```python
@@ -117,33 +180,22 @@ class Faults:
             with server.dropping(after=0, code=1008, reason="DATA-0000"): ...
             ```
         """
-        with self._in_force(Dropping(times, after, code, reason)):
+        with self._in_force.during(Dropping(times, after, code, reason)):
             yield
 
     @contextmanager
     def silent(self) -> Iterator[None]:
         """Take everything and send nothing: no `Results`, no answer to `Finalize` or `CloseStream`, no close.
 
-        Holds for open connections too. What would have been sent in the meantime is lost.
-
-        Example:
-            ```python
-            with server.silent(), pytest.raises(dgnb.CloseTimeout): ...
-            ```
+        This applies to open connections too. Messages that fall into the context are never sent.
         """
-        with self._in_force(Silent()):
+        with self._in_force.during(Silent()):
             yield
 
     @contextmanager
     def refusing_to_close(self) -> Iterator[None]:
-        """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close.
-
-        Example:
-            ```python
-            with server.refusing_to_close(): ...
-            ```
-        """
-        with self._in_force(Unclosing()):
+        """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close."""
+        with self._in_force.during(Unclosing()):
             yield
 
     @contextmanager
@@ -151,35 +203,37 @@ class Faults:
         """Accept TCP connections and leave the handshake unanswered.
 
         Args:
-            times: How many handshakes; all until the end of the context if not given.
+            times: How many handshakes; by default, all until the context ends.
+        """
+        with self._in_force.during(Unresponsive(times)):
+            yield
+
+    @contextmanager
+    def broadcasting(
+        self,
+        *,
+        after: float | None = None,
+        ends: Ending | None = None,
+        status: int | None = None,
+        times: int | None = None,
+    ) -> Iterator[None]:
+        """Let the station (`/radio`, `/radio.ogg`) fail for those who begin to listen within the context.
+
+        Args:
+            after: Seconds of audio after which it ends; 0 ends right after the headers. By default it goes on for
+                ever, or ends at once if `ends` is given.
+            ends: How it ends: `"closed"` in good order (the default), `"reset"`, or `"stalled"`, which leaves the
+                connection open and sends nothing more.
+            status: An HTTP status to answer with, instead of audio.
+            times: How many listeners; by default, all until the context ends.
 
         Example:
             ```python
-            with server.unresponsive(times=1): ...
+            with server.broadcasting(after=2, ends="reset", times=1): ...
+            with server.broadcasting(status=503): ...
             ```
         """
-        with self._in_force(Unresponsive(times)):
+        if after is None:
+            after = 0.0 if ends else math.inf
+        with self._in_force.during(Broadcasting(times, after, ends or "closed", status)):
             yield
-
-    @property
-    def _any(self) -> bool:
-        return bool(self._faults)
-
-    def _in_force_now(self, kind: type[_Kind]) -> _Kind | None:
-        return next((fault for fault in reversed(self._faults) if isinstance(fault, kind) and not fault.spent), None)
-
-    def _drop_due(self, clock: float) -> Dropping | None:
-        """The drop that strikes a connection with so much audio, if any; asking counts."""
-        for fault in reversed(self._faults):
-            if isinstance(fault, Dropping) and not fault.spent and clock >= fault.after - 1e-6:
-                fault.strike()
-                return fault
-        return None
-
-    @contextmanager
-    def _in_force(self, fault: _Fault) -> Iterator[None]:
-        self._faults.append(fault)
-        try:
-            yield
-        finally:
-            self._faults.remove(fault)

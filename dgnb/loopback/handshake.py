@@ -1,4 +1,4 @@
-"""Who may connect, and with what: the checks before the WebSocket, in Deepgram's words and statuses. Pure."""
+"""The checks before the WebSocket opens, with Deepgram's statuses and words."""
 
 from __future__ import annotations
 
@@ -13,21 +13,10 @@ from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.options import MODELS, LiveOptions
 
-__all__ = [
-    "FREE_PARAMETERS",
-    "Refusal",
-    "check_credential",
-    "check_host",
-    "check_language",
-    "is_loopback",
-    "parse_query",
-]
+__all__ = ["Refusal", "check_credential", "check_host", "check_language", "is_loopback", "parse_query"]
 
-FREE_PARAMETERS: Final = (
-    *("extra", "filler_words", "measurements"),
-    *("tier", "alternatives", "diarize_version"),
-)
-"""Parameters of the documentation that are not options of their own in `LiveOptions`."""
+_FREE: Final = ("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version")
+"""Documented parameters that are no fields of `LiveOptions`."""
 
 _FIELDS: Final = {field.name for field in dataclasses.fields(LiveOptions)}
 _UUID: Final = re.compile(r"(custom/)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -50,14 +39,7 @@ class Refusal(Exception):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine.
-
-    Example:
-        ```python
-        >>> is_loopback("127.0.0.1"), is_loopback("192.168.0.2")
-        (True, False)
-        ```
-    """
+    """Whether a host name or address can only be this machine."""
     host = host.removeprefix("[").removesuffix("]")
     if host.lower().removesuffix(".") == "localhost":
         return True
@@ -68,11 +50,11 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(host: str, origins: Sequence[str] = ()) -> None:
-    """Refuse what a web page elsewhere could send, by way of a name that it made to point here, or of its own origin.
+    """Refuse requests that a web page from elsewhere could make, under its own name or one that it points here.
 
     Args:
-        host: The Host header; aiohttp lets no request through that has none or several.
-        origins: Every Origin header: a program of this machine sends none, a browser one.
+        host: The Host header; aiohttp refuses a request with none or several.
+        origins: Every Origin header: a program on this machine sends none, a browser sends one.
 
     Raises:
         Refusal: 403.
@@ -80,7 +62,7 @@ def check_host(host: str, origins: Sequence[str] = ()) -> None:
     if not _is_here(host):
         raise Refusal(403, "FORBIDDEN", "The Host header is not this machine: use 127.0.0.1 or localhost.")
     for origin in origins:
-        # No URL parser: those disagree on what the host of http://here\@there is, and this one need not know.
+        # Without a URL parser: parsers disagree on the host of http://here\@there.
         scheme, _, rest = origin.partition("://")
         if scheme not in {"http", "https"} or not _is_here(rest):
             raise Refusal(403, "FORBIDDEN", "Pages from elsewhere may not connect to this server.")
@@ -92,13 +74,13 @@ def _is_here(netloc: str) -> bool:
 
 
 def check_credential(headers: Mapping[str, str], token: str | None) -> None:
-    """Ask for a key as Deepgram does; any will do, unless the server has a token.
+    """Require a key, as Deepgram does. Any key will do, unless the server has a token.
 
     Raises:
         Refusal: 401.
     """
     key = _credential(headers)
-    # A header may hold bytes that are no text; they come as surrogates.
+    # Bytes of a header that are not UTF-8 arrive as surrogates.
     sent = key.encode(errors="surrogateescape")
     if not key or (token is not None and not hmac.compare_digest(sent, token.encode())):
         raise Refusal(401, "INVALID_AUTH", "Invalid credentials.")
@@ -115,14 +97,15 @@ def _credential(headers: Mapping[str, str]) -> str:
 
 
 def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
-    """The options asked for.
+    """The options of a query.
 
     Raises:
-        Refusal: 400 for what is unknown, wrong or does not go together; 405 for a model that can't be streamed.
+        Refusal: 400 for parameters that are unknown, wrong or contradict each other; 405 for a model that can't be
+            streamed.
     """
     for name, value in query:
-        if name not in FREE_PARAMETERS and (name not in _FIELDS):
-            hint = nearest(name, [*_FIELDS, *FREE_PARAMETERS])
+        if name not in _FREE and name not in _FIELDS:
+            hint = nearest(name, [*_FIELDS, *_FREE])
             raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{hint}")
         if name == "model" and value.startswith("whisper"):
             raise Refusal(405, "METHOD_NOT_ALLOWED", f"The model {value!r} can't be streamed. Use 'nova-3'.")

@@ -1,12 +1,13 @@
-"""Audio as it came on the wire -> 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
+"""Decodes the audio of a connection to 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
 
-With `encoding` the audio is raw, and a container is a mistake; without it, it is a container, and anything else is a
-mistake. Both are `Undecodable`, as at Deepgram (`DATA-0000`).
+With `encoding` the audio must be raw; without it, it must be a container. Anything else is `Undecodable`, as at
+Deepgram (`DATA-0000`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.loopback.engines import SAMPLE_RATE
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Undecodable", "decode", "decodes"]
+__all__ = ["Undecodable", "decode"]
 
 PIECE_SECONDS: Final = 0.25
-"""The longest piece that is handed on, so that results come while the rest is worked on."""
+"""The longest piece that is passed on, so that results come before all audio is decoded."""
 
 _PCM: Final = {"linear16": "<i2", "linear32": "<f4", "mulaw": "u1", "alaw": "u1"}
-_PACKETS: Final = {"opus": "libopus", "speex": "libspeex"}
+_PACKETS: Final = {"opus", "speex"}
 _DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
 _HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
 _SNIFFED_BYTES: Final = (64, 4096, 16_384)
@@ -32,31 +33,22 @@ _PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_wh
 
 
 class Undecodable(Exception):
-    """What came is not audio, or not in the encoding that was declared."""
-
-
-def decodes(encoding: str | None) -> bool:
-    """Whether this machine's FFmpeg has what the encoding needs."""
-    if encoding in _PACKETS:
-        import av
-
-        return _PACKETS[encoding] in av.codecs_available
-    return True
+    """The data is not audio, or not in the declared encoding."""
 
 
 def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
     """Turn messages of audio into pieces of at most a quarter of a second, as they come.
 
     Args:
-        options: `encoding`, `sample_rate`, `channels` and `multichannel` count here.
+        options: Their `encoding`, `sample_rate`, `channels` and `multichannel` matter here.
         data: The binary messages, none of them empty. Asking for the next may block.
 
     Yields:
-        A list with one linear16 piece at 16 kHz for each channel, all of one length. Without `multichannel` there
-        is one channel, which mixes all.
+        A list with one linear16 piece at 16 kHz for each channel, all of the same length. Without `multichannel`,
+        all channels are mixed into one.
 
     Raises:
-        Undecodable: See above.
+        Undecodable: The data is not audio, or not in the declared encoding.
     """
     if options.encoding is None:
         pieces = _decode_container(options, data, None)
@@ -88,11 +80,12 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
 
 
 def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+    import av
     import numpy as np
 
     encoding, count = str(options.encoding), options.channels
     kind = np.dtype(_PCM[encoding])
-    resamplers = [_Resampler(options.sample_rate or SAMPLE_RATE) for _ in range(count if options.multichannel else 1)]
+    resamplers = [_Resampler() for _ in range(count if options.multichannel else 1)]
     rest = b""
     for chunk in data:
         chunk = rest + chunk
@@ -100,20 +93,16 @@ def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[by
         rest = chunk[whole:]
         if not whole:
             continue
-        values = np.frombuffer(chunk[:whole], kind)
-        frames = _as_int16(encoding, values).reshape(-1, count)
-        yield [resampler.feed(channel) for resampler, channel in zip(resamplers, _split(frames, options), strict=True)]
-    yield [resampler.flush() for resampler in resamplers]
-
-
-def _split(frames: NDArray[np.int16], options: LiveOptions) -> list[NDArray[np.int16]]:
-    import numpy as np
-
-    if options.multichannel:
-        return list(np.ascontiguousarray(frames.T))
-    if frames.shape[1] == 1:
-        return [frames[:, 0]]
-    return [frames.mean(axis=1).round().astype("<i2")]
+        samples = _as_int16(encoding, np.frombuffer(chunk[:whole], kind)).reshape(-1, count)
+        if not options.multichannel:
+            samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
+        pieces = []
+        for resampler, channel in zip(resamplers, np.ascontiguousarray(samples.T), strict=True):
+            frame = av.AudioFrame.from_ndarray(channel.reshape(1, -1), format="s16p", layout="mono")
+            frame.sample_rate = options.sample_rate or SAMPLE_RATE
+            pieces.append(b"".join(piece for (piece,) in resampler.feed(frame)))
+        yield pieces
+    yield [b"".join(piece for (piece,) in resampler.flush()) for resampler in resamplers]
 
 
 def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
@@ -122,39 +111,32 @@ def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
     if encoding == "linear16":
         return values
     if encoding == "linear32":
-        # Deepgram's linear32 is floating point, full scale 1. Whoever sends integers gets noise, here as there.
+        # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
         clean = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
         return (clean.clip(-1, 1) * 32767).round().astype("<i2")
-    linear: NDArray[np.int16] = _g711(encoding)[values]
-    return linear
+    return _g711(encoding).take(values)
 
 
+@functools.cache
 def _g711(encoding: str) -> NDArray[np.int16]:
-    """The 256 samples of a companding law (ITU-T G.711)."""
-    import numpy as np
+    """The 256 samples of a companding law, by FFmpeg."""
+    import av
 
-    code = np.arange(256, dtype=np.int32)
-    code = ~code & 0xFF if encoding == "mulaw" else code ^ 0x55
-    exponent, mantissa = (code >> 4) & 7, code & 15
-    if encoding == "mulaw":
-        magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84
-        negative = (code & 0x80) != 0
-    else:
-        magnitude = np.where(
-            exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0)
-        )
-        negative = (code & 0x80) == 0
-    return np.where(negative, -magnitude, magnitude).astype("<i2")
+    context: Any = av.CodecContext.create(f"pcm_{encoding}", "r")
+    context.sample_rate, context.layout = 8000, "mono"
+    (frame,) = context.decode(av.Packet(bytes(range(256))))
+    samples: NDArray[np.int16] = frame.to_ndarray()[0]
+    return samples
 
 
 def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Codecs without a framing of their own: one message is one packet."""
+    """Decode a codec without framing: each message is one packet."""
     import av
 
-    context: Any = av.CodecContext.create(_PACKETS[str(options.encoding)], "r")
+    context: Any = av.CodecContext.create(str(options.encoding), "r")
     context.sample_rate = options.sample_rate
     context.layout = "stereo" if options.channels == 2 else "mono"
-    resampler = _FrameResampler(options)
+    resampler = _Resampler(multichannel=options.multichannel)
     decoded = False
     for chunk in data:
         try:
@@ -173,22 +155,20 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
     import av
 
     pipe = _Pipe(data)
+    demuxer = demuxer or _sniffed(pipe)
     if demuxer is None:
-        container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
-        if not pipe.started:
-            return
-        if container is None:
-            raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
-        demuxer = container.demuxer
-    resampler = _FrameResampler(options)
+        return
+    resampler = _Resampler(multichannel=options.multichannel)
     decoded = False
     try:
         with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
-            for packet in source.demux(_first_audio(source)):
+            if not source.streams.audio:
+                raise Undecodable("there is no audio in it")
+            for packet in source.demux(source.streams.audio[0]):
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
-                    # A damaged packet; the next may be whole.
+                    # A damaged packet; the next may be good.
                     continue
                 for frame in frames:
                     decoded = True
@@ -201,14 +181,16 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
     yield from resampler.flush()
 
 
-def _first_audio(source: Any) -> Any:
-    if not source.streams.audio:
-        raise Undecodable("there is no audio in it")
-    return source.streams.audio[0]
+def _sniffed(pipe: _Pipe) -> str | None:
+    """The demuxer for the container; None if there is no audio at all."""
+    container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
+    if container is None and pipe.started:
+        raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
+    return container.demuxer if container else None
 
 
 class _Pipe:
-    """What PyAV reads from: messages, one after another. It can't seek, and so says nothing of seeking."""
+    """The file that PyAV reads: one message after another. It has no `seek`, so PyAV does not try."""
 
     def __init__(self, data: Iterator[bytes]) -> None:
         self._data = data
@@ -217,7 +199,7 @@ class _Pipe:
         self.started = False
 
     def peek(self, size: int) -> bytes:
-        """The first bytes, as many as asked for unless the audio ends before."""
+        """The first `size` bytes, or fewer if the audio ends before."""
         while len(self._buffer) < size and self._more(self._buffer):
             pass
         return self._buffer[:size]
@@ -239,56 +221,26 @@ class _Pipe:
 
 
 class _Resampler:
-    """One channel of samples to 16 kHz."""
+    """Resamples frames to 16 kHz: mixed, or each channel on its own."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self._sample_rate = sample_rate
+    def __init__(self, *, multichannel: bool = False) -> None:
+        self._multichannel = multichannel
         self._resampler: av.AudioResampler | None = None
-        if sample_rate != SAMPLE_RATE:
-            import av
-
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-
-    def feed(self, samples: NDArray[np.int16]) -> bytes:
-        if self._resampler is None:
-            return samples.tobytes()
-        import av
-
-        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = self._sample_rate
-        return b"".join(_samples(one) for one in self._resampler.resample(frame))
-
-    def flush(self) -> bytes:
-        return b"".join(_samples(one) for one in self._resampler.resample(None)) if self._resampler else b""
-
-
-class _FrameResampler:
-    """Decoded frames to 16 kHz: mixed, or with `multichannel` each channel on its own."""
-
-    def __init__(self, options: LiveOptions) -> None:
-        self._multichannel = options.multichannel
-        self._resampler: av.AudioResampler | None = None
-        self._channels = 0
 
     def feed(self, frame: Any) -> Iterator[list[bytes]]:
         if self._resampler is None:
             import av
 
             layout = frame.layout.name if self._multichannel else "mono"
-            self._channels = len(frame.layout.channels) if self._multichannel else 1
             self._resampler = av.AudioResampler(format="s16p", layout=layout, rate=SAMPLE_RATE)
         frame.pts = None
-        yield from self._pieces(self._resampler.resample(frame))
+        yield from self._pieces(frame)
 
     def flush(self) -> Iterator[list[bytes]]:
         if self._resampler is not None:
-            yield from self._pieces(self._resampler.resample(None))
+            yield from self._pieces(None)
 
-    def _pieces(self, frames: Sequence[Any]) -> Iterator[list[bytes]]:
-        for frame in frames:
-            planes = frame.to_ndarray()
-            yield [planes[index].tobytes() for index in range(self._channels)]
-
-
-def _samples(frame: Any) -> bytes:
-    return bytes(frame.to_ndarray().tobytes())
+    def _pieces(self, frame: Any) -> Iterator[list[bytes]]:
+        assert self._resampler is not None
+        for resampled in self._resampler.resample(frame):
+            yield [plane.tobytes() for plane in resampled.to_ndarray()]

@@ -2,9 +2,9 @@
 
     socket -> _read() -> inbox -> thread: decode -> Recognizer -> _send() -> socket
 
-The inbox is bounded: while it is full the socket is not read, and the client feels it. The thread waits for each
-message to be sent, so a client that does not read stops it. Whoever ends the connection settles `_end`; the first one
-counts.
+The inbox is bounded: while it is full, the socket is not read, so the client's sends block. The thread waits until
+each message is sent, so a client that does not read stops the thread. The first call of `_settle()` decides how the
+connection ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aiohttp import ClientError, WSMsgType, web
 
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import Faults, Silent, Unclosing
+from dgnb.loopback.faults import InForce, Silent, Unclosing
 from dgnb.loopback.inbox import Inbox, Stop
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
@@ -62,11 +62,11 @@ class Listener:
     """Serves one WebSocket.
 
     Args:
-        websocket: Prepared, that is open.
-        transport: To cut the line without a close frame.
-        engine: What recognises.
-        record: What is noted about the connection, with its options.
-        faults: What is to go wrong.
+        websocket: The open WebSocket.
+        transport: The TCP connection, which can be cut without a close frame.
+        engine: What recognises speech.
+        record: The connection's record, with its options.
+        faults: The faults in force.
         idle_timeout: Seconds without a frame from the client until NET-0001.
     """
 
@@ -76,7 +76,7 @@ class Listener:
         transport: asyncio.Transport | None,
         engine: Engine,
         record: ServedConnection,
-        faults: Faults,
+        faults: InForce,
         idle_timeout: float,
     ) -> None:
         self._websocket = websocket
@@ -88,16 +88,16 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[_End] = self._loop.create_future()
         self._inbox = Inbox()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until the connection has ended, whatever ends it; no thread and no task stays behind."""
+        """Serve until the connection has ended. No thread and no task outlives this call."""
         thread = threading.Thread(target=self._work, name=f"dgnb-loopback-{self._record.request_id[:8]}", daemon=True)
         reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
         thread.start()
         try:
-            if drop := self._faults._drop_due(0.0):
+            if drop := self._faults.drop_due(0.0):
                 self._drop(drop.code, drop.reason)
             end = await self._end
         except asyncio.CancelledError:
@@ -105,7 +105,7 @@ class Listener:
             raise
         finally:
             reader.cancel()
-            self._stopped = True
+            self._stopped.set()
             self._inbox.put(Stop())
             try:
                 await asyncio.gather(reader, return_exceptions=True)
@@ -119,22 +119,17 @@ class Listener:
         self._settle(_End(code, reason))
 
     async def _finish(self, end: _End) -> None:
-        client_gone = self._websocket.closed
-        if end.code is None:
-            if self._transport is not None and not client_gone:
-                self._transport.abort()
-            self._record.ended(1006)
-        else:
-            if not client_gone:
-                self._record.close_code, self._record.close_reason = end.code, end.reason
-                try:
-                    async with asyncio.timeout(_CLOSE_TIMEOUT):
-                        await self._websocket.close(code=end.code, message=_reason(end.reason))
-                except TimeoutError:
-                    # A client that does not read does not get a close frame either.
-                    if self._transport is not None:
-                        self._transport.abort()
-            self._record.ended(end.code, end.reason)
+        self._record.ended(1006 if end.code is None else end.code, end.reason)
+        if self._websocket.closed:
+            return
+        if end.code is not None:
+            # A client that does not read can't get the close frame.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await self._websocket.close(code=end.code, message=_reason(end.reason))
+                return
+        if self._transport is not None:
+            self._transport.abort()
 
     def _settle(self, end: _End) -> None:
         if not self._end.done():
@@ -144,10 +139,10 @@ class Listener:
         self._record.dropped = True
         self._settle(_End(code, reason))
 
-    # -- on the loop ---------------------------------------------------------------------------------------------
+    # On the loop
 
     async def _read(self) -> None:
-        """Take frames until the client is gone; after CloseStream they are only noted."""
+        """Take frames until the client is gone; after CloseStream, only record them."""
         closing = False
         while True:
             await self._inbox.room()
@@ -155,12 +150,12 @@ class Listener:
                 async with asyncio.timeout(None if closing else self._idle_timeout):
                     message = await self._websocket.receive()
             except TimeoutError:
-                if self._faults._in_force_now(Silent):
+                if self._faults.now(Silent):
                     continue
                 self._settle(_End(1011, _NET_0001.format(seconds=self._idle_timeout)))
                 return
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
-                # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has answered by now.
+                # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
                 self._settle(_End(self._websocket.close_code or 1006, str(message.extra or "")))
                 return
             keep(self._record.frame_times, self._loop.time())
@@ -173,7 +168,7 @@ class Listener:
 
     def _audio(self, data: bytes) -> bool:
         if not data:
-            # The older way to say CloseStream, still understood; mostly it is a client's mistake.
+            # The older form of CloseStream, still understood. Mostly it is a mistake of the client.
             keep(self._record.violations, "an empty binary frame")
             return self._close_stream()
         self._record.bytes_received += len(data)
@@ -201,41 +196,32 @@ class Listener:
         return False
 
     def _close_stream(self) -> bool:
-        if self._faults._in_force_now(Unclosing) is None:
+        if self._faults.now(Unclosing) is None:
             self._inbox.put(CloseStream())
         return True
 
     def _configure(self, message: Configure) -> ServerMessage:
         request_id = self._record.request_id
+        code = "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
         if not getattr(self._engine, "configurable", False):
-            # Saying yes and not doing it would be worse: the client can open a new connection instead.
-            return ConfigureFailure(
-                request_id=request_id,
-                code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                description="This server's engine takes other key terms or numerals with a new connection only.",
-            )
-        if message.keyterms and not self._record.options.model.startswith("nova-3"):
-            return ConfigureFailure(
-                request_id=request_id,
-                code="CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                description="Key terms need nova-3.",
-            )
-        if sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
-            return ConfigureFailure(
-                request_id=request_id,
-                code="CONFIGURE_KEYTERM_LIMIT_EXCEEDED",
-                description=f"At most {_MAX_KEYTERM_TOKENS} tokens.",
-            )
-        return ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
+            # An honest refusal: the client can open a new connection instead.
+            words = "This server's engine takes other key terms or numerals with a new connection only."
+        elif message.keyterms and not self._record.options.model.startswith("nova-3"):
+            words = "Key terms need nova-3."
+        elif sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
+            code, words = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED", f"At most {_MAX_KEYTERM_TOKENS} tokens."
+        else:
+            return ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
+        return ConfigureFailure(request_id=request_id, code=code, description=words)
 
     async def _send(self, messages: Sequence[ServerMessage]) -> None:
         for message in messages:
-            if self._end.done() or self._faults._in_force_now(Silent):
+            if self._end.done() or self._faults.now(Silent):
                 return
             try:
                 await self._websocket.send_str(encode(message))
             except (ClientError, ConnectionError, RuntimeError):
-                # The client is gone; reading says so too, and with which code.
+                # The client is gone. Reading finds that too, with the close code.
                 return
             kind = type(message).__name__
             self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
@@ -243,16 +229,16 @@ class Listener:
     async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:
         await self._send(messages)
         self._record.audio_seconds = clock
-        if not self._end.done() and (drop := self._faults._drop_due(clock)):
+        if not self._end.done() and (drop := self._faults.drop_due(clock)):
             self._drop(drop.code, drop.reason)
 
     async def _done(self, messages: Sequence[ServerMessage]) -> None:
-        silent = self._faults._in_force_now(Silent)
+        silent = self._faults.now(Silent)
         await self._send(messages)
         if silent is None:
             self._settle(_End(1000))
 
-    # -- in the thread -------------------------------------------------------------------------------------------
+    # In the thread
 
     def _work(self) -> None:
         end: _End | None = None
@@ -265,7 +251,7 @@ class Listener:
         except Exception:
             logger.exception("The engine failed on request %s.", self._record.request_id)
             end = _End(1011, "The engine failed; the server's log says why.")
-        # A loop that is closed needs no telling.
+        # The loop may be closed; then nobody waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._thread_is_over, end)
 
@@ -275,52 +261,27 @@ class Listener:
         self._thread_ended.set()
 
     def _recognize(self) -> None:
-        options, record = self._record.options, self._record
-        recognizer: Recognizer | None = None
-        before: list[bytes] = []
-        # Of these one message is one packet.
-        joined = options.encoding not in {"opus", "speex"}
-
-        def audio() -> Iterator[bytes]:
-            while True:
-                try:
-                    item = self._inbox.get(joined=joined)
-                except RuntimeError:
-                    raise _Gone from None
-                if isinstance(item, Stop | CloseStream) or self._stopped:
-                    return
-                if isinstance(item, Finalize):
-                    if recognizer is not None:
-                        self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
-                    continue
-                if recognizer is not None:
-                    recognizer.received(item)
-                else:
-                    before.append(item)
-                yield item
-
-        def begin(channels: int) -> Recognizer:
-            begun = Recognizer(
-                self._engine, options, channels=channels, request_id=record.request_id, created=record.opened_at
-            )
-            begun.received(b"".join(before))
-            return begun
-
-        for pieces in decode(options, audio()):
-            if self._stopped:
+        record = self._record
+        recognizer = Recognizer(self._engine, record.options, request_id=record.request_id, created=record.opened_at)
+        for pieces in decode(record.options, self._audio_for(recognizer)):
+            if self._stopped.is_set():
                 return
-            if recognizer is None:
-                recognizer = begin(len(pieces))
             messages = recognizer.feed(pieces)
-            if messages or self._faults._any:
+            if messages or self._faults:
                 self._call(self._after_piece(messages, recognizer.clock))
             else:
                 record.audio_seconds = recognizer.clock
-        if self._stopped:
-            return
-        if recognizer is None:
-            recognizer = begin(options.channels if options.multichannel else 1)
-        self._call(self._done(recognizer.close()))
+        if not self._stopped.is_set():
+            self._call(self._done(recognizer.close()))
+
+    def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
+        """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
+        while not isinstance(item := self._inbox.get(), Stop | CloseStream) and not self._stopped.is_set():
+            if isinstance(item, Finalize):
+                self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
+            else:
+                recognizer.received(item)
+                yield item
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run on the loop and wait for it."""
@@ -336,7 +297,7 @@ class Listener:
 
 
 class _Gone(Exception):
-    """The loop is gone: nobody is left to hear."""
+    """The loop is closed, so nobody waits for results."""
 
 
 def _reason(text: str) -> bytes:

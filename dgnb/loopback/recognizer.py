@@ -1,12 +1,11 @@
-"""What a Deepgram-compatible service says, worked out from the audio clock and from what an engine heard. Pure.
+"""Turns what an engine hears into the messages of a Deepgram-compatible service: samples in, messages out.
 
-No socket, no thread and no clock but the audio's: samples in, messages out. The rules, as the service's documentation
-states them:
+There is no socket, no thread and no clock but the audio's. The rules, from the service's documentation:
 
-- Finals tile each channel's timeline, silence included, and are never taken back.
-- Interim results may be replaced, and are sent only when asked for.
+- Finals tile each channel's timeline, silence included, and never change.
+- Interim results are replaced, and are sent only if the client asks for them.
 - `speech_final` marks an endpoint: the engine heard a pause, and `endpointing` is on.
-- `UtteranceEnd` is a separate detector of gaps between words, and fires once a gap.
+- `UtteranceEnd` comes from a separate detector of gaps between words, once for each gap.
 - `Finalize` flushes what was fed; `CloseStream` flushes too, and ends with `Metadata`.
 """
 
@@ -38,13 +37,13 @@ from dgnb.options import LiveOptions
 __all__ = ["Recognizer", "ignored_options", "plain"]
 
 DEFAULT_PAUSE: Final = 0.7
-"""Seconds of silence that end an utterance when `endpointing` is off and so does not say."""
+"""Seconds of silence that end an utterance when `endpointing` is off."""
 
 _NOT_HONOURED: Final = (
     *("version", "keywords", "search", "replace", "redact", "detect_entities", "language_hint", "numerals"),
     *("profanity_filter", "dictation", "callback", "callback_method"),
 )
-_WITHOUT_SAY: Final = {"extra"}
+_ECHOED: Final = {"extra"}
 _SPOKEN_SYMBOLS: Final = frozenset("%&@#")
 _INSIDE_WORDS: Final = frozenset("'-")
 
@@ -52,20 +51,13 @@ _INSIDE_WORDS: Final = frozenset("'-")
 class Recognizer:
     """The recognition of one connection: all its channels, from the first sample to `Metadata`.
 
-    Calls come one at a time, from any thread but an event loop's, for the engine works inside them.
+    Call it from one thread at a time, and not from an event loop's: the engine works inside the calls.
 
     Args:
         engine: Opens one stream for each channel.
         options: What the client asked for.
-        channels: Channels to transcribe, each on its own. More than one means `multichannel`.
-        request_id: Goes into every message that has a place for it.
-        created: When the request began; now, if not given.
-
-    Example:
-        ```python
-        recognizer = Recognizer(Script("hello world"), LiveOptions(interim_results=True))
-        messages = recognizer.feed([bytes(32_000)]) + recognizer.close()
-        ```
+        request_id: The id that the messages carry.
+        created: When the request began; by default, now.
     """
 
     def __init__(
@@ -73,57 +65,55 @@ class Recognizer:
         engine: Engine,
         options: LiveOptions,
         *,
-        channels: int = 1,
         request_id: str = "",
         created: datetime | None = None,
     ) -> None:
         self._engine = engine
-        self._request_id = request_id
+        self._options = options
         self._created = created or datetime.now(UTC)
         self._received = hashlib.sha256()
         self._extra = _echoed(options)
-        metadata = ResultsMetadata(
+        self._metadata = ResultsMetadata(
             request_id=request_id, model_uuid=engine.info.uuid, model_info=_model_info(engine), extra=self._extra
         )
-        self._channels = [_Channel(engine, options, index, channels, metadata) for index in range(channels)]
+        self._channels: list[_Channel] = []
 
     @property
     def clock(self) -> float:
         """Seconds of audio fed so far."""
-        return self._channels[0].clock
+        return self._channels[0].clock if self._channels else 0.0
 
     def received(self, data: bytes) -> None:
-        """Note bytes as they came on the wire, for the digest in `Metadata`."""
+        """Take bytes as they came on the wire, for the digest in `Metadata`."""
         self._received.update(data)
 
     def feed(self, pcm: Sequence[bytes]) -> list[ServerMessage]:
-        """Take 16 kHz linear16, one piece for each channel, and return the messages that are due."""
-        messages: list[ServerMessage] = []
-        for channel, piece in zip(self._channels, pcm, strict=True):
-            messages += channel.feed(piece)
-        return messages
+        """Take 16 kHz linear16, one piece for each channel, and return the messages that are due.
+
+        The first call says how many channels there are.
+        """
+        if not self._channels:
+            count = len(pcm)
+            self._channels = [_Channel(self._engine, self._options, n, count, self._metadata) for n in range(count)]
+        fed = zip(self._channels, pcm, strict=True)
+        return [message for channel, piece in fed for message in channel.feed(piece)]
 
     def finalize(self, channel: int | None = None) -> list[ServerMessage]:
-        """Finalise what was fed to all channels, or to one. The last final of each says `from_finalize`.
+        """Finalise what was fed to all channels, or to one. The last final of each has `from_finalize`.
 
-        Where nothing waits to be finalised there is no answer, as at Deepgram.
+        If nothing is left to finalise, there is no message, as at Deepgram.
         """
-        messages: list[ServerMessage] = []
-        for one in self._channels:
-            if channel is None or channel == one.index:
-                messages += one.flush(from_finalize=True)
-        return messages
+        flushed = [one for one in self._channels if channel is None or channel == one.index]
+        return [message for one in flushed for message in one.flush(from_finalize=True)]
 
     def close(self) -> list[ServerMessage]:
         """Finalise everything and end with `Metadata`."""
-        messages: list[ServerMessage] = []
-        for one in self._channels:
-            messages += one.flush()
+        messages = [message for channel in self._channels for message in channel.flush()]
         uuid = self._engine.info.uuid
         metadata = Metadata(
-            request_id=self._request_id,
+            request_id=self._metadata.request_id,
             duration=_ms(self.clock),
-            channels=len(self._channels),
+            channels=len(self._channels) or (self._options.channels if self._options.multichannel else 1),
             created=self._created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             sha256=self._received.hexdigest(),
             transaction_key="deprecated",
@@ -135,7 +125,7 @@ class Recognizer:
 
 
 class _Channel:
-    """One channel: an engine's stream, the edge of what is final, and the gap since the last word."""
+    """One channel: the engine's stream, the end of the last final, and the gap since the last word."""
 
     def __init__(
         self, engine: Engine, options: LiveOptions, index: int, channels: int, metadata: ResultsMetadata
@@ -178,7 +168,7 @@ class _Channel:
     def _messages(self, events: Sequence[Event]) -> list[ServerMessage]:
         messages: list[ServerMessage] = []
         for event in events:
-            # A gap may have passed before what this event tells of, however much audio came in one piece.
+            # A large piece of audio may hold a whole gap before this event.
             begins = event.at if isinstance(event, SpeechStarted) else self._gap.silence_until(event)
             messages += self._utterance_end(self._gap.due_by(begins))
             if isinstance(event, SpeechStarted):
@@ -191,7 +181,7 @@ class _Channel:
         return messages + self._utterance_end(self._gap.due(self.clock))
 
     def _results(self, heard: Heard) -> list[ServerMessage]:
-        # The edge, not the engine's own figure, so that finals tile to the millisecond.
+        # From the end of the last final, not from the engine's figure, so that finals tile to the millisecond.
         end = max(self._edge, _ms(heard.end))
         if heard.final and end == self._edge and not heard.words:
             return []
@@ -239,10 +229,10 @@ class _Channel:
 
 
 class _Gap:
-    """The time since the last word, which ends an utterance once it is long enough.
+    """The time since the last word, which ends an utterance when it is long enough.
 
-    An engine tells of words some time after they were said. So the audio clock counts only after it has heard a
-    pause; before that, silence counts as far as the engine has reported on it.
+    An engine reports words some time after they were said. So the gap grows with the audio clock only after the engine
+    has heard a pause; before that, it grows with what the engine has reported.
     """
 
     def __init__(self, limit: float | None) -> None:
@@ -254,7 +244,7 @@ class _Gap:
         self._fired_at: float | None = None
 
     def silence_until(self, heard: Heard) -> float:
-        """Until when it says that there was silence after the last word: where the next one begins, as far as known."""
+        """The end of the silence after the last word, as far as the engine has reported: the start of the next word."""
         last = self._last_word_end
         if last is None:
             return 0.0
@@ -274,15 +264,15 @@ class _Gap:
             self._final_word_end = self._last_word_end
 
     def due(self, clock: float) -> float | None:
-        """The end of the last word when the gap is long enough by now, and new."""
+        """The end of the last word, if the gap is new and long enough now."""
         return self.due_by(clock if self._paused else self._reported_to)
 
     def due_by(self, until: float) -> float | None:
-        """The end of the last word when the gap from there to `until` is long enough, and new."""
+        """The end of the last word, if the gap from there to `until` is new and long enough."""
         last = self._last_word_end
         if self._limit is None or last is None or until - last < self._limit - 1e-9:
             return None
-        # The same gap, even where a later hypothesis moved its edge a little.
+        # A later hypothesis may move the edge of the same gap a little.
         if self._fired_at is not None and last < self._fired_at:
             return None
         self._fired_at = last + self._limit
@@ -290,13 +280,9 @@ class _Gap:
 
 
 def plain(text: str) -> str:
-    """A word as `word` has it on the wire: lower case, without punctuation; apostrophes and hyphens inside it stay.
+    """A word in the form of `word` on the wire: “Don’t!” becomes "don't".
 
-    Example:
-        ```python
-        >>> plain("“Don’t!”")
-        "don't"
-        ```
+    It is in lower case and has no punctuation but apostrophes and hyphens inside it.
     """
     text = unicodedata.normalize("NFC", text.strip().lower()).replace("’", "'")
     kept = [
@@ -315,26 +301,20 @@ def plain(text: str) -> str:
 
 
 def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
-    """The parameters that were asked for, are right, and make no difference here: no engine does them.
+    """The valid parameters of a query that have no effect here, such as `numerals`.
 
-    An engine that tells speakers apart says so with an attribute `speakers`.
-
-    Example:
-        ```python
-        >>> ignored_options(LiveOptions(numerals=True), Script("one two"))
-        ['numerals']
-        ```
+    An engine that tells speakers apart has a true attribute `speakers`.
     """
     changed = options.changed()
     not_honoured = set(_NOT_HONOURED)
     if not getattr(engine, "speakers", False):
         not_honoured |= {"diarize", "diarize_model"}
-    further = [name for name in options.extra if name not in _WITHOUT_SAY]
+    further = [name for name in options.extra if name not in _ECHOED]
     return sorted([name for name in changed if name in not_honoured] + further)
 
 
 def _echoed(options: LiveOptions) -> dict[str, Any] | None:
-    """The parameter `extra=key:value`, as the service echoes it; of a repeated key the last counts."""
+    """The parameter `extra=key:value`, as the service echoes it; the last value of a key counts."""
     values = options.extra.get("extra", ())
     pairs = [values] if isinstance(values, str) else list(values)
     return dict(pair.partition(":")[::2] for pair in pairs) or None

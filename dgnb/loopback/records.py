@@ -1,4 +1,4 @@
-"""What a `LoopbackServer` has seen: handshakes and connections, for assertions in tests."""
+"""What a `LoopbackServer` records: requests and connections, for assertions in tests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Handshake:
     """One HTTP request, and how it was answered.
 
     Attributes:
-        path: Without the query.
-        query: Its parameters, in order.
-        headers: With lower-case names; whatever could be a credential is `***`.
-        status: The HTTP status given; None while there is none.
-        error: The words given, or "".
-        request_id: As in `dg-request-id`.
+        path: The path, without the query.
+        query: The parameters, in order.
+        headers: The headers, with lower-case names; credentials are `***`.
+        status: The HTTP status of the answer; None before there is one.
+        error: The error text of the answer, or "".
+        request_id: The value of `dg-request-id`.
     """
 
     path: str
@@ -44,19 +44,18 @@ class ServedConnection:
     """One WebSocket connection, while it runs and afterwards.
 
     Attributes:
-        request_id: As in `dg-request-id`.
+        request_id: The value of `dg-request-id`.
         options: What the client asked for.
-        opened_at: When the handshake was done, in UTC.
+        opened_at: The end of the handshake, in UTC.
         bytes_received: Bytes of audio.
-        audio_seconds: The audio clock: seconds that were decoded and recognised so far.
-        texts: Text frames, in order, as they came.
-        frame_times: When each frame came, by the loop's clock, in seconds.
-        violations: What a client must not do: frames after `CloseStream`, empty audio, text that does not
-            parse.
-        sent: Messages sent, by type.
-        close_code: How it ended; None while it is open, 1006 where there was no close frame.
+        audio_seconds: The audio clock: seconds that are decoded and recognised.
+        texts: Text frames, in order.
+        frame_times: When each frame arrived, in seconds of the loop's clock.
+        violations: What a client must not send: frames after `CloseStream`, empty audio, text that does not parse.
+        sent: How many messages were sent, by type.
+        close_code: The close code; None while the connection is open, 1006 without a close frame.
         close_reason: The reason that goes with it.
-        dropped: Whether a fault ended it.
+        dropped: Whether a fault ended the connection.
     """
 
     request_id: str
@@ -75,32 +74,32 @@ class ServedConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether it still runs."""
+        """Whether the connection is open."""
         return self.close_code is None
 
     async def wait_closed(self) -> None:
-        """Wait until it has ended. Cancelling is safe."""
+        """Wait until the connection has ended. Cancelling is safe."""
         await self._closed.wait()
 
     def ended(self, code: int, reason: str = "") -> None:
-        """Note how it ended; the first note stands."""
+        """Record how it ended; the first call counts."""
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
 
     def over(self) -> None:
-        """Wake whoever waits for the end: nothing of the connection is left."""
+        """Wake `wait_closed()`: no thread and no task of the connection is left."""
         self._closed.set()
 
 
 def keep(log: list[_Item], item: _Item, most: int = _KEPT) -> None:
-    """Append to a log that does not grow for ever: a server may run for weeks."""
+    """Append to a log of limited length: a server may run for weeks."""
     log.append(item)
     if len(log) > most:
         del log[: most // 2]
 
 
 def masked(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Headers to keep: nothing in them opens anything."""
+    """Headers to keep, without credentials."""
     kept = {}
     for name, value in headers.items():
         name = name.lower()

@@ -1,4 +1,4 @@
-"""`serve()`: `/v1/listen` as Deepgram serves it, on 127.0.0.1, and `/radio`. The HTTP shell."""
+"""The HTTP server: `/v1/listen` as Deepgram serves it, and `/radio`, on an address of this machine."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import Rejecting, Unresponsive
+from dgnb.loopback.engines import DEFAULT_MODEL, Engine
+from dgnb.loopback.faults import Faults, Rejecting, Unresponsive
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
-from dgnb.loopback.intake import decodes
 from dgnb.loopback.listener import Listener
-from dgnb.loopback.radio import QUEUE_BYTES, Radio, RadioListener
-from dgnb.loopback.radio.faults import RadioFaults
+from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
 from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
 
@@ -31,7 +28,7 @@ __all__ = ["LoopbackServer", "serve"]
 MAX_MESSAGE_BYTES: Final = 4 << 20
 _CLOSE_TIMEOUT: Final = 2.0
 _REQUEST_TIMEOUT: Final = 5.0
-"""Seconds from a connection's beginning, or its last answer, until a request must have come in whole."""
+"""Seconds from the start of a connection, or its last answer, until the next request must be complete."""
 
 _KEPT: Final = 1000
 _RECEIVE_BUFFER_BYTES: Final = 128 << 10
@@ -46,7 +43,7 @@ _CODES: Final = {
 
 
 def _readable(record: logging.LogRecord) -> bool:
-    """Whether it is worth noting: what is no HTTP is answered with 400, and quoting it might quote a key."""
+    """Whether a record may be logged. What is not HTTP is answered with 400; a log of it might contain a key."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
@@ -54,39 +51,32 @@ _http_logger = logging.getLogger("dgnb.loopback.http")
 _http_logger.addFilter(_readable)
 
 
-def serve(
-    engine: Engine | str | None = None,
-    *,
-    model: str = "tiny.en",
-    host: str = "127.0.0.1",
-    port: int = 0,
-    token: str | None = None,
-    idle_timeout: float = 10.0,
-    max_connections: int = 32,
-    radio: str | os.PathLike[str] | None = None,
-    radio_queue: int = QUEUE_BYTES,
-) -> LoopbackServer:
-    """A Deepgram-compatible server in this process, for one machine.
+class LoopbackServer(Faults):
+    """A Deepgram-compatible server in this process, for one machine, with faults on purpose.
+
+    `dgnb.loopback.serve()` makes one. Leaving its context closes open connections with 1001 and waits until the
+    engines have ended. Cancelling is safe.
 
     Args:
-        engine: What recognises speech: an engine such as `Script`; a text, for a script that says it; or None for
-            Whisper, loaded with the first connection.
-        model: Whisper's size or path, when no engine is given.
+        engine: An engine such as `Script`; a text, for a script that says it; or None for Whisper, which is loaded
+            with the first connection.
+        model: Whisper's size or path, if no engine is given.
         host: An address of this machine's own; nothing else is allowed.
         port: 0 for any that is free.
-        token: The key that clients must send. Without it any key will do, as with a self-hosted Deepgram, but
+        token: The key that clients must send. Without it, any key will do, as with a self-hosted Deepgram, but
             there must be one.
         idle_timeout: Seconds without audio, KeepAlive or other text until a connection is closed with NET-0001.
-            Deepgram says in one place that KeepAlive alone will not do; here it does.
-        max_connections: How many at a time; more are answered with 429.
-        radio: The recording that `/radio` plays; the sample that comes with dgnb if not given.
-        radio_queue: How many bytes a listener may be behind, its burst left out, before it is let go.
+            Deepgram says in one place that KeepAlive alone is not enough; here it is.
+        max_connections: How many connections at a time; more are answered with 429.
+        radio: The recording that `/radio` plays; by default, the sample that comes with dgnb.
 
-    Returns:
-        The server, to be used in `async with`. It is reached at its `url` from then on.
+    Attributes:
+        token: The key that clients must send, or None for any.
+        requests: Every HTTP request seen, with how it was answered, the oldest first.
+        connections: Every WebSocket connection, likewise.
 
     Raises:
-        ConfigurationError: The host is not this machine.
+        ConfigurationError: The host is not this machine, the token is empty, or the timeout is not positive.
 
     Example:
         ```python
@@ -94,43 +84,18 @@ def serve(
             transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
         ```
     """
-    return LoopbackServer(
-        engine,
-        model=model,
-        host=host,
-        port=port,
-        token=token,
-        idle_timeout=idle_timeout,
-        max_connections=max_connections,
-        radio=radio,
-        radio_queue=radio_queue,
-    )
-
-
-class LoopbackServer(RadioFaults):
-    """What `serve()` returns. Also the place of faults on purpose: `rejecting`, `dropping`, `silent` and others.
-
-    Leaving the context closes open connections with 1001 and waits for what the engines are at. Cancelling is safe.
-
-    Attributes:
-        url: Its address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients.
-        token: The key that clients must send, or None for any.
-        requests: Every HTTP request seen, with how it was answered, the oldest first.
-        connections: Every WebSocket connection, likewise.
-    """
 
     def __init__(
         self,
         engine: Engine | str | None = None,
         *,
-        model: str = "tiny.en",
+        model: str = DEFAULT_MODEL,
         host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
         idle_timeout: float = 10.0,
         max_connections: int = 32,
         radio: str | os.PathLike[str] | None = None,
-        radio_queue: int = QUEUE_BYTES,
     ) -> None:
         super().__init__()
         if not is_loopback(host):
@@ -150,7 +115,7 @@ class LoopbackServer(RadioFaults):
         self._max_connections = max_connections
         self._engine = _LazyEngine(engine, model)
         self._listeners: dict[Listener, ServedConnection] = {}
-        self._radio = Radio(radio, self, radio_queue)
+        self._radio = Radio(radio, self._in_force)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -177,15 +142,13 @@ class LoopbackServer(RadioFaults):
         self._port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._stopping.set()
         self._radio.stop()
         for listener in self._listeners:
             listener.stop(1001, "The server ends.")
         try:
-            # Before aiohttp closes down, which would not let the clients' own close frames through.
+            # Before aiohttp cleans up, because it would not wait for the clients' close frames.
             await asyncio.gather(*(record.wait_closed() for record in self._listeners.values()))
         finally:
             if self._runner is not None:
@@ -196,18 +159,13 @@ class LoopbackServer(RadioFaults):
 
     @property
     def url(self) -> str:
-        """Its address, for `endpoint` and for other clients."""
+        """The address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients."""
         return f"ws://{self._netloc}"
 
     @property
     def radio_url(self) -> str:
-        """An endless station to stream from, `http://…/radio`. `dgnb.loopback.radio` says what else lies under it."""
+        """An endless station to stream from, `http://…/radio`. `dgnb.loopback.radio` lists its other paths."""
         return f"http://{self._netloc}/radio"
-
-    @property
-    def listeners(self) -> list[RadioListener]:
-        """Every request for a station or a file that was answered with audio, the oldest first."""
-        return self._radio.listeners
 
     @property
     def active(self) -> int:
@@ -215,10 +173,10 @@ class LoopbackServer(RadioFaults):
         return len(self._listeners)
 
     async def load(self) -> None:
-        """Load the engine now rather than with the first connection.
+        """Load the engine now, not with the first connection.
 
         Raises:
-            ConfigurationError: There is no such model, or what it needs is not installed.
+            DgnbError: There is no such model, or it can't be loaded.
         """
         await self._engine.get()
 
@@ -230,10 +188,10 @@ class LoopbackServer(RadioFaults):
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Note the request, look at where it comes from, and answer errors in one form."""
+        """Record the request, check where it comes from, and answer errors in one form."""
         seen = Handshake(
             path=request.path,
-            query=[(name, value) for name, value in request.query.items()],
+            query=list(request.query.items()),
             headers=masked(request.headers),
             request_id=str(uuid.uuid4()),
         )
@@ -253,19 +211,15 @@ class LoopbackServer(RadioFaults):
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         seen = request[_HANDSHAKE]
-        if fault := self._in_force_now(Unresponsive):
-            fault.strike()
+        if self._in_force.strike(Unresponsive):
             await self._stopping.wait()
             raise Refusal(503, "STOPPING", "The server ends.")
-        if rejecting := self._in_force_now(Rejecting):
-            rejecting.strike()
+        if rejecting := self._in_force.strike(Rejecting):
             return _rejection(seen, rejecting)
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise Refusal(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws://, not with http://.")
         check_credential(request.headers, self.token)
         options = parse_query(seen.query)
-        if not decodes(options.encoding):
-            raise Refusal(400, "Bad Request", f"encoding={options.encoding} can't be decoded by this server.")
         try:
             engine = await self._engine.get()
         except DgnbError as error:
@@ -277,7 +231,7 @@ class LoopbackServer(RadioFaults):
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_TIMEOUT,
             compress=False,
-            # For aiohttp, the least size that is too large.
+            # aiohttp wants the smallest size that is too large.
             max_msg_size=MAX_MESSAGE_BYTES + 1,
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
@@ -288,7 +242,7 @@ class LoopbackServer(RadioFaults):
         seen.status = 101
         record = ServedConnection(seen.request_id, options)
         keep(self.connections, record, _KEPT)
-        listener = Listener(websocket, request.transport, engine, record, self, self._idle_timeout)
+        listener = Listener(websocket, request.transport, engine, record, self._in_force, self._idle_timeout)
         self._listeners[listener] = record
         if self._stopping.is_set():
             listener.stop(1001, "The server ends.")
@@ -300,17 +254,21 @@ class LoopbackServer(RadioFaults):
         return websocket
 
 
+serve = LoopbackServer
+"""The name by which a server is made: `async with serve("hello world") as server`."""
+
+
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family)
-    # What waits in the system's buffers delays the answer to a ping, which clients take for a dead line: with a slow
-    # engine, megabytes of audio would be minutes.
+    # Audio in the system's buffers delays the answer to a ping. With a slow engine, megabytes of it would take minutes,
+    # and the client would give up the connection.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
     return listening
 
 
 class _LazyEngine:
-    """The engine, made when it is first needed, once."""
+    """The engine, which is made once, when it is first needed."""
 
     def __init__(self, engine: Engine | str | None, model: str) -> None:
         if isinstance(engine, str):
@@ -348,7 +306,7 @@ def _refusal(
 
 def _rejection(seen: Handshake, fault: Rejecting) -> web.Response:
     if isinstance(fault.body, str):
-        # As from a proxy on the way, which knows nothing of Deepgram's headers.
+        # A text stands for the page of a proxy, which does not send Deepgram's headers.
         seen.error = fault.error or ""
         return web.Response(status=fault.status, text=fault.body, content_type="text/html", headers=fault.headers)
     code, words = _CODES.get(fault.status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
@@ -359,6 +317,6 @@ def _rejection(seen: Handshake, fault: Rejecting) -> web.Response:
 
 
 def _header(text: str) -> str:
-    """Text that may stand in a header: printable ASCII, and not too long."""
+    """Text that is allowed in a header: printable ASCII, at most 500 characters."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     return printable.encode("ascii", "replace").decode()[:500]

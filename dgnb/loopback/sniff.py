@@ -1,6 +1,6 @@
-"""Which container audio comes in, by its first bytes. Pure.
+"""Detects the container of audio by its first bytes.
 
-FFmpeg's own guess is no help for a strict server: it finds an MP3 in almost any noise, raw samples included.
+FFmpeg's own guess is not strict enough: it finds an MP3 in almost any noise, raw samples included.
 """
 
 from __future__ import annotations
@@ -39,27 +39,13 @@ _FRAMES_IN_A_ROW: Final = 3
 
 
 def headed(head: bytes) -> str | None:
-    """The name of the container whose header the audio begins with, None if it has none.
-
-    Example:
-        ```python
-        >>> headed(b"RIFF....WAVEfmt ")
-        'WAV'
-        ```
-    """
+    """The name of the container whose header the audio begins with, such as `WAV`; None without a header."""
     container = _by_magic(head)
     return container.name if container else None
 
 
 def container_of(head: bytes) -> Container | None:
-    """The container, None for what is none. MP3 and AAC, which have no header, may begin amid a frame.
-
-    Example:
-        ```python
-        >>> container_of(bytes(64)) is None
-        True
-        ```
-    """
+    """The container, or None. MP3 and AAC have no header, so they may begin in the middle of a frame."""
     if container := _by_magic(head):
         return container
     if _in_a_row(head, re.compile(rb"\xff[\xe2-\xff]"), _mpeg_frame):
@@ -77,7 +63,7 @@ def _by_magic(head: bytes) -> Container | None:
 
 
 def _in_a_row(head: bytes, sync: re.Pattern[bytes], frame: Callable[[bytes], int]) -> bool:
-    """Whether somewhere frames follow one another, each where the one before it says that it ends."""
+    """Whether several frames follow each other, each where the header of the one before says that it ends."""
     for match in sync.finditer(head):
         at = match.start()
         for _ in range(_FRAMES_IN_A_ROW):
@@ -102,7 +88,7 @@ _RATES: Final = (44_100, 48_000, 32_000)
 
 
 def _mpeg_frame(header: bytes) -> int:
-    """Bytes of the MPEG audio frame with this header; 0 for none."""
+    """The length in bytes of the MPEG audio frame with this header; 0 if it is no such header."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return 0
     version, layer = (header[1] >> 3) & 3, 4 - ((header[1] >> 1) & 3)
@@ -119,7 +105,7 @@ def _mpeg_frame(header: bytes) -> int:
 
 
 def _adts_frame(header: bytes) -> int:
-    """Bytes of the ADTS frame with this header; 0 for none."""
+    """The length in bytes of the ADTS frame with this header; 0 if it is no such header."""
     if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or (header[2] >> 2) & 15 > 12:
         return 0
     length = ((header[3] & 3) << 11) | (header[4] << 3) | (header[5] >> 5)

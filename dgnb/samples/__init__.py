@@ -1,8 +1,8 @@
-"""A recording to try things on: a short dialogue of a man and a woman, with its exact text and true word times.
+"""A sample recording: a short dialogue of a man and a woman, with its exact text and true word times.
 
 The text was written for dgnb and spoken by flite's voices `rms` and `slt`, so it may be used for anything. The word
-times come from the synthesiser, which decides how long each phone lasts before it makes a sound: they are true, and a
-recogniser can be measured against them. `tools/make_sample.py` makes the files.
+times come from the synthesiser, which sets the length of each phone: they are exact, so you can measure a recogniser
+against them. `tools/make_sample.py` makes the files.
 
 ```python
 import dgnb
@@ -27,15 +27,15 @@ class Word(TypedDict):
     """A word of the sample, with the keys of a word in Deepgram's `Results`."""
 
     word: str
-    """The word alone, in lower case: `morning`."""
+    """The word in lower case, without punctuation: `morning`."""
     punctuated_word: str
-    """The word as it stands in the text: `morning,`."""
+    """The word as in the text: `morning,`."""
     start: float
-    """When its first phone begins, in seconds from the start of the file."""
+    """The start of its first phone, in seconds from the start of the file."""
     end: float
-    """When its last phone ends, in seconds from the start of the file."""
+    """The end of its last phone, in seconds from the start of the file."""
     speaker: int
-    """Who says it: 0 is the man, who speaks first, and 1 the woman."""
+    """The speaker: 0 is the man, who speaks first, and 1 the woman."""
 
 
 class _Notes(TypedDict):
@@ -44,10 +44,10 @@ class _Notes(TypedDict):
 
 
 def path() -> Path:
-    """Say where the recording lies.
+    """The path of the recording.
 
     Returns:
-        The path of an Ogg Opus file, mono speech of about 45 seconds.
+        An Ogg Opus file, mono speech of about 45 seconds.
 
     Examples:
         >>> path().name
@@ -57,10 +57,10 @@ def path() -> Path:
 
 
 def text() -> str:
-    """Say what is spoken in the recording, with capitals and punctuation.
+    """The text of the recording, with capitals and punctuation.
 
     Returns:
-        The text: its words, joined by spaces.
+        The words, joined by spaces.
 
     Examples:
         >>> text().split(",")[0]
@@ -70,10 +70,10 @@ def text() -> str:
 
 
 def words() -> list[Word]:
-    """List the words of the recording with their true times.
+    """The words of the recording with their true times.
 
     Returns:
-        The words in the order in which they are spoken. The list is the caller's own.
+        The words in spoken order, in a new list.
 
     Examples:
         >>> words()[1]["punctuated_word"]

@@ -18,9 +18,10 @@ QUERY = "model=nova-3&encoding=linear16&sample_rate=16000"
 
 
 @contextmanager
-def program(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def program(*arguments: str, script: str | None = "hello world", **environment: str) -> Iterator[subprocess.Popen[str]]:
+    engine = [] if script is None else ["--script", script]
     with subprocess.Popen(
-        [sys.executable, "-m", "dgnb.loopback", "--script", "hello world", *arguments],
+        [sys.executable, "-m", "dgnb.loopback", *engine, *arguments],
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -49,7 +50,7 @@ def test_the_program_says_where_it_listens_and_ends_with_its_parent() -> None:
         ) as websocket:
             websocket.send(bytes(64_000))
             assert "hello world" in str(websocket.recv(10))
-            # An open connection is no reason to stay.
+            # An open connection does not keep the program running.
             assert process.stdin is not None
             process.stdin.close()
             assert process.wait(10) == 0
@@ -94,3 +95,12 @@ def test_the_program_tells_a_person_how_to_connect() -> None:
         said = "".join(process.stdout.readline() for _ in range(14))
     for word in ("ws://127.0.0.1:", "/v1/listen", "/radio", "curl", "AsyncDeepgramClient", "Ctrl-C"):
         assert word in said
+
+
+@pytest.mark.parametrize("model", ["nosuch", "/no/such/folder"])
+def test_a_model_that_does_not_exist_is_refused_in_one_line(model: str) -> None:
+    with program("--port", "0", "--model", model, script=None) as process:
+        output, errors = process.communicate(timeout=10)
+    assert (process.returncode, output) == (1, "")
+    assert model in errors
+    assert errors.count("\n") == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dgnb.loopback import Script
 from dgnb.loopback.engines import EngineInfo, Event, Heard, HeardWord, SpeechStarted
 from dgnb.loopback.recognizer import Recognizer, ignored_options, plain
-from dgnb.messages import Metadata, Results, ServerMessage, UtteranceEnd
+from dgnb.messages import Metadata, ModelInfo, Results, ServerMessage, UtteranceEnd
 from dgnb.messages import SpeechStarted as SpeechStartedMessage
 from dgnb.options import LiveOptions
 
@@ -38,7 +38,7 @@ def finals(messages: Sequence[ServerMessage]) -> list[Results]:
 
 
 class Puppet:
-    """An engine that answers each feed with the next of the prepared events, and notes how it was opened."""
+    """An engine that answers each feed with the next of its prepared events, and records how it was opened."""
 
     info = EngineInfo("puppet", "7", "wood", "uuid-of-puppet")
     languages = None
@@ -74,9 +74,9 @@ def test_interims_come_only_when_asked_for() -> None:
     assert not all(message.is_final for message in results(hear(script, 6, interim_results=True)))
 
 
-def test_an_engine_is_not_made_to_work_for_interims_nobody_wants() -> None:
+def test_the_engine_computes_no_interims_unless_asked_for() -> None:
     puppet = Puppet()
-    Recognizer(puppet, LiveOptions(endpointing=300, language="en-GB", keyterm=["Praat"]))
+    Recognizer(puppet, LiveOptions(endpointing=300, language="en-GB", keyterm=["Praat"])).feed([audio(1)])
     assert puppet.opened == [{"language": "en-GB", "pause": 0.3, "interims": False, "keyterms": ("Praat",)}]
 
 
@@ -128,7 +128,7 @@ def test_a_plain_word_has_no_punctuation_and_no_capitals(text: str, word: str) -
     assert plain(text) == word
 
 
-def test_what_is_only_punctuation_is_no_word() -> None:
+def test_punctuation_alone_is_not_a_word() -> None:
     puppet = Puppet([final(0, 1, ("Well", 0, 0.4), ("—", 0.4, 0.5), ("yes", 0.5, 1))])
     (one,) = results(Recognizer(puppet, LiveOptions(punctuate=True)).feed([audio(1)]))
     assert [word.word for word in one.words] == ["well", "yes"]
@@ -140,13 +140,13 @@ def test_confidence_is_the_mean_of_the_words() -> None:
     assert one.alternative.confidence == 0.75
 
 
-def test_speakers_are_told_only_when_asked_for() -> None:
+def test_words_have_speakers_only_when_asked_for() -> None:
     script = Script("hello", speaker=1)
     assert [word.speaker for word in finals(hear(script, 2))[0].words] == [None]
     assert [word.speaker for word in finals(hear(script, 2, diarize_model="latest"))[0].words] == [1]
 
 
-def test_a_voice_is_announced_only_when_asked_for() -> None:
+def test_speech_started_is_sent_only_when_asked_for() -> None:
     script = Script("hello", start=0.5)
     assert SpeechStartedMessage(channel=(0, 1), timestamp=0.5) in hear(script, 2, vad_events=True)
     assert not any(isinstance(message, SpeechStartedMessage) for message in hear(script, 2))
@@ -179,7 +179,7 @@ def test_an_utterance_end_is_not_missed_in_one_large_piece() -> None:
     assert [message.last_word_end for message in large if isinstance(message, UtteranceEnd)] == [0.5, 4.5]
 
 
-def test_a_cut_is_no_end_of_an_utterance_while_the_voice_goes_on() -> None:
+def test_a_cut_does_not_end_an_utterance_while_the_voice_goes_on() -> None:
     puppet = Puppet(
         [final(0, 2, ("a", 0, 2))],
         [interim(2, 4, ("b", 2, 3.8))],
@@ -200,7 +200,7 @@ def test_a_gap_that_a_later_hypothesis_moves_is_still_the_same_gap() -> None:
     assert [message.last_word_end for message in messages if isinstance(message, UtteranceEnd)] == [0.9]
 
 
-def test_an_interim_that_is_taken_back_is_no_word() -> None:
+def test_a_word_that_only_an_interim_had_does_not_count() -> None:
     puppet = Puppet([interim(0, 2, ("oh", 0.2, 0.9))], [final(0, 4)])
     recognizer = Recognizer(puppet, LiveOptions(interim_results=True, utterance_end_ms=2000))
     assert not any(isinstance(message, UtteranceEnd) for _ in range(2) for message in recognizer.feed([audio(2)]))
@@ -228,13 +228,13 @@ def test_only_the_last_final_of_a_flush_is_from_finalize() -> None:
 
 
 def test_finalize_of_one_channel_leaves_the_others() -> None:
-    recognizer = Recognizer(Script("one two"), LiveOptions(multichannel=True), channels=2)
+    recognizer = Recognizer(Script("one two"), LiveOptions(multichannel=True))
     recognizer.feed([audio(0.7)] * 2)
     assert [one.channel_index for one in results(recognizer.finalize(1))] == [(1, 2)]
 
 
 def test_each_channel_has_its_own_results() -> None:
-    recognizer = Recognizer(Script("hello"), LiveOptions(multichannel=True), channels=2)
+    recognizer = Recognizer(Script("hello"), LiveOptions(multichannel=True))
     heard = results(recognizer.feed([audio(2)] * 2))
     assert [one.channel_index for one in heard] == [(0, 2), (1, 2)]
     assert [one.transcript for one in heard] == ["hello", "hello"]
@@ -255,7 +255,7 @@ def test_closing_ends_with_metadata() -> None:
             sha256=hashlib.sha256(b"as it came").hexdigest(),
             transaction_key="deprecated",
             models=("uuid-of-puppet",),
-            model_info={"uuid-of-puppet": recognizer._channels[0]._metadata.model_info},  # type: ignore[dict-item]
+            model_info={"uuid-of-puppet": ModelInfo(name="puppet", version="7", arch="wood")},
         )
     ]
 
@@ -271,7 +271,7 @@ def test_results_name_the_true_model_and_echo_extra() -> None:
     assert one.metadata.extra == {"room": "2", "day": "mon"}
 
 
-def test_what_an_engine_cannot_do_is_listed() -> None:
+def test_options_that_the_engine_ignores_are_listed() -> None:
     options = LiveOptions(
         numerals=True, diarize_model="latest", punctuate=True, tag="t", extra={"filler_words": "true", "extra": "a:b"}
     )
@@ -319,7 +319,7 @@ def test_a_voice_that_starts_after_the_gap_does_not_hide_it() -> None:
     assert [message.last_word_end for message in messages if isinstance(message, UtteranceEnd)] == [1.0]
 
 
-def test_the_language_is_told_when_it_was_left_open() -> None:
+def test_with_language_multi_the_detected_language_is_reported() -> None:
     heard = Heard(0, 1, (HeardWord("Hallo", 0, 1, 0.9),), final=True, language="de")
     (one,) = results(Recognizer(Puppet([heard]), LiveOptions(language="multi")).feed([audio(1)]))
     assert (one.alternative.languages, one.words[0].language) == (("de",), "de")

@@ -115,7 +115,7 @@ def test_words_that_overlap_or_run_backwards_are_refused(words: list[tuple[str, 
         Script.from_words(words)
 
 
-def test_speeds_that_make_no_sense_are_refused() -> None:
+def test_invalid_speeds_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="positive"):
         Script("a", words_per_second=0)
 

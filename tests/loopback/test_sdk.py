@@ -1,4 +1,4 @@
-"""The official client, as it is, against the loopback server: only the address is another."""
+"""The official client, unchanged but for the address, against the loopback server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deepgram.listen.v1.types import (
 
 from dgnb.loopback import LoopbackServer, Script, serve
 
-# The client uses names that websockets is about to drop; that is its own affair.
+# The client uses names that websockets deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:websockets.*:DeprecationWarning")
 
 

@@ -47,7 +47,7 @@ async def works(server: LoopbackServer) -> None:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopbackServer]:
-    """A server with a token; it has to work once the test has done its worst, and must not have grown."""
+    """A server with a token. After each test it must still work, and must not hold more memory."""
     # None of these clients answers a close frame.
     monkeypatch.setattr(shell, "_CLOSE_TIMEOUT", 0.3)
     monkeypatch.setattr(listener, "_CLOSE_TIMEOUT", 0.3)
@@ -85,7 +85,7 @@ class Line:
         return cls(*await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2])))
 
     async def send(self, data: bytes) -> None:
-        # The server may have said its last word already.
+        # The server may already have closed the connection.
         with contextlib.suppress(ConnectionError):
             self.writer.write(data)
             await self.writer.drain()
@@ -97,7 +97,7 @@ class Line:
         return int(head.split(b" ", 2)[1]), head.lower()
 
     async def rest(self) -> bytes:
-        """All that comes until the server hangs up."""
+        """Everything that comes until the server closes the connection."""
         async with asyncio.timeout(10):
             try:
                 return await self.reader.read()
@@ -105,7 +105,7 @@ class Line:
                 return b""
 
     async def close_code(self) -> int:
-        """The code of the close frame that the server sends; 1006 where it hangs up without one."""
+        """The code of the server's close frame; 1006 without one."""
         data = await self.rest()
         while data:
             opcode, length = data[0] & 15, data[1]
@@ -144,7 +144,7 @@ async def answered(server: LoopbackServer, data: bytes) -> tuple[int, bytes]:
 
 
 def frame(opcode: int, data: bytes = b"", *, last: bool = True, flags: int = 0) -> bytes:
-    """One frame of a client's, masked with zeros."""
+    """One frame of a client, masked with zeros."""
     first = opcode | (128 if last else 0) | flags
     if len(data) < 126:
         head = struct.pack("!BB", first, 128 | len(data))
@@ -155,7 +155,7 @@ def frame(opcode: int, data: bytes = b"", *, last: bool = True, flags: int = 0) 
     return head + bytes(4) + data
 
 
-# Who may connect
+# Access
 
 
 @pytest.mark.parametrize("path", [LISTEN, "/radio", "/radio/station.m3u"])
@@ -185,7 +185,7 @@ def frame(opcode: int, data: bytes = b"", *, last: bool = True, flags: int = 0) 
         "http://loc\xe4lhost",
     ],
 )
-async def test_a_page_from_elsewhere_gets_nothing(server: LoopbackServer, path: str, origin: str) -> None:
+async def test_a_page_from_elsewhere_is_refused(server: LoopbackServer, path: str, origin: str) -> None:
     status, head = await answered(server, request(KEY, f"Origin: {origin}", target=path))
     assert status == 403
     assert b"access-control" not in head
@@ -218,7 +218,7 @@ async def test_no_route_answers_a_page_from_elsewhere(server: LoopbackServer) ->
         "/radio/hls/\xb2.ts",
     ],
 )
-async def test_an_address_that_was_made_up_does_no_harm(
+async def test_a_made_up_address_does_no_harm(
     server: LoopbackServer, target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     status, head = await answered(server, request(target=target))
@@ -252,11 +252,11 @@ async def test_a_second_origin_does_not_hide_behind_the_first(server: LoopbackSe
         "127.0.0.1, evil.example",
     ],
 )
-async def test_a_name_that_was_made_to_point_here_gets_nothing(server: LoopbackServer, path: str, host: str) -> None:
+async def test_a_foreign_host_name_that_resolves_here_is_refused(server: LoopbackServer, path: str, host: str) -> None:
     assert (await answered(server, request(KEY, host=host, target=path)))[0] in (400, 403)
 
 
-async def test_a_host_that_is_missing_or_said_twice_gets_nothing(server: LoopbackServer) -> None:
+async def test_a_missing_or_repeated_host_header_is_refused(server: LoopbackServer) -> None:
     assert (await answered(server, request(KEY, host=None)))[0] == 400
     assert (await answered(server, request(KEY, "Host: evil.example")))[0] == 400
     assert (await answered(server, request(KEY, "Host: 127.0.0.1", host="evil.example")))[0] == 400
@@ -264,13 +264,13 @@ async def test_a_host_that_is_missing_or_said_twice_gets_nothing(server: Loopbac
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:1", "LocalHost:8888", "localhost.", "[::1]:80", "127.8.8.8"])
-async def test_this_machine_by_any_of_its_names_is_let_in(server: LoopbackServer, host: str) -> None:
+async def test_every_name_of_this_machine_is_accepted(server: LoopbackServer, host: str) -> None:
     origin = f"Origin: https://{host}"
     assert (await answered(server, request(KEY, origin, host=host)))[0] == 101
 
 
 async def test_a_page_may_play_the_radio_and_not_read_it(server: LoopbackServer) -> None:
-    # An <audio> element sends no Origin; what it gets it can't read without a word about origins in the answer.
+    # An <audio> element sends no Origin. A page can't read its data without CORS headers in the answer.
     for origin in ([], ["Origin: http://localhost:8888"]):
         status, head = await answered(server, request(*origin, target="/radio"))
         assert status == 200
@@ -305,14 +305,14 @@ async def test_a_page_may_play_the_radio_and_not_read_it(server: LoopbackServer)
         [f"Sec-WebSocket-Protocol: token, wrong, {TOKEN}"],
     ],
 )
-async def test_without_the_very_token_there_is_401(server: LoopbackServer, headers: list[str]) -> None:
+async def test_any_credential_but_the_token_gets_401(server: LoopbackServer, headers: list[str]) -> None:
     opened = len(server.connections)
     assert (await answered(server, request(*headers)))[0] == 401
     assert len(server.connections) == opened
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "api_key", "Authorization"])
-async def test_a_token_in_the_address_is_none(server: LoopbackServer, name: str) -> None:
+async def test_a_token_in_the_query_is_not_accepted(server: LoopbackServer, name: str) -> None:
     assert (await answered(server, request(target=f"{LISTEN}&{name}={TOKEN}")))[0] == 401
 
 
@@ -334,20 +334,20 @@ async def test_tokens_are_compared_in_constant_time(server: LoopbackServer, monk
     "host",
     ["0.0.0.0", "::", "", "*", "10.0.0.1", "example.org", "127.0.0.1.example.org", "0x7f.1", "2130706433", "fe80::1"],
 )
-def test_no_address_but_this_machines_own_can_be_asked_for(host: str) -> None:
+def test_only_addresses_of_this_machine_can_be_served(host: str) -> None:
     with pytest.raises(ConfigurationError, match="not this machine's own"):
         serve("hello", host=host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]"])
-async def test_what_it_listens_at_is_this_machine_alone(host: str) -> None:
+async def test_the_server_listens_on_this_machine_alone(host: str) -> None:
     async with serve("hello", host=host):
         bound = [c.laddr.ip for c in psutil.Process().net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     assert bound
     assert all(ipaddress.ip_address(address).is_loopback for address in bound)
 
 
-# HTTP that is none
+# Malformed HTTP
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ async def test_what_it_listens_at_is_this_machine_alone(host: str) -> None:
         pytest.param(request(KEY).replace(b"Sec-WebSocket-Key", b"X-Key"), id="a WebSocket without its key"),
     ],
 )
-async def test_a_request_that_is_none_is_400_and_nothing_of_it_is_served_or_logged(
+async def test_a_malformed_request_is_400_and_is_neither_served_nor_logged(
     server: LoopbackServer, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -386,7 +386,7 @@ async def test_a_request_that_is_none_is_400_and_nothing_of_it_is_served_or_logg
     line = await Line.to(server)
     sending = asyncio.create_task(line.send(data))
     try:
-        # Where much is still on its way, the reset that follows the answer may overtake it.
+        # With much data on its way, the reset that follows the answer may overtake it.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             status, head = await line.head()
             assert status == 400
@@ -400,7 +400,7 @@ async def test_a_request_that_is_none_is_400_and_nothing_of_it_is_served_or_logg
     assert "Error handling request" not in caplog.text
 
 
-async def test_half_a_request_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_incomplete_request_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "_REQUEST_TIMEOUT", 0.2)
     async with serve("hello", token=TOKEN) as server:
         for begun in (b"", request(KEY)[:40], request(KEY)[:-2]):
@@ -408,7 +408,7 @@ async def test_half_a_request_is_not_waited_for_for_ever(monkeypatch: pytest.Mon
             await line.send(begun)
             assert await line.rest() == b""
             line.abort()
-        # After an answer it is no other; nor does a byte now and then win time.
+        # The same holds after an answer, and a byte now and then does not extend the limit.
         line = await Line.to(server)
         await line.send(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /v1")
 
@@ -425,7 +425,7 @@ async def test_half_a_request_is_not_waited_for_for_ever(monkeypatch: pytest.Mon
         await works(server)
 
 
-async def test_lines_that_say_nothing_keep_nobody_out(
+async def test_idle_tcp_connections_do_not_block_others(
     server: LoopbackServer, line: Callable[[], Awaitable[Line]]
 ) -> None:
     for _ in range(300):
@@ -433,7 +433,7 @@ async def test_lines_that_say_nothing_keep_nobody_out(
     await works(server)
 
 
-async def test_of_a_thousand_connections_as_many_as_may_are_served(server: LoopbackServer) -> None:
+async def test_of_a_thousand_connections_only_the_allowed_number_is_served(server: LoopbackServer) -> None:
     lines = [await Line.to(server) for _ in range(1000)]
     for each in lines:
         await each.send(request(KEY))
@@ -455,7 +455,7 @@ async def opened(server: LoopbackServer, line: Callable[[], Awaitable[Line]]) ->
     await opened.send(request(KEY, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"))
     status, head = await opened.head()
     assert status == 101
-    assert b"sec-websocket-extensions" not in head, "compression is not to be had"
+    assert b"sec-websocket-extensions" not in head, "compression is not available"
     return opened
 
 
@@ -488,7 +488,7 @@ def bomb() -> bytes:
         pytest.param(frame(8, struct.pack("!H", 1000) + b"\xff"), 1007, id="a close reason that is no text"),
     ],
 )
-async def test_a_frame_that_may_not_be_ends_its_connection_and_no_other(
+async def test_an_invalid_frame_ends_its_own_connection_only(
     server: LoopbackServer, opened: Line, data: bytes, code: int
 ) -> None:
     sending = asyncio.create_task(opened.send(data))
@@ -499,13 +499,13 @@ async def test_a_frame_that_may_not_be_ends_its_connection_and_no_other(
     assert server.connections[-1].bytes_received == 0
 
 
-async def test_a_message_of_just_the_limit_is_taken(server: LoopbackServer, opened: Line) -> None:
+async def test_a_message_of_exactly_the_limit_is_accepted(server: LoopbackServer, opened: Line) -> None:
     await opened.send(frame(BINARY, bytes(LIMIT)) + frame(TEXT, CLOSE_STREAM))
     assert await opened.close_code() == 1000
     assert server.connections[-1].bytes_received == LIMIT
 
 
-async def test_a_message_that_never_ends_is_not_waited_for(server: LoopbackServer, opened: Line) -> None:
+async def test_a_message_that_never_ends_is_given_up(server: LoopbackServer, opened: Line) -> None:
     async def flood() -> None:
         await opened.send(frame(BINARY, last=False))
         while True:
@@ -520,14 +520,16 @@ async def test_a_message_that_never_ends_is_not_waited_for(server: LoopbackServe
 
 
 @pytest.mark.parametrize("small", [frame(BINARY, b"\0"), frame(TEXT, b'{"type":"KeepAlive"}'), frame(PING, b"x")])
-async def test_ten_thousand_tiny_messages_at_once_are_taken(server: LoopbackServer, opened: Line, small: bytes) -> None:
+async def test_ten_thousand_tiny_messages_at_once_are_accepted(
+    server: LoopbackServer, opened: Line, small: bytes
+) -> None:
     answers = asyncio.create_task(opened.close_code())
     await opened.send(small * 10_000 + frame(TEXT, CLOSE_STREAM))
     assert await answers == 1000
     assert len(server.connections[-1].texts) == (10_001 if b"KeepAlive" in small else 1)
 
 
-async def test_nonsense_without_end_is_not_hoarded(server: LoopbackServer, opened: Line) -> None:
+async def test_endless_nonsense_is_not_kept_in_memory(server: LoopbackServer, opened: Line) -> None:
     nonsense = frame(TEXT, b"x" * 60_000) * 100
 
     async def flood() -> None:

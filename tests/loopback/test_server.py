@@ -56,7 +56,7 @@ async def send_for_ever(websocket: ClientConnection, data: bytes) -> None:
 
 
 async def send_until_held_back(websocket: ClientConnection, data: bytes, *, seconds: float) -> int:
-    """Send until one message takes so long, and say how many bytes that were; it has to be less than a gigabyte."""
+    """Send until one message takes so long; return the number of bytes, which must be less than a gigabyte."""
     for count in range(1, 1000):
         try:
             await asyncio.wait_for(websocket.send(data), seconds)
@@ -79,7 +79,7 @@ async def refused(server: LoopbackServer, query: Any = RAW, **options: Any) -> t
     return response.status_code, response.headers, json.loads(response.body)
 
 
-# -- a stream, from beginning to end ----------------------------------------------------------------------------------
+# A stream, from beginning to end
 
 
 async def test_a_stream_ends_with_its_last_results_metadata_and_1000(server: LoopbackServer) -> None:
@@ -180,7 +180,9 @@ async def test_frames_after_close_stream_count_as_violations(server: LoopbackSer
 
 
 @pytest.mark.parametrize("text", ["nonsense", '{"type":"Nope"}', "[]", '{"type":"Finalize","channel":"x"}', "{" * 9999])
-async def test_text_that_does_not_parse_is_a_schema_error_and_no_more(server: LoopbackServer, text: str) -> None:
+async def test_text_that_does_not_parse_gets_a_schema_error_and_the_connection_goes_on(
+    server: LoopbackServer, text: str
+) -> None:
     async with listen(server) as websocket:
         await websocket.send(text)
         error = parse(await websocket.recv())
@@ -214,7 +216,7 @@ async def test_too_many_key_terms_are_refused(server: LoopbackServer) -> None:
         assert "CONFIGURE_KEYTERM_LIMIT_EXCEEDED" in str(await websocket.recv())
 
 
-# -- the handshake ----------------------------------------------------------------------------------------------------
+# The handshake
 
 
 @pytest.mark.parametrize(
@@ -265,13 +267,13 @@ async def test_whisper_cannot_be_streamed(server: LoopbackServer) -> None:
         {"multichannel": "true", "channels": "2"},
     ],
 )
-async def test_what_deepgram_documents_passes(server: LoopbackServer, further: dict[str, str]) -> None:
+async def test_documented_parameters_are_accepted(server: LoopbackServer, further: dict[str, str]) -> None:
     async with listen(server, {**RAW, **further}):
         pass
     assert server.requests[-1].status == 101
 
 
-async def test_what_makes_no_difference_here_is_named(server: LoopbackServer) -> None:
+async def test_ignored_options_are_named_in_a_header(server: LoopbackServer) -> None:
     async with listen(server, {**RAW, "numerals": "true", "diarize_model": "latest", "punctuate": "true"}) as websocket:
         assert answer(websocket)["dgnb-ignored"] == "diarize_model, numerals"
     async with listen(server) as websocket:
@@ -371,7 +373,7 @@ class German(Script):
 @pytest.mark.parametrize(
     ("language", "status"), [("de", 101), ("de-CH", 101), ("fr", 101), ("multi", 101), ("en", 400), ("en-GB", 400)]
 )
-async def test_a_language_that_the_engine_has_not_is_refused(language: str, status: int) -> None:
+async def test_a_language_that_the_engine_does_not_know_is_refused(language: str, status: int) -> None:
     async with serve(German("ja")) as server:
         query = {**RAW, "language": language}
         if status == 101:
@@ -422,7 +424,7 @@ async def test_an_engine_that_cannot_be_loaded_is_503_with_the_reason(monkeypatc
     assert (status, body["err_msg"]) == (503, "There is no model 'tinny'.")
 
 
-# -- closing for a reason ---------------------------------------------------------------------------------------------
+# Close codes
 
 
 async def test_silence_on_the_wire_is_net_0001() -> None:
@@ -477,7 +479,7 @@ async def test_raw_audio_without_an_encoding_is_data_0000(server: LoopbackServer
     assert reason.startswith("DATA-0000")
 
 
-async def test_too_little_to_be_audio_is_data_0000_once_it_ends(server: LoopbackServer) -> None:
+async def test_data_too_short_to_be_audio_is_data_0000_at_its_end(server: LoopbackServer) -> None:
     code, _ = await closed_by(server, {"model": "nova-3"}, b"<html>", CLOSE)
     assert code == 1008
 
@@ -546,7 +548,7 @@ async def test_leaving_the_context_closes_connections_with_1001() -> None:
     await websocket.close()
 
 
-async def test_a_client_that_leaves_without_a_word_is_noticed(server: LoopbackServer) -> None:
+async def test_a_client_that_leaves_without_a_close_frame_is_noticed(server: LoopbackServer) -> None:
     websocket = await listen(server)
     await websocket.send(TENTH)
     websocket.transport.abort()
@@ -565,17 +567,17 @@ async def test_no_thread_outlives_its_connection(server: LoopbackServer) -> None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("dgnb-loopback")]
 
 
-async def test_a_client_that_does_not_read_is_not_read_either() -> None:
+async def test_the_server_stops_reading_from_a_client_that_does_not_read() -> None:
     chatter = Script("a" * 1000, words_per_second=100, start=0, gap=0, cut=0.01, repeat=True)
     async with serve(chatter, idle_timeout=0.2) as server:
-        # No buffer at the client: what it does not ask for stays with the server.
+        # Without a buffer at the client, messages that it does not ask for stay with the server.
         async with listen(server, max_queue=1, ping_interval=None, close_timeout=0.1) as websocket:
             sent = await send_until_held_back(websocket, bytes(1 << 20), seconds=0.5)
             (connection,) = server.connections
-            # It waits for longer than the timeout for silence, which is not the client's fault.
+            # The server waits longer than the idle timeout, which is not the client's fault.
             assert connection.is_open
             assert connection.audio_seconds * 32_000 < connection.bytes_received < sent
-            # websockets' own close() would wait for ever to send its frame.
+            # The close() of websockets would wait without end to send its frame.
             websocket.transport.abort()
         await connection.wait_closed()
 
@@ -591,10 +593,10 @@ async def test_a_client_that_does_not_read_does_not_keep_the_server_from_ending(
     await websocket.wait_closed()
 
 
-# -- faults -----------------------------------------------------------------------------------------------------------
+# Faults
 
 
-async def test_handshakes_are_rejected_as_often_as_told(server: LoopbackServer) -> None:
+async def test_handshakes_are_rejected_the_given_number_of_times(server: LoopbackServer) -> None:
     with server.rejecting(429, headers={"Retry-After": "1"}, times=2):
         for _ in range(2):
             status, headers, body = await refused(server)
@@ -604,7 +606,7 @@ async def test_handshakes_are_rejected_as_often_as_told(server: LoopbackServer) 
     assert [request.status for request in server.requests] == [429, 429, 101]
 
 
-async def test_a_rejection_says_what_it_is_told_to(server: LoopbackServer) -> None:
+async def test_a_rejection_has_the_given_words_body_and_headers(server: LoopbackServer) -> None:
     with server.rejecting(403, "No access.\r\nNone – at all", {"category": "FORBIDDEN"}):
         status, headers, body = await refused(server)
     assert (status, body) == (403, {"category": "FORBIDDEN"})
@@ -613,7 +615,7 @@ async def test_a_rejection_says_what_it_is_told_to(server: LoopbackServer) -> No
         pass
 
 
-async def test_a_rejection_may_be_a_page_as_of_a_proxy(server: LoopbackServer) -> None:
+async def test_a_rejection_may_be_the_page_of_a_proxy(server: LoopbackServer) -> None:
     with server.rejecting(502, body="<h1>Bad gateway</h1>"), pytest.raises(websockets.InvalidStatus) as caught:
         await listen(server)
     assert caught.value.response.body == b"<h1>Bad gateway</h1>"
@@ -653,7 +655,7 @@ async def test_an_open_connection_is_dropped_with_its_next_audio(server: Loopbac
     assert websocket.close_code == 1012
 
 
-async def test_a_silent_server_takes_all_and_says_nothing() -> None:
+async def test_a_silent_server_takes_everything_and_sends_nothing() -> None:
     async with serve("hello", idle_timeout=0.05) as server, listen(server, close_timeout=0.1) as websocket:
         with server.silent():
             await websocket.send(TENTH * 50)
@@ -693,7 +695,7 @@ async def test_faults_end_with_their_context(server: LoopbackServer) -> None:
         assert isinstance((await all_of(websocket))[-1], Metadata)
 
 
-async def test_what_was_seen_is_kept_for_assertions(server: LoopbackServer) -> None:
+async def test_requests_and_connections_are_recorded(server: LoopbackServer) -> None:
     query = [*RAW.items(), ("keyterm", "a"), ("keyterm", "b")]
     async with listen(server, query) as websocket:
         await websocket.send('{"type":"KeepAlive"}')

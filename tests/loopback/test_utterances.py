@@ -22,7 +22,7 @@ class LoudIsVoice:
 
 
 class Counting:
-    """A decoder that hears a word in every half second of what it is given, and takes time to do so."""
+    """A decoder that hears a word in every half second, and takes time to do so."""
 
     def __init__(self, takes: float = 0.0) -> None:
         self.takes = takes
@@ -132,7 +132,7 @@ def test_silence_is_reported_every_few_seconds_without_words_and_without_decodin
     assert not decoder.finals
 
 
-def test_a_click_is_no_utterance() -> None:
+def test_a_click_does_not_open_an_utterance() -> None:
     decoder = Counting()
     stream = stream_of(decoder)
     events = listen(stream, sound((1, SILENCE), (0.05, SPEECH), (1, SILENCE))) + stream.flush()
@@ -170,7 +170,7 @@ def test_a_flush_right_after_a_word_leaves_nothing_to_decode_again() -> None:
 
 
 def test_a_long_utterance_is_cut_between_words_and_the_rest_is_carried_over() -> None:
-    # Half a second of quiet voice in the later half is where it harms least.
+    # Half a second of quiet voice in the later half is the best place for a cut.
     pcm = sound((11.0, SPEECH), (0.5, 0.15), (8.0, SPEECH), (1, SILENCE))
     finals = finals_of(listen(stream_of(Counting()), pcm))
     assert 11.0 <= finals[0].end <= 11.5
@@ -186,7 +186,7 @@ def test_interims_come_with_every_second_of_speech_and_cover_the_open_utterance(
     assert [b.end - a.end for a, b in pairwise(interims)] == pytest.approx([1.0] * 4, abs=0.14)
 
 
-def test_no_interims_are_computed_when_nobody_wants_them() -> None:
+def test_no_interims_are_computed_unless_asked_for() -> None:
     decoder = Counting()
     assert not interims_of(listen(stream_of(decoder, interims=False), sound((6, SPEECH))))
     assert not decoder.interims
@@ -205,7 +205,7 @@ def test_interims_back_off_on_a_slow_machine_so_that_it_never_falls_behind(takes
     assert 1 <= len(decoder.interims) <= 1 + 14 / (3 * takes)
 
 
-def test_no_interim_is_computed_until_what_a_final_took_has_been_made_up_for() -> None:
+def test_after_a_slow_final_interims_wait_until_the_delay_is_made_up() -> None:
     decoder = Counting(4.0)
     stream = stream_of(decoder)
     listen(stream, sound((0.5, SPEECH)))
@@ -221,17 +221,17 @@ def word(text: str, start: float, end: float) -> HeardWord:
     return HeardWord(text, start, end, 0.9)
 
 
-def test_words_leave_the_pauses_to_the_silence() -> None:
+def test_words_do_not_reach_into_pauses() -> None:
     words = [word("so", 0.1, 0.9), word("then", 0.9, 1.6), word("end", 1.6, 2.4)]
     settled = _settle(words, [(0.0, 0.3), (0.7, 1.2), (2.1, float("inf"))])
     assert [(w.start, w.end) for w in settled] == [(0.3, 0.7), (1.2, 1.6), (1.6, 2.1)]
 
 
-def test_a_word_that_comes_late_begins_with_the_voice() -> None:
+def test_a_word_that_starts_late_is_moved_to_the_voice() -> None:
     [first] = _settle([word("so", 0.4, 0.9)], [(0.0, 0.3)])
     assert first.start == 0.3
 
 
-def test_a_word_deep_inside_a_silence_was_never_said() -> None:
+def test_a_word_deep_inside_a_silence_is_dropped() -> None:
     words = [word("so", 0.0, 0.5), word("you", 1.5, 1.8), word("then", 3.0, 3.5)]
     assert [w.text for w in _settle(words, [(0.5, 3.0)])] == ["so", "then"]

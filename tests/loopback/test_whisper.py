@@ -89,7 +89,7 @@ def test_the_sample_is_understood_with_interims_on_and_its_words_are_where_they_
     assert np.percentile(off, 90) <= 0.200
 
 
-def test_interims_have_honest_times_and_probabilities(engine: Engine, sample: bytes) -> None:
+def test_interims_have_valid_times_and_probabilities(engine: Engine, sample: bytes) -> None:
     interims = [e for e in listen(engine, sample[: 9 * SECOND]) if isinstance(e, Heard) and not e.final]
     assert interims
     for interim in interims:
@@ -136,7 +136,7 @@ def test_two_streams_may_be_decoded_at_once(engine: Engine, sample: bytes) -> No
     assert first == second
 
 
-def test_keyterms_do_not_appear_where_they_were_not_said(engine: Engine, sample: bytes) -> None:
+def test_keyterms_that_were_not_said_do_not_appear(engine: Engine, sample: bytes) -> None:
     words = words_of(listen(engine, sample[: 9 * SECOND], interims=False, keyterms=["zebra", "Kubernetes"]))
     assert plain(" ".join(word.text for word in words)).startswith("good morning")
     assert not {"zebra", "kubernetes"} & {plain(word.text) for word in words}
@@ -156,19 +156,19 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         WhisperEngine()
 
 
-def test_a_folder_of_rubbish_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_of_rubbish_is_refused_with_a_remedy(tmp_path: Path) -> None:
     for name in ("config.json", "model.bin", "tokenizer.json"):
         (tmp_path / name).write_text("{}")
     with pytest.raises(ConfigurationError, match=r"could not be loaded.*tiny\.en"):
         WhisperEngine(str(tmp_path))
 
 
-def test_an_unknown_model_is_told_before_anything_is_loaded() -> None:
+def test_an_unknown_model_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(ConfigurationError, match=r"Did you mean 'base\.en'"):
         WhisperEngine("base-en")
 
 
-def test_a_refrain_is_a_loop_and_an_emphasis_is_not() -> None:
+def test_a_refrain_counts_as_a_loop_and_an_emphasis_does_not() -> None:
     assert _loops("for a long time, for a long time, for a long time, for a long time")
     assert _loops("no " * 60)
     assert not _loops("No, no, no! I said no, and I meant it.")

@@ -1,13 +1,11 @@
-"""Speech engines: what turns samples into words, behind one small interface.
+"""Speech engines: they turn samples into words, behind one small interface.
 
-An `Engine` is a loaded model, one for a process. It opens an `EngineStream` for each channel of each
-connection. A stream is fed 16 kHz mono linear16 in pieces of any size and answers with what it has
-come to know: `SpeechStarted`, and `Heard` for a stretch of audio with its words. All times are seconds
-on the stream's own audio clock: samples fed so far, divided by the sample rate.
+An `Engine` is a loaded model, one for a process. It opens an `EngineStream` for each channel of each connection. A
+stream takes 16 kHz mono linear16 in pieces of any size, and returns events: `SpeechStarted`, and `Heard` for a stretch
+of audio with its words. All times are seconds on the stream's audio clock: samples fed, divided by the sample rate.
 
-The one law an engine keeps: its final `Heard` tile the clock. The first starts at 0, each starts where the one
-before it ended, silence included (with no words), and `flush()` brings them up to the clock. A final is never taken
-back.
+Every engine obeys one law: its final `Heard` tile the clock. The first starts at 0, each starts where the one before
+ended, silence included (without words), and `flush()` brings them up to the clock. A final never changes.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 __all__ = [
+    "DEFAULT_MODEL",
     "SAMPLE_RATE",
     "Engine",
     "EngineInfo",
@@ -27,13 +26,16 @@ __all__ = [
     "SpeechStarted",
 ]
 
+DEFAULT_MODEL = "tiny.en"
+"""The Whisper model that is used when none is named."""
+
 SAMPLE_RATE = 16_000
-"""Samples a second of what an engine is fed: 16 bit signed little-endian, one channel."""
+"""Samples a second that an engine takes: 16 bit signed little-endian, one channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine truly is; it goes into `metadata.model_info` as it stands."""
+    """What an engine really is, for `metadata.model_info`."""
 
     name: str
     version: str
@@ -54,10 +56,10 @@ class HeardWord:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said from `start` to `end`; replaced by the next one unless `final`.
+    """What was said from `start` to `end`; unless it is `final`, the next one replaces it.
 
-    `pause` says that the speaker paused at `end` (an endpoint), rather than that the stretch was cut for its length
-    or by `flush()`. It is only ever true of a final with words.
+    `pause` says that the speaker paused at `end` (an endpoint). It is false if the stretch was cut for its length or by
+    `flush()`, and true only for a final with words.
     """
 
     start: float
@@ -79,7 +81,7 @@ Event = Heard | SpeechStarted
 
 
 class EngineStream(Protocol):
-    """One channel's recognition. Calls come one at a time, from any thread, never from an event loop's."""
+    """The recognition of one channel. Call it from one thread at a time, never from an event loop's."""
 
     def feed(self, pcm: bytes) -> list[Event]:
         """Take samples (a whole number of them; may be empty) and return what became known, in order."""
@@ -93,11 +95,11 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """The true model."""
+        """The model that really runs."""
 
     @property
     def languages(self) -> tuple[str, ...] | None:
-        """The languages it knows, as the first part of BCP-47: `("en",)`; None when any will do."""
+        """The languages it knows, as the first part of BCP-47, such as `("en",)`; None for any."""
 
     def open(
         self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
@@ -105,8 +107,8 @@ class Engine(Protocol):
         """Begin a stream at 0 s.
 
         Args:
-            language: BCP-47; an engine that knows one language only may ignore it.
-            pause: Seconds of silence that end an utterance; an engine may need longer.
-            interims: Whether not yet final hypotheses are wanted; without them, none are computed.
-            keyterms: Words to listen for, where the engine can.
+            language: BCP-47; an engine for a single language may ignore it.
+            pause: Seconds of silence that end an utterance; an engine may need more.
+            interims: Whether to compute hypotheses that are not final yet.
+            keyterms: Words to listen for, if the engine can.
         """

@@ -1,8 +1,9 @@
-"""`Script`: an engine that says given words at given times, whatever the audio holds. For tests and demonstrations."""
+"""`Script`: an engine that says given words at given times, for tests and demonstrations. It ignores the audio."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Self
@@ -13,7 +14,7 @@ from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, Event, 
 __all__ = ["Script"]
 
 MIN_PAUSE: Final = 0.3
-"""Seconds. As every engine, this one needs some silence to tell a pause from a gap between words."""
+"""Seconds of silence that tell a pause from a gap between words."""
 
 _INTERIM_EVERY: Final = 1.0
 _SILENCE_EVERY: Final = 3.0
@@ -21,20 +22,20 @@ _TICK: Final = 1e-6
 
 
 class Script:
-    """An engine that is deterministic: its words come at their times on the audio clock, in pieces of any size.
+    """A deterministic engine: its words come at their times on the audio clock, whatever the sizes of the pieces.
 
-    A word is known once its end has been fed. Finals come at pauses, after `cut` seconds without one, and every 3 s of
-    silence. Interims come with every second of audio in which an utterance is open. Words without pause between them
-    follow at once; after a word that ends a sentence (`.`, `?` or `!`) there are `gap` seconds of silence.
+    A word is known when its end has been fed. Finals come at pauses, after `cut` seconds without a pause, and after
+    every 3 s of silence. Interims come with every second of audio in which an utterance is open. There is no pause
+    between words; after the end of a sentence (`.`, `?` or `!`) there are `gap` seconds of silence.
 
     Args:
         text: What is said; "" is silence.
-        words_per_second: How fast.
+        words_per_second: The speed.
         start: Seconds of silence before the first word.
         gap: Seconds of silence after a sentence.
-        repeat: Say it again for ever, each time `gap` seconds after the end.
-        cut: Seconds after which an utterance is cut, as engines do, into a final that is no endpoint.
-        speaker: Who says it, for `diarize`.
+        repeat: Whether to say it again and again, each time `gap` seconds after the end.
+        cut: Seconds after which an utterance is cut into a final that is no endpoint, as engines do.
+        speaker: The speaker's number, for `diarize`.
 
     Example:
         ```python
@@ -44,7 +45,7 @@ class Script:
     """
 
     languages: tuple[str, ...] | None = None
-    """Any language will do."""
+    """Any language."""
 
     def __init__(
         self,
@@ -97,12 +98,12 @@ class Script:
 
     def _set(self, words: Sequence[HeardWord], gap: float, repeat: bool, cut: float) -> None:
         self.words: tuple[HeardWord, ...] = tuple(words)
-        """What is said; with `repeat`, the first time."""
+        """What is said, once."""
         self._gap, self._repeat, self._cut = gap, repeat, cut
 
     @property
     def info(self) -> EngineInfo:
-        """No model at all, and it says so."""
+        """It says that there is no model."""
         return EngineInfo("script", "1", "script", "00000000-0000-4000-8000-000000000001")
 
     @property
@@ -111,31 +112,26 @@ class Script:
         return any(word.speaker is not None for word in self.words)
 
     configurable = True
-    """A script says its words whatever it is told, so `Configure` succeeds."""
+    """`Configure` succeeds, and changes nothing."""
 
     def open(
         self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
     ) -> EngineStream:
-        """Begin to say it, at 0 s."""
+        """Begin a stream at 0 s."""
         return _ScriptStream(self._endless(), max(pause, MIN_PAUSE), interims, self._cut)
 
     def _endless(self) -> Iterator[HeardWord]:
         yield from self.words
-        if not (self._repeat and self.words):
+        period = self.words[-1].end + self._gap if self.words else 0.0
+        if not self._repeat or period <= 0:
             return
-        period = self.words[-1].end + self._gap
-        if period <= 0:
-            return
-        turn = 0
-        while True:
-            turn += 1
+        for turn in itertools.count(1):
             for word in self.words:
-                shift = turn * period
-                yield HeardWord(word.text, word.start + shift, word.end + shift, word.confidence, word.speaker)
+                yield dataclasses.replace(word, start=word.start + turn * period, end=word.end + turn * period)
 
 
 class _ScriptStream:
-    """One reading. It goes from one instant to the next, so that the size of the pieces makes no difference."""
+    """One stream. It goes from one instant to the next, so that the sizes of the pieces make no difference."""
 
     def __init__(self, words: Iterator[HeardWord], pause: float, interims: bool, cut: float) -> None:
         self._words = words
@@ -154,7 +150,7 @@ class _ScriptStream:
         clock = self._fed / SAMPLE_RATE
         events: list[Event] = []
         while True:
-            # Equal instants keep the order of the agenda: microseconds decide, not the last bit of a float.
+            # Rounded to microseconds, equal instants keep the order of the agenda.
             instant, happen = min(self._agenda(), key=lambda entry: round(entry[0], 6))
             if instant > clock + _TICK:
                 break
@@ -167,7 +163,7 @@ class _ScriptStream:
         events: list[Event] = []
         word = self._next
         if self._speaking and word is not None and self._now - word.start >= (word.end - word.start) / 2:
-            # Half heard is heard; of less than half, the rest will do.
+            # A word that is half fed is heard now; otherwise, it is heard when its end is fed.
             self._next = dataclasses.replace(word, end=self._now)
             events += self._end_word()
         if self._now - self._edge > _TICK:
@@ -175,7 +171,7 @@ class _ScriptStream:
         return events
 
     def _agenda(self) -> Iterator[tuple[float, Callable[[], list[Event]]]]:
-        """What may happen next, and when."""
+        """When what may happen next."""
         if self._open and not self._speaking:
             yield self._voice_until + self._pause, self._end_utterance
         if self._next is not None:

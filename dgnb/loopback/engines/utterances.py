@@ -1,7 +1,7 @@
-"""Cutting a stream into utterances: what any engine that decodes stretches of audio needs around its decoder.
+"""Cuts a stream into utterances, for any engine that decodes stretches of audio.
 
-Nothing here knows a model. A `Voice` says where somebody speaks, a `Decoder` says which words a stretch holds, and
-`UtteranceStream` decides which stretches to decode and when, so that the finals tile the audio clock.
+Nothing here knows a model. A `Voice` detects speech, a `Decoder` turns a stretch into words, and `UtteranceStream`
+decides which stretches to decode and when, so that the finals tile the audio clock.
 
     audio clock  ──────────────┬──────────────────────────────┬────────────>
     voice                      │     ▁▂▇▇▇▆▇▇▁▁▆▇▇▅▂▁         │
@@ -26,63 +26,63 @@ __all__ = ["Decoded", "Decoder", "UtteranceStream"]
 _SPEECH = 0.5
 """Probability from which a frame holds a voice; Silero's own threshold."""
 _QUIET = 0.35
-"""Probability under which a voice has ended; between the two, things stay as they are."""
+"""Probability under which a voice has ended. Between the two, nothing changes."""
 _FRAMES_OF_SPEECH = 3
-"""Frames of voice before an utterance is believed: a click or a cough is shorter."""
+"""Frames of voice that open an utterance; a click or a cough is shorter."""
 
 _PAUSE_FLOOR = 0.5
-"""Shortest pause, in seconds, that ends an utterance whatever was asked. Stops and hesitations inside a phrase last up
-to 0.4 s, and Whisper guesses words wrong that are cut from their context."""
+"""Shortest pause, in seconds, that ends an utterance. Stops and hesitations inside a phrase last up to 0.4 s, and
+Whisper gets words wrong that are cut from their context."""
 _LONGEST_PAUSE = 10.0
-"""A longer pause is not waited for: what was said becomes final after `_SILENCE`, without being an endpoint."""
+"""Longest pause, in seconds, that is waited for. With a longer one, speech becomes final after `_SILENCE`, without an
+endpoint."""
 _SILENCE = 3.0
-"""Seconds of silence after which the listener is told so."""
+"""Seconds of silence after which an empty final is sent."""
 _LONGEST = 15.0
-"""Seconds of speech after which an utterance is cut for its length; with lead and tail it fits Whisper's window."""
+"""Seconds of speech after which an utterance is cut; with lead and tail it fits Whisper's window."""
 _LEAD = 0.3
-"""Seconds before the detector's onset that are decoded with the utterance: soft beginnings come before it."""
+"""Seconds before the detected onset that are decoded too, because soft beginnings come before it."""
 _TAIL = 0.3
-"""Seconds after the voice that are decoded with the utterance."""
+"""Seconds after the voice that are decoded too."""
 
 _REACTION = FRAME
-"""Samples by which the detector trails the voice, onsets and ends alike: a frame, the median over read and synthetic
-speech."""
+"""Samples by which the detector trails the voice, at onsets and ends: the median over read and synthetic speech."""
 _SILENCE_IN_SPEECH = 0.1
 """Shortest silence, in seconds, between words."""
 _NEAR = 0.25
-"""How far, in seconds, a decoder's word times may be from the truth."""
+"""Largest error, in seconds, of a decoder's word times."""
 _SHORTEST_WORD = 0.04
 
 _INTERIM_EVERY = 1.0
 """Seconds of audio between interims."""
 _INTERIM_SHARE = 3.0
-"""An interim waits that many times what the last one took, so that interims have a third of the time at most."""
+"""An interim waits this many times the duration of the last decoding, so interims take a third of the time at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The words of a stretch, in seconds from its start, and the language if the decoder had to find it out."""
+    """The words of a stretch, in seconds from its start, and the language if the decoder detected it."""
 
     words: tuple[HeardWord, ...]
     language: str | None = None
 
 
 class Decoder(Protocol):
-    """What turns a stretch of audio into words."""
+    """Turns a stretch of audio into words."""
 
     def decode(self, samples: Samples, *, final: bool) -> Decoded:
-        """Recognise a stretch; `final` asks for care, otherwise for speed."""
+        """Recognise a stretch; `final` asks for accuracy, otherwise for speed."""
 
 
 class UtteranceStream:
-    """An `EngineStream` made of a voice detector and a decoder.
+    """An `EngineStream` made of a voice detector and a decoder. Positions are samples since the stream began.
 
     Args:
         decoder: Recognises a stretch.
-        voice: Says where somebody speaks; it must be this stream's own.
+        voice: Detects speech; each stream needs its own.
         pause: Seconds of silence that end an utterance.
         interims: Whether to decode what is not final yet.
-        clock: Seconds that pass on the wall, to measure what decoding takes.
+        clock: Wall-clock seconds, to measure how long decoding takes.
     """
 
     def __init__(
@@ -94,15 +94,9 @@ class UtteranceStream:
         self._pause = _samples(max(pause, _PAUSE_FLOOR) if self._endpoint else _SILENCE)
         self._interims = interims
         self._clock = clock
-
-        # All positions are samples since the stream began.
-        self._pcm = bytearray()  # audio from _base to _fed
-        self._base = 0  # where the next final starts
-        self._fed = 0
+        self._track = _Track()
         self._unjudged = bytearray()  # less than a frame, waiting for the voice detector
-        self._judged = 0  # what the voice detector has seen
-        self._probabilities: list[float] = []  # one for each frame from _first_frame on
-        self._first_frame = 0
+        self._judged = 0  # how far the voice detector is
 
         self._onset: int | None = None  # where the open utterance began
         self._rise: int | None = None  # where a voice may have begun
@@ -116,8 +110,7 @@ class UtteranceStream:
 
     def feed(self, pcm: bytes) -> list[Event]:
         """Take samples (a whole number of them; may be empty) and return what became known, in order."""
-        self._pcm += pcm
-        self._fed += len(pcm) // 2
+        self._track.add(pcm)
         self._debt = max(0.0, self._debt - len(pcm) / 2 / SAMPLE_RATE)
         self._unjudged += pcm
         whole = len(self._unjudged) // (2 * FRAME) * 2 * FRAME
@@ -126,23 +119,39 @@ class UtteranceStream:
             frames = bytes(self._unjudged[:whole])
             del self._unjudged[:whole]
             for probability in self._voice.feed(_floats(frames)):
-                self._probabilities.append(probability)
+                self._track.probabilities.append(probability)
                 self._judge(probability, events)
             self._interim(events)
         return events
 
     def flush(self) -> list[Event]:
         """Finalise everything fed so far; the last final ends at the clock. Feeding may go on afterwards."""
-        if self._fed == self._base:
+        if self._track.fed == self._track.base:
             return []
-        return [self._finish(self._fed, pause=False)]
+        return [self._finish(self._track.fed, pause=False)]
 
-    # -- deciding --
+    # Decisions
 
     def _judge(self, probability: float, events: list[Event]) -> None:
-        """Take one frame's probability: open, cut or close an utterance, or report silence."""
+        """Take the probability of one frame: open, cut or close an utterance, or report silence."""
+        self._follow(probability)
+        now = self._judged
+        if self._onset is None:
+            if self._rise is not None and self._voiced >= _FRAMES_OF_SPEECH:
+                self._onset = self._interim_at = max(self._rise, self._track.base)
+                events.append(SpeechStarted(self._onset / SAMPLE_RATE))
+            if self._rise is None and now - self._track.base >= _samples(_SILENCE + _LEAD):
+                events.append(self._close(now - _samples(_LEAD), (), pause=False))
+        elif now - self._last_voice >= self._pause:
+            # The next utterance may begin at once and needs its lead, so the two share the silence.
+            events.append(self._finish(now - min(_samples(_LEAD), self._pause // 2), pause=self._endpoint))
+        elif now - self._onset >= _samples(_LONGEST) and self._talking:
+            events.append(self._cut(now))
+
+    def _follow(self, probability: float) -> None:
+        """Track whether somebody speaks, with the probability of the next frame."""
         at = self._judged
-        now = self._judged = at + FRAME
+        self._judged = at + FRAME
         if probability >= _SPEECH:
             self._talking = True
             self._voiced += 1
@@ -150,21 +159,9 @@ class UtteranceStream:
         elif probability < _QUIET:
             self._talking = False
         if self._talking:
-            self._last_voice = now
-
-        if self._onset is None:
-            if not self._talking:
-                self._rise, self._voiced = None, 0
-            elif self._rise is not None and self._voiced >= _FRAMES_OF_SPEECH:
-                self._onset = self._interim_at = max(self._rise, self._base)
-                events.append(SpeechStarted(self._onset / SAMPLE_RATE))
-            if self._rise is None and now - self._base >= _samples(_SILENCE + _LEAD):
-                events.append(self._close(now - _samples(_LEAD), (), pause=False))
-        elif now - self._last_voice >= self._pause:
-            # What follows at once needs its lead, so the silence is shared between the two.
-            events.append(self._finish(now - min(_samples(_LEAD), self._pause // 2), pause=self._endpoint))
-        elif now - self._onset >= _samples(_LONGEST) and self._talking:
-            events.append(self._cut(now))
+            self._last_voice = self._judged
+        elif self._onset is None:
+            self._rise, self._voiced = None, 0
 
     def _interim(self, events: list[Event]) -> None:
         if self._onset is None or not self._interims or self._debt > 0 or self._last_voice <= self._interim_at:
@@ -172,7 +169,7 @@ class UtteranceStream:
         if self._judged - self._interim_at < _samples(max(_INTERIM_EVERY, _INTERIM_SHARE * self._interim_took)):
             return
         before = self._debt
-        decoded = self._decode(self._judged, final=False)
+        decoded = self._decode(self._onset, self._judged, final=False)
         self._interim_took = self._debt - before
         self._interim_at = self._judged
         events.append(self._heard(self._judged, decoded.words, final=False, language=decoded.language))
@@ -180,75 +177,98 @@ class UtteranceStream:
     def _finish(self, end: int, *, pause: bool) -> Heard:
         """Close the stretch up to `end`, with its words if somebody spoke."""
         decoded = Decoded(())
-        if self._onset is not None and self._voiced >= _FRAMES_OF_SPEECH:
-            decoded = self._decode(end, final=True)
         if self._onset is not None:
-            # A flush in the middle of a word: what is left of it opens the next utterance.
+            if self._voiced >= _FRAMES_OF_SPEECH:
+                decoded = self._decode(self._onset, end, final=True)
+            # After a flush in the middle of a word, the rest of the word opens the next utterance.
             self._onset = self._rise = end if self._talking else None
             self._voiced = 0
             self._interim_at = end
         return self._close(end, decoded.words, pause=pause, language=decoded.language)
 
     def _cut(self, now: int) -> Heard:
-        """Close an utterance that has become too long, where it harms least, and carry the rest over."""
+        """Close an utterance that is too long, where it harms least, and carry the rest over."""
         assert self._onset is not None
-        decoded = self._decode(now, final=True)
+        decoded = self._decode(self._onset, now, final=True)
         earliest, latest = self._onset + (now - self._onset) // 2, now - _samples(1.0)
         gaps = [
             (_samples((a.end + b.start) / 2), index + 1)
             for index, (a, b) in enumerate(zip(decoded.words, decoded.words[1:], strict=False))
         ]
-        # Between two words, at the quietest such place in the later half; failing words, at the quietest place.
+        # The quietest place between two words in the later half; without words, the quietest place.
         places = [gap for gap in gaps if earliest <= gap[0] <= latest] or [
             (at, sum(_samples(word.end) <= at for word in decoded.words)) for at in range(earliest, latest, FRAME)
         ]
-        end, count = min(places, key=lambda place: self._loudness(place[0]))
+        end, count = min(places, key=lambda place: self._track.loudness(place[0]))
         words = tuple(replace(w, end=min(w.end, end / SAMPLE_RATE)) for w in decoded.words[:count])
         heard = self._close(end, words, pause=False, language=decoded.language)
         self._onset = self._rise = self._interim_at = end
-        self._voiced = sum(p >= _SPEECH for p in self._probabilities)
+        self._voiced = sum(p >= _SPEECH for p in self._track.probabilities)
         return heard
 
     def _close(self, end: int, words: tuple[HeardWord, ...], *, pause: bool, language: str | None = None) -> Heard:
         heard = self._heard(end, words, final=True, pause=pause and bool(words), language=language)
-        del self._pcm[: (end - self._base) * 2]
-        self._base = end
-        gone = end // FRAME - self._first_frame
-        del self._probabilities[:gone]
-        self._first_frame += gone
+        self._track.forget(end)
         return heard
 
     def _heard(
         self, end: int, words: tuple[HeardWord, ...], *, final: bool, pause: bool = False, language: str | None = None
     ) -> Heard:
-        first, last = self._base / SAMPLE_RATE, end / SAMPLE_RATE
+        first, last = self._track.base / SAMPLE_RATE, end / SAMPLE_RATE
         inside = tuple(
             replace(w, start=min(max(first, w.start), last), end=min(max(first, w.end), last)) for w in words
         )
         return Heard(first, last, inside, final, pause, language)
 
-    # -- decoding --
-
-    def _decode(self, end: int, *, final: bool) -> Decoded:
-        """Decode the open utterance up to `end`; the words come back on the audio clock."""
-        assert self._onset is not None
-        start = max(self._base, self._onset - _samples(_LEAD))
+    def _decode(self, onset: int, end: int, *, final: bool) -> Decoded:
+        """Decode the utterance from `onset` to `end`; the words come back on the audio clock."""
+        start = max(self._track.base, onset - _samples(_LEAD))
         stop = min(end, self._last_voice + _samples(_TAIL))
         began = self._clock()
-        decoded = self._decoder.decode(self._samples(start, stop), final=final)
+        decoded = self._decoder.decode(self._track.samples(start, stop), final=final)
         self._debt += max(0.0, self._clock() - began)
         shift = start / SAMPLE_RATE
         words = [replace(word, start=word.start + shift, end=word.end + shift) for word in decoded.words]
-        return replace(decoded, words=_settle(words, self._silences(start, stop)))
+        return replace(decoded, words=_settle(words, self._track.silences(start, stop)))
 
-    def _silences(self, start: int, stop: int) -> list[tuple[float, float]]:
-        """List the stretches without voice between two positions, in seconds on the audio clock.
 
-        However short it is, the one before the first voice counts: it says where the first word begins.
+class _Track:
+    """The audio from the end of the last final on, and how likely each frame of it holds a voice."""
+
+    def __init__(self) -> None:
+        self.base = 0  # where the next final starts
+        self.fed = 0
+        self.probabilities: list[float] = []  # one for each frame from _first_frame on
+        self._first_frame = 0
+        self._pcm = bytearray()  # from base to fed
+
+    def add(self, pcm: bytes) -> None:
+        self._pcm += pcm
+        self.fed += len(pcm) // 2
+
+    def forget(self, end: int) -> None:
+        """Drop everything before `end`, where the next final starts."""
+        del self._pcm[: (end - self.base) * 2]
+        self.base = end
+        gone = end // FRAME - self._first_frame
+        del self.probabilities[:gone]
+        self._first_frame += gone
+
+    def samples(self, start: int, stop: int) -> Samples:
+        return _floats(bytes(self._pcm[(start - self.base) * 2 : (stop - self.base) * 2]))
+
+    def loudness(self, at: int) -> float:
+        around = self.samples(max(self.base, at - FRAME), min(self.fed, at + FRAME))
+        return float(np.square(around).mean()) if around.size else math.inf
+
+    def silences(self, start: int, stop: int) -> list[tuple[float, float]]:
+        """The stretches without voice between two positions, in seconds on the audio clock.
+
+        The silence before the first voice counts however short it is, because it says where the first word begins.
         """
         silences: list[tuple[float, float]] = []
         quiet: int | None = start
-        for index, probability in enumerate(self._probabilities):
+        for index, probability in enumerate(self.probabilities):
             at = (self._first_frame + index) * FRAME - _REACTION
             if at >= stop:
                 break
@@ -263,48 +283,45 @@ class UtteranceStream:
             silences.append((quiet / SAMPLE_RATE, math.inf))
         return silences
 
-    def _samples(self, start: int, stop: int) -> Samples:
-        return _floats(bytes(self._pcm[(start - self._base) * 2 : (stop - self._base) * 2]))
-
-    def _loudness(self, at: int) -> float:
-        around = self._samples(max(self._base, at - FRAME), min(self._fed, at + FRAME))
-        return float(np.square(around).mean()) if around.size else math.inf
-
 
 def _settle(words: Sequence[HeardWord], silences: Sequence[tuple[float, float]]) -> tuple[HeardWord, ...]:
-    """Move the ends of words out of the silences, and words that begin a phrase to where the voice does.
+    """Move the ends of words out of the silences, and the start of a phrase to where the voice begins.
 
-    A decoder that aligns words to audio gives the pauses to the words around them; the detector knows better. A word
+    A decoder that aligns words to audio counts the pauses to the words around them; the detector knows better. A word
     deep inside a silence was never said.
     """
-    starts = [word.start for word in words]
-    ends = [word.end for word in words]
-    kept = [True] * len(words)
+    spans: list[tuple[float, float] | None] = [(word.start, word.end) for word in words]
     for quiet, voice in silences:
-        for i in range(len(words)):
-            before, after = quiet - starts[i], ends[i] - voice
-            if starts[i] >= voice or ends[i] <= quiet:
+        spans = [span and _outside(*span, quiet, voice) for span in spans]
+        before: tuple[float, float] | None = None
+        for index, span in enumerate(spans):
+            if span is None:
                 continue
-            if before <= 0 and after <= 0:
-                kept[i] = before > -_NEAR or after > -_NEAR
-                after = starts[i] + ends[i] - quiet - voice
-                before = -after
-            if after > before:
-                starts[i] = voice
-            else:
-                ends[i] = quiet
-        if following := [i for i, start in enumerate(starts) if voice <= start <= voice + _NEAR]:
-            first = following[0]
-            if not first or ends[first - 1] <= quiet:
-                starts[first] = voice
+            if voice <= span[0] <= voice + _NEAR:
+                if before is None or before[1] <= quiet:
+                    spans[index] = voice, span[1]
+                break
+            before = span
     settled: list[HeardWord] = []
     reached = 0.0
-    for word, start, end, keep in zip(words, starts, ends, kept, strict=True):
-        if keep:
-            start = max(start, reached)
-            reached = max(end, start + _SHORTEST_WORD)
+    for word, span in zip(words, spans, strict=True):
+        if span is not None:
+            start = max(span[0], reached)
+            reached = max(span[1], start + _SHORTEST_WORD)
             settled.append(replace(word, start=start, end=reached))
     return tuple(settled)
+
+
+def _outside(start: float, end: float, quiet: float, voice: float) -> tuple[float, float] | None:
+    """A word's start and end moved out of a silence from `quiet` to `voice`; None for a word deep inside it."""
+    if start >= voice or end <= quiet:
+        return start, end
+    before, after = quiet - start, end - voice
+    if before <= 0 and after <= 0:
+        if max(before, after) <= -_NEAR:
+            return None
+        return (voice, end) if start + end > quiet + voice else (start, quiet)
+    return (voice, end) if after > before else (start, quiet)
 
 
 def _samples(seconds: float) -> int:

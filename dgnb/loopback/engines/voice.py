@@ -1,4 +1,4 @@
-"""Whether somebody is speaking: Silero's voice activity detector, fed as the audio arrives."""
+"""Silero's voice activity detector, fed as the audio arrives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 __all__ = ["FRAME", "Samples", "SileroVoice", "Voice"]
 
 FRAME = 512
-"""Samples that one probability stands for: 32 ms."""
+"""Samples in a frame, which has one probability: 32 ms."""
 
 _CONTEXT = 64
 
@@ -19,17 +19,17 @@ Samples = npt.NDArray[np.float32]
 
 
 class Voice(Protocol):
-    """A detector with a memory of what it has heard."""
+    """A detector of speech, which remembers the frames before."""
 
     def feed(self, samples: Samples) -> list[float]:
-        """Take whole frames; return for each the probability, 0 to 1, that it holds a voice."""
+        """Take whole frames; return the probability, 0 to 1, that each holds a voice."""
 
 
 class SileroVoice:
-    """Silero, with its memory carried from one call to the next.
+    """Silero, with its state kept from one call to the next.
 
-    faster-whisper ships the detector, and runs it over a finished recording. Here its state is kept instead, so that
-    a stream costs 0.1 ms a frame and nothing is computed twice.
+    faster-whisper ships the detector and runs it over a finished recording. Here, a stream costs 0.1 ms a frame, and
+    nothing is computed twice.
     """
 
     def __init__(self, session: Any) -> None:
@@ -39,7 +39,7 @@ class SileroVoice:
         self._tail = np.zeros(_CONTEXT, np.float32)
 
     def feed(self, samples: Samples) -> list[float]:
-        """Take whole frames; return for each the probability, 0 to 1, that it holds a voice."""
+        """Take whole frames; return the probability, 0 to 1, that each holds a voice."""
         if not samples.size:
             return []
         frames = samples.reshape(-1, FRAME)

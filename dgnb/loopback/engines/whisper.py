@@ -1,8 +1,9 @@
 """Whisper by faster-whisper: CTranslate2, int8 on the CPU.
 
-Whisper was made for windows of 30 s. Most utterances are a few seconds long, and encoding the silence behind them is
-what costs; so the window is shortened to what is said and a margin. Below ten seconds it loops and invents, so that
-is the shortest (measured on read speech: the same word error rate as with 30 s, at a quarter of the cost).
+Whisper was made for windows of 30 s. Most utterances last a few seconds, and encoding the silence behind them takes
+most of the time; so the window is shortened to the speech and a margin. The shortest window is ten seconds: below
+that, Whisper loops and invents (measured on read speech: the same word error rate as with 30 s, at a quarter of the
+cost).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
+from dgnb.loopback.engines import DEFAULT_MODEL, SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
 from dgnb.loopback.engines import weights as _weights
 from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
 from dgnb.loopback.engines.voice import Samples, SileroVoice
@@ -33,23 +34,23 @@ __all__ = ["WhisperEngine"]
 _WINDOW = 30.0
 _SHORTEST_WINDOW = 10.0
 _MARGIN = 2.0
-"""Seconds of nothing behind the words; without them the model goes on talking."""
+"""Seconds of silence behind the words; without them, the model invents more."""
 
 _LATE = 0.10
-"""Seconds by which the attention that word times are read from trails the voice, starts and ends alike: the median
-against a forced alignment of read speech."""
+"""Seconds by which word times trail the voice, at starts and ends: the median against a forced alignment of read
+speech."""
 
 _TOKENS_A_SECOND = 8
-"""More than the fastest speaker needs: what ends a loop early."""
+"""More than the fastest speaker needs; it ends a loop early."""
 _TOKENS_MORE = 24
 _MOST_TOKENS = 448
 
 _REPETITIVE = 2.4
-"""A text that compresses by more than this goes round in a loop."""
+"""A text that compresses by more than this repeats itself."""
 _REFRAIN = re.compile(r"\b(\S+(?: \S+){1,7})(?: \1\b){3}")
-"""Four times the same few words: a short loop, which compresses less."""
+"""The same few words four times: a short loop, which compresses less."""
 _UNLIKELY = -1.0
-"""A mean log probability of a token under this is a guess."""
+"""Under this mean log probability of a token, a text is a guess."""
 _NO_SPEECH = 0.6
 
 _MOST_WORKERS = 4
@@ -68,7 +69,7 @@ class _Attempt:
 
 
 _QUICK = (_Attempt(beam=1),)
-# The usual ladder of temperatures draws at random; with these, the same audio gives the same words.
+# Not the usual ladder of temperatures, which draws at random: here, the same audio gives the same words.
 _CAREFUL = (_Attempt(beam=5), _Attempt(beam=5, whole_window=True), _Attempt(beam=5, whole_window=True, no_repeat=3))
 
 
@@ -80,26 +81,19 @@ class WhisperEngine:
             `dgnb.loopback.engines.weights`.
         threads: Threads that one decoding uses. More than one shortens the wait for a final and costs more CPU
             seconds in all.
-        clock: Seconds on the wall; for tests.
+        clock: Seconds, to measure how long decoding takes.
 
     Raises:
         ConfigurationError: There is no such model.
         DgnbError: The `offline` extra is not installed, or the weights cannot be had.
-
-    Example:
-        ```python
-        engine = WhisperEngine("tiny.en")
-        stream = engine.open()
-        events = stream.feed(pcm) + stream.flush()
-        ```
     """
 
     def __init__(
-        self, model: str = "tiny.en", *, threads: int = 1, clock: Callable[[], float] = time.monotonic
+        self, model: str = DEFAULT_MODEL, *, threads: int = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
         whisper = _faster_whisper()
         found = _weights.find(model)
-        # Workers share the weights; with one alone, the streams of a process would wait for each other.
+        # Workers share the weights. With a single one, streams would wait for each other.
         workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // threads))
         try:
             self._model: Any = whisper.WhisperModel(
@@ -120,7 +114,7 @@ class WhisperEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """The true model."""
+        """The model that really runs."""
         return self._info
 
     @functools.cached_property
@@ -131,14 +125,10 @@ class WhisperEngine:
     def open(
         self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
     ) -> EngineStream:
-        """Begin a stream at 0 s.
+        """Begin a stream at 0 s, as `Engine.open`. A pause is at least half a second.
 
-        Args:
-            language: BCP-47, of which the first part counts; `multi` lets a multilingual model find out for each
-                utterance. A model that knows English only ignores it.
-            pause: Seconds of silence that end an utterance; less than half a second is taken as half a second.
-            interims: Whether not yet final hypotheses are wanted; without them, none are computed.
-            keyterms: Words to listen for.
+        Of the language, the first part counts. With `multi`, a multilingual model detects it for each utterance; a
+        model for English ignores it.
 
         Raises:
             ConfigurationError: The model does not know the language.
@@ -163,7 +153,7 @@ class _Decoder:
         self._keyterms = keyterms
 
     def decode(self, samples: Samples, *, final: bool) -> Decoded:
-        """Recognise a stretch; `final` asks for care, otherwise for speed."""
+        """Recognise a stretch; `final` asks for accuracy, otherwise for speed."""
         seconds = len(samples) / SAMPLE_RATE
         features = self._model.feature_extractor(samples)
         windows: dict[bool, Any] = {}
@@ -198,7 +188,7 @@ class _Decoder:
         return self._model.encode(padded)
 
     def _generate(self, encoded: Any, seconds: float, language: str, attempt: _Attempt) -> tuple[Any, float, bool]:
-        """Return CTranslate2's result, its mean log probability, and whether the text goes round in a loop."""
+        """Return CTranslate2's result, its mean log probability, and whether the text repeats itself."""
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
         if self._keyterms:
@@ -227,7 +217,7 @@ class _Decoder:
         frames = round(seconds * self._model.frames_per_second)
         words: list[list[dict[str, Any]]] = []
         for part in self._model.find_alignment(tokenizer, [text], encoded, frames)[0]:
-            # A hyphen is a part of its own, and so is the word behind it; only a space tells words apart.
+            # A hyphen and the word behind it are parts of their own; only a space separates words.
             spaced = part["word"].startswith(" ") or (language in _UNSPACED and part["word"][:1].isalnum())
             if spaced or not words:
                 words.append([])
@@ -251,7 +241,7 @@ class _Decoder:
 
 
 def _loops(text: str) -> bool:
-    """Say whether a text goes round and round, as the model's does when it has lost the thread."""
+    """Whether a text repeats itself, as the model does when it is lost."""
     raw = text.strip().encode()
     words = " ".join(re.findall(r"[\w']+", text.lower()))
     return len(raw) / len(zlib.compress(raw)) > _REPETITIVE or bool(_REFRAIN.search(words))
@@ -261,9 +251,7 @@ def _faster_whisper() -> ModuleType:
     try:
         import faster_whisper
     except ImportError as error:
-        raise DgnbError(
-            f"The offline speech engine is not installed ({error}). Install it with: pip install 'dgnb[offline]'"
-        ) from error
+        raise DgnbError(_weights.NOT_INSTALLED) from error
     module: ModuleType = faster_whisper
     return module
 

@@ -1,157 +1,143 @@
-"""`/radio`: an endless station that plays a recording at real time, in the ways in which stations do that.
+"""`/radio`: an endless station that plays a recording at real time.
 
-| path | what |
+| path | content |
 | --- | --- |
-| `/radio`, `/radio.mp3` | MP3 for ever, 1 s at once; ICY metadata for those who ask for it |
-| `/radio.m3u`, `.pls`, `.asx`, `.xspf` | playlists, whose entry is relative |
-| `/radio/hls/live.m3u8`, `low.m3u8`, `master.m3u8` | HLS: a moving window of 4 segments of 2 s, MPEG-TS with AAC |
-| `/radio/hls/fmp4.m3u8`, `vod.m3u8` | the same in fragmented MP4; one pass of it as a recording |
-| `/radio/file.mp3`, `/radio/file.wav` | one pass, with a `Content-Length` and `Range` |
+| `/radio`, `/radio.mp3` | MP3 without end |
+| `/radio.ogg` | the same in Ogg Opus |
+| `/radio/hls/live.m3u8` | HLS: a moving window of 4 segments of 2 s, MPEG-TS with AAC |
 
-A listener who is more than 500 kB (`serve(radio_queue=…)`) behind is let go, as Icecast does: a station does not wait.
+A station does not wait: a listener who takes nothing for 30 s is disconnected.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
+import struct
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from dgnb.loopback.radio.faults import Broadcasting, RadioFaults
-from dgnb.loopback.radio.hls import Hls
-from dgnb.loopback.radio.playlists import PLAYLISTS, playlist
-from dgnb.loopback.radio.programme import Playhead, Programmes, wav_header
-from dgnb.loopback.radio.station import Finale, RadioListener, Wire, bomb, play, send_file
-from dgnb.loopback.records import keep
+from dgnb.loopback.faults import Broadcasting, InForce
+from dgnb.loopback.radio.hls import LiveWindow
+from dgnb.loopback.radio.programme import MP3, OGG, Programme, Recording
 
-__all__ = ["QUEUE_BYTES", "Radio", "RadioListener"]
+__all__ = ["Radio"]
 
-QUEUE_BYTES: Final = 500_000
-"""How far behind a listener may be, as with Icecast."""
+BURST_SECONDS: Final = 1.0
+"""Seconds of audio that a listener gets at once, as on real stations, so that players start without delay."""
 
-_KEPT: Final = 1000
-_STATIONS: Final = ("/radio", "/radio.mp3")
-_FILES: Final = ("/radio/file.mp3", "/radio/file.wav")
+MOST_BEHIND: Final = 30.0
+"""Seconds that a listener may take nothing."""
+
+_STEP_SECONDS: Final = 0.1
 
 
 class Radio:
-    """One programme, encoded once for each format, played from its beginning to each listener.
+    """One recording, played from its beginning to each listener.
 
     Args:
-        recording: A file; the sample that comes with dgnb if not given.
-        faults: What is to go wrong.
-        queue: Bytes that a listener may be behind.
-
-    Attributes:
-        listeners: Every request for a station or a file that was answered with audio, the oldest first.
+        recording: A file; by default, the sample that comes with dgnb.
+        faults: The faults in force.
     """
 
-    def __init__(
-        self,
-        recording: str | os.PathLike[str] | None = None,
-        faults: RadioFaults | None = None,
-        queue: int = QUEUE_BYTES,
-    ) -> None:
-        self.listeners: list[RadioListener] = []
-        self._faults = faults or RadioFaults()
-        self._queue = queue
-        self._programmes = Programmes(recording)
-        self._hls = Hls(self._programmes, self._faults)
+    def __init__(self, recording: str | os.PathLike[str] | None, faults: InForce) -> None:
+        self._recording = Recording(recording)
+        self._faults = faults
+        self._window: LiveWindow | None = None
         self._stopped = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
-        """Where it is to be heard."""
-        lists = (f"/radio.{ending}" for ending in PLAYLISTS)
-        paths = (*_STATIONS, *_FILES, *lists, "/radio/hls/{name}")
-        return [web.get(path, self.answer, allow_head=False) for path in paths]
+        """The paths that the station serves."""
+        return [
+            *(web.get(path, self._listen, allow_head=False) for path in ("/radio", "/radio.mp3", "/radio.ogg")),
+            web.get("/radio/hls/live.m3u8", self._playlist, allow_head=False),
+            web.get(r"/radio/hls/{number:\d{1,12}}.ts", self._segment, allow_head=False),
+        ]
 
     def stop(self) -> None:
-        """Let all listeners go."""
+        """End all streams."""
         self._stopped.set()
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request: until the listener leaves or the station ends, where it is for audio."""
-        audio = request.path in (*_STATIONS, *_FILES)
-        hops = _number(request.query.get("hops"))
-        how = self._faults._broadcasting(request.path, audio=audio, hopped=hops is not None)
-        hops = how.redirects if hops is None else hops
-        if how.hang_up:
-            wire = self._wire(request, how)
-            await wire.end("hung up")
-            return Finale(444)
-        if how.location is not None:
-            return web.Response(status=302, headers={"Location": how.location})
-        if hops:
-            return web.Response(status=302, headers={"Location": str(request.rel_url.with_query(hops=hops - 1))})
-        if how.body is not None or how.status not in (None, 200):
-            return web.Response(
-                status=how.status or 200, text=how.body or "", content_type=how.content_type or "text/html"
-            )
-        if request.path in _STATIONS:
-            return await self._play(request, how)
-        if request.path in _FILES:
-            return await self._file(request, how)
-        if request.path.startswith("/radio/hls/"):
-            return await self._hls.answer(request.match_info["name"])
-        return self._playlist(request)
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        fault = self._faults.strike(Broadcasting) or Broadcasting()
+        if fault.status is not None:
+            return web.Response(status=fault.status)
+        programme = await self._recording.programme(OGG if request.path.endswith(".ogg") else MP3)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": programme.content_type,
+                "icy-name": "dgnb radio",
+                "icy-br": str(round(programme.rate * 8 / 1000)),
+                "Cache-Control": "no-store",
+            }
+        )
+        response.force_close()
+        # The listener may leave at any time.
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            await self._play(request, response, programme, fault)
+        return response
 
-    async def _play(self, request: web.Request, how: Broadcasting) -> web.StreamResponse:
-        programme = await self._programmes.get(how.format or "mp3")
-        then = None if how.splice is None else (how.splice, await self._programmes.get(how.then or "mp3-22050"))
-        headers = {
-            "Content-Type": how.content_type or programme.content_type,
-            "icy-name": "dgnb radio",
-            "icy-description": "The recording, for ever",
-            "icy-br": str(round(programme.rate * 8 / 1000)),
-            "Cache-Control": "no-store",
-        }
-        wire = self._wire(request, how)
-        if how.encoding == "bomb":
-            await send_file(wire, await asyncio.to_thread(bomb), 0.0, headers, "200 OK")
-        else:
-            playhead = Playhead(programme, how.joining, then)
-            asked = request.headers.get("Icy-MetaData") == "1"
-            await play(wire, playhead, programme.rate, headers, asked=asked, queue=self._queue)
-        return Finale()
-
-    async def _file(self, request: web.Request, how: Broadcasting) -> web.StreamResponse:
-        wav = request.path.endswith(".wav")
-        programme = await self._programmes.get("wav" if wav else "mp3")
-        body = (wav_header(len(programme.body)) if wav else b"") + programme.body
-        headers = {"Content-Type": how.content_type or programme.content_type}
-        status = "200 OK"
-        if how.ranges is not False:
-            headers["Accept-Ranges"] = "bytes"
+    async def _play(
+        self, request: web.Request, response: web.StreamResponse, programme: Programme, fault: Broadcasting
+    ) -> None:
+        """Play until the listener leaves or takes nothing, the fault strikes, or the server ends."""
+        loop = asyncio.get_running_loop()
+        began, sent = loop.time(), 0
+        while not self._stopped.is_set():
+            seconds = min(BURST_SECONDS + loop.time() - began, fault.after)
+            due = int(seconds * programme.rate)
             try:
-                wanted = request.http_range
-            except ValueError:
-                wanted = slice(len(body), None)
-            if request.headers.get(hdrs.RANGE):
-                begin, end, _ = wanted.indices(len(body))
-                if begin >= end:
-                    return web.Response(status=416, headers={"Content-Range": f"bytes */{len(body)}"})
-                headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(body)}"
-                body, status = body[begin:end], "206 Partial Content"
-        await send_file(self._wire(request, how), body, programme.rate, headers, status)
-        return Finale(int(status[:3]))
+                async with asyncio.timeout(MOST_BEHIND):
+                    await response.write(programme.part(sent, due))
+            except TimeoutError:
+                _reset(request)
+                return
+            sent = due
+            if seconds == fault.after:
+                await self._end(request, fault)
+                return
+            await self._sleep()
 
-    def _playlist(self, request: web.Request) -> web.Response:
-        how = self._faults._listing()
-        ending = request.path.rpartition(".")[2]
-        depth = _number(request.query.get("depth"))
-        depth = how.depth if depth is None else depth
-        entries = how.entries or [f"radio.{ending}?depth={depth - 1}" if depth else "radio.mp3"] * (how.count or 1)
-        text, kind = playlist(ending, entries, how.size)
-        return web.Response(text=text, content_type=kind, headers={"Cache-Control": "no-store"})
+    async def _end(self, request: web.Request, fault: Broadcasting) -> None:
+        if fault.ends == "reset":
+            _reset(request)
+        while fault.ends == "stalled" and request.transport and not self._stopped.is_set():
+            await self._sleep()
 
-    def _wire(self, request: web.Request, how: Broadcasting) -> Wire:
-        record = RadioListener(request.path)
-        wire = Wire(request, record, how, self._stopped)
-        keep(self.listeners, record, _KEPT)
-        return wire
+    async def _playlist(self, request: web.Request) -> web.Response:
+        window = await self._live()
+        return web.Response(
+            text=window.playlist(),
+            content_type="application/vnd.apple.mpegurl",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def _segment(self, request: web.Request) -> web.Response:
+        body = (await self._live()).segment(int(request.match_info["number"]))
+        if body is None:
+            raise web.HTTPNotFound
+        return web.Response(body=body, content_type="video/mp2t", headers={"Cache-Control": "no-store"})
+
+    async def _live(self) -> LiveWindow:
+        segments = await self._recording.segments()
+        if self._window is None:
+            self._window = LiveWindow(segments)
+        return self._window
+
+    async def _sleep(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STEP_SECONDS):
+                await self._stopped.wait()
 
 
-def _number(text: str | None) -> int | None:
-    return min(int(text[:4]), 100) if text and text.isascii() and text.isdecimal() else None
+def _reset(request: web.Request) -> None:
+    """Reset the TCP connection of a request: what is on its way is lost, as when a station crashes."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        request.transport.abort()

@@ -1,212 +1,148 @@
-"""What the station plays: one recording, encoded once for each format, when it is first asked for."""
+"""What the station plays: one recording, encoded for MP3, Ogg or HLS when it is first asked for."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import os
-import random
 import re
 import tempfile
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-__all__ = ["FORMATS", "Format", "Playhead", "Programme", "Programmes", "Segments", "wav_header"]
-
-Format = Literal["mp3", "aac", "ogg", "wav", "noise"]
-
-FORMATS: Final[dict[str, str]] = {
-    "mp3": "audio/mpeg",
-    "mp3-22050": "audio/mpeg",
-    "aac": "audio/aac",
-    "ogg": "audio/ogg",
-    "wav": "audio/wav",
-    "noise": "audio/mpeg",
-}
-"""Each format with its content type."""
+__all__ = ["MP3", "OGG", "SEGMENT_SECONDS", "Encoding", "Programme", "Recording", "Segments", "encode", "frames"]
 
 SEGMENT_SECONDS: Final = 2
-
-_ENCODERS: Final[dict[str, tuple[str, str, int, int, dict[str, str]]]] = {
-    # codec, container, samples a second, bits a second, options of the container
-    "mp3": ("libmp3lame", "mp3", 44_100, 128_000, {"write_xing": "0", "id3v2_version": "0"}),
-    "mp3-22050": ("libmp3lame", "mp3", 22_050, 64_000, {"write_xing": "0", "id3v2_version": "0"}),
-    "aac": ("aac", "adts", 44_100, 64_000, {}),
-    "ogg": ("libopus", "ogg", 48_000, 32_000, {}),
-}
-_SEGMENTS: Final = {
-    "high": ("mpegts", 44_100, 64_000),
-    "low": ("mpegts", 22_050, 32_000),
-    "fmp4": ("fmp4", 44_100, 64_000),
-}
-_WAV_RATE: Final = 16_000
-_LEAST: Final = {"ogg": 10.0}
-"""Seconds that a pass has to last: FFmpeg loses its way in a chain of Ogg streams of less than a page."""
-
-_NOISE: Final = (160_000, 10.0)
 
 _Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, eq=False)
-class Programme:
-    """Bytes that may be repeated for ever.
+class Encoding:
+    """How a recording is encoded.
 
     Attributes:
-        content_type: What they are.
+        content_type: The HTTP content type.
+        codec: FFmpeg's name of the encoder.
+        container: FFmpeg's name of the container.
+        sample_rate: Samples a second.
+        bit_rate: Bits a second.
+        options: Options of the container.
+        least: Seconds that one pass has to last; a shorter recording is repeated.
+    """
+
+    content_type: str
+    codec: str
+    container: str
+    sample_rate: int
+    bit_rate: int
+    options: Mapping[str, str] = field(default_factory=dict)
+    least: float = 0.0
+
+
+# Without headers and tags, so that the end of one pass joins the beginning of the next.
+MP3: Final = Encoding("audio/mpeg", "libmp3lame", "mp3", 44_100, 128_000, {"write_xing": "0", "id3v2_version": "0"})
+# FFmpeg can't follow a chain of Ogg streams that are shorter than a page.
+OGG: Final = Encoding("audio/ogg", "libopus", "ogg", 48_000, 32_000, least=10.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Programme:
+    """Bytes that a station repeats for ever.
+
+    Attributes:
+        content_type: The HTTP content type.
         body: One pass.
         seconds: How long one pass lasts.
-        head: What comes before the first pass only.
-        cuts: Where packets begin, for a change between packets.
     """
 
     content_type: str
     body: bytes
     seconds: float
-    head: bytes = b""
-    cuts: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
         """Bytes a second."""
         return len(self.body) / self.seconds
 
+    def part(self, begin: int, end: int) -> bytes:
+        """The bytes from one position to another of the endless programme."""
+        first = begin // len(self.body) * len(self.body)
+        passes = self.body * -(-(end - first) // len(self.body))
+        return passes[begin - first : end - first]
+
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """A programme cut for HLS.
+    """A recording in segments for HLS, MPEG-TS with AAC.
 
     Attributes:
         bodies: The segments of one pass.
         seconds: How long each lasts.
-        init: What `EXT-X-MAP` names; empty for MPEG-TS.
-        bandwidth: Bits a second.
     """
 
     bodies: tuple[bytes, ...]
     seconds: tuple[float, ...]
-    init: bytes
-    bandwidth: int
 
 
-class Playhead:
-    """Where one listener is in a programme.
+class Recording:
+    """A recording in every form that the station plays. Each form is made in a thread, once.
 
     Args:
-        programme: What is played.
-        joining: Seconds into it where the listener joins, in the middle of a packet and without the head; from the
-            beginning if not given.
-        then: After so many seconds, another programme, from its beginning.
+        path: A file; by default, the sample that comes with dgnb.
     """
 
-    def __init__(
-        self, programme: Programme, joining: float | None = None, then: tuple[float, Programme] | None = None
-    ) -> None:
-        self._then = then
-        self._pending = b"" if joining else programme.head
-        self._start(programme, 0.0, int((joining or 0.0) * programme.rate))
-
-    def upto(self, seconds: float) -> bytes:
-        """What is due by then and was not given before."""
-        due = b""
-        if self._then and seconds >= self._then[0]:
-            at, programme = self._then
-            self._then = None
-            due = self._take(at, whole=True)
-            self._pending = programme.head
-            self._start(programme, at, 0)
-        return due + self._take(seconds)
-
-    def _start(self, programme: Programme, at: float, begin: int) -> None:
-        self._programme, self._at, self._begin, self._given = programme, at, begin, begin
-
-    def _take(self, seconds: float, whole: bool = False) -> bytes:
-        body, cuts = self._programme.body, self._programme.cuts
-        due = self._begin + int((seconds - self._at) * self._programme.rate)
-        if whole and cuts:
-            passes, offset = divmod(due, len(body))
-            due = passes * len(body) + [*cuts, len(body)][bisect_left(cuts, offset)]
-        taken, self._pending = self._pending, b""
-        while self._given < due:
-            offset = self._given % len(body)
-            piece = body[offset : offset + due - self._given]
-            taken += piece
-            self._given += len(piece)
-        return taken
-
-
-class Programmes:
-    """One recording in all formats, each made in a thread when it is first asked for, and kept."""
-
-    def __init__(self, recording: str | os.PathLike[str] | None) -> None:
-        self._recording = recording
-        self._made: dict[str, Any] = {}
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._path = path
+        self._made: dict[object, Any] = {}
         self._lock = asyncio.Lock()
 
-    async def get(self, name: str) -> Programme:
-        """The recording in a format of `FORMATS`."""
-        return await self._get(name, lambda: _programme(self._path(), name))
+    async def programme(self, encoding: Encoding) -> Programme:
+        """The recording for a station."""
+        return await self.once(encoding, lambda path: encode(path, encoding))
 
-    async def segments(self, variant: str) -> Segments:
-        """The recording in segments for HLS: `high`, `low` or `fmp4`."""
-        return await self._get(f"hls {variant}", lambda: _segments(self._path(), *_SEGMENTS[variant]))
+    async def segments(self) -> Segments:
+        """The recording for HLS."""
+        return await self.once("segments", _segments)
 
-    async def _get(self, key: str, make: Callable[[], _Made]) -> _Made:
+    async def once(self, key: object, make: Callable[[str], _Made]) -> _Made:
+        """What `make(path)` returns; it is called once for a key."""
         async with self._lock:
             if key not in self._made:
-                self._made[key] = await asyncio.to_thread(make)
+                self._made[key] = await asyncio.to_thread(lambda: make(self._file()))
         return cast(_Made, self._made[key])
 
-    def _path(self) -> str:
-        if self._recording is None:
+    def _file(self) -> str:
+        if self._path is None:
             from dgnb import samples
 
             return str(samples.path())
-        return os.fspath(self._recording)
+        return os.fspath(self._path)
 
 
-def wav_header(length: int | None = None) -> bytes:
-    """The header of a WAV file as the station sends it; without a length, of one that does not end."""
-    file, data = (0xFFFFFFFF, 0xFFFFFFFF) if length is None else (length + 36, length)
-    numbers = [(16, 4), (1, 2), (1, 2), (_WAV_RATE, 4), (2 * _WAV_RATE, 4), (2, 2), (16, 2)]
-    form = b"".join(number.to_bytes(size, "little") for number, size in numbers)
-    return b"RIFF" + file.to_bytes(4, "little") + b"WAVEfmt " + form + b"data" + data.to_bytes(4, "little")
-
-
-def _programme(path: str, name: str) -> Programme:
-    kind = FORMATS[name]
-    if name == "noise":
-        return Programme(kind, random.Random(0).randbytes(_NOISE[0]), _NOISE[1])
-    if name == "wav":
-        samples = b"".join(frame.to_ndarray().tobytes() for frame in _frames(path, "s16", _WAV_RATE) if frame)
-        return Programme(kind, samples, len(samples) / (2 * _WAV_RATE), wav_header())
+def encode(path: str, encoding: Encoding) -> Programme:
+    """Encode a file. Blocks."""
     import av
 
-    codec, container, rate, bit_rate, options = _ENCODERS[name]
     buffer = io.BytesIO()
-    sizes, samples_in = [], 0
-    # Without headers and tags, so that the end joins the beginning.
-    with av.open(buffer, "w", format=container, options=options) as target:
-        stream: Any = target.add_stream(codec, rate=rate, layout="mono")
-        stream.bit_rate = bit_rate
-        for frame in _frames(path, stream.format, rate, _LEAST.get(name, 0.0)):
-            samples_in += frame.samples if frame else 0
+    packets = samples = 0
+    with av.open(buffer, "w", format=encoding.container, options=dict(encoding.options)) as target:
+        stream: Any = target.add_stream(encoding.codec, rate=encoding.sample_rate, layout="mono")
+        stream.bit_rate = encoding.bit_rate
+        for frame in frames(path, stream.format, encoding.sample_rate, encoding.least):
+            samples += frame.samples if frame else 0
             for packet in stream.encode(frame):
-                sizes.append(packet.size)
+                packets += 1
                 target.mux(packet)
-    seconds = samples_in / rate
-    if name.startswith("mp3"):
-        # Its frames are all of one length, and the last one is filled up.
-        seconds = len(sizes) * (1152 if rate > 32_000 else 576) / rate
-        return Programme(kind, buffer.getvalue(), seconds, cuts=tuple(accumulate(sizes, initial=0))[:-1])
-    return Programme(kind, buffer.getvalue(), seconds)
+        if encoding.container == "mp3":
+            # All MP3 frames have the same length; the encoder fills up the last one.
+            samples = packets * stream.codec_context.frame_size
+    return Programme(encoding.content_type, buffer.getvalue(), samples / encoding.sample_rate)
 
 
-def _segments(path: str, kind: str, rate: int, bit_rate: int) -> Segments:
+def _segments(path: str) -> Segments:
     import av
 
     with tempfile.TemporaryDirectory(prefix="dgnb-") as name:
@@ -214,28 +150,23 @@ def _segments(path: str, kind: str, rate: int, bit_rate: int) -> Segments:
         options = {
             "hls_time": str(SEGMENT_SECONDS),
             "hls_list_size": "0",
-            "hls_segment_type": kind,
-            "hls_segment_filename": str(folder / "%d.segment"),
-            "hls_fmp4_init_filename": "init",
+            "hls_segment_filename": str(folder / "%d.ts"),
         }
         with av.open(str(folder / "list.m3u8"), "w", format="hls", options=options) as target:
-            stream: Any = target.add_stream("aac", rate=rate, layout="mono")
-            stream.bit_rate = bit_rate
-            for frame in _frames(path, stream.format, rate):
+            stream: Any = target.add_stream("aac", rate=44_100, layout="mono")
+            stream.bit_rate = 64_000
+            for frame in frames(path, stream.format, 44_100):
                 target.mux(stream.encode(frame))
         listed = (folder / "list.m3u8").read_text(encoding="utf-8")
         seconds = tuple(float(found) for found in re.findall(r"#EXTINF:([\d.]+)", listed))
-        bodies = tuple((folder / f"{number}.segment").read_bytes() for number in range(len(seconds)))
-        init = (folder / "init").read_bytes() if kind == "fmp4" else b""
-    bandwidth = max(round(len(body) * 8 / long) for body, long in zip(bodies, seconds, strict=True))
-    return Segments(bodies, seconds, init, bandwidth)
+        return Segments(tuple((folder / f"{number}.ts").read_bytes() for number in range(len(seconds))), seconds)
 
 
-def _frames(path: str, form: Any, rate: int, least: float = 0.0) -> Iterator[Any]:
-    """The recording decoded and resampled, over and over for at least so many seconds, then None, which flushes."""
+def frames(path: str, sample_format: Any, rate: int, least: float = 0.0) -> Iterator[Any]:
+    """Decode and resample a file, again and again for at least `least` seconds; then yield None, which flushes."""
     import av
 
-    resampler = av.AudioResampler(format=form, layout="mono", rate=rate)
+    resampler = av.AudioResampler(format=sample_format, layout="mono", rate=rate)
     seconds, again = 0.0, True
     while again:
         with av.open(path) as source:

@@ -1,4 +1,4 @@
-"""`URLSource` against every kind of station that the loopback server can be."""
+"""`URLSource` against every kind of station."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 
 from dgnb import AudioError, URLSource
 from dgnb.audio.source import Note
-from dgnb.loopback import LoopbackServer, serve
+from tests.support.stations import Station
 
 LONG = 3.0
 """Seconds of the recording."""
 
 
 @pytest.fixture
-async def server(tmp_path: Path, tone: Callable[..., Any], wav: Callable[..., bytes]) -> AsyncIterator[LoopbackServer]:
-    """A station with a tone of 3 s, and a burst of 10 s, so that nobody waits."""
+async def server(tmp_path: Path, tone: Callable[..., Any], wav: Callable[..., bytes]) -> AsyncIterator[Station]:
+    """A station with a tone of 3 s, and a burst of 10 s, so that no test waits."""
     path = tmp_path / "tone.wav"
     path.write_bytes(wav(tone(LONG)))
-    async with serve("", radio=path) as server:
+    async with Station(path) as server:
         with server.broadcasting(burst=10):
             yield server
 
@@ -54,7 +54,7 @@ async def listen(url: str, seconds: float = 6.0, **how: Any) -> Heard:
     return heard
 
 
-# Stations that play
+# Stations that work
 
 
 @pytest.mark.parametrize(
@@ -78,23 +78,23 @@ async def listen(url: str, seconds: float = 6.0, **how: Any) -> Heard:
     ],
     ids=str,
 )
-async def test_a_station_is_heard(how: dict[str, Any], server: LoopbackServer) -> None:
+async def test_a_station_is_heard(how: dict[str, Any], server: Station) -> None:
     with server.broadcasting(**how):
         heard = await listen(server.radio_url)
     assert heard.seconds == pytest.approx(6.0)
     assert not [note for note in heard.notes if note.type != "title"]
-    # aiohttp refuses Shoutcast's status line, so the source asks a second time.
+    # Shoutcast's status line is not HTTP, so the source asks a second time.
     assert len(server.listeners) == (2 if "icy" in how else 1)
 
 
-async def test_a_slow_station_goes_on(server: LoopbackServer) -> None:
+async def test_a_slow_station_is_not_taken_for_an_end(server: Station) -> None:
     with server.broadcasting(burst=2, speed=0.1):
         heard = await listen(server.radio_url, 2.1)
     assert heard.seconds == pytest.approx(2.1)
     assert len(server.listeners) == 1
 
 
-async def test_titles_are_reported(server: LoopbackServer) -> None:
+async def test_titles_become_notes(server: Station) -> None:
     with server.broadcasting(title="it's <b>"):
         heard = await listen(server.radio_url)
     assert [note.text for note in heard.of("title")] == ["it's <b>"]
@@ -102,7 +102,7 @@ async def test_titles_are_reported(server: LoopbackServer) -> None:
 
 @pytest.mark.parametrize("ending", ["m3u", "pls", "asx", "xspf"])
 @pytest.mark.parametrize("how", [{}, {"depth": 2}, {"count": 40}], ids=str)
-async def test_a_playlist_leads_to_its_station(ending: str, how: dict[str, Any], server: LoopbackServer) -> None:
+async def test_a_playlist_leads_to_its_station(ending: str, how: dict[str, Any], server: Station) -> None:
     with server.listing(**how):
         heard = await listen(f"{server.radio_url}.{ending}", 1.0)
     assert heard.seconds == pytest.approx(1.0)
@@ -110,25 +110,25 @@ async def test_a_playlist_leads_to_its_station(ending: str, how: dict[str, Any],
 
 
 @pytest.mark.parametrize("name", ["file.mp3", "file.wav", "hls/vod.m3u8"])
-async def test_a_recording_is_heard_to_its_end(name: str, server: LoopbackServer) -> None:
+async def test_a_recording_is_heard_to_its_end(name: str, server: Station) -> None:
     heard = await listen(f"{server.radio_url}/{name}")
     assert heard.seconds == pytest.approx(LONG, abs=0.1)
     assert not heard.notes
 
 
 @pytest.mark.parametrize("name", ["live", "master", "fmp4"])
-async def test_a_live_window_is_followed(name: str, server: LoopbackServer) -> None:
+async def test_a_live_window_is_followed(name: str, server: Station) -> None:
     heard = await listen(f"{server.radio_url}/hls/{name}.m3u8", 5.0)
     assert heard.seconds == pytest.approx(5.0)
-    # A busy machine may be too late for a segment, and then reports it.
+    # A busy machine may be too late for a segment; then there is a note.
     assert all(note.missed for note in heard.notes)
 
 
-# Faults that a source recovers from
+# Faults that are survived
 
 
 @pytest.mark.parametrize("ends", ["closed", "reset", "truncated", "stalled"])
-async def test_a_station_that_ends_is_asked_again(ends: Any, server: LoopbackServer) -> None:
+async def test_a_station_that_ends_is_asked_again(ends: Any, server: Station) -> None:
     with server.broadcasting(after=2, ends=ends, times=1):
         heard = await listen(server.radio_url)
     assert heard.seconds == pytest.approx(6.0)
@@ -137,7 +137,7 @@ async def test_a_station_that_ends_is_asked_again(ends: Any, server: LoopbackSer
     assert len(server.listeners) == 2
 
 
-async def test_each_short_stretch_of_audio_earns_a_new_try(server: LoopbackServer) -> None:
+async def test_each_short_stretch_of_audio_earns_a_new_try(server: Station) -> None:
     with server.broadcasting(after=0.5):
         heard = await listen(server.radio_url, 3.0)
     assert heard.seconds == pytest.approx(3.0)
@@ -145,7 +145,7 @@ async def test_each_short_stretch_of_audio_earns_a_new_try(server: LoopbackServe
 
 
 @pytest.mark.parametrize("ends", [None, "reset", "stalled"])
-async def test_a_file_that_breaks_off_is_resumed(ends: Any, server: LoopbackServer) -> None:
+async def test_a_file_that_breaks_off_is_resumed(ends: Any, server: Station) -> None:
     with server.broadcasting(after=1, ends=ends, times=1):
         heard = await listen(f"{server.radio_url}/file.mp3")
     assert heard.seconds == pytest.approx(LONG, abs=0.1)
@@ -153,27 +153,27 @@ async def test_a_file_that_breaks_off_is_resumed(ends: Any, server: LoopbackServ
     assert note.missed == 0.0
 
 
-async def test_a_file_that_cannot_be_resumed_is_an_error(server: LoopbackServer) -> None:
+async def test_a_file_that_cannot_be_resumed_is_an_error(server: Station) -> None:
     with server.broadcasting(after=1, ranges=False), pytest.raises(AudioError, match="resume"):
         await listen(f"{server.radio_url}/file.mp3")
 
 
-async def test_segments_of_another_encoding_are_heard(server: LoopbackServer) -> None:
+async def test_segments_of_another_encoding_are_heard(server: Station) -> None:
     with server.segmenting(discontinuity=2):
         heard = await listen(f"{server.radio_url}/hls/live.m3u8", 5.0)
     assert heard.seconds == pytest.approx(5.0)
-    # A busy machine may be too late for a segment, and then reports it.
+    # A busy machine may be too late for a segment; then there is a note.
     assert all(note.missed for note in heard.of("source"))
 
 
-async def test_a_missing_segment_is_reported(server: LoopbackServer) -> None:
+async def test_a_missing_segment_is_reported_as_missed(server: Station) -> None:
     with server.segmenting(missing=[2]):
         heard = await listen(f"{server.radio_url}/hls/live.m3u8", 3.0)
     assert heard.seconds == pytest.approx(3.0)
     assert sum(note.missed for note in heard.of("source")) == pytest.approx(2.0, abs=0.1)
 
 
-# What can't be played
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ async def test_a_missing_segment_is_reported(server: LoopbackServer) -> None:
     ],
     ids=str,
 )
-async def test_the_error_for_an_address_without_a_station_says_why(
-    how: dict[str, Any], words: str, server: LoopbackServer
+async def test_an_answer_that_is_not_a_station_is_an_error_with_the_reason(
+    how: dict[str, Any], words: str, server: Station
 ) -> None:
     with server.broadcasting(**how), pytest.raises(AudioError, match=f"(?s){words}"):
         await listen(server.radio_url)
@@ -207,22 +207,20 @@ async def test_the_error_for_an_address_without_a_station_says_why(
     ],
     ids=str,
 )
-async def test_a_playlist_that_leads_nowhere_is_an_error(
-    how: dict[str, Any], words: str, server: LoopbackServer
-) -> None:
+async def test_a_playlist_that_leads_nowhere_is_an_error(how: dict[str, Any], words: str, server: Station) -> None:
     with server.listing(**how), pytest.raises(AudioError, match=words):
         await listen(f"{server.radio_url}.m3u")
     assert not server.listeners
     assert len(server.requests) <= 5
 
 
-async def test_encrypted_segments_are_an_error(server: LoopbackServer) -> None:
+async def test_encrypted_segments_are_an_error(server: Station) -> None:
     with server.segmenting(encrypted=True), pytest.raises(AudioError, match="encrypted"):
         await listen(f"{server.radio_url}/hls/live.m3u8")
 
 
 async def test_a_station_that_falls_silent_for_good_is_given_up(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = URLSource(server.radio_url)
     monkeypatch.setattr(source, "_wait", lambda tries: 0.0)

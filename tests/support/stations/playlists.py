@@ -1,4 +1,4 @@
-"""Playlists: text that names a station. Pure."""
+"""The texts of playlists."""
 
 from __future__ import annotations
 

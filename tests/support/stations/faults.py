@@ -1,4 +1,4 @@
-"""What a radio can do wrong, or merely otherwise than the next one. For the tests of its listeners."""
+"""What a radio station can do wrong, or just differently from others."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dgnb.loopback.faults import Faults, _Fault
-from dgnb.loopback.radio.programme import Format
+from dgnb.loopback.faults import Fault, InForce
+from tests.support.stations.programme import Format
 
-__all__ = ["Broadcasting", "Listing", "RadioFaults", "Segmenting"]
+__all__ = ["Broadcasting", "Listing", "Segmenting", "StationFaults"]
 
 End = Literal["closed", "reset", "truncated", "stalled"]
 Framing = Literal["close", "chunked", "length"]
 
 
 @dataclass(eq=False)
-class Broadcasting(_Fault):
-    """How a listener is served; None where nothing was said."""
+class Broadcasting(Fault):
+    """How a listener is served; None for the default."""
 
     path: str | None = None
     after: float | None = None
@@ -45,7 +45,7 @@ class Broadcasting(_Fault):
 
 
 @dataclass(eq=False)
-class Listing(_Fault):
+class Listing(Fault):
     """What a playlist names."""
 
     entries: Sequence[str] | None = None
@@ -55,7 +55,7 @@ class Listing(_Fault):
 
 
 @dataclass(eq=False)
-class Segmenting(_Fault):
+class Segmenting(Fault):
     """What is wrong with HLS."""
 
     missing: Collection[int] | None = None
@@ -65,15 +65,18 @@ class Segmenting(_Fault):
 
     @property
     def of_the_playlist(self) -> bool:
-        """Whether it says anything of playlists."""
+        """Whether it concerns playlists."""
         return (self.discontinuity, self.encrypted, self.frozen) != (None, None, None)
 
 
 _Kind = TypeVar("_Kind", Broadcasting, Listing, Segmenting)
 
 
-class RadioFaults(Faults):
-    """The faults in force, those of the radio among them. `LoopbackServer` inherits the public ones."""
+class StationFaults:
+    """The faults in force."""
+
+    def __init__(self) -> None:
+        self._in_force = InForce()
 
     @contextmanager
     def broadcasting(
@@ -102,43 +105,41 @@ class RadioFaults(Faults):
         ranges: bool | None = None,
         times: int | None = None,
     ) -> Iterator[None]:
-        """Serve those who begin to listen from now on in another way. Those who listen already are not touched.
+        """Serve those who begin to listen within the context in another way.
 
-        Several add up, setting by setting; of two that say different things the newer wins.
+        Several add up, setting by setting; for each setting, the newest counts.
 
         Args:
-            path: Whom it is about: requests whose path begins so. Stations and files if not given; a playlist or
-                an HLS address can be told to refuse, redirect or hang up, too.
-            after: Seconds of audio, the burst counted, after which it ends; 0 ends behind the headers.
-            ends: How: `"closed"` properly, as far as the framing can tell; `"reset"`; `"truncated"`, short of its
-                last chunk or `Content-Length`; `"stalled"`, open, without another byte. `"closed"` if not given; at
-                once if `after` is not.
+            path: The start of the path of the requests it concerns; by default, stations and files. A playlist or an
+                HLS address can refuse, redirect or hang up, too.
+            after: Seconds of audio, with the burst, after which it ends; 0 ends after the headers.
+            ends: How it ends: `"closed"` in good order (the default); `"reset"`; `"truncated"`, before its last chunk
+                or `Content-Length`; `"stalled"`, open, without another byte. Without `after`, it ends at once.
             framing: `"close"`: the end of the connection is the end, as with most stations; `"chunked"`;
-                `"length"`: a `Content-Length` that is never reached. A truncated station is chunked if not given.
+                `"length"`: a `Content-Length` that is never reached. A truncated station is chunked by default.
             hang_up: Close the connection without an answer.
-            status: Answer with it instead of audio; 200 goes with `body`.
-            body: Text to answer with, HTML by default, instead of audio.
-            content_type: What the answer claims to be.
+            status: The status of an answer instead of audio; 200 goes with `body`.
+            body: The text of an answer instead of audio, HTML by default.
+            content_type: The content type of the answer.
             icy: Answer `ICY 200 OK`, as Shoutcast 1 does, instead of `HTTP/1.1 200 OK`.
-            metadata: Put ICY metadata after so many bytes of audio each, whether it was asked for or not; 0 for
-                none, whether it was asked for or not.
-            title: The title in the metadata; text as it is, quotes too.
-            redirects: How many hops lie before the audio.
-            location: Redirect there: an address as it stands in `Location`. Its own is a loop.
+            metadata: The bytes of audio between ICY metadata, even if the listener did not ask for it; 0 for none,
+                even if it did.
+            title: The title in the metadata, unquoted.
+            redirects: How many redirects lead to the audio.
+            location: The `Location` of a redirect. Its own address is a loop.
             encoding: `"gzip"` compresses the body, asked or not; `"bomb"` is a small body that unpacks to 50 MB.
-            format: What is played: `"mp3"`, `"aac"` (ADTS), `"ogg"` (Opus), `"wav"`, or `"noise"`, endless bytes
-                that are no audio, though they claim to be MP3.
-            splice: Seconds after which the body goes on in another encoding, as where advertisements are put in.
-            then: Which: a `format`, from its beginning; MP3 of 22.05 kHz instead of 44.1 kHz if not given.
+            format: `"mp3"`, `"aac"` (ADTS), `"ogg"` (Opus), `"wav"`, or `"noise"`: random bytes that claim to be MP3.
+            splice: Seconds after which the body goes on in another encoding, as with inserted advertisements.
+            then: The `format` after the splice, from its beginning; by default, MP3 of 22.05 kHz instead of 44.1 kHz.
             joining: Seconds into the programme where a listener joins, in the middle of a frame or page, and
-                without a header; from its beginning if not given.
-            burst: Seconds that a listener gets at once; 1 if not given.
-            speed: How fast the rest comes: 0.1 is ten times too slow.
-            ranges: False: files know nothing of `Range`.
-            times: How many requests; all until the end of the context if not given.
+                without a header; by default, its beginning.
+            burst: Seconds that a listener gets at once; 1 by default.
+            speed: The speed of the rest: 0.1 is ten times too slow.
+            ranges: False if files ignore `Range`.
+            times: How many requests; by default, all until the context ends.
 
         Raises:
-            ValueError: They don't go together.
+            ValueError: The settings contradict each other.
 
         Example:
             ```python
@@ -148,13 +149,13 @@ class RadioFaults(Faults):
             ```
         """
         if ends == "truncated" and framing == "close":
-            raise ValueError("Where the end of the connection is the end, nothing can be truncated.")
+            raise ValueError("A body that ends with the connection can't be truncated.")
         if encoding == "bomb" and after is not None:
             raise ValueError("A bomb has an end of its own.")
         if not 0 <= (redirects or 0) <= 100:
             raise ValueError("redirects is 0 to 100; for a loop use location.")
         settings = {name: value for name, value in locals().items() if name != "self"}
-        with self._in_force(Broadcasting(**settings)):
+        with self._in_force.during(Broadcasting(**settings)):
             yield
 
     @contextmanager
@@ -167,21 +168,21 @@ class RadioFaults(Faults):
         size: int | None = None,
         times: int | None = None,
     ) -> Iterator[None]:
-        """Let the playlists name something else.
+        """Change what the playlists name.
 
         Args:
-            entries: Addresses as they shall stand there; `["radio.m3u"]` in `/radio.m3u` names itself.
+            entries: The addresses; `["radio.m3u"]` in `/radio.m3u` names itself.
             depth: How many playlists name a further playlist before one names the station.
             count: How many entries, the same station again and again.
             size: Bytes, with comments as padding.
-            times: How many requests; all until the end of the context if not given.
+            times: How many requests; by default, all until the context ends.
 
         Example:
             ```python
             with server.listing(depth=5): ...
             ```
         """
-        with self._in_force(Listing(times, entries, depth, count, size)):
+        with self._in_force.during(Listing(times, entries, depth, count, size)):
             yield
 
     @contextmanager
@@ -197,56 +198,52 @@ class RadioFaults(Faults):
         """Let HLS go wrong.
 
         Args:
-            missing: Media sequence numbers of segments that are answered with 404. Of the live window the first
-                one ever is 0.
-            discontinuity: The number of a segment from which on another encoding is played: another sample rate,
-                and times that begin again.
+            missing: Media sequence numbers of segments that are answered with 404. The first segment is 0.
+            discontinuity: The number of the first segment in another encoding, with another sample rate and times
+                that begin again.
             encrypted: Segments are encrypted with AES-128, and the key is answered with 403: a station for
                 subscribers.
-            frozen: The live window moves no more.
-            times: How many requests; all until the end of the context if not given.
+            frozen: The live window does not move.
+            times: How many requests; by default, all until the context ends.
 
         Example:
             ```python
             with server.segmenting(missing=[2], times=1): ...
             ```
         """
-        with self._in_force(Segmenting(times, missing, discontinuity, encrypted, frozen)):
+        with self._in_force.during(Segmenting(times, missing, discontinuity, encrypted, frozen)):
             yield
 
-    def _broadcasting(self, path: str, *, audio: bool, hopped: bool) -> Broadcasting:
+    def broadcasting_now(self, path: str, *, audio: bool, hopped: bool) -> Broadcasting:
         """How to serve a request to this path, of audio or of something else; asking counts."""
         return _summed(
             Broadcasting(),
             (
                 fault
-                for fault in self._all(Broadcasting)
+                for fault in self._in_force.all(Broadcasting)
                 if (audio if fault.path is None else path.startswith(fault.path)) and not (hopped and fault.redirects)
             ),
         )
 
-    def _listing(self) -> Listing:
+    def listing_now(self) -> Listing:
         """What a playlist names; asking counts."""
-        return _summed(Listing(), self._all(Listing))
+        return _summed(Listing(), self._in_force.all(Listing))
 
-    def _segmenting(self) -> Segmenting:
+    def segmenting_now(self) -> Segmenting:
         """What is wrong with an HLS playlist; asking counts."""
-        return _summed(Segmenting(), (fault for fault in self._all(Segmenting) if fault.of_the_playlist))
+        return _summed(Segmenting(), (fault for fault in self._in_force.all(Segmenting) if fault.of_the_playlist))
 
-    def _is_missing(self, number: int) -> bool:
-        """Whether there is no such segment; a yes counts."""
-        for fault in self._all(Segmenting):
+    def is_missing(self, number: int) -> bool:
+        """Whether a segment is missing; if so, this counts."""
+        for fault in self._in_force.all(Segmenting):
             if fault.missing is not None and number in fault.missing:
                 fault.strike()
                 return True
         return False
 
-    def _all(self, kind: type[_Kind]) -> list[_Kind]:
-        return [fault for fault in self._faults if isinstance(fault, kind) and not fault.spent]
-
 
 def _summed(result: _Kind, faults: Iterable[_Kind]) -> _Kind:
-    """All in one, the newest last; each of them has struck."""
+    """All faults in one; each of them strikes."""
     for fault in faults:
         fault.strike()
         for setting in dataclasses.fields(fault):

@@ -1,4 +1,4 @@
-"""One listener of the station, served byte by byte. What goes wrong on purpose lies below HTTP: so does this."""
+"""One listener of a station, served below HTTP, where its faults are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import socket
 import struct
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -16,17 +15,14 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from dgnb.loopback.radio.faults import Broadcasting
-from dgnb.loopback.radio.programme import Playhead
+from dgnb.loopback.radio import BURST_SECONDS
+from tests.support.stations.faults import Broadcasting
+from tests.support.stations.programme import Playhead
 
-__all__ = ["Finale", "RadioListener", "Wire", "bomb", "play", "send_file"]
-
-BURST_SECONDS: Final = 1.0
-"""What a listener gets at once, as real stations do, so that players start without waiting."""
+__all__ = ["Finale", "Listener", "Wire", "bomb", "play", "send_file"]
 
 METADATA_INTERVAL: Final = 16_000
 TITLE_SECONDS: Final = 10
-
 _STEP_SECONDS: Final = 0.1
 _SEND_BUFFER_BYTES: Final = 128 << 10
 _PIECE: Final = 64 << 10
@@ -36,16 +32,16 @@ _BOMB_BYTES: Final = 50_000_000
 
 
 @dataclass(eq=False)
-class RadioListener:
+class Listener:
     """One request for audio, while it is served and afterwards.
 
     Attributes:
         path: Without the query.
         opened_at: When, in UTC.
-        bytes_sent: Bytes of the body that were handed to the system or wait for it: audio, metadata and framing.
-        ended: How it ended; "" while it is served. `left`: the listener closed the connection. `behind`: it was let
-            go for not keeping up. `stopped`: the server ended. `complete`: a file was sent. The rest is a fault's
-            doing: `closed`, `reset`, `truncated`, and `hung up`. A stalled one is served until somebody ends it.
+        bytes_sent: Bytes of the body that were passed to the system: audio, metadata and framing.
+        ended: How it ended; "" before that. `left`: the listener closed the connection. `behind`: it did not keep up.
+            `stopped`: the server ended. `complete`: a file was sent. Faults end it as `closed`, `reset`, `truncated`
+            or `hung up`. A stalled listener is served until it leaves or the server ends.
     """
 
     path: str
@@ -55,16 +51,16 @@ class RadioListener:
 
 
 class Wire:
-    """The connection under one response, past aiohttp's: status line, framing, and how it ends.
+    """The TCP connection of one response, without aiohttp: status line, framing, and how it ends.
 
     Args:
-        request: What is answered.
-        record: Where it is noted.
-        how: What was asked for by a fault.
+        request: The request.
+        record: The record of the listener.
+        how: The faults in force.
         stopped: Set when the server ends.
     """
 
-    def __init__(self, request: web.Request, record: RadioListener, how: Broadcasting, stopped: asyncio.Event) -> None:
+    def __init__(self, request: web.Request, record: Listener, how: Broadcasting, stopped: asyncio.Event) -> None:
         if request.transport is None:
             raise ConnectionResetError("The listener left.")
         self.record = record
@@ -74,7 +70,7 @@ class Wire:
         self._stopped = stopped
         self._zip = zlib.compressobj(wbits=31) if how.encoding == "gzip" else None
         self._chunked = how.framing == "chunked" or (how.framing is None and how.ends == "truncated")
-        # The system's buffer grows to megabytes by itself, and who is how far behind would be seen minutes late.
+        # The system's buffer grows to megabytes, and would hide for minutes how far behind the listener is.
         connection = self._transport.get_extra_info("socket")
         if connection is not None:
             with contextlib.suppress(OSError):
@@ -82,7 +78,7 @@ class Wire:
 
     @property
     def gone(self) -> bool:
-        """Whether nobody listens any more, or nobody shall."""
+        """Whether the listener has left or the server ends."""
         return self._stopped.is_set() or self._transport.is_closing()
 
     @property
@@ -110,20 +106,20 @@ class Wire:
         self._transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
 
     def send(self, data: bytes) -> None:
-        """Send a part of the body. It waits for nobody: see `waiting`."""
+        """Send a part of the body. It does not wait: see `waiting`."""
         if self._zip and data:
             data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
         if data:
             self._put(data)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than the server runs."""
+        """Wait, but only while the server runs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
 
     async def end(self, how: str) -> None:
-        """End the connection in one of the ways of `RadioListener.ended`, or stall it until somebody does."""
+        """End the connection in one of the ways of `Listener.ended`, or stall it until the listener leaves."""
         if how in ("closed", "complete") and not self.gone:
             if self._zip:
                 self._put(self._zip.flush())
@@ -138,7 +134,7 @@ class Wire:
         self._ended(how)
 
     async def room(self, most: int) -> None:
-        """Wait until no more than so many bytes wait for the listener; one who takes none for a minute is let go."""
+        """Wait until at most so many bytes wait for the listener; after a minute without progress, disconnect it."""
         loop = asyncio.get_running_loop()
         waiting, since = self.waiting, loop.time()
         while self.waiting > most and not self.gone:
@@ -158,7 +154,7 @@ class Wire:
         self.record.ended = self.record.ended or how
         if how == "reset":
             connection = self._transport.get_extra_info("socket")
-            # A reset, not an end: what is on its way is lost, as when a station crashes.
+            # Data on its way is lost, as when a station crashes.
             connection.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
             )
@@ -169,7 +165,7 @@ class Wire:
 
 
 class Finale(web.StreamResponse):
-    """What a handler returns that has answered by way of a `Wire`: aiohttp has nothing to add."""
+    """The return value of a handler that has answered through a `Wire`; aiohttp adds nothing."""
 
     def __init__(self, status: int = 200) -> None:
         super().__init__(status=status)
@@ -186,21 +182,21 @@ class Finale(web.StreamResponse):
 async def play(
     wire: Wire, playhead: Playhead, rate: float, headers: dict[str, str], *, asked: bool, queue: int
 ) -> None:
-    """Play to one listener until it leaves, falls behind, or a fault ends it.
+    """Play to one listener until it leaves, falls behind, or a fault ends the stream.
 
     Args:
-        wire: Its connection.
-        playhead: Where it is in the programme.
+        wire: The connection.
+        playhead: The listener's position in the programme.
         rate: Bytes a second.
-        headers: What the station says of itself.
-        asked: Whether it asked for metadata.
-        queue: How many bytes it may be behind, its burst left out.
+        headers: The station's headers.
+        asked: Whether the listener asked for metadata.
+        queue: How many bytes it may be behind, not counting the burst.
     """
     how = wire.how
     burst = BURST_SECONDS if how.burst is None else how.burst
     speed = 1.0 if how.speed is None else how.speed
     interval = how.metadata if how.metadata is not None else METADATA_INTERVAL if asked else 0
-    titles = _Titles(interval, rate, how.title)
+    titles = Titles(interval, rate, how.title) if interval else None
     wire.head({**headers, "icy-metaint": str(interval)} if interval else headers)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -209,7 +205,8 @@ async def play(
         over = wire.after is not None and seconds >= wire.after
         if over:
             seconds = wire.after or 0.0
-        wire.send(titles.mixed(playhead.upto(seconds)))
+        audio = playhead.upto(seconds)
+        wire.send(titles.mixed(audio) if titles else audio)
         if over:
             break
         if wire.waiting > queue + burst * rate:
@@ -220,7 +217,7 @@ async def play(
 
 
 async def send_file(wire: Wire, body: bytes, rate: float, headers: dict[str, str], status: str) -> None:
-    """Send a file or a part of it, as fast as it is taken, unless a fault says otherwise."""
+    """Send a file or a part of it, as fast as the listener takes it; a fault may cut it off."""
     how = wire.how
     due = len(body) if wire.after is None else min(len(body), int(wire.after * rate))
     wire.head(headers, status, None if how.framing == "chunked" or how.encoding == "gzip" else len(body))
@@ -240,10 +237,16 @@ def bomb() -> bytes:
     return b"".join([*packed, packer.flush()])
 
 
-class _Titles:
-    """ICY metadata between the audio."""
+class Titles:
+    """ICY titles in the audio of one listener.
 
-    def __init__(self, interval: int, rate: float, title: str | None) -> None:
+    Args:
+        interval: Bytes of audio between two titles.
+        rate: Bytes of audio a second.
+        title: What they say; by default `Part 1`, `Part 2` …, a new one every 10 s.
+    """
+
+    def __init__(self, interval: int, rate: float, title: str | None = None) -> None:
         self._interval = interval
         self._rate = rate
         self._title = title
@@ -252,17 +255,15 @@ class _Titles:
         self._told = ""
 
     def mixed(self, audio: bytes) -> bytes:
-        """Audio with its metadata."""
-        return b"".join(self._parts(audio)) if self._interval else audio
-
-    def _parts(self, audio: bytes) -> Iterable[bytes]:
+        """The audio with the titles that are due in it."""
+        parts = []
         while len(audio) >= self._left:
-            yield audio[: self._left]
+            parts.append(audio[: self._left])
             audio, self._left = audio[self._left :], self._interval
             self._passed += self._interval
-            yield self._block()
-        yield audio
+            parts.append(self._block())
         self._left -= len(audio)
+        return b"".join([*parts, audio])
 
     def _block(self) -> bytes:
         part = int(self._passed / self._rate / TITLE_SECONDS) + 1
