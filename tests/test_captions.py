@@ -342,7 +342,7 @@ def test_voices_have_the_same_names_everywhere() -> None:
     ],
 )
 def test_a_limit_that_nothing_can_keep_is_an_error(limits: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{next(iter(limits))} is a .*number.* is not"):
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(limits))} must be a .*number.*, not "):
         made(words("one"), **limits)
 
 

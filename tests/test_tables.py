@@ -125,10 +125,10 @@ def test_a_table_that_lacks_a_column_is_one_clear_error(name: str) -> None:
             needed.append(column)
             said.append(str(error))
     for column, error in zip(needed, said, strict=True):
-        assert error.startswith(f"{name}() needs the column {column!r}, which this table lacks.")
-        assert error.endswith("Give it transcript.words, or rows of that with all its columns.")
+        assert error.startswith(f"{name}() needs the column {column!r}.")
+        assert error.endswith("Pass transcript.words, or rows of it with all columns.")
     assert {"start", "end", "channel"} <= set(needed)
-    with pytest.raises(ConfigurationError, match=r"lacks\. Did you mean 'starts'\?"):
+    with pytest.raises(ConfigurationError, match=r"'start'\. Did you mean 'starts'\?"):
         helper(words.rename(columns={"start": "starts"}))
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_table_is_one_clear_error(name: str, wrong: Any) -> None:
 def test_columns_that_hold_no_times_are_one_clear_error(name: str) -> None:
     helper, _ = HELPERS[name]
     words = spoken(("one", 0, 1), ("two", 3, 4))
-    with pytest.raises(ConfigurationError, match=r"needs numbers in 'end', which is of dtype"):
+    with pytest.raises(ConfigurationError, match=r"needs numbers in 'end'; its dtype is"):
         helper(words.assign(end="soon"))
     with pytest.raises(ConfigurationError, match=r"needs a number in each row of 'start'.*dropna"):
         helper(words.assign(start=[0.0, math.nan]))
@@ -156,20 +156,20 @@ def test_columns_that_hold_no_times_are_one_clear_error(name: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda words: tables.pauses(words, -1), "longer is a number of at least 0, which -1 is not"),
-        (lambda words: tables.pauses(words, True), "longer is a number"),
-        (lambda words: tables.pauses(words, "1"), "longer is a number"),
-        (lambda words: tables.pauses(words, math.nan), "longer is a number"),
-        (lambda words: tables.pauses(words, None), "longer is a number"),
-        (lambda words: tables.speaking_rate(words, 0), "window is a number above 0, which 0 is not"),
-        (lambda words: tables.speaking_rate(words, math.inf), "window is a number above 0"),
-        (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Take longer ones"),
+        (lambda words: tables.pauses(words, -1), "longer must be a number of at least 0, not -1"),
+        (lambda words: tables.pauses(words, True), "longer must be a number"),
+        (lambda words: tables.pauses(words, "1"), "longer must be a number"),
+        (lambda words: tables.pauses(words, math.nan), "longer must be a number"),
+        (lambda words: tables.pauses(words, None), "longer must be a number"),
+        (lambda words: tables.speaking_rate(words, 0), "window must be a number above 0, not 0"),
+        (lambda words: tables.speaking_rate(words, math.inf), "window must be a number above 0"),
+        (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Use longer windows"),
         (lambda words: tables.speaking_rate(words, 5e-324), "more than 1,000,000 windows"),
-        (lambda words: tables.doubtful(words, 1.5), "below is a number of at least 0 and at most 1, which 1.5"),
-        (lambda words: tables.doubtful(words, join=-0.1), "join is a number of at least 0"),
-        (lambda words: tables.find(words, ""), "needs a word to look for"),
+        (lambda words: tables.doubtful(words, 1.5), "below must be a number from 0 to 1, not 1.5"),
+        (lambda words: tables.doubtful(words, join=-0.1), "join must be a number of at least 0"),
+        (lambda words: tables.find(words, ""), "needs a word;"),
         (lambda words: tables.find(words, "?!"), "'\\?!' has no letter or digit"),
-        (lambda words: tables.find(words, None), "looks for text, such as 'good morning', not for None"),
+        (lambda words: tables.find(words, None), "looks for text such as 'good morning', not None"),
     ],
 )
 def test_a_wrong_argument_is_one_clear_error(call: Callable[[pd.DataFrame], Any], message: str) -> None:
