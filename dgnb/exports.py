@@ -1,7 +1,6 @@
-"""Exports: tables and words in the formats that other tools read. Pure functions; only `read_csv` reads a file.
+"""Exports: tables and words in the formats of other tools. Pure functions; only `read_csv` reads a file.
 
-Times are rounded to whole milliseconds where a format is written for people (TextGrid, RTTM); CSV, Parquet and JSON
-keep every digit.
+TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep every digit.
 """
 
 from __future__ import annotations
@@ -28,32 +27,30 @@ TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
-"""Where spreadsheets take text for a formula; and the quote itself, so that it can be taken off again."""
+"""Spreadsheets run text that begins so as a formula. The quote is quoted too, so that `read_csv` can remove it."""
 _MOST_CHANNELS: Final = 1000
-"""A server may name any channel; Deepgram takes 20."""
+"""A server may send any channel number; Deepgram accepts 20 channels."""
 _NULLABLE: Final = {"language", "request_id"}
-"""Text that may be missing; CSV can't tell it from text without letters."""
+"""Text columns in which an empty cell means missing."""
 
 
 # Tables
 
 
 def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
-    """A table as CSV (RFC 4180: commas, CRLF); what is missing is empty, numbers keep every digit.
-
-    Readers of CSV don't agree on what a NUL is: it becomes a space.
+    """A table as CSV (RFC 4180: commas, CRLF). Missing values are empty; numbers keep every digit; NUL becomes a space.
 
     Args:
         frame: The table.
-        safe: Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula: what begins with
-            `=`, `+`, `-`, `@`, a tab or a line break, or with a `'`. Numbers stay numbers. `read_csv` takes it off.
+        safe: Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula: text that begins
+            with `=`, `+`, `-`, `@`, a tab, a line break or a `'`. Numbers stay numbers. `read_csv` removes it.
     """
     frame = frame.copy()
-    for column in _of_dtype(frame, "datetime64[ns, UTC]"):
-        # Many words came at the same time, and times are slow to write.
+    for column in frame.select_dtypes("datetimetz"):
+        # Times are slow to format, and many words arrive at the same time.
         codes, times = frame[column].factorize()
         frame[column] = times.astype(str).take(codes)
-    for column in _of_dtype(frame, "string"):
+    for column in frame.select_dtypes("string"):
         frame[column] = frame[column].str.replace("\0", " ", regex=False)
         if safe:
             risky = frame[column].str.startswith(_FORMULA, na=False)
@@ -68,12 +65,12 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
     Args:
         path: The file.
-        table: Which table it holds.
-        safe: Whether it was written so.
+        table: The name of the table in it.
+        safe: The value that was passed to `to_csv`.
 
     Raises:
         ConfigurationError: There is no table of that name.
-        DgnbError: The file can't be read, or holds something else.
+        DgnbError: The file can't be read, or is not such a table.
 
     Example:
         ```python
@@ -87,7 +84,7 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
     schema: Mapping[str, str] = getattr(frames, known(table).upper())
     try:
-        # All as text: pandas' own reading of numbers differs from version to version.
+        # Read as text, because pandas parses numbers differently from version to version.
         frame = pd.read_csv(os.fsdecode(path), usecols=list(schema), dtype=str, na_filter=False, encoding="utf-8")
         columns = {name: _parsed(frame[name].tolist(), name, dtype, safe) for name, dtype in schema.items()}
         return frames.table(schema, columns)
@@ -96,7 +93,7 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
 
 def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any]:
-    """The values of a column, from what CSV has of them."""
+    """The values of a column from their text."""
     if dtype == "string":
         values = [text.removeprefix("'") for text in texts] if safe else texts
         return [text or None for text in values] if name in _NULLABLE else values
@@ -112,7 +109,7 @@ def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """A table as Parquet, which keeps its dtypes: `pandas.read_parquet` gives the same table.
+    """A table as Parquet. It keeps the dtypes: `pandas.read_parquet` returns the same table.
 
     Raises:
         DgnbError: pyarrow is not installed.
@@ -124,33 +121,28 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def known(table: str) -> str:
-    """The name of a table that can be written, as it was given.
+    """The name of a table, if there is one of that name.
 
     Raises:
-        ConfigurationError: There is none of that name.
+        ConfigurationError: There is none.
     """
     if table not in TABLES:
         raise ConfigurationError(f"There is no table {table!r}: {', '.join(TABLES)}.{nearest(str(table), TABLES)}")
     return table
 
 
-def _of_dtype(frame: pd.DataFrame, wanted: str) -> list[str]:
-    return [name for name, dtype in frame.dtypes.items() if dtype == wanted]  # type: ignore[misc]
-
-
 # Praat
 
 
 def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> str:
-    """Words and utterances as a Praat TextGrid: an interval tier of each for every speaker, or every channel.
+    """Words and utterances as a Praat TextGrid, with an interval tier of each for every speaker or channel.
 
-    The intervals of a tier tile the time from 0 to the end, with empty ones where nothing is said. Praat allows no
-    overlap in a tier, and no interval without length: one that reaches into the next ends where that begins, and one
-    that would have less than a millisecond has one. Text is on one line.
+    The intervals of a tier cover the time from 0 to the end, with empty intervals where nobody speaks. Praat allows
+    neither overlaps nor intervals without length: an interval ends where the next one begins, and lasts 1 ms or more.
 
     Args:
         utterances: The words of each, with its channel.
-        duration: Seconds of audio; at least what the words need.
+        duration: Seconds of audio; the end of the last word if that is later.
     """
     voices = Voices(utterances)
     tiers: dict[str, list[tuple[float, float, str]]] = {}
@@ -181,7 +173,7 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
 
 
 def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, str]]:
-    """Spans as milliseconds that touch and don't overlap, from 0 to the last one's end."""
+    """Intervals in milliseconds from 0 to the end of the last span, without overlaps or holes."""
     placed: list[tuple[int, int, str]] = []
     for since, until, text in sorted(spans, key=lambda span: span[0]):
         if not text:
@@ -206,21 +198,20 @@ def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, st
 
 
 def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
-    """Who spoke when, as RTTM: a line an utterance, which is one speaker's turn, in order of time.
+    """Who spoke when, as RTTM: a line for each utterance, which is one speaker's turn, in order of time.
 
-    Channels count from 1, as RTTM has them. A speaker is called `speaker_0`, or `unknown` where none was told; with
-    several channels `channel_1_speaker_0` or `channel_1`, because speaker 0 of another channel is someone else. A
-    turn has a millisecond at least: tools drop those without length.
+    Channels count from 1. Names are `speaker_0` or `unknown`; with several channels `channel_1_speaker_0` or
+    `channel_1`, because speaker 0 of another channel is someone else. A turn lasts 1 ms or more.
 
     Args:
         utterances: The words of each, with its channel.
-        file_id: What to call the recording, without spaces.
+        file_id: The name of the recording, without spaces.
 
     Raises:
-        ConfigurationError: `file_id` is empty or has spaces in it.
+        ConfigurationError: `file_id` is empty or contains spaces.
     """
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
-        raise ConfigurationError(f"file_id is a name without spaces, which {file_id!r} is not.")
+        raise ConfigurationError(f"file_id must be a name without spaces, not {file_id!r}.")
     spoken = [(words, channel) for words, channel in utterances if words]
     several = len({channel for _, channel in spoken}) > 1
     turns = []
@@ -243,22 +234,22 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
 
 
 def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
-    """All words in the shape of Deepgram's answer for a recording: what was made for such answers reads this.
+    """All words in the format of Deepgram's response for a recording, with `utterances=true`.
 
-    `metadata`, `results.channels` with one alternative each, and `results.utterances`, as with `utterances=true`. A
-    confidence that nobody gave is left out.
+    It has `metadata`, `results.channels` with one alternative each, and `results.utterances`. A missing confidence is
+    left out.
 
     Args:
         utterances: The words of each, with its channel.
         metadata: See `about`.
 
     Raises:
-        DgnbError: A server sent a channel that no recording can have.
+        DgnbError: A channel number is too large for a recording.
     """
     spoken = sorted(((words, channel) for words, channel in utterances if words), key=lambda said: said[0][0].start)
     for _, channel in spoken:
         if not 0 <= channel < _MOST_CHANNELS:
-            raise DgnbError(f"The answer for a recording lists its channels, and has no channel {channel}.")
+            raise DgnbError(f"The response for a recording has no channel {channel}.")
     channels = max([min(metadata.channels or 1, _MOST_CHANNELS), *(channel + 1 for _, channel in spoken)])
     by_channel: list[list[Word]] = [[] for _ in range(channels)]
     turns: list[dict[str, Any]] = []
@@ -286,11 +277,11 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
 
 
 def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
-    """What the server told of a stream, as one `Metadata`: the newest word counts.
+    """What the server said about a stream, as one `Metadata`. The last message counts.
 
     Args:
-        messages: All that it sent.
-        began: When the first one came, in nanoseconds since 1970; for servers that don't tell when they began.
+        messages: All messages of the stream.
+        began: When the first one arrived, in nanoseconds since 1970. Used if the server does not say when it began.
         duration: Seconds of audio.
     """
     told, channels, request_id, models = Metadata(), 0, None, {}

@@ -392,7 +392,7 @@ def test_rttm_names_channels_where_there_are_several_and_the_unknown() -> None:
 
 @pytest.mark.parametrize("file_id", ["", "a b", "a\n", " a", None])
 def test_rttm_needs_a_name_without_spaces(file_id: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"^file_id is a name without spaces, which .* is not\.$"):
+    with pytest.raises(ConfigurationError, match=r"^file_id must be a name without spaces, not .*\.$"):
         two_people().to_rttm(file_id=file_id)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dgnb.plots.style import HATCHES, style, text_width, writable
+from dgnb.plots.style import HATCHES, style, writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,13 +21,13 @@ __all__ = [
     "legend",
     "round_up",
     "size_in_points",
+    "text_width",
     "time_axis",
 ]
 
 _ROUND: Final = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
-    *(60, 120, 300, 600, 900, 1800),
-    *(3600, 7200, 14400, 21600, 43200, 86400),
+    *(60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400),
 )
 """Lengths of time that people count in, in seconds."""
 _MOST_REASONS: Final = 3
@@ -144,6 +144,16 @@ def legend(ax: Axes, handles: Sequence[Any]) -> None:
     )
     for text in made.get_texts():
         text.set_parse_math(False)
+
+
+def text_width(text: str, size: float) -> float:
+    """How wide the text is, in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)
+    # Rendered glyphs stand on whole pixels, a little further apart.
+    return float(width) * 1.06 + 1.0
 
 
 def size_in_points(ax: Axes) -> tuple[float, float]:

@@ -6,8 +6,8 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dgnb.plots.axis import Box, boxes, clock, gap_boxes, legend, size_in_points
-from dgnb.plots.style import colour, dress, hatch, say, style, text_width, writable
+from dgnb.plots.axis import Box, boxes, clock, gap_boxes, legend, size_in_points, text_width
+from dgnb.plots.style import colour, dress, hatch, say, style, writable
 from dgnb.plots.voices import Voices
 
 if TYPE_CHECKING:

@@ -10,22 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "ALARM",
-    "DARK",
-    "HATCHES",
-    "LIGHT",
-    "PALETTE",
-    "Style",
-    "colour",
-    "dress",
-    "figure",
-    "hatch",
-    "say",
-    "style",
-    "text_width",
-    "writable",
-]
+__all__ = ["ALARM", "HATCHES", "PALETTE", "colour", "dress", "figure", "hatch", "say", "style", "writable"]
 
 
 class Style(NamedTuple):
@@ -136,16 +121,6 @@ def _glyphs(families: tuple[str, ...], sans: tuple[str, ...]) -> frozenset[int]:
 
     fonts = [findfont(FontProperties(family=[family])) for family in families]
     return frozenset(character for font in fonts for character in get_font(font).get_charmap() if character >= 32)
-
-
-def text_width(text: str, size: float) -> float:
-    """How wide the text is, in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)
-    # Rendered glyphs stand on whole pixels, a little further apart.
-    return float(width) * 1.06 + 1.0
 
 
 def say(ax: Axes, text: str) -> None:

@@ -172,11 +172,6 @@ def test_a_long_transcript_has_a_line_for_each_speaker_with_utterances_as_blocks
     assert len(labels(dgnb.plots.timeline(spoken(*words), start=10, end=20))) == 10
 
 
-def test_blocks_closer_than_a_pixel_are_one() -> None:
-    words = [Word("a", n, n + 0.5, 0.9, speaker=n % 2) for n in range(40_000)]
-    assert len(bars(dgnb.plots.timeline(spoken(*words)))) < 20
-
-
 def test_each_channel_has_its_own_line() -> None:
     transcript = Transcript()
     heard(transcript, Word("left", 1, 3, 0.9), channel=0)
