@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,18 +94,24 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
 def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any]:
     """The values of a column from their text."""
-    if dtype == "string":
-        values = [text.removeprefix("'") for text in texts] if safe else texts
-        return [text or None for text in values] if name in _NULLABLE else values
-    if dtype == "float64":
-        return [float(text or "nan") for text in texts]
-    if dtype == "bool":
-        return [bool(("False", "True").index(text)) for text in texts]
     if dtype.startswith("datetime64"):
         import pandas as pd
 
         return pd.to_datetime(texts, utc=True, format="ISO8601").as_unit("ns").asi8.tolist()
-    return [int(text) if text else None for text in texts]
+    if dtype != "string":
+        return list(map(_PARSERS.get(dtype, _integer), texts))
+    values = [text.removeprefix("'") for text in texts] if safe else texts
+    return [text or None for text in values] if name in _NULLABLE else values
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text else None
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "float64": lambda text: float(text or "nan"),
+    "bool": lambda text: bool(("False", "True").index(text)),
+}
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
@@ -144,17 +150,7 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
         utterances: The words of each, with its channel.
         duration: Seconds of audio; the end of the last word if that is later.
     """
-    voices = Voices(utterances)
-    tiers: dict[str, list[tuple[float, float, str]]] = {}
-    for words, channel in utterances:
-        if not words:
-            continue
-        voice = voices.name(channel, words[0].speaker)
-        spoken = tiers.setdefault(f"{voice}: words" if voice else "words", [])
-        spoken += ((word.start, word.end, plain(word)) for word in words)
-        whole = tiers.setdefault(f"{voice}: utterances" if voice else "utterances", [])
-        whole.append((*_span(words), " ".join(filter(None, map(plain, words)))))
-    tiled = {name: _tiled(spans) for name, spans in (tiers or {"words": [], "utterances": []}).items()}
+    tiled = {name: _tiled(spans) for name, spans in _tiers(utterances).items()}
     end = max([1, _milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end / 1000}"]
     lines += ["tiers? <exists>", f"size = {len(tiled)}", "item []:"]
@@ -170,6 +166,21 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
             for index, (since, until, text) in enumerate(intervals, 1)
         )
     return "\n".join(lines) + "\n"
+
+
+def _tiers(utterances: Sequence[Utterance]) -> dict[str, list[tuple[float, float, str]]]:
+    """The intervals of each tier, in seconds."""
+    voices = Voices(utterances)
+    tiers: dict[str, list[tuple[float, float, str]]] = {}
+    for words, channel in utterances:
+        if words:
+            voice = voices.name(channel, words[0].speaker)
+            label = f"{voice}: " if voice else ""
+            spans = [(word.start, word.end, plain(word)) for word in words]
+            tiers.setdefault(f"{label}words", []).extend(spans)
+            text = " ".join(filter(None, (text for _, _, text in spans)))
+            tiers.setdefault(f"{label}utterances", []).append((*_span(words), text))
+    return tiers or {"words": [], "utterances": []}
 
 
 def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, str]]:
@@ -260,20 +271,22 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         speaker = {} if words[0].speaker is None else {"speaker": words[0].speaker}
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
         turns.append({"start": start, "end": end, "channel": channel, **_said(clean), **speaker, "id": str(name)})
-    answer = {
-        "metadata": {
-            "transaction_key": metadata.transaction_key or "deprecated",
-            "request_id": metadata.request_id or "",
-            "sha256": metadata.sha256 or "",
-            "created": metadata.created or "1970-01-01T00:00:00.000Z",
-            "duration": metadata.duration or 0.0,
-            "channels": channels,
-            "models": metadata.models or (),
-            "model_info": metadata.model_info or {},
-        },
-        "results": {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns},
+    results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns}
+    return msgspec.json.encode({"metadata": _described(metadata, channels), "results": results}).decode()
+
+
+def _described(metadata: Metadata, channels: int) -> dict[str, Any]:
+    """The metadata of a response; fields that are required but unknown have a neutral value."""
+    return {
+        "transaction_key": metadata.transaction_key or "deprecated",
+        "request_id": metadata.request_id or "",
+        "sha256": metadata.sha256 or "",
+        "created": metadata.created or "1970-01-01T00:00:00.000Z",
+        "duration": metadata.duration or 0.0,
+        "channels": channels,
+        "models": metadata.models or (),
+        "model_info": metadata.model_info or {},
     }
-    return msgspec.json.encode(answer).decode()
 
 
 def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
@@ -294,18 +307,21 @@ def about(messages: Iterable[ServerMessage], *, began: int | None = None, durati
                 request_id = origin.request_id or request_id
                 if origin.model_uuid and origin.model_info:
                     models[origin.model_uuid] = origin.model_info
-    created = told.created
-    if not created and began is not None:
-        created = datetime.fromtimestamp(began / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return msgspec.structs.replace(
         told,
         request_id=told.request_id or request_id,
-        created=created,
+        created=told.created or _timestamp(began),
         duration=duration,
         channels=max(channels, told.channels or 0) or None,
         models=told.models or tuple(models),
         model_info=told.model_info or models,
     )
+
+
+def _timestamp(nanoseconds: int | None) -> str | None:
+    if nanoseconds is None:
+        return None
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _said(words: Sequence[Word]) -> dict[str, Any]:

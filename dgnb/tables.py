@@ -157,18 +157,7 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
     known = {word: [number.get(part, -1) for part in _parts(word)] for word in set(spoken)}
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
-        parts = [known[spoken[row]] for row in rows]
-        stream = np.fromiter((part for of in parts for part in of), "int64")
-        # A word may have several parts; a word of punctuation only has none.
-        place = np.repeat(np.arange(rows.size), [len(of) for of in parts])
-        many = stream.size - len(pattern) + 1
-        if many < 1:
-            continue
-        hit = np.ones(many, dtype=bool)
-        for ahead, part in enumerate(pattern):
-            hit &= stream[ahead : ahead + many] == part
-        begins = np.flatnonzero(hit)
-        spans = dict.fromkeys(zip(place[begins].tolist(), place[begins + len(pattern) - 1].tolist(), strict=True))
+        spans = _occurrences(pattern, [known[spoken[row]] for row in rows])
         text = [shown[row] for row in rows] if spans else []
         for a, b in spans:
             around = " ".join(text[max(0, a - _CONTEXT) : b + 1 + _CONTEXT])
@@ -176,6 +165,21 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
             times = (float(start[first]), float(end[last]))
             found.append((*times, " ".join(text[a : b + 1]), around, int(channel[first]), first, last))
     return frames.rows(frames.FOUND, sorted(found, key=lambda row: (row[0], row[4])))
+
+
+def _occurrences(pattern: list[int], parts: list[list[int]]) -> list[tuple[int, int]]:
+    """First and last word of each place where the parts of the words, one after the other, are the pattern."""
+    stream = np.fromiter((part for word in parts for part in word), "int64")
+    # A word may have several parts; a word of punctuation only has none.
+    word_of = np.repeat(np.arange(len(parts)), [len(word) for word in parts])
+    many = stream.size - len(pattern) + 1
+    if many < 1:
+        return []
+    hit = np.ones(many, dtype=bool)
+    for ahead, part in enumerate(pattern):
+        hit &= stream[ahead : ahead + many] == part
+    begins = np.flatnonzero(hit)
+    return list(dict.fromkeys(zip(word_of[begins].tolist(), word_of[begins + len(pattern) - 1].tolist(), strict=True)))
 
 
 def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.DataFrame:
@@ -237,7 +241,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
       without a speaker, where other words have one.
     - confidence: the mean and the lowest decile of the words.
     - latency: of the interims, see `Transcript.results`; `p95` is the 95th percentile.
-    - finals, interims: how many; reconnects: how many connections followed the first.
+    - finals, interims, reconnects: how many there are.
     - gaps: seconds that were not transcribed, overlaps counted once.
 
     Raises:
@@ -245,21 +249,19 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
 
     Example:
         ```python
-        transcript.summary()
         transcript.summary().loc["words per minute", "value"]
         ```
     """
     start, end, channel = _times("summary", words)
-    confidence = _known("summary", words, "confidence")
-    latency = _known("summary", results, "latency", "results")
+    confidence, latency = _known("summary", words, "confidence"), _known("summary", results, "latency", "results")
     final = _floats("summary", results, "is_final", "results") == 1
     opened = int((_column("summary", events, "type", "events") == "opened").sum())
     connections = int(_known("summary", results, "connection", "results").max(initial=-1.0)) + 1
     missing = _floats("summary", gaps, "start", "gaps"), _floats("summary", gaps, "end", "gaps")
-    ends = np.concatenate([[0.0], _floats("summary", results, "end", "results")[final], end, missing[1]])
-    duration = float(ends.max())
+    finals = _floats("summary", results, "end", "results")[final]
+    duration = float(np.concatenate([[0.0], finals, end, missing[1]]).max())
     speech = math.fsum(_spoken(start[rows], end[rows]) for rows in _by_channel(start, channel))
-    figures: list[tuple[str, float, str]] = [
+    return _frame(
         ("duration", duration, "s"),
         ("speech", speech, "s"),
         ("words", start.size, ""),
@@ -276,7 +278,10 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
         ("interims", int((~final).sum()), ""),
         ("reconnects", max(1, opened, connections) - 1, ""),
         ("gaps", _covered(*missing), "s"),
-    ]
+    )
+
+
+def _frame(*figures: tuple[str, float, str]) -> pd.DataFrame:
     names, numbers, units = zip(*figures, strict=True)
     # A column of objects shows counts without a decimal point.
     values = pd.Series([round(number, 3) for number in numbers], dtype="object")

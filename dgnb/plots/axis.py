@@ -12,18 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = [
-    "Box",
-    "boxes",
-    "clock",
-    "gap_bands",
-    "gap_boxes",
-    "legend",
-    "round_up",
-    "size_in_points",
-    "text_width",
-    "time_axis",
-]
+__all__ = ["Box", "boxes", "clock", "gap_bands", "gap_boxes", "legend", "round_up", "size", "text_width", "time_axis"]
 
 _ROUND: Final = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -125,7 +114,7 @@ def legend(ax: Axes, handles: Sequence[Any]) -> None:
     if not handles:
         return
     widths = [text_width(handle.get_label(), 8) + 30 for handle in handles]
-    room = size_in_points(ax)[0] - text_width(ax.get_title(loc="left"), 10) - 12
+    room = size(ax)[0] - text_width(ax.get_title(loc="left"), 10) - 12
     lines = 1
     while lines < len(widths) and sum(max(widths[at : at + lines]) for at in range(0, len(widths), lines)) > room:
         lines += 1
@@ -156,8 +145,8 @@ def text_width(text: str, size: float) -> float:
     return float(width) * 1.06 + 1.0
 
 
-def size_in_points(ax: Axes) -> tuple[float, float]:
-    """Width and height of the axes after layout."""
+def size(ax: Axes) -> tuple[float, float]:
+    """Width and height of the axes after layout, in points."""
     whole: Any = ax.figure.figure
     if whole.get_layout_engine() is not None:
         whole.draw_without_rendering()

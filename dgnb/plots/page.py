@@ -6,7 +6,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dgnb.plots.axis import Box, boxes, clock, gap_boxes, legend, size_in_points, text_width
+from dgnb.plots.axis import Box, boxes, clock, gap_boxes, legend, size, text_width
 from dgnb.plots.style import colour, dress, hatch, say, style, writable
 from dgnb.plots.voices import Voices
 
@@ -59,8 +59,8 @@ def page(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end
     legend(ax, [*speakers, *_gaps(ax, gaps, start, end, count)])
     if words.empty:
         say(ax, "no words")
-    wide, tall = size_in_points(ax)
-    sizes = [size for size in _SIZES if size * 1.3 <= tall / (count + 0.1) * height]
+    wide, tall = size(ax)
+    sizes = [points for points in _SIZES if points * 1.3 <= tall / (count + 0.1) * height]
     for (row, channel), pieces in _in_rows(words, who, start, count).items():
         middle = row - 0.38 + height * (channels.index(channel) + 0.5)
         _bars(ax, pieces, middle - height / 2, middle + height / 2)
@@ -120,15 +120,15 @@ def _labels(ax: Axes, pieces: list[_Piece], middle: float, points_a_second: floa
     for piece, after in itertools.zip_longest(pieces, pieces[1:]):
         end = min(piece.end, after.start) if after else piece.end
         text, room = writable(piece.text), (end - piece.start) * points_a_second
-        size = next((size for size in sizes if text.strip() and text_width(text, size) <= room), None)
-        if size is not None:
+        points = next((points for points in sizes if text.strip() and text_width(text, points) <= room), None)
+        if points is not None:
             label = ax.text(
                 (piece.start + end) / 2,
                 middle,
                 text,
                 ha="center",
                 va="center_baseline",
-                fontsize=size,
+                fontsize=points,
                 color=style(ax).ink,
                 parse_math=False,
                 clip_on=True,

@@ -1,4 +1,4 @@
-"""Pictures show the transcript truly, readably, and once."""
+"""Pictures agree with the transcript, are readable, and are shown once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def contrast(one: Any, other: Any) -> float:
 
 
 def bars(ax: Axes) -> list[tuple[float, float, float, float]]:
-    """From, to, bottom and top of everything that is no gap, from left to right."""
+    """Left, right, bottom and top of all bars except gaps, from left to right."""
     found = []
     for collection in ax.collections:
         if isinstance(collection, PolyCollection) and collection.get_zorder() >= 1:
@@ -74,7 +74,7 @@ def named(ax: Axes) -> list[str]:
 
 
 def shown(figure: Figure) -> list[Text]:
-    """Every text that is seen, drawn."""
+    """Every visible text, after drawing."""
     figure.canvas.draw()
     return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
 
@@ -200,7 +200,6 @@ def test_words_stay_within_their_bars(width: float) -> None:
     ax = dgnb.plots.timeline(sample(), ax=figure.add_subplot())
     figure.canvas.draw()
     assert overlapping(ax.texts) == []
-    # In seconds of a row; bars are 0.76 rows tall.
     pixels = ax.transData.transform
     drawn = [(pixels((start, low)), pixels((end, high))) for start, end, high, low in bars(ax)]
     for text in ax.texts:
