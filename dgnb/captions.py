@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
 
-__all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "plain", "to_srt", "to_webvtt"]
+__all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "milliseconds", "plain", "to_srt", "to_webvtt"]
 
 Utterance = tuple[Sequence[Word], int]
 """The words of an utterance, in order of time, and their channel."""
@@ -211,8 +211,8 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
         text = plain(word)
         if not text:
             continue
-        start = _milliseconds(word.start, before)
-        end = _milliseconds(word.end, start)
+        start = milliseconds(word.start, before)
+        end = milliseconds(word.end, start)
         if end < start:
             end = start
         if run and start - before >= _PAUSE:
@@ -233,7 +233,7 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
         yield run
 
 
-def _milliseconds(seconds: float, otherwise: int) -> int:
+def milliseconds(seconds: float, otherwise: int = 0) -> int:
     """Whole milliseconds, at least 0; `otherwise` for NaN and infinity."""
     try:
         whole = round(seconds * 1000)
@@ -343,9 +343,9 @@ def _ends(drafts: list[_Draft], limits: CaptionLimits) -> list[int]:
 
 
 def _span(cue: Cue, mark: str) -> str:
-    start = max(0, round(cue.start * 1000))
+    start = milliseconds(cue.start)
     # Players drop captions without length.
-    end = max(start + 1, round(cue.end * 1000))
+    end = max(start + 1, milliseconds(cue.end))
     return f"{_clock(start, mark)} --> {_clock(end, mark)}"
 
 

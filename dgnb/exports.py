@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dgnb.captions import Utterance, Voices, plain
+from dgnb.captions import Utterance, Voices, milliseconds, plain
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Results, ServerMessage, Word
 
@@ -151,7 +151,7 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
         duration: Seconds of audio; the end of the last word if that is later.
     """
     tiled = {name: _tiled(spans) for name, spans in _tiers(utterances).items()}
-    end = max([1, _milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
+    end = max([1, milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end / 1000}"]
     lines += ["tiers? <exists>", f"size = {len(tiled)}", "item []:"]
     for number, (name, intervals) in enumerate(tiled.items(), 1):
@@ -189,12 +189,12 @@ def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, st
     for since, until, text in sorted(spans, key=lambda span: span[0]):
         if not text:
             continue
-        start = max(0, _milliseconds(since))
+        start = milliseconds(since)
         if placed:
             before, end, said = placed[-1]
             start = max(start, before + 1)
             placed[-1] = (before, min(end, start), said)
-        placed.append((start, max(start + 1, _milliseconds(until)), text.replace('"', '""')))
+        placed.append((start, max(start + 1, milliseconds(until)), text.replace('"', '""')))
     tiled: list[tuple[int, int, str]] = []
     at = 0
     for start, end, text in placed:
@@ -228,8 +228,8 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
     turns = []
     for words, channel in spoken:
         start, end = _span(words)
-        since = max(0, _milliseconds(start))
-        until = max(since + 1, _milliseconds(end))
+        since = milliseconds(start)
+        until = max(since + 1, milliseconds(end))
         speaker = words[0].speaker
         names = [f"channel_{channel}"] if several else []
         names += [] if speaker is None else [f"speaker_{speaker}"]
@@ -336,12 +336,5 @@ def _without_nan(word: Word) -> Word:
     return msgspec.structs.replace(word, confidence=None)
 
 
-# Times
-
-
 def _span(words: Sequence[Word]) -> tuple[float, float]:
     return min(word.start for word in words), max(word.end for word in words)
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000) if math.isfinite(seconds) else 0

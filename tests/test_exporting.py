@@ -22,7 +22,7 @@ from pandas.testing import assert_frame_equal
 from praatio import textgrid
 
 from dgnb import exports, files
-from dgnb.captions import Utterance, plain
+from dgnb.captions import plain
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.messages import (
     Alternative,
@@ -136,8 +136,11 @@ def talks(draw: st.DrawFn) -> Transcript:
     return transcript
 
 
-def utterances(transcript: Transcript) -> list[Utterance]:
-    return transcript._spoken()
+def spoken(transcript: Transcript) -> list[tuple[float, float, str]]:
+    """Start, end and text of each word that has text, as exports show it."""
+    table = transcript.words
+    texts = (plain(Word(text, 0.0, 0.0)) for text in table["punctuated_word"])
+    return [word for word in zip(table["start"], table["end"], texts, strict=True) if word[2]]
 
 
 # CSV
@@ -305,7 +308,7 @@ def test_a_textgrid_of_one_speaker_has_no_names(tmp_path: Path) -> None:
 def test_a_textgrid_of_an_odd_transcript_is_valid(transcript: Transcript, tmp_path: Path) -> None:
     tiers = read_textgrid(transcript.to_textgrid(), tmp_path / "a")
     shown = sorted(label for name, tier in tiers.items() if name.endswith("words") for *_, label in tier)
-    assert shown == sorted(filter(None, (plain(word) for words, _ in utterances(transcript) for word in words)))
+    assert shown == sorted(text for *_, text in spoken(transcript))
 
 
 def test_a_textgrid_has_separate_tiers_for_channels(tmp_path: Path) -> None:
@@ -327,11 +330,6 @@ def test_overlaps_within_a_tier_end_where_the_next_interval_begins(tmp_path: Pat
     ]
 
 
-def readable(word: Word) -> str:
-    # The reader misreads this bracket as structure, even inside quotes.
-    return plain(word).replace("[", "(")
-
-
 @given(transcript=talks())
 @settings(max_examples=60, deadline=None)
 def test_a_textgrid_has_the_times_of_its_words(transcript: Transcript, tmp_path_factory: Any) -> None:
@@ -339,12 +337,7 @@ def test_a_textgrid_has_the_times_of_its_words(transcript: Transcript, tmp_path_
     read = sorted(
         (start, end, label) for name, tier in tiers.items() if name.endswith("words") for start, end, label in tier
     )
-    said = sorted(
-        (round(word.start, 3), round(word.end, 3), plain(word))
-        for words, _ in utterances(transcript)
-        for word in words
-        if plain(word)
-    )
+    said = sorted((round(start, 3), round(end, 3), text) for start, end, text in spoken(transcript))
     assert sorted(label for *_, label in read) == sorted(label for *_, label in said)
     by_start = {(round(start * 1000), label): end for start, end, label in read}
     for start, end, label in said:

@@ -79,7 +79,7 @@ def churn(results: pd.DataFrame, start: float, end: float, ax: Axes) -> list[Any
     import numpy as np
     from matplotlib.patches import Patch
 
-    dress(ax, "churn, rewrites a word")
+    dress(ax, "churn, rewrites per word")
     finals = results[np.isfinite(results["churn"])]
     begins, ends, rewritten = (finals[name].to_numpy() for name in ("start", "end", "churn"))
     if finals.empty:

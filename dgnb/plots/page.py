@@ -50,7 +50,7 @@ def page(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end
     ax.set_yticks(range(count), [_row_name(start + row * _ROW, end) for row in range(count)])
     ax.tick_params(axis="y", length=0)
     known = bool(words["confidence"].notna().any())
-    ax.set_xlabel("seconds after the start of the row" + ("; fainter: less sure" if known else ""))
+    ax.set_xlabel("seconds after the start of the row" + ("; paler: less confident" if known else ""))
     speakers = [
         Patch(facecolor=_fill(ax, look), edgecolor=style(ax).edge, hatch=hatch(look), lw=0, label=name)
         for look, name in zip(who.looks, who.names, strict=True)
