@@ -1,10 +1,10 @@
-"""Seconds for each export of 100,000 words, beside what one would use instead: the same words, ready in its own form.
+"""Seconds for each export of 100,000 words, and for what you would use instead.
 
-- deepgram-captions: the official captions, from the answer for a recording, which is what it reads.
-- praatio: a TextGrid made and written by the library that notebook people use for them.
-- pandas: `DataFrame.to_csv`, which is what `to_csv` does before it looks for formulas.
+- deepgram-captions: the official captions, made from a response for a recording.
+- praatio: a TextGrid that the usual library makes and writes.
+- pandas: `DataFrame.to_csv`, without the search for formulas.
 
-dgnb begins at the transcript each time, words at their place on the source's timeline included.
+The alternatives get the words in the form that they read; dgnb starts from the transcript.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Print the figures of one transcript."""
+    """Print the figures for one transcript."""
     transcript = fed([parse(frame) for frame in recording(MESSAGES)])
     words = transcript.words
     answer = deepgram_captions.DeepgramConverter(json.loads(str(transcript.to_deepgram_json())))
@@ -65,7 +65,7 @@ def main() -> None:
         len(list(srt.parse(str(transcript.to_srt())))),
         len(webvtt.from_string(str(transcript.to_webvtt()), strict=True)),
     )
-    print(f"Captions that srt and webvtt-py read back: {read[0]:,} and {read[1]:,}")
+    print(f"Captions that srt and webvtt-py read: {read[0]:,} and {read[1]:,}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Captions: timed words to SRT and WebVTT. Pure functions, no I/O.
 
-Words come in utterances, because a caption never spans two of them. Within one, a caption ends at a pause, and where
-it is full: then at the end of a sentence, a clause or a breath, if one is near. Its lines are about as long as each
-other. Times are whole milliseconds.
+Words come in utterances; a caption never spans two of them. Within an utterance, a caption ends at a pause. A full
+caption ends at the end of a sentence, a clause or a breath, if one is near. The lines of a caption are about equally
+long. Times are whole milliseconds.
 
-Captions are in order of their starts. Two of one channel never overlap, unless they start together: the earlier one
-ends where the later one starts. Those of several channels overlap where people speak at once, and players stack them.
+Captions are ordered by start. Two captions of one channel never overlap, unless they start together: the earlier one
+ends where the later one starts. Captions of different channels overlap where people speak at once; players stack them.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
 
-__all__ = ["Cue", "Utterance", "Voices", "cues", "plain", "to_srt", "to_webvtt"]
+__all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "milliseconds", "plain", "to_srt", "to_webvtt"]
 
 Utterance = tuple[Sequence[Word], int]
 """The words of an utterance, in order of time, and their channel."""
 
 _PAUSE: Final = 800
-"""Milliseconds without words that end a caption."""
+"""Milliseconds of silence that end a caption."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _SENTENCE: Final = tuple(".?!…。？！؟۔।")
 _CLAUSE: Final = tuple(",;:—–،؛、，；：")
 _QUOTES: Final = "\"'”’»)]"
-# What players of SRT take for markup; a word joiner, which is not seen, keeps them from it.
+# SRT players read these as markup; an invisible word joiner prevents it.
 _MARKUP = re.compile(r"<(?=[/A-Za-z])|\{(?=\\)")
 
 
@@ -42,8 +42,7 @@ _MARKUP = re.compile(r"<(?=[/A-Za-z])|\{(?=\\)")
 class Cue:
     """One caption: `lines` are on screen from `start` to `end`, in seconds. A line is plain text without breaks.
 
-    `voice` is who speaks, such as "Speaker 0", or "" where that is not to be told; `turn` is whether the caption
-    before was someone else's.
+    `voice` names who speaks, such as "Speaker 0", or is ""; `turn` is True where it differs from the caption before.
     """
 
     start: float
@@ -54,13 +53,13 @@ class Cue:
 
 
 class Voices:
-    """What to call who speaks: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
+    """The names of speakers: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
 
-    Channels are named where there are several, speakers as well.
+    Channels are named where there are several, and so are speakers.
 
     Args:
-        utterances: All that is to be told apart.
-        speakers: True: name speakers even when there is but one. False: name nobody, and no channel.
+        utterances: All words.
+        speakers: True: name a single speaker too. False: name neither speakers nor channels.
     """
 
     def __init__(self, utterances: Iterable[Utterance], speakers: bool | None = None) -> None:
@@ -74,7 +73,7 @@ class Voices:
         self._speakers = speakers or (speakers is None and len(known - {None}) > 1)
 
     def name(self, channel: int, speaker: int | None) -> str:
-        """The name of one of them."""
+        """The name of a speaker on a channel."""
         names = [f"Channel {channel}"] if self._channels else []
         if self._speakers and speaker is not None:
             names.append(f"Speaker {speaker}")
@@ -82,7 +81,7 @@ class Voices:
 
 
 class _Piece(NamedTuple):
-    """What has no space in it: a word, as a rule. Milliseconds."""
+    """Text without a space, usually a word; times in milliseconds."""
 
     text: str
     start: int
@@ -90,6 +89,8 @@ class _Piece(NamedTuple):
 
 
 class _Draft(NamedTuple):
+    """A caption before its lines and its final end are known; times in milliseconds."""
+
     start: int
     end: int
     channel: int
@@ -97,62 +98,75 @@ class _Draft(NamedTuple):
     texts: list[str]
 
 
-class _Limits(NamedTuple):
-    chars: int
-    lines: int
-    longest: int
-    shortest: int
-    speed: float
-    """Characters a second; times in milliseconds."""
+@dataclass(frozen=True)
+class CaptionLimits:
+    """How large a caption may be and how long it stays. Its attributes are the defaults of `Transcript.to_srt`.
+
+    Raises:
+        ConfigurationError: A limit that no caption can keep.
+    """
+
+    max_chars: int = 42
+    """Characters a line, a speaker's label included; a longer word has a line of its own."""
+    max_lines: int = 2
+    """Lines a caption."""
+    max_duration: float = 7.0
+    """Seconds a caption."""
+    min_duration: float = 0.8
+    """Seconds that a caption stays at least, where nobody speaks after it."""
+    max_chars_per_second: float = 20.0
+    """Reading speed. A caption with more characters stays longer, where nobody speaks after it; no words are left out.
+    `math.inf` for no limit."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_chars", "max_lines"):
+            count = getattr(self, name)
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ConfigurationError(f"{name} must be a whole number of 1 or more, not {count!r}.")
+        bounds = {
+            "max_duration": (0.001, 1e9),
+            "min_duration": (0.0, self.max_duration),
+            "max_chars_per_second": (0.001, math.inf),
+        }
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+                raise ConfigurationError(f"{name} must be a number from {least} to {most}, not {value!r}.")
 
 
-def cues(
-    utterances: Sequence[Utterance],
-    *,
-    max_chars: int = 42,
-    max_lines: int = 2,
-    max_duration: float = 7.0,
-    min_duration: float = 0.8,
-    max_chars_per_second: float = 20.0,
-    speakers: bool | None = None,
-) -> list[Cue]:
-    """Cut utterances into captions, in order of their starts.
+def cues(utterances: Sequence[Utterance], *, speakers: bool | None = None, **limits: Any) -> list[Cue]:
+    """Cut utterances into captions, ordered by start.
 
     Args:
         utterances: The words of each, with its channel.
-        max_chars: Characters a line, a speaker's label included; a longer word stands alone.
-        max_lines: Lines a caption.
-        max_duration: Seconds a caption.
-        min_duration: Seconds a caption stays at least, where nobody speaks after it.
-        max_chars_per_second: How fast people read: a caption that asks for more stays longer, where nobody speaks
-            after it. Nothing is left out where somebody does. `math.inf` for readers of any speed.
-        speakers: Whether to tell who speaks: None when there are several speakers or channels, see `Voices`.
+        speakers: Whether to say who speaks; None: where there are several speakers or channels, see `Voices`.
+        **limits: See `CaptionLimits`.
 
     Raises:
-        ConfigurationError: A limit that nothing can keep.
+        ConfigurationError: A limit that no caption can keep.
     """
-    limits = _limits(max_chars, max_lines, max_duration, min_duration, max_chars_per_second)
+    within = CaptionLimits(**limits)
     voices = Voices(utterances, speakers)
     drafts = []
     for words, channel in utterances:
         for speaker, spoken in itertools.groupby(words, key=attrgetter("speaker")):
             voice = voices.name(channel, speaker)
             for run in _runs(spoken):
-                for taken in _filled(run, _label_width(voice), limits):
+                for taken in _filled(run, _label_width(voice), within):
                     start, end = min(piece.start for piece in taken), max(piece.end for piece in taken)
                     drafts.append(_Draft(start, end, channel, voice, [piece.text for piece in taken]))
     drafts.sort(key=lambda draft: draft.start)
     found, before = [], ""
-    for draft, end in zip(drafts, _ends(drafts, limits), strict=True):
+    for draft, end in zip(drafts, _ends(drafts, within), strict=True):
         turn = draft.voice != before
-        lines = _lines(draft.texts, _label_width(draft.voice) if turn else 0, limits.chars)
+        lines = _lines(draft.texts, _label_width(draft.voice) if turn else 0, within.max_chars)
         found.append(Cue(draft.start / 1000, end / 1000, lines, draft.voice, turn))
         before = draft.voice
     return found
 
 
 def to_srt(captions: Iterable[Cue]) -> str:
-    """Captions as SubRip text; empty when there are none. `Speaker 0: ` stands where the voice changes.
+    """Captions as SubRip text; empty when there are none. A label such as `Speaker 0: ` marks a new voice.
 
     Example:
         ```python
@@ -169,7 +183,7 @@ def to_srt(captions: Iterable[Cue]) -> str:
 
 
 def to_webvtt(captions: Iterable[Cue]) -> str:
-    """Captions as WebVTT text, with a voice tag where there is a voice; a header alone when there are none."""
+    """Captions as WebVTT text, with voice tags; only the header when there are none."""
     blocks = ["WEBVTT\n"]
     for cue in captions:
         text = html.escape("\n".join(cue.lines), quote=False)
@@ -179,24 +193,10 @@ def to_webvtt(captions: Iterable[Cue]) -> str:
 
 
 def plain(word: Word) -> str:
-    """The word as displayed, on one line and without control characters; it may be empty."""
+    """The word as displayed, on one line and without control characters; may be empty."""
     text = word.punctuated_word or word.word
-    # Nearly every word: looked at once.
+    # Fast path for nearly every word.
     return text if text.isprintable() and " " not in text else " ".join(_CONTROLS.sub(" ", text).split())
-
-
-def _limits(chars: int, lines: int, longest: float, shortest: float, speed: float) -> _Limits:
-    for name, count in (("max_chars", chars), ("max_lines", lines)):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ConfigurationError(f"{name} is a whole number from 1 on, which {count!r} is not.")
-    for name, value, least, most in (
-        ("max_duration", longest, 0.001, 1e9),
-        ("min_duration", shortest, 0.0, longest),
-        ("max_chars_per_second", speed, 0.001, math.inf),
-    ):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-            raise ConfigurationError(f"{name} is a number from {least} to {most}, which {value!r} is not.")
-    return _Limits(chars, lines, round(longest * 1000), round(shortest * 1000), speed)
 
 
 def _label_width(voice: str) -> int:
@@ -204,15 +204,15 @@ def _label_width(voice: str) -> int:
 
 
 def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
-    """The words between two pauses, in pieces."""
+    """The words between two pauses, as pieces."""
     run: list[_Piece] = []
     before = 0
     for word in words:
         text = plain(word)
         if not text:
             continue
-        start = _milliseconds(word.start, before)
-        end = _milliseconds(word.end, start)
+        start = milliseconds(word.start, before)
+        end = milliseconds(word.end, start)
         if end < start:
             end = start
         if run and start - before >= _PAUSE:
@@ -220,12 +220,12 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
             run = []
         before = end
         if "-->" in text:
-            # It would be taken for structure.
+            # Players read it as structure.
             text = text.replace("-->", "→")
         if " " not in text:
             run.append(_Piece(text, start, end))
             continue
-        # Numbers and addresses may be several words in one: each has its share of the time.
+        # A number or an address may be several words in one; each gets its share of the time.
         texts = text.split(" ")
         bounds = [start + (end - start) * n // len(texts) for n in range(len(texts) + 1)]
         run += map(_Piece, texts, bounds, bounds[1:])
@@ -233,8 +233,8 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
         yield run
 
 
-def _milliseconds(seconds: float, otherwise: int) -> int:
-    """Whole milliseconds from 0 on; something else for what is no time."""
+def milliseconds(seconds: float, otherwise: int = 0) -> int:
+    """Whole milliseconds, at least 0; `otherwise` for NaN and infinity."""
     try:
         whole = round(seconds * 1000)
     except (ValueError, OverflowError):
@@ -242,7 +242,8 @@ def _milliseconds(seconds: float, otherwise: int) -> int:
     return whole if whole > 0 else 0
 
 
-def _filled(run: list[_Piece], label: int, limits: _Limits) -> Iterator[list[_Piece]]:
+def _filled(run: list[_Piece], label: int, limits: CaptionLimits) -> Iterator[list[_Piece]]:
+    """The pieces of each caption of a run."""
     first = 0
     while first < len(run):
         last = _reach(run, first, label, limits)
@@ -252,24 +253,25 @@ def _filled(run: list[_Piece], label: int, limits: _Limits) -> Iterator[list[_Pi
         first = last
 
 
-def _reach(run: list[_Piece], first: int, label: int, limits: _Limits) -> int:
-    """Where a caption that begins with the piece `first` ends at the latest; it has that piece at least."""
+def _reach(run: list[_Piece], first: int, label: int, limits: CaptionLimits) -> int:
+    """The latest end of a caption that begins with the piece `first`; it has at least that piece."""
     _, start, end = run[first]
+    longest = round(limits.max_duration * 1000)
     lines, width = 1, label + len(run[first].text)
     for index in range(first + 1, len(run)):
         text, begins, ends = run[index]
         start, end = min(start, begins), max(end, ends)
-        if width + 1 + len(text) <= limits.chars:
+        if width + 1 + len(text) <= limits.max_chars:
             width += 1 + len(text)
         else:
             lines, width = lines + 1, len(text)
-        if lines > limits.lines or end - start > limits.longest:
+        if lines > limits.max_lines or end - start > longest:
             return index
     return len(run)
 
 
 def _break(run: list[_Piece], first: int, last: int) -> int:
-    """The best place to end a caption that could go up to `last`: not long before, and where one would draw breath."""
+    """The best end of a caption that may reach `last`: near it, after a sentence, a clause or a breath."""
     lengths = list(itertools.accumulate(len(piece.text) + 1 for piece in run[first:last]))
     best, place = 0.0, last
     for index, length in enumerate(lengths, first + 1):
@@ -284,19 +286,19 @@ def _break(run: list[_Piece], first: int, last: int) -> int:
 
 
 def _closes(text: str) -> float:
-    """How much a piece ends: 1 a sentence, 0.5 a clause, 0 nothing."""
+    """1 for the end of a sentence, 0.5 for the end of a clause, else 0."""
     text = text.rstrip(_QUOTES)
     return 1.0 if text.endswith(_SENTENCE) else 0.5 if text.endswith(_CLAUSE) else 0.0
 
 
 def _lines(texts: list[str], label: int, chars: int) -> tuple[str, ...]:
-    """As few lines as will do, about as long as each other; a label takes its room from the first."""
+    """The fewest lines, about equally long; the first has room for a label."""
     widths = [len(text) for text in texts]
     widths[0] += label
     rest = sum(widths) + len(widths) - 1
     if rest <= chars:
         return (" ".join(texts),)
-    # How many lines the pieces from each one on need.
+    # How many lines the pieces from each index on need.
     needs, lines, width = [0] * len(texts), 0, chars
     for index in reversed(range(len(texts))):
         if width + 1 + widths[index] <= chars:
@@ -320,29 +322,30 @@ def _lines(texts: list[str], label: int, chars: int) -> tuple[str, ...]:
     return (*made, " ".join(texts[first:]))
 
 
-def _ends(drafts: list[_Draft], limits: _Limits) -> list[int]:
-    """When each caption goes, in milliseconds: see `cues` and the head of this page."""
+def _ends(drafts: list[_Draft], limits: CaptionLimits) -> list[int]:
+    """When each caption disappears, in milliseconds; see the top of this module."""
     ends: list[int] = []
     next_start = math.inf
-    # By channel: when its next caption starts, and when the next one after that start.
+    longest, shortest = round(limits.max_duration * 1000), round(limits.min_duration * 1000)
+    # For each channel, the start of its next caption, and the next later start.
     next_own: dict[int, tuple[int, float]] = {}
     for draft in reversed(drafts):
         start = draft.start
         chars = sum(map(len, draft.texts)) + len(draft.texts) - 1 + _label_width(draft.voice)
-        wanted = start + max(limits.shortest, math.ceil(chars * 1000 / limits.speed))
+        wanted = start + max(shortest, math.ceil(chars * 1000 / limits.max_chars_per_second))
         end = max(draft.end, start + 1, min(wanted, next_start))
         then, later = next_own.get(draft.channel, (start, math.inf))
         bound = then if then > start else later
-        ends.append(int(min(end, start + limits.longest, bound)))
+        ends.append(int(min(end, start + longest, bound)))
         next_own[draft.channel] = (start, bound)
         next_start = start
     return ends[::-1]
 
 
 def _span(cue: Cue, mark: str) -> str:
-    start = max(0, round(cue.start * 1000))
-    # A millisecond at least: players drop captions that end where they start.
-    end = max(start + 1, round(cue.end * 1000))
+    start = milliseconds(cue.start)
+    # Players drop captions without length.
+    end = max(start + 1, milliseconds(cue.end))
     return f"{_clock(start, mark)} --> {_clock(end, mark)}"
 
 

@@ -1,7 +1,6 @@
-"""Exports: tables and words in the formats that other tools read. Pure functions; only `read_csv` reads a file.
+"""Exports: tables and words in the formats of other tools. Pure functions; only `read_csv` reads a file.
 
-Times are rounded to whole milliseconds where a format is written for people (TextGrid, RTTM); CSV, Parquet and JSON
-keep every digit.
+TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep every digit.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dgnb.captions import Utterance, Voices, plain
+from dgnb.captions import Utterance, Voices, milliseconds, plain
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Results, ServerMessage, Word
 
@@ -28,32 +27,30 @@ TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
-"""Where spreadsheets take text for a formula; and the quote itself, so that it can be taken off again."""
+"""Spreadsheets run text that begins so as a formula. The quote is quoted too, so that `read_csv` can remove it."""
 _MOST_CHANNELS: Final = 1000
-"""A server may name any channel; Deepgram takes 20."""
+"""A server may send any channel number; Deepgram accepts 20 channels."""
 _NULLABLE: Final = {"language", "request_id"}
-"""Text that may be missing; CSV can't tell it from text without letters."""
+"""Text columns in which an empty cell means missing."""
 
 
 # Tables
 
 
 def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
-    """A table as CSV (RFC 4180: commas, CRLF); what is missing is empty, numbers keep every digit.
-
-    Readers of CSV don't agree on what a NUL is: it becomes a space.
+    """A table as CSV (RFC 4180: commas, CRLF). Missing values are empty; numbers keep every digit; NUL becomes a space.
 
     Args:
         frame: The table.
-        safe: Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula: what begins with
-            `=`, `+`, `-`, `@`, a tab or a line break, or with a `'`. Numbers stay numbers. `read_csv` takes it off.
+        safe: Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula: text that begins
+            with `=`, `+`, `-`, `@`, a tab, a line break or a `'`. Numbers stay numbers. `read_csv` removes it.
     """
     frame = frame.copy()
-    for column in _of_dtype(frame, "datetime64[ns, UTC]"):
-        # Many words came at the same time, and times are slow to write.
+    for column in frame.select_dtypes("datetimetz"):
+        # Times are slow to format, and many words arrive at the same time.
         codes, times = frame[column].factorize()
         frame[column] = times.astype(str).take(codes)
-    for column in _of_dtype(frame, "string"):
+    for column in frame.select_dtypes("string"):
         frame[column] = frame[column].str.replace("\0", " ", regex=False)
         if safe:
             risky = frame[column].str.startswith(_FORMULA, na=False)
@@ -68,12 +65,12 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
     Args:
         path: The file.
-        table: Which table it holds.
-        safe: Whether it was written so.
+        table: The name of the table in it.
+        safe: The value that was passed to `to_csv`.
 
     Raises:
         ConfigurationError: There is no table of that name.
-        DgnbError: The file can't be read, or holds something else.
+        DgnbError: The file can't be read, or is not such a table.
 
     Example:
         ```python
@@ -87,7 +84,7 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
     schema: Mapping[str, str] = getattr(frames, known(table).upper())
     try:
-        # All as text: pandas' own reading of numbers differs from version to version.
+        # Read as text, because pandas parses numbers differently from version to version.
         frame = pd.read_csv(os.fsdecode(path), usecols=list(schema), dtype=str, na_filter=False, encoding="utf-8")
         columns = {name: _parsed(frame[name].tolist(), name, dtype, safe) for name, dtype in schema.items()}
         return frames.table(schema, columns)
@@ -96,23 +93,29 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
 
 def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any]:
-    """The values of a column, from what CSV has of them."""
-    if dtype == "string":
-        values = [text.removeprefix("'") for text in texts] if safe else texts
-        return [text or None for text in values] if name in _NULLABLE else values
-    if dtype == "float64":
-        return [float(text or "nan") for text in texts]
-    if dtype == "bool":
-        return [bool(("False", "True").index(text)) for text in texts]
+    """The values of a column from their text."""
     if dtype.startswith("datetime64"):
         import pandas as pd
 
         return pd.to_datetime(texts, utc=True, format="ISO8601").as_unit("ns").asi8.tolist()
-    return [int(text) if text else None for text in texts]
+    if dtype != "string":
+        return list(map(_PARSERS.get(dtype, _integer), texts))
+    values = [text.removeprefix("'") for text in texts] if safe else texts
+    return [text or None for text in values] if name in _NULLABLE else values
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text else None
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "float64": lambda text: float(text or "nan"),
+    "bool": lambda text: bool(("False", "True").index(text)),
+}
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """A table as Parquet, which keeps its dtypes: `pandas.read_parquet` gives the same table.
+    """A table as Parquet. It keeps the dtypes: `pandas.read_parquet` returns the same table.
 
     Raises:
         DgnbError: pyarrow is not installed.
@@ -124,46 +127,31 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def known(table: str) -> str:
-    """The name of a table that can be written, as it was given.
+    """The name of a table, if there is one of that name.
 
     Raises:
-        ConfigurationError: There is none of that name.
+        ConfigurationError: There is none.
     """
     if table not in TABLES:
         raise ConfigurationError(f"There is no table {table!r}: {', '.join(TABLES)}.{nearest(str(table), TABLES)}")
     return table
 
 
-def _of_dtype(frame: pd.DataFrame, wanted: str) -> list[str]:
-    return [name for name, dtype in frame.dtypes.items() if dtype == wanted]  # type: ignore[misc]
-
-
 # Praat
 
 
 def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> str:
-    """Words and utterances as a Praat TextGrid: an interval tier of each for every speaker, or every channel.
+    """Words and utterances as a Praat TextGrid, with an interval tier of each for every speaker or channel.
 
-    The intervals of a tier tile the time from 0 to the end, with empty ones where nothing is said. Praat allows no
-    overlap in a tier, and no interval without length: one that reaches into the next ends where that begins, and one
-    that would have less than a millisecond has one. Text is on one line.
+    The intervals of a tier cover the time from 0 to the end, with empty intervals where nobody speaks. Praat allows
+    neither overlaps nor intervals without length: an interval ends where the next one begins, and lasts 1 ms or more.
 
     Args:
         utterances: The words of each, with its channel.
-        duration: Seconds of audio; at least what the words need.
+        duration: Seconds of audio; the end of the last word if that is later.
     """
-    voices = Voices(utterances)
-    tiers: dict[str, list[tuple[float, float, str]]] = {}
-    for words, channel in utterances:
-        if not words:
-            continue
-        voice = voices.name(channel, words[0].speaker)
-        spoken = tiers.setdefault(f"{voice}: words" if voice else "words", [])
-        spoken += ((word.start, word.end, plain(word)) for word in words)
-        whole = tiers.setdefault(f"{voice}: utterances" if voice else "utterances", [])
-        whole.append((*_span(words), " ".join(filter(None, map(plain, words)))))
-    tiled = {name: _tiled(spans) for name, spans in (tiers or {"words": [], "utterances": []}).items()}
-    end = max([1, _milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
+    tiled = {name: _tiled(spans) for name, spans in _tiers(utterances).items()}
+    end = max([1, milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end / 1000}"]
     lines += ["tiers? <exists>", f"size = {len(tiled)}", "item []:"]
     for number, (name, intervals) in enumerate(tiled.items(), 1):
@@ -180,18 +168,33 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
     return "\n".join(lines) + "\n"
 
 
+def _tiers(utterances: Sequence[Utterance]) -> dict[str, list[tuple[float, float, str]]]:
+    """The intervals of each tier, in seconds."""
+    voices = Voices(utterances)
+    tiers: dict[str, list[tuple[float, float, str]]] = {}
+    for words, channel in utterances:
+        if words:
+            voice = voices.name(channel, words[0].speaker)
+            label = f"{voice}: " if voice else ""
+            spans = [(word.start, word.end, plain(word)) for word in words]
+            tiers.setdefault(f"{label}words", []).extend(spans)
+            text = " ".join(filter(None, (text for _, _, text in spans)))
+            tiers.setdefault(f"{label}utterances", []).append((*_span(words), text))
+    return tiers or {"words": [], "utterances": []}
+
+
 def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, str]]:
-    """Spans as milliseconds that touch and don't overlap, from 0 to the last one's end."""
+    """Intervals in milliseconds from 0 to the end of the last span, without overlaps or holes."""
     placed: list[tuple[int, int, str]] = []
     for since, until, text in sorted(spans, key=lambda span: span[0]):
         if not text:
             continue
-        start = max(0, _milliseconds(since))
+        start = milliseconds(since)
         if placed:
             before, end, said = placed[-1]
             start = max(start, before + 1)
             placed[-1] = (before, min(end, start), said)
-        placed.append((start, max(start + 1, _milliseconds(until)), text.replace('"', '""')))
+        placed.append((start, max(start + 1, milliseconds(until)), text.replace('"', '""')))
     tiled: list[tuple[int, int, str]] = []
     at = 0
     for start, end, text in placed:
@@ -206,28 +209,27 @@ def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, st
 
 
 def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
-    """Who spoke when, as RTTM: a line an utterance, which is one speaker's turn, in order of time.
+    """Who spoke when, as RTTM: a line for each utterance, which is one speaker's turn, in order of time.
 
-    Channels count from 1, as RTTM has them. A speaker is called `speaker_0`, or `unknown` where none was told; with
-    several channels `channel_1_speaker_0` or `channel_1`, because speaker 0 of another channel is someone else. A
-    turn has a millisecond at least: tools drop those without length.
+    Channels count from 1. Names are `speaker_0` or `unknown`; with several channels `channel_1_speaker_0` or
+    `channel_1`, because speaker 0 of another channel is someone else. A turn lasts 1 ms or more.
 
     Args:
         utterances: The words of each, with its channel.
-        file_id: What to call the recording, without spaces.
+        file_id: The name of the recording, without spaces.
 
     Raises:
-        ConfigurationError: `file_id` is empty or has spaces in it.
+        ConfigurationError: `file_id` is empty or contains spaces.
     """
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
-        raise ConfigurationError(f"file_id is a name without spaces, which {file_id!r} is not.")
+        raise ConfigurationError(f"file_id must be a name without spaces, not {file_id!r}.")
     spoken = [(words, channel) for words, channel in utterances if words]
     several = len({channel for _, channel in spoken}) > 1
     turns = []
     for words, channel in spoken:
         start, end = _span(words)
-        since = max(0, _milliseconds(start))
-        until = max(since + 1, _milliseconds(end))
+        since = milliseconds(start)
+        until = max(since + 1, milliseconds(end))
         speaker = words[0].speaker
         names = [f"channel_{channel}"] if several else []
         names += [] if speaker is None else [f"speaker_{speaker}"]
@@ -243,22 +245,22 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
 
 
 def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
-    """All words in the shape of Deepgram's answer for a recording: what was made for such answers reads this.
+    """All words in the format of Deepgram's response for a recording, with `utterances=true`.
 
-    `metadata`, `results.channels` with one alternative each, and `results.utterances`, as with `utterances=true`. A
-    confidence that nobody gave is left out.
+    It has `metadata`, `results.channels` with one alternative each, and `results.utterances`. A missing confidence is
+    left out.
 
     Args:
         utterances: The words of each, with its channel.
         metadata: See `about`.
 
     Raises:
-        DgnbError: A server sent a channel that no recording can have.
+        DgnbError: A channel number is too large for a recording.
     """
     spoken = sorted(((words, channel) for words, channel in utterances if words), key=lambda said: said[0][0].start)
     for _, channel in spoken:
         if not 0 <= channel < _MOST_CHANNELS:
-            raise DgnbError(f"The answer for a recording lists its channels, and has no channel {channel}.")
+            raise DgnbError(f"The response for a recording has no channel {channel}.")
     channels = max([min(metadata.channels or 1, _MOST_CHANNELS), *(channel + 1 for _, channel in spoken)])
     by_channel: list[list[Word]] = [[] for _ in range(channels)]
     turns: list[dict[str, Any]] = []
@@ -269,28 +271,30 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         speaker = {} if words[0].speaker is None else {"speaker": words[0].speaker}
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
         turns.append({"start": start, "end": end, "channel": channel, **_said(clean), **speaker, "id": str(name)})
-    answer = {
-        "metadata": {
-            "transaction_key": metadata.transaction_key or "deprecated",
-            "request_id": metadata.request_id or "",
-            "sha256": metadata.sha256 or "",
-            "created": metadata.created or "1970-01-01T00:00:00.000Z",
-            "duration": metadata.duration or 0.0,
-            "channels": channels,
-            "models": metadata.models or (),
-            "model_info": metadata.model_info or {},
-        },
-        "results": {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns},
+    results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns}
+    return msgspec.json.encode({"metadata": _described(metadata, channels), "results": results}).decode()
+
+
+def _described(metadata: Metadata, channels: int) -> dict[str, Any]:
+    """The metadata of a response; fields that are required but unknown have a neutral value."""
+    return {
+        "transaction_key": metadata.transaction_key or "deprecated",
+        "request_id": metadata.request_id or "",
+        "sha256": metadata.sha256 or "",
+        "created": metadata.created or "1970-01-01T00:00:00.000Z",
+        "duration": metadata.duration or 0.0,
+        "channels": channels,
+        "models": metadata.models or (),
+        "model_info": metadata.model_info or {},
     }
-    return msgspec.json.encode(answer).decode()
 
 
 def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
-    """What the server told of a stream, as one `Metadata`: the newest word counts.
+    """What the server said about a stream, as one `Metadata`. The last message counts.
 
     Args:
-        messages: All that it sent.
-        began: When the first one came, in nanoseconds since 1970; for servers that don't tell when they began.
+        messages: All messages of the stream.
+        began: When the first one arrived, in nanoseconds since 1970. Used if the server does not say when it began.
         duration: Seconds of audio.
     """
     told, channels, request_id, models = Metadata(), 0, None, {}
@@ -303,18 +307,21 @@ def about(messages: Iterable[ServerMessage], *, began: int | None = None, durati
                 request_id = origin.request_id or request_id
                 if origin.model_uuid and origin.model_info:
                     models[origin.model_uuid] = origin.model_info
-    created = told.created
-    if not created and began is not None:
-        created = datetime.fromtimestamp(began / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return msgspec.structs.replace(
         told,
         request_id=told.request_id or request_id,
-        created=created,
+        created=told.created or _timestamp(began),
         duration=duration,
         channels=max(channels, told.channels or 0) or None,
         models=told.models or tuple(models),
         model_info=told.model_info or models,
     )
+
+
+def _timestamp(nanoseconds: int | None) -> str | None:
+    if nanoseconds is None:
+        return None
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _said(words: Sequence[Word]) -> dict[str, Any]:
@@ -329,12 +336,5 @@ def _without_nan(word: Word) -> Word:
     return msgspec.structs.replace(word, confidence=None)
 
 
-# Times
-
-
 def _span(words: Sequence[Word]) -> tuple[float, float]:
     return min(word.start for word in words), max(word.end for word in words)
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000) if math.isfinite(seconds) else 0

@@ -1,4 +1,4 @@
-"""Writing a file so that it is either there whole or as it was before, and saying plainly why when it is not."""
+"""Write a file completely or not at all, with a clear error when it cannot be written."""
 
 from __future__ import annotations
 
@@ -19,35 +19,34 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR}
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a file; one that is there is replaced whole, keeping its mode, or stays as it was.
+    """Write a file completely, or leave it as it was. A file that exists keeps its mode.
 
-    The content goes to a draft in the same folder first, is forced to the disk, and takes the file's place in one
-    step. So whoever interrupts, and whatever breaks, the file is never half-written and no draft is left. A link
-    stays a link; a device or a pipe is written to as it is.
+    The content goes to a draft in the same folder, is flushed to the disk, and replaces the file in one step. After an
+    interrupt or a failure the file is unchanged and no draft is left. A link stays a link; a device or a pipe is
+    written directly.
 
     Args:
-        path: Where to.
-        content: What; text is written as UTF-8, with line ends as they are.
+        path: The file.
+        content: Text is written as UTF-8, with its line ends unchanged.
 
     Raises:
-        DgnbError: It can't be written: the disk is full, the folder is missing or read-only, the path is a folder or
-            no path at all.
+        DgnbError: The disk is full, the folder is missing or read-only, the path is a folder or not a path.
     """
     try:
         data = content.encode("utf-8", "replace") if isinstance(content, str) else content
         target = Path(os.path.realpath(os.fsdecode(path)))
         if target.exists() and not target.is_file():
-            # A folder, which refuses; or a device or pipe, which must stay what it is.
+            # A folder raises; a device or a pipe must not be replaced.
             target.write_bytes(data)
             return
         if target.exists() and not os.access(target, os.W_OK):
-            # Taking its place would be allowed; but whoever made it read-only meant it.
+            # The system would allow the replacement, but the file is read-only on purpose.
             raise PermissionError(errno.EACCES, "the file is read-only")
         draft = target.parent / f".dgnb-{secrets.token_hex(8)}"
         try:
             with draft.open("xb") as file:
                 if target.exists():
-                    # Before there is anything to read in it.
+                    # Before the draft has content that others could read.
                     shutil.copymode(target, draft)
                 file.write(data)
                 file.flush()
@@ -62,7 +61,7 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 
 def remedy(error: Exception) -> str:
-    """What a failure to write a file means, in the system's words, and what to change: two sentences."""
+    """Two sentences: why a file could not be written, in the system's words, and what to change."""
     if isinstance(error, TypeError):
         return "that is no path. Give the name of a file, such as 'talk.jsonl'."
     if isinstance(error, ValueError):

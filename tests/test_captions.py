@@ -1,4 +1,4 @@
-"""Captions that players accept, whatever was said: parsed back by well-kept readers of both formats."""
+"""Captions are valid for any words: independent parsers of both formats read them back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dgnb.messages import Word
 
 
 class Read(NamedTuple):
-    """A caption as a reader gave it back: milliseconds, text with its line breaks, and who speaks."""
+    """A caption as a parser read it: times in milliseconds, text with line breaks, speaker."""
 
     start: int
     end: int
@@ -77,19 +77,19 @@ def times(captions: Sequence[Cue]) -> list[tuple[float, float]]:
 # The formats
 
 
-def test_no_words_are_no_captions() -> None:
+def test_without_words_there_are_no_captions() -> None:
     assert cues([]) == []
     assert cues([([], 0)]) == []
     assert to_srt([]) == ""
     assert to_webvtt([]) == "WEBVTT\n"
 
 
-def test_srt_is_as_players_expect_it() -> None:
+def test_srt_has_the_format_that_players_expect() -> None:
     text = to_srt([Cue(0.0, 1.5, ("Hello.",)), Cue(3661.0015, 3662.0, ("Two", "lines."))])
     assert text == ("1\n00:00:00,000 --> 00:00:01,500\nHello.\n\n2\n01:01:01,002 --> 01:01:02,000\nTwo\nlines.\n")
 
 
-def test_webvtt_is_as_browsers_expect_it() -> None:
+def test_webvtt_has_the_format_that_browsers_expect() -> None:
     text = to_webvtt([Cue(0.0, 1.5, ("A & B <i>",)), Cue(2.0, 3.0, ("Yes.", "No."), "Speaker 1")])
     assert text == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nA &amp; B &lt;i&gt;\n\n"
@@ -133,38 +133,38 @@ def test_times_are_rounded_to_the_millisecond_and_carried(seconds: float, shown:
         ("12", "12"),
     ],
 )
-def test_what_is_said_is_never_taken_for_structure(text: str, shown: str) -> None:
+def test_spoken_text_is_never_read_as_structure(text: str, shown: str) -> None:
     captions = made([Word("before", 0.0, 0.5), Word("x", 0.5, 1.0, None, text), Word("after", 1.0, 1.5)], max_chars=80)
     for read in (read_srt(to_srt(captions)), read_webvtt(to_webvtt(captions))):
         assert [caption.text for caption in read] == [" ".join(f"before {shown} after".split())]
 
 
-def test_players_of_srt_find_no_markup_in_what_is_said() -> None:
+def test_srt_players_find_no_markup_in_spoken_text() -> None:
     text = to_srt(made(words("<b>bold</b> {\\an8} 1<2 <3 {x}")))
     assert "<\u2060b>bold<\u2060/b> {\u2060\\an8} 1<2 <3 {x}" in text
     assert not re.search(r"</?[A-Za-z]|\{\\", text)
 
 
-# Where a caption ends
+# The end of a caption
 
 
-def test_a_caption_has_as_many_lines_as_it_may() -> None:
+def test_a_caption_uses_all_lines_that_are_allowed() -> None:
     assert lines(words("one two three four five six"), max_chars=9) == [("one two", "three"), ("four", "five six")]
     assert lines(words("one two three"), max_chars=5, max_lines=3) == [("one", "two", "three")]
     assert lines(words("one two three"), max_chars=5, max_lines=1) == [("one",), ("two",), ("three",)]
 
 
-def test_a_word_longer_than_a_line_stands_alone() -> None:
+def test_a_word_longer_than_a_line_has_its_own_line() -> None:
     assert lines(words("a incomprehensibilities b"), max_chars=5) == [("a", "incomprehensibilities"), ("b",)]
 
 
-def test_lines_are_about_as_long_as_each_other() -> None:
+def test_lines_are_about_equally_long() -> None:
     assert lines(words("the cat sat on the mat with the other cats"), max_chars=40) == [
         ("the cat sat on the mat", "with the other cats")
     ]
 
 
-def test_a_line_rather_ends_at_a_comma() -> None:
+def test_a_line_ends_at_a_comma_if_possible() -> None:
     assert lines(words("they went home, and then they slept"), max_chars=30) == [
         ("they went home,", "and then they slept")
     ]
@@ -178,12 +178,12 @@ def test_a_full_caption_ends_at_the_last_sentence_or_clause() -> None:
     assert lines(words("all was well, and then it rained cats"), max_chars=15)[0] == ("all was well,",)
 
 
-def test_a_full_caption_ends_where_one_drew_breath() -> None:
+def test_a_full_caption_ends_at_a_short_pause() -> None:
     spoken = [*words("one two three"), *words("four five six seven eight nine", start=1.6)]
     assert lines(spoken, max_chars=16)[0] == ("one two three",)
 
 
-def test_a_full_caption_is_not_cut_to_a_stump_for_a_full_stop() -> None:
+def test_a_full_caption_is_not_cut_short_at_an_early_full_stop() -> None:
     assert lines(words("Oh. and then it rained all of the night"), max_chars=15)[0] == (
         "Oh. and then it",
         "rained all of",
@@ -194,12 +194,12 @@ def test_a_caption_ends_at_a_pause() -> None:
     assert lines([*words("one"), *words("two", start=2.0)]) == [("one",), ("two",)]
 
 
-def test_a_caption_ends_when_it_has_stood_long_enough() -> None:
+def test_a_caption_ends_at_the_longest_duration() -> None:
     assert lines(words("a b c d", each=0.7), max_duration=1.5) == [("a b",), ("c d",)]
     assert times(made([Word("long", 0.0, 60.0)])) == [(0.0, 7.0)]
 
 
-def test_several_words_in_one_share_its_time() -> None:
+def test_the_parts_of_a_word_with_spaces_share_its_time() -> None:
     captions = made([Word("x", 0.0, 3.0, None, "twenty one hundred")], max_chars=7, max_lines=1, min_duration=0)
     assert [(cue.lines, cue.start, cue.end) for cue in captions] == [
         (("twenty",), 0.0, 1.0),
@@ -208,16 +208,16 @@ def test_several_words_in_one_share_its_time() -> None:
     ]
 
 
-# How long it stays
+# Duration
 
 
-def test_a_short_caption_stays_a_while_where_nobody_speaks() -> None:
+def test_a_short_caption_stays_longer_where_nobody_speaks() -> None:
     assert times(made([Word("a", 1.0, 1.1)])) == [(1.0, 1.8)]
     assert times(made([Word("a", 1.0, 1.1)], min_duration=0, max_chars_per_second=math.inf)) == [(1.0, 1.1)]
     assert times(made([Word("a", 1.0, 1.1)], [Word("b", 1.5, 3.0)])) == [(1.0, 1.5), (1.5, 3.0)]
 
 
-def test_a_caption_that_is_much_to_read_stays_where_nobody_speaks() -> None:
+def test_a_caption_with_much_text_stays_longer_where_nobody_speaks() -> None:
     text = "a" * 40
     assert times(made([Word(text, 0.0, 0.5)])) == [(0.0, 2.0)]
     assert times(made([Word(text, 0.0, 0.5)], max_chars_per_second=10)) == [(0.0, 4.0)]
@@ -225,7 +225,7 @@ def test_a_caption_that_is_much_to_read_stays_where_nobody_speaks() -> None:
     assert times(made([Word(text, 0.0, 0.5)], [Word("b", 0.6, 2.0)])) == [(0.0, 0.6), (0.6, 2.0)]
 
 
-def test_nobody_is_talked_over_by_a_caption_that_stays() -> None:
+def test_a_caption_does_not_stay_into_the_next_one() -> None:
     captions = cues([([Word("a", 1.0, 1.1)], 0), ([Word("b", 1.5, 3.0)], 1)])
     assert times(captions) == [(1.0, 1.5), (1.5, 3.0)]
 
@@ -242,7 +242,7 @@ def test_people_on_two_channels_may_speak_at_once() -> None:
     assert [cue.voice for cue in captions] == ["Channel 0", "Channel 1"]
 
 
-def test_captions_of_several_utterances_are_in_order_of_time() -> None:
+def test_captions_are_ordered_by_start() -> None:
     assert lines(words("later", start=9.0), words("earlier")) == [("earlier",), ("later",)]
 
 
@@ -255,16 +255,16 @@ def test_captions_of_several_utterances_are_in_order_of_time() -> None:
         (math.nan, math.inf, (0.0, 0.001)),
     ],
 )
-def test_odd_times_are_shown_all_the_same(start: float, end: float, shown: tuple[float, float]) -> None:
+def test_a_word_with_odd_times_has_a_caption(start: float, end: float, shown: tuple[float, float]) -> None:
     captions = made([Word("a", start, end)], min_duration=0, max_chars_per_second=math.inf)
     assert times(captions) == [shown]
     assert len(read_srt(to_srt(captions))) == len(read_webvtt(to_webvtt(captions))) == 1
 
 
-# Who speaks
+# Speakers
 
 
-def test_speakers_are_told_where_there_are_several() -> None:
+def test_speakers_are_named_where_there_are_several() -> None:
     captions = made([*words("Hello.", speaker=0), *words("Hi. You", start=0.4, speaker=1)], words("too.", start=2))
     assert [(cue.lines, cue.voice) for cue in captions] == [
         (("Hello.",), "Speaker 0"),
@@ -279,7 +279,7 @@ def test_speakers_are_told_where_there_are_several() -> None:
     assert [caption.voice for caption in read_webvtt(to_webvtt(captions))] == ["Speaker 0", "Speaker 1", None]
 
 
-def test_one_speaker_is_told_on_demand_and_nobody_when_not_wanted() -> None:
+def test_speakers_true_names_one_speaker_and_false_names_nobody() -> None:
     one, two = words("Hello.", speaker=3), words("Hi.", start=1.0, speaker=4)
     assert [cue.voice for cue in made(one)] == [""]
     assert [cue.voice for cue in made(one, speakers=True)] == ["Speaker 3"]
@@ -296,7 +296,7 @@ def test_srt_names_a_speaker_where_the_voice_changes() -> None:
     assert to_webvtt(captions).count("<v Speaker 0>") == 2
 
 
-def test_channels_are_told_where_there_are_several_and_speakers_with_them() -> None:
+def test_channels_are_named_where_there_are_several() -> None:
     captions = cues(
         [(words("One.", speaker=0), 0), (words("Two.", start=2), 1), (words("Three.", start=4, speaker=1), 1)]
     )
@@ -315,7 +315,7 @@ def test_a_label_longer_than_a_line_leaves_room_for_a_word() -> None:
     assert [caption.text for caption in read_srt(to_srt(captions))] == ["Speaker 0: one", "two"]
 
 
-def test_voices_have_the_same_names_everywhere() -> None:
+def test_voices_have_the_same_names_in_every_export() -> None:
     voices = Voices([(words("a", speaker=0), 0), (words("b", speaker=1), 0)])
     assert [voices.name(0, 0), voices.name(0, 1), voices.name(0, None)] == ["Speaker 0", "Speaker 1", ""]
 
@@ -341,12 +341,12 @@ def test_voices_have_the_same_names_everywhere() -> None:
         {"max_chars_per_second": math.nan},
     ],
 )
-def test_a_limit_that_nothing_can_keep_is_an_error(limits: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{next(iter(limits))} is a .*number.* is not"):
+def test_an_impossible_limit_is_an_error(limits: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(limits))} must be a .*number.*, not "):
         made(words("one"), **limits)
 
 
-def test_a_caption_may_be_shorter_than_the_usual_least() -> None:
+def test_limits_may_be_shorter_than_the_default_minimum() -> None:
     assert times(made([Word("a", 0.0, 9.0)], max_duration=0.5, min_duration=0.5)) == [(0.0, 0.5)]
 
 
@@ -357,7 +357,7 @@ def shown(utterances: Sequence[Utterance]) -> str:
     return " ".join(filter(None, (plain(word) for spoken, _ in utterances for word in spoken))).replace("-->", "→")
 
 
-# The word joiner is what keeps players from markup; here it is taken out again.
+# The export inserts word joiners, so the words here have none.
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2060"), max_size=12) | st.sampled_from(
     ["-->", "<b>", "&amp;", "a\n\nb", "1", "{\\i1}", "שלום.", "end.", "so,"]
 )
@@ -409,7 +409,7 @@ def test_any_words_make_valid_captions_within_the_limits(
 
 @st.composite
 def talk(draw: st.DrawFn) -> list[Word]:
-    """Words one after the other, as a recogniser gives them."""
+    """Consecutive words, as a recogniser sends them."""
     at, found = draw(st.floats(0, 400_000)), []
     for length, pause in draw(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 3)), min_size=1, max_size=40)):
         found.append(Word(f"w{len(found)}", at, at + length))
@@ -428,7 +428,7 @@ def test_captions_have_the_times_of_their_words(said: list[Word], max_chars: int
     for caption, after in zip(read, [*read[1:], None], strict=True):
         first, last = (by_name[name] for name in (caption.text.split()[0], caption.text.split()[-1]))
         assert abs(caption.start - first.start * 1000) <= 1
-        # It ends with its last word, or later in the silence after it, or when it has stood long enough.
+        # It ends with its last word, in the silence after that, or at the longest duration.
         assert caption.end >= min(last.end * 1000, caption.start + 7000) - 1
         assert after is None or caption.end <= max(after.start, caption.start + 1)
         if caption.end > last.end * 1000 + 1:
@@ -438,9 +438,9 @@ def test_captions_have_the_times_of_their_words(said: list[Word], max_chars: int
 
 @given(talk(), st.data())
 @settings(max_examples=50, deadline=None)
-def test_captions_so_far_are_those_of_the_end_but_for_the_last_ones(said: list[Word], data: st.DataObject) -> None:
+def test_captions_of_a_running_transcript_change_only_at_the_end(said: list[Word], data: st.DataObject) -> None:
     until = data.draw(st.integers(0, len(said)))
     so_far, whole = (read_srt(to_srt(cues([(part, 0)]))) for part in (said[:until], said))
-    # Where the last caption breaks is known when it is full.
+    # The end of the last caption is known only when it is full.
     settled = max(0, len(so_far) - 2)
     assert so_far[:settled] == whole[:settled]

@@ -1,4 +1,4 @@
-"""Every export is read back by someone else's reader, with the same words at the same times."""
+"""An independent reader of each format finds the same words at the same times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pandas.testing import assert_frame_equal
 from praatio import textgrid
 
 from dgnb import exports, files
-from dgnb.captions import Utterance, plain
+from dgnb.captions import plain
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.messages import (
     Alternative,
@@ -64,7 +64,7 @@ def two_people() -> Transcript:
 
 
 def odd() -> dict[str, Transcript]:
-    """Transcripts that no export may stumble over."""
+    """Transcripts with unusual content."""
     return {
         "empty": Transcript(),
         "without words": fed(SpeechStarted((0,), 1.0), final([])),
@@ -110,7 +110,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @st.composite
 def talks(draw: st.DrawFn) -> Transcript:
-    """What a recogniser may give: words one after the other on each channel, finals in order of their coming."""
+    """Transcripts that a recogniser may produce: consecutive words on each channel."""
     transcript = Transcript()
     channels = draw(st.integers(1, 2))
     at = [draw(st.floats(0, 400_000)) for _ in range(channels)]
@@ -136,8 +136,11 @@ def talks(draw: st.DrawFn) -> Transcript:
     return transcript
 
 
-def utterances(transcript: Transcript) -> list[Utterance]:
-    return transcript._spoken()
+def spoken(transcript: Transcript) -> list[tuple[float, float, str]]:
+    """Start, end and text of each word that has text, as exports show it."""
+    table = transcript.words
+    texts = (plain(Word(text, 0.0, 0.0)) for text in table["punctuated_word"])
+    return [word for word in zip(table["start"], table["end"], texts, strict=True) if word[2]]
 
 
 # CSV
@@ -146,7 +149,7 @@ def utterances(transcript: Transcript) -> list[Utterance]:
 @pytest.mark.parametrize("safe", [True, False])
 @given(transcript=talks())
 @settings(max_examples=12, deadline=None)
-def test_csv_gives_back_every_table(safe: bool, transcript: Transcript, tmp_path_factory: Any) -> None:
+def test_csv_restores_every_table(safe: bool, transcript: Transcript, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "a.csv"
     transcript.note("warning", "=1\r\n2", at=5)
     transcript.note("error", "''", at=6, request_id="r")
@@ -157,14 +160,14 @@ def test_csv_gives_back_every_table(safe: bool, transcript: Transcript, tmp_path
 
 
 @ODD
-def test_csv_of_odd_transcripts_gives_them_back(transcript: Transcript, tmp_path: Path) -> None:
+def test_csv_restores_the_tables_of_odd_transcripts(transcript: Transcript, tmp_path: Path) -> None:
     for table in exports.TABLES:
         transcript.to_csv(tmp_path / "a.csv", table)
         assert_frame_equal(exports.read_csv(tmp_path / "a.csv", table), getattr(transcript, table))
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1"])
-def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers(text: str) -> None:
+def test_text_in_a_csv_is_never_a_formula_and_numbers_stay_numbers(text: str) -> None:
     transcript = fed(final([Word(text, -0.5, -0.25, 0.5)], start=-1.0))
     rows = list(csv.reader(io.StringIO(transcript.to_csv(), newline="")))
     assert rows[1][0] == rows[1][1] == "'" + text
@@ -178,14 +181,14 @@ def test_a_csv_has_no_nul() -> None:
         assert str(fed(final([Word("\0=1\0", 0.0, 1.0)])).to_csv(safe=safe)).split("\r\n")[1].startswith(" =1 , =1 ,")
 
 
-def test_no_header_of_a_csv_is_a_formula() -> None:
+def test_a_header_of_a_csv_is_never_a_formula() -> None:
     frame = pd.DataFrame({"=a": pd.array(["x"], dtype="string"), "b": [-1]})
     assert exports.to_csv(frame) == "'=a,b\r\nx,-1\r\n"
     assert exports.to_csv(frame, safe=False) == "=a,b\r\nx,-1\r\n"
     assert frame.columns.tolist() == ["=a", "b"]
 
 
-def test_a_safe_csv_tells_spreadsheets_of_utf_8_and_pandas_does_not_mind(tmp_path: Path) -> None:
+def test_a_safe_csv_has_a_byte_order_mark_that_pandas_accepts(tmp_path: Path) -> None:
     transcript = fed(final([Word("schön", 0.0, 1.0)]))
     assert transcript.to_csv(tmp_path / "a.csv") is None
     assert (tmp_path / "a.csv").read_bytes() == b"\xef\xbb\xbf" + str(transcript.to_csv()).encode()
@@ -194,7 +197,7 @@ def test_a_safe_csv_tells_spreadsheets_of_utf_8_and_pandas_does_not_mind(tmp_pat
     assert (tmp_path / "a.csv").read_bytes().startswith(b"word,")
 
 
-def test_a_csv_that_is_something_else_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_csv_of_something_else_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with pytest.raises(DgnbError, match=r"a\.csv can't be read as the table 'words': .*Did to_csv\(\) write it\?"):
         exports.read_csv(path)
@@ -222,7 +225,7 @@ def test_a_csv_that_is_something_else_is_one_clear_error(tmp_path: Path) -> None
         exports.read_csv(None)  # type: ignore[arg-type]
 
 
-def test_a_table_that_is_not_there_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_table_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:
     for export in (two_people().to_csv, two_people().to_parquet):
         with pytest.raises(ConfigurationError, match=r"no table 'word': words, .* Did you mean 'words'\?"):
             export(tmp_path / "a", "word")
@@ -236,7 +239,7 @@ def test_a_table_that_is_not_there_is_an_error_that_names_the_nearest(tmp_path: 
 
 @given(transcript=talks())
 @settings(max_examples=12, deadline=None)
-def test_parquet_gives_back_every_table_with_its_dtypes(transcript: Transcript, tmp_path_factory: Any) -> None:
+def test_parquet_restores_every_table_with_its_dtypes(transcript: Transcript, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "a.parquet"
     transcript.note("error", "''", at=6, request_id="r")
     for table in exports.TABLES:
@@ -245,13 +248,13 @@ def test_parquet_gives_back_every_table_with_its_dtypes(transcript: Transcript, 
 
 
 @ODD
-def test_parquet_of_odd_transcripts_gives_them_back(transcript: Transcript, tmp_path: Path) -> None:
+def test_parquet_restores_the_tables_of_odd_transcripts(transcript: Transcript, tmp_path: Path) -> None:
     for table in exports.TABLES:
         transcript.to_parquet(tmp_path / "a.parquet", table)
         assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), getattr(transcript, table))
 
 
-def test_parquet_without_pyarrow_is_one_error_that_says_what_to_install(
+def test_parquet_without_pyarrow_is_an_error_that_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = two_people()
@@ -266,7 +269,7 @@ def test_parquet_without_pyarrow_is_one_error_that_says_what_to_install(
 
 
 def read_textgrid(text: str | None, path: Path) -> dict[str, list[tuple[float, float, str]]]:
-    """The labelled intervals of each tier; all of them tile the time."""
+    """The labelled intervals of each tier; all intervals together cover the time."""
     assert text is not None
     path.write_text(text, encoding="utf-8")
     grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
@@ -294,7 +297,7 @@ def test_a_textgrid_has_a_tier_of_words_and_one_of_utterances_for_each_speaker(t
     assert "xmax = 5.0" in str(two_people().to_textgrid())
 
 
-def test_a_textgrid_of_one_voice_names_nobody(tmp_path: Path) -> None:
+def test_a_textgrid_of_one_speaker_has_no_names(tmp_path: Path) -> None:
     assert read_textgrid(odd()["one word"].to_textgrid(), tmp_path / "a") == {
         "words": [(1.0, 2.0, "a")],
         "utterances": [(1.0, 2.0, "a")],
@@ -305,10 +308,10 @@ def test_a_textgrid_of_one_voice_names_nobody(tmp_path: Path) -> None:
 def test_a_textgrid_of_an_odd_transcript_is_valid(transcript: Transcript, tmp_path: Path) -> None:
     tiers = read_textgrid(transcript.to_textgrid(), tmp_path / "a")
     shown = sorted(label for name, tier in tiers.items() if name.endswith("words") for *_, label in tier)
-    assert shown == sorted(filter(None, (plain(word) for words, _ in utterances(transcript) for word in words)))
+    assert shown == sorted(text for *_, text in spoken(transcript))
 
 
-def test_a_textgrid_keeps_channels_apart(tmp_path: Path) -> None:
+def test_a_textgrid_has_separate_tiers_for_channels(tmp_path: Path) -> None:
     assert read_textgrid(odd()["two at once"].to_textgrid(), tmp_path / "a") == {
         "Channel 0: words": [(1.0, 5.0, "a")],
         "Channel 0: utterances": [(1.0, 5.0, "a")],
@@ -327,11 +330,6 @@ def test_overlaps_within_a_tier_end_where_the_next_interval_begins(tmp_path: Pat
     ]
 
 
-def readable(word: Word) -> str:
-    # The reader takes these for the structure of the file, inside quotes too.
-    return plain(word).replace("[", "(")
-
-
 @given(transcript=talks())
 @settings(max_examples=60, deadline=None)
 def test_a_textgrid_has_the_times_of_its_words(transcript: Transcript, tmp_path_factory: Any) -> None:
@@ -339,12 +337,7 @@ def test_a_textgrid_has_the_times_of_its_words(transcript: Transcript, tmp_path_
     read = sorted(
         (start, end, label) for name, tier in tiers.items() if name.endswith("words") for start, end, label in tier
     )
-    said = sorted(
-        (round(word.start, 3), round(word.end, 3), plain(word))
-        for words, _ in utterances(transcript)
-        for word in words
-        if plain(word)
-    )
+    said = sorted((round(start, 3), round(end, 3), text) for start, end, text in spoken(transcript))
     assert sorted(label for *_, label in read) == sorted(label for *_, label in said)
     by_start = {(round(start * 1000), label): end for start, end, label in read}
     for start, end, label in said:
@@ -382,7 +375,7 @@ def test_rttm_has_a_line_for_each_turn() -> None:
     assert Transcript().to_rttm() == ""
 
 
-def test_rttm_names_channels_where_there_are_several_and_the_unknown() -> None:
+def test_rttm_names_channels_where_there_are_several() -> None:
     assert [turn.name for turn in read_rttm(odd()["two at once"].to_rttm())] == ["channel_0", "channel_1"]
     assert [turn.channel for turn in read_rttm(odd()["two at once"].to_rttm())] == [1, 2]
     assert [turn.name for turn in read_rttm(odd()["no speaker"].to_rttm())] == ["speaker_0", "unknown", "speaker_1"]
@@ -392,7 +385,7 @@ def test_rttm_names_channels_where_there_are_several_and_the_unknown() -> None:
 
 @pytest.mark.parametrize("file_id", ["", "a b", "a\n", " a", None])
 def test_rttm_needs_a_name_without_spaces(file_id: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"^file_id is a name without spaces, which .* is not\.$"):
+    with pytest.raises(ConfigurationError, match=r"^file_id must be a name without spaces, not .*\.$"):
         two_people().to_rttm(file_id=file_id)
 
 
@@ -407,7 +400,7 @@ def test_rttm_has_the_times_of_the_utterances(transcript: Transcript) -> None:
     read = read_rttm(transcript.to_rttm())
     table = transcript.utterances
     said = sorted(zip(table["start"], table["channel"], table["end"], strict=True))
-    # Two that start within a millisecond may change places.
+    # Two turns that start within a millisecond may be in either order.
     for turn in read:
         assert any(
             abs(turn.start - start) < 0.00101
@@ -422,12 +415,12 @@ def test_rttm_has_the_times_of_the_utterances(transcript: Transcript) -> None:
 
 
 def read_answer(text: str | None) -> ListenV1Response:
-    """As the official SDK reads it, but strictly: it would let anything pass."""
+    """The response as the official SDK reads it, but validated: the SDK accepts anything."""
     assert text is not None
     return ListenV1Response.model_validate(json.loads(text, parse_constant=lambda name: pytest.fail(name)))
 
 
-def test_the_answer_for_a_recording_has_metadata_channels_and_utterances() -> None:
+def test_the_response_has_metadata_channels_and_utterances() -> None:
     answer = json.loads(str(two_people().to_deepgram_json()))
     said = [
         {
@@ -477,14 +470,14 @@ def test_the_answer_for_a_recording_has_metadata_channels_and_utterances() -> No
 
 
 @ODD
-def test_the_sdk_reads_the_answer_of_an_odd_transcript(transcript: Transcript) -> None:
+def test_the_sdk_reads_the_response_of_an_odd_transcript(transcript: Transcript) -> None:
     answer = read_answer(transcript.to_deepgram_json())
     assert answer.results.utterances is not None
     assert len(answer.results.utterances) == len(transcript.utterances)
     assert answer.metadata.channels == len(answer.results.channels) >= 1
 
 
-def test_a_stream_without_metadata_tells_what_its_results_told() -> None:
+def test_a_stream_without_metadata_uses_the_metadata_of_its_results() -> None:
     metadata = read_answer(odd()["two at once"].to_deepgram_json()).metadata
     assert (metadata.request_id, metadata.channels, metadata.duration) == ("r-1", 2, 5.0)
     assert (metadata.models, metadata.model_info["m-1"]["arch"]) == (["m-1"], "nova-3")
@@ -492,13 +485,13 @@ def test_a_stream_without_metadata_tells_what_its_results_told() -> None:
     assert metadata.sha256 == ""
 
 
-def test_a_channel_on_which_nothing_was_said_is_there_all_the_same() -> None:
+def test_a_silent_channel_is_in_the_response() -> None:
     answer = json.loads(str(fed(final([Word("a", 1.0, 2.0)], channels=2)).to_deepgram_json()))
     assert [heard["alternatives"][0]["transcript"] for heard in answer["results"]["channels"]] == ["a", ""]
     assert answer["metadata"]["channels"] == 2
 
 
-def test_a_confidence_that_nobody_gave_is_left_out() -> None:
+def test_a_missing_confidence_is_left_out() -> None:
     answer = json.loads(str(odd()["no confidence"].to_deepgram_json()))
     alternative = answer["results"]["channels"][0]["alternatives"][0]
     assert ["confidence" in word for word in alternative["words"]] == [False, True]
@@ -508,7 +501,7 @@ def test_a_confidence_that_nobody_gave_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("channel", [-1, 2**53])
-def test_a_channel_that_no_recording_can_have_is_one_clear_error(channel: int) -> None:
+def test_an_impossible_channel_is_a_clear_error(channel: int) -> None:
     transcript = fed(final([Word("a", 1.0, 2.0)], channel=channel, channels=2**53))
     with pytest.raises(DgnbError, match=f"has no channel {channel}"):
         transcript.to_deepgram_json()
@@ -550,7 +543,7 @@ WRITER = pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 
 
 @WRITER
-def test_a_file_is_written_whole_or_stays_as_it_was(
+def test_a_file_is_written_completely_or_stays_as_it_was(
     writer: Callable[[Transcript], Callable[[Any], object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, write = tmp_path / "a", writer(two_people())
@@ -570,7 +563,7 @@ def test_a_file_is_written_whole_or_stays_as_it_was(
 
 @WRITER
 @pytest.mark.parametrize("path", ["a\0b", 3.5, "missing/folder/a", "."])
-def test_a_path_that_cannot_be_written_is_one_clear_error(
+def test_a_path_that_cannot_be_written_is_a_clear_error(
     writer: Callable[[Transcript], Callable[[Any], object]], path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -580,7 +573,7 @@ def test_a_path_that_cannot_be_written_is_one_clear_error(
 
 
 @WRITER
-def test_what_is_exported_changes_nothing(
+def test_an_export_does_not_change_the_transcript(
     writer: Callable[[Transcript], Callable[[Any], object]], tmp_path: Path
 ) -> None:
     transcript = two_people()

@@ -1,4 +1,4 @@
-"""A file is there whole or as it was before, and an error says what to change."""
+"""A file is written completely or not at all, and an error says what to change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dgnb.exceptions import DgnbError
 
 @contextlib.contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """No file grows beyond so many bytes, whoever writes it: a disk that is really full."""
+    """Limit every file to `size` bytes: writing fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -32,7 +32,7 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def interrupt(call: Any, step: int, *codes: Any) -> bool:
-    """Make a call, and raise KeyboardInterrupt at one step of the bytecode of `codes`; False once there is none."""
+    """Raise KeyboardInterrupt at one bytecode of `codes` during the call; False if there are fewer bytecodes."""
     left = step
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -58,7 +58,7 @@ def interrupt(call: Any, step: int, *codes: Any) -> bool:
 
 
 @pytest.mark.parametrize("content", ["Öne\r\ntwo\n", "Öne\r\ntwo\n".encode()])
-def test_text_and_bytes_are_written_as_they_are(tmp_path: Path, content: str | bytes) -> None:
+def test_text_and_bytes_are_written_unchanged(tmp_path: Path, content: str | bytes) -> None:
     files.write(tmp_path / "a", content)
     files.write(str(tmp_path / "a"), content)
     assert (tmp_path / "a").read_bytes() == "Öne\r\ntwo\n".encode()
@@ -75,7 +75,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text(encoding="utf-8") == (tmp_path / "b").read_text(encoding="utf-8") == "after"
 
 
-def test_a_device_and_a_pipe_are_written_through(tmp_path: Path) -> None:
+def test_a_device_and_a_pipe_are_written_directly(tmp_path: Path) -> None:
     files.write("/dev/null", "gone")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     os.mkfifo(tmp_path / "pipe")
@@ -88,7 +88,7 @@ def test_a_device_and_a_pipe_are_written_through(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["pipe"]
 
 
-def test_a_file_keeps_its_mode_and_nobody_else_reads_its_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_keeps_its_mode_and_so_does_its_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = []
 
     def fsync(descriptor: int) -> None:
@@ -134,7 +134,7 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_any_step_leaves_the_file_whole_and_no_draft(tmp_path: Path) -> None:
+def test_an_interrupt_at_any_step_leaves_a_complete_file_and_no_draft(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("before", encoding="utf-8")
     step = 0
     found = []
@@ -173,7 +173,7 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mo
         (["a"], "['a'] can't be written: that is no path."),
     ],
 )
-def test_a_path_that_cannot_be_written_is_one_clear_error(
+def test_a_path_that_cannot_be_written_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, what: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -185,6 +185,6 @@ def test_a_path_that_cannot_be_written_is_one_clear_error(
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_what_is_no_text_is_written_with_a_mark_in_its_place(tmp_path: Path) -> None:
+def test_an_unpaired_surrogate_is_written_as_a_question_mark(tmp_path: Path) -> None:
     files.write(tmp_path / "a", "a\ud800b")
     assert (tmp_path / "a").read_text(encoding="utf-8") == "a?b"

@@ -1,4 +1,4 @@
-"""What the tables tell: pauses, pace, phrases, doubtful stretches and the figures, with rows and without."""
+"""Pauses, speaking rate, phrases, doubtful stretches and the summary, with and without rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def spoken(
     return frames.rows(frames.WORDS, rows)
 
 
-# Times in eighths of a second, so that sums are exact.
+# Times are eighths of a second, so that sums are exact.
 EIGHTHS = st.integers(0, 400).map(lambda eighths: eighths / 8)
 SPOKEN = st.tuples(
     st.sampled_from(["one", "two", "Three.", "four,"]),
@@ -64,11 +64,11 @@ def dtypes(table: pd.DataFrame) -> dict[str, str]:
     return {name: str(dtype) for name, dtype in table.dtypes.items()}
 
 
-# Every helper
+# Every function
 
 
 @pytest.mark.parametrize("name", HELPERS)
-def test_nothing_said_gives_the_same_columns_without_rows(name: str) -> None:
+def test_a_table_without_words_gives_the_same_columns_without_rows(name: str) -> None:
     helper, schema = HELPERS[name]
     for words in (spoken(), Transcript().words, spoken(("one", 0, 1)).iloc[:0]):
         got = helper(words)
@@ -79,7 +79,7 @@ def test_nothing_said_gives_the_same_columns_without_rows(name: str) -> None:
 @pytest.mark.parametrize("name", HELPERS)
 @given(words=some_words())
 @settings(max_examples=40, deadline=None)
-def test_whatever_was_said_has_the_same_dtypes_and_counted_rows(name: str, words: pd.DataFrame) -> None:
+def test_any_words_give_the_same_dtypes_and_a_new_index(name: str, words: pd.DataFrame) -> None:
     helper, schema = HELPERS[name]
     got = helper(words)
     assert dtypes(got) == dict(schema)
@@ -91,7 +91,7 @@ def test_whatever_was_said_has_the_same_dtypes_and_counted_rows(name: str, words
 @pytest.mark.parametrize("name", HELPERS)
 @given(words=some_words(unique=True), data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_neither_the_order_of_the_rows_nor_their_index_matters(
+def test_the_order_of_the_rows_and_their_index_do_not_matter(
     name: str, words: pd.DataFrame, data: st.DataObject
 ) -> None:
     helper, _ = HELPERS[name]
@@ -106,7 +106,7 @@ def test_neither_the_order_of_the_rows_nor_their_index_matters(
 
 
 @pytest.mark.parametrize("name", HELPERS)
-def test_a_helper_leaves_its_table_as_it_was(name: str) -> None:
+def test_a_function_does_not_change_its_table(name: str) -> None:
     words = spoken(("one", 0, 1), ("two", 3, 4), confidence=0.1)
     before = words.copy(deep=True)
     HELPERS[name][0](words)
@@ -114,7 +114,7 @@ def test_a_helper_leaves_its_table_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HELPERS)
-def test_a_table_that_lacks_a_column_is_one_clear_error(name: str) -> None:
+def test_a_missing_column_is_a_clear_error(name: str) -> None:
     helper, _ = HELPERS[name]
     words = spoken(("one", 0, 1), ("two", 3, 4))
     needed, said = [], []
@@ -125,25 +125,25 @@ def test_a_table_that_lacks_a_column_is_one_clear_error(name: str) -> None:
             needed.append(column)
             said.append(str(error))
     for column, error in zip(needed, said, strict=True):
-        assert error.startswith(f"{name}() needs the column {column!r}, which this table lacks.")
-        assert error.endswith("Give it transcript.words, or rows of that with all its columns.")
+        assert error.startswith(f"{name}() needs the column {column!r}.")
+        assert error.endswith("Pass transcript.words, or rows of it with all columns.")
     assert {"start", "end", "channel"} <= set(needed)
-    with pytest.raises(ConfigurationError, match=r"lacks\. Did you mean 'starts'\?"):
+    with pytest.raises(ConfigurationError, match=r"'start'\. Did you mean 'starts'\?"):
         helper(words.rename(columns={"start": "starts"}))
 
 
 @pytest.mark.parametrize("name", HELPERS)
 @pytest.mark.parametrize("wrong", [None, 5, [("one", 0, 1)], {"word": ["one"]}], ids=str)
-def test_what_is_no_table_is_one_clear_error(name: str, wrong: Any) -> None:
+def test_anything_but_a_table_is_a_clear_error(name: str, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name}\(\) takes a DataFrame, not {type(wrong).__name__}\."):
         HELPERS[name][0](wrong)
 
 
 @pytest.mark.parametrize("name", HELPERS)
-def test_columns_that_hold_no_times_are_one_clear_error(name: str) -> None:
+def test_columns_without_times_are_a_clear_error(name: str) -> None:
     helper, _ = HELPERS[name]
     words = spoken(("one", 0, 1), ("two", 3, 4))
-    with pytest.raises(ConfigurationError, match=r"needs numbers in 'end', which is of dtype"):
+    with pytest.raises(ConfigurationError, match=r"needs numbers in 'end'; its dtype is"):
         helper(words.assign(end="soon"))
     with pytest.raises(ConfigurationError, match=r"needs a number in each row of 'start'.*dropna"):
         helper(words.assign(start=[0.0, math.nan]))
@@ -156,30 +156,30 @@ def test_columns_that_hold_no_times_are_one_clear_error(name: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda words: tables.pauses(words, -1), "longer is a number of at least 0, which -1 is not"),
-        (lambda words: tables.pauses(words, True), "longer is a number"),
-        (lambda words: tables.pauses(words, "1"), "longer is a number"),
-        (lambda words: tables.pauses(words, math.nan), "longer is a number"),
-        (lambda words: tables.pauses(words, None), "longer is a number"),
-        (lambda words: tables.speaking_rate(words, 0), "window is a number above 0, which 0 is not"),
-        (lambda words: tables.speaking_rate(words, math.inf), "window is a number above 0"),
-        (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Take longer ones"),
+        (lambda words: tables.pauses(words, -1), "longer must be a number of at least 0, not -1"),
+        (lambda words: tables.pauses(words, True), "longer must be a number"),
+        (lambda words: tables.pauses(words, "1"), "longer must be a number"),
+        (lambda words: tables.pauses(words, math.nan), "longer must be a number"),
+        (lambda words: tables.pauses(words, None), "longer must be a number"),
+        (lambda words: tables.speaking_rate(words, 0), "window must be a number above 0, not 0"),
+        (lambda words: tables.speaking_rate(words, math.inf), "window must be a number above 0"),
+        (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Use longer windows"),
         (lambda words: tables.speaking_rate(words, 5e-324), "more than 1,000,000 windows"),
-        (lambda words: tables.doubtful(words, 1.5), "below is a number of at least 0 and at most 1, which 1.5"),
-        (lambda words: tables.doubtful(words, join=-0.1), "join is a number of at least 0"),
-        (lambda words: tables.find(words, ""), "needs a word to look for"),
+        (lambda words: tables.doubtful(words, 1.5), "below must be a number from 0 to 1, not 1.5"),
+        (lambda words: tables.doubtful(words, join=-0.1), "join must be a number of at least 0"),
+        (lambda words: tables.find(words, ""), "needs a word;"),
         (lambda words: tables.find(words, "?!"), "'\\?!' has no letter or digit"),
-        (lambda words: tables.find(words, None), "looks for text, such as 'good morning', not for None"),
+        (lambda words: tables.find(words, None), "looks for text such as 'good morning', not None"),
     ],
 )
-def test_a_wrong_argument_is_one_clear_error(call: Callable[[pd.DataFrame], Any], message: str) -> None:
+def test_a_wrong_argument_is_a_clear_error(call: Callable[[pd.DataFrame], Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         call(spoken(("one", 0, 1), ("two", 3, 4)))
     assert isinstance(caught.value, DgnbError)
 
 
 @pytest.mark.parametrize("helper", ["pauses", "speaking_rate", "find", "doubtful", "summary"])
-def test_a_transcript_has_it_as_a_method(helper: str) -> None:
+def test_a_transcript_has_each_function_as_a_method(helper: str) -> None:
     transcript = Transcript()
     heard = Alternative("one two", 0.9, (Word("one", 0.0, 1.0, 0.2), Word("two", 3.0, 4.0, 0.9)))
     transcript.feed(Results((0, 1), 5.0, 0.0, Channel((heard,)), is_final=True), offset=10.0)
@@ -209,14 +209,14 @@ def test_the_examples_run(name: str) -> None:
 # Pauses
 
 
-def test_a_pause_stands_between_two_words_with_its_seconds() -> None:
+def test_a_pause_lies_between_two_words() -> None:
     got = tables.pauses(spoken(("Well,", 0, 1), ("yes.", 3.5, 4), ("Quite", 4.25, 5)))
     assert got.to_dict("records") == [
         {"start": 1.0, "end": 3.5, "seconds": 2.5, "after": "Well,", "before": "yes.", "channel": 0}
     ]
 
 
-def test_a_pause_is_longer_than_was_asked_for() -> None:
+def test_a_pause_is_longer_than_the_limit() -> None:
     words = spoken(("a", 0, 1), ("b", 1.5, 2), ("c", 2.625, 3))
     assert tables.pauses(words)["start"].tolist() == [2.0]
     assert tables.pauses(words, 0)["seconds"].tolist() == [0.5, 0.625]
@@ -232,7 +232,7 @@ def test_a_word_within_another_one_does_not_begin_a_pause() -> None:
     assert got[["start", "end", "after", "before"]].values.tolist() == [[4.0, 5.0, "long", "later"]]
 
 
-def test_a_pause_on_one_channel_is_one_while_the_other_channel_speaks() -> None:
+def test_a_pause_on_one_channel_counts_while_another_channel_speaks() -> None:
     left = spoken(("a", 0, 1), ("b", 4, 5))
     right = spoken(("x", 0.5, 4.5), channel=1)
     got = tables.pauses(pd.concat([left, right]))
@@ -241,11 +241,11 @@ def test_a_pause_on_one_channel_is_one_while_the_other_channel_speaks() -> None:
 
 @given(words=some_words())
 @settings(max_examples=150, deadline=None)
-def test_words_and_pauses_tile_the_time_of_a_channel(words: pd.DataFrame) -> None:
+def test_words_and_pauses_cover_the_time_of_a_channel(words: pd.DataFrame) -> None:
     got = tables.pauses(words, 0)
     for channel, spoken_ in words.groupby("channel"):
         silent = got[got["channel"] == channel]
-        # In eighths: each is spoken in or silent, and never both.
+        # Each eighth of a second is speech or silence, never both.
         cells = np.zeros(1000, dtype=int)
         for word in spoken_.itertuples():
             cells[int(word.start * 8) : int(word.end * 8)] |= 1
@@ -260,16 +260,16 @@ def test_words_and_pauses_tile_the_time_of_a_channel(words: pd.DataFrame) -> Non
         pd.testing.assert_frame_equal(tables.pauses(words, longer), want)
 
 
-def test_a_word_that_ends_before_it_begins_takes_no_time() -> None:
+def test_a_word_that_ends_before_it_begins_has_no_length() -> None:
     words = spoken(("a", 0, 1), ("b", 5, 3), ("c", 6, 7))
     assert tables.pauses(words)[["start", "end"]].values.tolist() == [[1, 5], [5, 6]]
     assert tables.doubtful(words.assign(confidence=[0.9, 0.1, 0.9]))["end"].tolist() == [5]
 
 
-# Pace
+# Speaking rate
 
 
-def test_words_count_in_the_window_in_which_they_begin() -> None:
+def test_a_word_counts_in_the_window_in_which_it_begins() -> None:
     got = tables.speaking_rate(spoken(("a", 59.5, 60.5), ("b", 60, 61), ("c", 185, 195)))
     assert got["start"].tolist() == [0, 60, 120, 180]
     assert got["end"].tolist() == [60, 120, 180, 195]
@@ -277,7 +277,7 @@ def test_words_count_in_the_window_in_which_they_begin() -> None:
     assert got["words_per_minute"].tolist() == [1, 1, 0, 4]
 
 
-def test_the_first_window_holds_the_first_word() -> None:
+def test_the_first_window_contains_the_first_word() -> None:
     assert tables.speaking_rate(spoken(("a", 130, 131)), 60)["start"].tolist() == [120]
     assert tables.speaking_rate(spoken(("a", -1, 1)), 60)["start"].tolist() == [-60]
 
@@ -290,7 +290,7 @@ def test_a_window_without_length_has_no_rate() -> None:
 
 @given(words=some_words(), eighths=st.integers(1, 200))
 @settings(max_examples=150, deadline=None)
-def test_the_windows_follow_one_another_and_hold_every_word_once(words: pd.DataFrame, eighths: int) -> None:
+def test_windows_are_consecutive_and_contain_every_word_once(words: pd.DataFrame, eighths: int) -> None:
     window = eighths / 8
     got = tables.speaking_rate(words, window)
     assert got["words"].sum() == len(words)
@@ -306,7 +306,7 @@ def test_the_windows_follow_one_another_and_hold_every_word_once(words: pd.DataF
 # Phrases
 
 
-def test_a_phrase_is_found_with_its_times_and_surroundings() -> None:
+def test_a_phrase_is_found_with_its_times_and_context() -> None:
     said = ["It", "was", "a", "very", "good", "Morning,", "good", "morning", "to", "all", "of", "you", "here"]
     words = spoken(*((text, i, i + 0.5) for i, text in enumerate(said)))
     words["utterance"] = [0] * 5 + [1] * 8
@@ -339,17 +339,17 @@ def test_a_phrase_is_found_with_its_times_and_surroundings() -> None:
         ("one", "one two", 0),
     ],
 )
-def test_what_is_compared_is_words_without_capitals_and_punctuation(said: str, phrase: str, times: int) -> None:
+def test_case_punctuation_and_accents_do_not_matter(said: str, phrase: str, times: int) -> None:
     words = spoken(*((text, i, i + 0.5) for i, text in enumerate(said.split())))
     assert len(tables.find(words, phrase)) == times
 
 
-def test_a_phrase_is_not_put_together_from_two_channels() -> None:
+def test_a_phrase_does_not_span_two_channels() -> None:
     left, right = spoken(("good", 0, 1)), spoken(("morning", 1, 2), channel=1)
     assert len(tables.find(pd.concat([left, right]), "good morning")) == 0
 
 
-def test_a_missing_word_is_passed_over() -> None:
+def test_a_missing_word_is_ignored() -> None:
     words = spoken(("good", 0, 1), ("x", 1, 2), ("morning", 2, 3))
     words.loc[1, ["word", "punctuated_word"]] = pd.NA
     assert tables.find(words, "good morning")[["first", "last"]].values.tolist() == [[0, 2]]
@@ -374,7 +374,7 @@ def test_exactly_the_planted_phrases_are_found(
             planted.append((len(said), len(said) + len(phrase) - 1))
             said += phrase
         else:
-            # A piece of a phrase, and what keeps it apart from the next one.
+            # A part of the phrase, and a word that separates it from the next one.
             said += ["filler"] if piece == "filler" else [*phrase[:-1], "filler"]
     shown = [dress[i % len(dress)](text) for i, text in enumerate(said)]
     words = spoken(*((text, i / 2, i / 2 + 0.25) for i, text in enumerate(shown)))
@@ -384,7 +384,7 @@ def test_exactly_the_planted_phrases_are_found(
     assert got["end"].tolist() == [last / 2 + 0.25 for _, last in planted]
 
 
-# Doubt
+# Doubtful stretches
 
 
 def unsure(*confidences: float | None, apart: float = 1.0) -> pd.DataFrame:
@@ -392,7 +392,7 @@ def unsure(*confidences: float | None, apart: float = 1.0) -> pd.DataFrame:
     return words.assign(confidence=np.array(confidences, dtype="float64"))
 
 
-def test_doubtful_words_that_lie_close_are_one_stretch_with_what_is_between() -> None:
+def test_doubtful_words_that_are_close_form_one_stretch() -> None:
     got = tables.doubtful(unsure(0.9, 0.4, 0.3, 0.9, 0.9, 0.2))
     assert got["text"].tolist() == ["W1. W2.", "W5."]
     assert got["confidence"].tolist() == [0.3, 0.2]
@@ -400,7 +400,7 @@ def test_doubtful_words_that_lie_close_are_one_stretch_with_what_is_between() ->
     assert tables.doubtful(unsure(0.4, 0.9, 0.3), join=1.5)["text"].tolist() == ["W0. W1. W2."]
 
 
-def test_a_stretch_ends_with_the_word_of_it_that_ends_last() -> None:
+def test_a_stretch_ends_with_its_last_end() -> None:
     words = spoken(("long", 0, 9), ("short", 1, 2), ("later", 9.5, 10), ("last", 12, 13), confidence=0.1)
     got = tables.doubtful(words)
     assert got[["start", "end", "words"]].values.tolist() == [[0, 10, 3], [12, 13, 1]]
@@ -408,12 +408,12 @@ def test_a_stretch_ends_with_the_word_of_it_that_ends_last() -> None:
     assert tables.doubtful(words)["end"].tolist() == [9, 13]
 
 
-def test_no_confidence_is_no_doubt() -> None:
+def test_a_word_without_confidence_is_not_doubtful() -> None:
     assert len(tables.doubtful(unsure(None, None))) == 0
     assert tables.doubtful(unsure(None, 0.1, None), join=5)["words"].tolist() == [1]
 
 
-def test_doubtful_is_below_and_not_at_the_limit() -> None:
+def test_a_word_at_the_limit_is_not_doubtful() -> None:
     assert tables.doubtful(unsure(0.5, 0.49), 0.5)["first"].tolist() == [1]
     assert len(tables.doubtful(unsure(0.0, 0.9), 0)) == 0
     assert len(tables.doubtful(unsure(1.0, 0.9), 1, join=0)) == 1
@@ -421,7 +421,7 @@ def test_doubtful_is_below_and_not_at_the_limit() -> None:
 
 @given(words=some_words(), below=st.sampled_from([0.3, 0.5, 1.0]), join=st.sampled_from([0.0, 0.5, 2.0]))
 @settings(max_examples=150, deadline=None)
-def test_every_doubtful_word_is_in_the_stretch_of_its_neighbours(
+def test_every_doubtful_word_is_in_one_stretch_with_its_neighbours(
     words: pd.DataFrame, below: float, join: float
 ) -> None:
     got = tables.doubtful(words, below, join)
@@ -436,11 +436,11 @@ def test_every_doubtful_word_is_in_the_stretch_of_its_neighbours(
                 want.append([word.start, word.end, word.confidence])
         mine = got[got["channel"] == channel].sort_values("start", kind="stable")
         assert mine[["start", "confidence"]].values.tolist() == [[start, least] for start, _, least in want]
-        # A sure word in between may end later than the doubtful ones around it.
+        # A confident word in between may end later than the doubtful words around it.
         assert all(end >= reached for end, (_, reached, _) in zip(mine["end"], want, strict=True))
 
 
-# The figures
+# Summary
 
 
 def values(transcript: Transcript) -> dict[str, Any]:
@@ -455,7 +455,7 @@ def heard(*words: Word, start: float = 0.0, duration: float = 10.0, final: bool 
     return Results((channel, 2), duration, start, Channel((Alternative(text, None, words),)), is_final=final)
 
 
-def test_the_figures_of_an_empty_transcript_are_zero_or_unknown() -> None:
+def test_an_empty_transcript_has_figures_of_zero_or_nan() -> None:
     got = values(Transcript())
     unknown = [name for name, value in got.items() if isinstance(value, float) and math.isnan(value)]
     assert unknown == [
@@ -465,7 +465,7 @@ def test_the_figures_of_an_empty_transcript_are_zero_or_unknown() -> None:
     assert {value for name, value in got.items() if name not in unknown} == {0}
 
 
-def test_the_figures_are_those_of_the_tables() -> None:
+def test_the_summary_agrees_with_the_tables() -> None:
     transcript = Transcript()
     transcript.note("opened", "first")
     transcript.feed(heard(duration=1.0, final=False), audio_cursor=1.25)
@@ -506,7 +506,7 @@ def test_the_figures_are_those_of_the_tables() -> None:
     }
 
 
-def test_one_word_without_confidence_and_speaker_has_figures() -> None:
+def test_one_word_without_confidence_and_speaker_has_a_summary() -> None:
     transcript = Transcript()
     transcript.feed(heard(Word("a", 1.0, 1.5), duration=2.0))
     got = values(transcript)
@@ -517,14 +517,14 @@ def test_one_word_without_confidence_and_speaker_has_figures() -> None:
     assert math.isnan(got["confidence mean"])
 
 
-def test_a_confidence_that_is_no_number_is_left_out() -> None:
+def test_a_confidence_of_nan_is_left_out() -> None:
     transcript = Transcript()
     transcript.feed(heard(Word("a", 0, 1, math.nan), Word("b", 1, 2, 0.8), Word("c", 2, 3)))
     assert values(transcript)["confidence mean"] == 0.8
     assert transcript.utterances["confidence"].tolist() == [0.8]
 
 
-def test_words_without_a_speaker_have_a_share_where_others_have_one() -> None:
+def test_words_without_a_speaker_have_a_share_if_other_words_have_a_speaker() -> None:
     transcript = Transcript()
     transcript.feed(heard(Word("a", 0, 1, speaker=3), Word("b", 1, 4)))
     got = values(transcript)
@@ -532,7 +532,7 @@ def test_words_without_a_speaker_have_a_share_where_others_have_one() -> None:
     assert (got["speaker 3: share of time"], got["speaker unknown: share of time"]) == (0.25, 0.75)
 
 
-def test_channels_that_speak_at_once_add_up() -> None:
+def test_speech_on_several_channels_adds_up() -> None:
     transcript = Transcript()
     transcript.feed(heard(Word("a", 0, 1), Word("b", 3, 4), channel=0))
     transcript.feed(heard(Word("x", 0.5, 3.5), channel=1))
@@ -542,7 +542,7 @@ def test_channels_that_speak_at_once_add_up() -> None:
     assert got["words per minute"] == 18.0
 
 
-def test_words_without_length_have_no_pace_of_speech_and_no_share_of_time() -> None:
+def test_words_without_length_have_no_rate_and_no_share_of_time() -> None:
     transcript = Transcript()
     transcript.feed(heard(Word("a", 1, 1, speaker=0), duration=0.0, start=1.0))
     got = values(transcript)
@@ -559,7 +559,7 @@ def test_reconnects_are_known_without_notes_and_without_messages() -> None:
     assert values(transcript)["reconnects"] == 3
 
 
-def test_the_figures_are_the_same_after_saving_and_loading(tmp_path: Path) -> None:
+def test_the_summary_is_the_same_after_saving_and_loading(tmp_path: Path) -> None:
     transcript = Transcript()
     transcript.note("opened", "")
     transcript.feed(heard(Word("a", 0, 1, 0.5, speaker=1), final=False), audio_cursor=11.0)
@@ -583,7 +583,7 @@ def test_the_shares_of_the_speakers_add_up(words: pd.DataFrame) -> None:
     assert got["speech"] <= got["duration"] * max(1, words["channel"].nunique())
 
 
-def test_a_wrong_table_for_the_figures_is_one_clear_error() -> None:
+def test_a_wrong_table_for_the_summary_is_a_clear_error() -> None:
     one = Transcript()
     with pytest.raises(ConfigurationError, match=r"summary\(\) needs the column 'latency'.*transcript\.results"):
         tables.summary(one.words, one.words, one.events, one.gaps)
@@ -591,7 +591,7 @@ def test_a_wrong_table_for_the_figures_is_one_clear_error() -> None:
         tables.summary(one.words, one.results, one.events, None)  # type: ignore[arg-type]
 
 
-def test_the_figures_read_well() -> None:
+def test_the_summary_shows_counts_without_decimals() -> None:
     transcript = Transcript()
     transcript.feed(heard(Word("a", 0, 1, 1 / 3), duration=12.3456))
     text = transcript.summary().to_string()

@@ -1,26 +1,28 @@
 """Pictures of a transcript, with matplotlib (`pip install 'dgnb[plots]'`).
 
-Matplotlib, because a small PNG is shown by every front end, also where no JavaScript runs: on GitHub, in nbconvert's
-pages, in a PDF.
+Each function draws on the `ax` that you pass, or on a new figure, and returns the `Axes`; `overview` returns a
+`Figure`. You do not need to close a new figure: `ax.figure.savefig("words.png")`. A notebook shows each picture once.
 
-Each function draws on the `ax` that it is given, or on a new figure, and returns the `Axes`; `overview` returns a
-`Figure`. A new figure brings its own light paper, or that of the matplotlib style in use, so that it is readable on a
-dark page too; on axes of your own, the ink follows their ground. A notebook shows each picture once, and outside of
-one nothing needs to be closed: `ax.figure.savefig("words.png")`.
-
-The channel and speaker decide the colour. Grey is what was not transcribed, with the reason in the legend.
+The pictures are light, or dark where the background is dark: `matplotlib.style.use("dark_background")`, or axes of
+your own. Each speaker has a colour, the same in every picture. Grey marks what was not transcribed; the legend gives
+the reason. Characters that the font lacks are drawn as boxes: for Chinese, for example, set
+`matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK SC"]`.
 """
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.plots import curves, paper
-from dgnb.plots.lanes import lanes, rows, voices, written_out
+from dgnb.plots import curves, style
+from dgnb.plots.axis import gap_bands, legend, time_axis
+from dgnb.plots.lanes import lanes
+from dgnb.plots.page import page, rows
+from dgnb.plots.voices import voices
 from dgnb.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -35,16 +37,20 @@ _HEIGHT: Final = 2.4
 """Inches of a picture along time."""
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw when each word was spoken: one colour a speaker, paler where the recogniser was less sure.
 
-    Up to 90 seconds are written out like a page, in rows of 6 seconds; a word that has no room for its text is a bar
-    alone. A longer stretch is one line a speaker, with utterances as blocks.
+    Up to 90 seconds are written out like a page, in rows of 6 seconds; a bar that is too narrow for its word has no
+    text. A longer stretch is one line a speaker, with utterances as blocks.
 
     Args:
         transcript: What to draw.
-        start: From here on, in seconds.
-        end: Up to here; the end of the last word or gap when None.
+        start: Seconds on the source's timeline.
+        end: Seconds; the end of the last word or gap when None.
         ax: Where to draw; a new figure when None.
 
     Raises:
@@ -62,16 +68,15 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     if end is None:
         end = max([start + 1.0, *(table["end"].max() for table in (words, gaps) if len(table))])
     if not (end := _number("end", end)) > start:
-        raise ConfigurationError(f"end is after start, which {end!r} is not.")
+        raise ConfigurationError(f"end must be after start; {end!r} is not.")
     who = voices(words)
     inside = ((words["end"] > start) & (words["start"] < end)).to_numpy()
     short = end - start <= _WRITTEN_OUT
     if ax is None:
         channels = max(1, words["channel"].nunique())
-        many = rows(start, end) * (0.15 + 0.27 * channels) if short else 0.42 * max(1, len(who.names))
-        ax = _axes(many + 0.9)
-    paper.dress(ax, "words" if short else "words by speaker")
-    draw = written_out if short else lanes
+        height = rows(start, end) * (0.15 + 0.27 * channels) if short else 0.42 * max(1, len(who.names))
+        ax = _axes(height + 0.9)
+    draw = page if short else lanes
     draw(words[inside], who._replace(of=who.of[inside]), gaps, start, end, ax)
     return ax
 
@@ -79,7 +84,7 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
 def confidence(
     transcript: Transcript, ax: Axes | None = None, *, low: float = 0.5, window: float | None = None
 ) -> Axes:
-    """Draw how sure the recogniser was along time: words as dots, a rolling mean, and the doubtful ones marked.
+    """Draw the recogniser's confidence along time: words as dots, the doubtful ones marked, and a rolling mean.
 
     Words without a confidence are left out.
 
@@ -104,10 +109,10 @@ def confidence(
 
 
 def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
-    """Draw how many seconds behind the audio each interim came, with the least, the average and the 95th percentile.
+    """Draw how many seconds each interim was behind the audio, with the minimum, the mean and the 95th percentile.
 
-    Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it;
-    finals are held back on purpose and have none. The dashed line is the 95th percentile.
+    Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it.
+    Finals are held back on purpose and have none. The dashed line is the 95th percentile.
 
     Args:
         transcript: What to draw.
@@ -128,9 +133,9 @@ def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | N
 
 
 def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
-    """Draw how often the words of each final were rewritten before, by the word; see `Transcript.results`.
+    """Draw how often the interims before each final were rewritten, per word; see `Transcript.results`.
 
-    A final is a bar over the stretch that it covers; one that was right at once is a thin foot.
+    A final is a bar over its time; a final whose interims were right at once is a thin line.
 
     Args:
         transcript: What to draw.
@@ -152,7 +157,7 @@ def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
 def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
     """Draw words per minute along time, in steps, with a line for each speaker.
 
-    Where more than six speak, those who say least share a line.
+    Where more than six people speak, those who say least share a line.
 
     Args:
         transcript: What to draw.
@@ -190,11 +195,9 @@ def overview(transcript: Transcript) -> Figure:
     _check("overview", transcript, None)
     words, results = transcript.words, transcript.results
     who = voices(words)
-    lines = 0.4 + 0.3 * max(1, len(who.names))
-    heights = [lines, 1.4, 1.4, 1.4]
-    figure = paper.figure(sum(heights) + 1.7)
+    heights = [0.4 + 0.3 * max(1, len(who.names)), 1.4, 1.4, 1.4]
+    figure = style.figure(sum(heights) + 1.7)
     first, *others = figure.subplots(4, 1, sharex=True, height_ratios=heights)
-    paper.dress(first, "words by speaker")
     lanes(words, who, transcript.gaps, *_extent(transcript), first)
     draws = (
         partial(curves.confidence, words, 0.5, None),
@@ -217,52 +220,45 @@ def _along_time(
     ax = ax or _axes(_HEIGHT)
     start, end = _extent(transcript)
     handles = draw(start, end, ax)
-    paper.time_axis(ax, start, end)
-    gaps = paper.gap_bands(ax, transcript.gaps, start, end)
-    paper.legend(ax, [*handles, *gaps] if name_gaps else handles)
+    time_axis(ax, start, end)
+    gaps = gap_bands(ax, transcript.gaps, start, end)
+    legend(ax, [*handles, *gaps] if name_gaps else handles)
     return ax
 
 
 def _extent(transcript: Transcript) -> tuple[float, float]:
-    """From 0 s, or what came before, to the end of all that is known: the same for every picture."""
+    """The start and end of all that is known, 0 s included: the same for every picture."""
     tables = [table for table in (transcript.words, transcript.results, transcript.gaps) if len(table)]
     start = min([0.0, *(float(table["start"].min()) for table in tables)])
     return start, max([start + 1.0, *(float(table["end"].max()) for table in tables)])
 
 
 def _axes(height: float) -> Axes:
-    return paper.figure(height).add_subplot()
+    return style.figure(height).add_subplot()
 
 
 def _check(function: str, transcript: object, ax: object) -> None:
     if not isinstance(transcript, Transcript):
         inner = isinstance(getattr(transcript, "transcript", None), Transcript)
-        hint = " Give its .transcript." if inner else ""
+        hint = " Pass its .transcript." if inner else ""
         raise ConfigurationError(f"{function}() draws a Transcript, not {type(transcript).__name__}.{hint}")
     try:
         from matplotlib.axes import Axes
     except ModuleNotFoundError:
         raise DgnbError("Plots need matplotlib: pip install 'dgnb[plots]'.") from None
     if ax is not None and not isinstance(ax, Axes):
-        raise ConfigurationError(f"ax is a matplotlib Axes, or None for a new one, not {type(ax).__name__}.")
+        raise ConfigurationError(f"ax must be a matplotlib Axes, or None for a new one, not {type(ax).__name__}.")
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, str | bytes) or value is None:
-        number = math.nan
-    else:
-        try:
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-    if not math.isfinite(number):
-        raise ConfigurationError(f"{name} is a number, not {value!r}.")
-    return number
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ConfigurationError(f"{name} must be a number, not {value!r}.")
+    return float(value)
 
 
 def _window(window: object) -> float | None:
     if window is None:
         return None
     if not (seconds := _number("window", window)) > 0:
-        raise ConfigurationError(f"window is a length of time in seconds, more than 0, not {window!r}.")
+        raise ConfigurationError(f"window must be more than 0 seconds, not {window!r}.")
     return seconds

@@ -1,0 +1,52 @@
+"""Who speaks: the names of speakers and channels, and which word belongs to whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = ["Voices", "voices"]
+
+_MOST: Final = 24
+
+
+class Voices(NamedTuple):
+    """The speakers of a words table. Speakers of different channels are different."""
+
+    of: npt.NDArray[np.int64]
+    """For each word, the position of its speaker in `names` and `looks`."""
+    names: list[str]
+    """"" where there is neither a speaker nor a second channel."""
+    looks: list[int]
+    """Decides colour and hatching, the same in every picture; -1 for speakers that are drawn together."""
+    title: str
+    """What the words are grouped by."""
+
+
+def voices(words: pd.DataFrame, most: int = _MOST) -> Voices:
+    """The speakers of a words table, in order. Beyond `most`, those who say least become one."""
+    import numpy as np
+    import pandas as pd
+
+    groups = words.groupby(["channel", "speaker"], dropna=False)
+    of, sizes = groups.ngroup().to_numpy(), groups.size()
+    channels, speakers = words["channel"].nunique() > 1, bool(words["speaker"].notna().any())
+    names = []
+    for channel, speaker in sizes.index:
+        parts = [f"channel {channel}"] if channels else []
+        if speakers:
+            parts.append("no speaker" if pd.isna(speaker) else f"speaker {speaker}")
+        names.append(" · ".join(parts))
+    title = "words by speaker" if speakers else "words by channel" if channels else "words"
+    looks = list(range(len(names)))
+    if len(names) > most:
+        kept = np.sort(np.argsort(-sizes.to_numpy(), kind="stable")[: most - 1])
+        position = np.full(len(names), most - 1)
+        position[kept] = np.arange(most - 1)
+        names = [*(names[voice] for voice in kept), f"{len(names) - most + 1} others"]
+        of, looks = position[of], [*kept.tolist(), -1]
+    return Voices(of.astype(np.int64), names, looks, title)
