@@ -229,6 +229,10 @@ class LiveSession:
         """
         return report(self._stream, self.transcript, self.endpoint, self.error)
 
+    def get_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that the session belongs to; None while it was made where no loop runs, and has not started."""
+        return self._loop
+
     # What a user does
 
     def start(self) -> LiveSession:
