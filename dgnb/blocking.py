@@ -39,21 +39,19 @@ _EXIT: Final = 1.0
 def run(coro: Awaitable[T]) -> T:
     """Run a coroutine to its end from code that can't await, and return its result.
 
-    Use it in plain functions, callbacks, and libraries that call your code. In a cell, use `await`. The coroutine runs
-    in the loop of a helper thread, so nothing is patched: its output appears under the calling cell while it runs, and
-    it works on every kernel, in callbacks, and in scripts. The calling thread waits meanwhile, and so does its loop: in
-    a notebook, the sessions that cells have started, and the panels.
+    Use it in plain functions, callbacks, and libraries that call your code; in a cell, use `await`. The coroutine runs
+    in the loop of a helper thread. Nothing is patched, output appears under the calling cell meanwhile, and it works on
+    every kernel and in scripts. The calling thread and its loop wait: in a notebook, so do the panels and the sessions
+    that cells have started.
 
-    Whatever the coroutine leaves running, such as a `LiveSession` that it started, goes on in the helper thread even
-    while the kernel is busy; `dgnb.run(session.stop())` ends it. At the end of the process, what still runs is stopped
-    or cancelled within a second.
+    What the coroutine leaves running, such as a `LiveSession`, goes on in the helper thread, even while the kernel is
+    busy; `dgnb.run(session.stop())` ends it. At the end of the process it is stopped or cancelled within a second.
 
     Interrupting (■, Ctrl-C) cancels the coroutine, gives it 0.4 s to clean up, and raises `KeyboardInterrupt`. Python
     interrupts the main thread only: a widget's callback that runs in another thread (on some kernels) waits to the end.
 
     Args:
-        coro: A coroutine, or another awaitable, such as a `LiveSession` that was made where no loop runs or inside an
-            earlier `dgnb.run()`.
+        coro: A coroutine, or another awaitable, such as a `LiveSession` that was made where no loop runs.
 
     Returns:
         What the coroutine returns.
@@ -61,7 +59,7 @@ def run(coro: Awaitable[T]) -> T:
     Raises:
         ConfigurationError: The argument can't be awaited; or it would never end, because it belongs to the loop that
             waits here, or because this call is already inside `dgnb.run()`.
-        DgnbError: The helper thread ended meanwhile, or could not start.
+        DgnbError: The helper thread can't start, or ended meanwhile.
         BaseException: What the coroutine raises, unchanged.
 
     Example:
@@ -72,9 +70,7 @@ def run(coro: Awaitable[T]) -> T:
 
         async def first_minute(url):
             session = dgnb.LiveSession(url, duration=60)  # made here, so it runs here
-            async for message in session:
-                print(message)
-            return session.transcript
+            return await session
 
 
         transcript = dgnb.run(first_minute("https://example.org/radio.mp3"))
@@ -184,14 +180,14 @@ class _Call:
         self._helper = helper
         self._outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._task: asyncio.Task[None] | None = None
-        self._context = contextvars.copy_context()  # kernels keep in it which cell a print belongs to
 
     # In the calling thread
 
     def result(self) -> Any:
         try:
             with _interruptible():
-                self._helper.loop.call_soon_threadsafe(self._begin)
+                # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
+                self._helper.loop.call_soon_threadsafe(self._begin, context=contextvars.copy_context())
                 while not self._done(_TICK):
                     if not (self._helper.alive or self._done(0)):
                         raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
@@ -215,15 +211,13 @@ class _Call:
             return
         if not self._done(_CLEAN_UP):
             logger.warning("Interrupted: what dgnb.run() ran still cleans up, in the background.")
-            return
-        error = self._outcome.exception()
-        if error is not None and not isinstance(error, asyncio.CancelledError):
+        elif (error := self._outcome.exception()) and not isinstance(error, asyncio.CancelledError):
             interrupt.add_note(f"While it was cancelled, it failed with {type(error).__name__}: {error}")
 
     # In the helper thread
 
     def _begin(self) -> None:
-        self._task = self._helper.loop.create_task(self._carry(), name="dgnb: run", context=self._context)
+        self._task = self._helper.loop.create_task(self._carry(), name="dgnb: run")
         self._task.add_done_callback(lambda _: self._never_started())
 
     async def _carry(self) -> None:
@@ -254,12 +248,10 @@ def _interruptible() -> Iterator[None]:
     While a cell with a top-level `await` runs, ipykernel handles the signal in its loop, as `asyncio.run()` does; here
     that loop waits. Other signal handlers stay.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = signal.getsignal(signal.SIGINT)
     home = getattr(getattr(before, "func", before), "__module__", None) or ""
-    if not callable(before) or (home.partition(".")[0] != "ipykernel" and home != "asyncio.runners"):
+    theirs = callable(before) and (home.partition(".")[0] == "ipykernel" or home == "asyncio.runners")
+    if not theirs or threading.current_thread() is not threading.main_thread():
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)

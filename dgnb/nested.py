@@ -24,22 +24,18 @@ def allow_nested() -> str:
     """Patch asyncio with nest-asyncio, so that `asyncio.run()` and `run_until_complete()` work in a cell.
 
     Use it for code that calls them and that you can't change. For your own code use `dgnb.run()`, which needs no patch.
-    The patch changes the whole process, and only a restart of the kernel removes it. dgnb never applies it by itself.
-    It applies nest-asyncio2 (1.7.3 or newer) where that is installed, else nest-asyncio 1.x, its archived predecessor.
-    In a script, call it before the loop is made or inside the loop.
+    The patch changes the whole process until the kernel restarts. dgnb never applies it by itself. It takes
+    nest-asyncio2 (1.7.3 or newer) where that is installed, else nest-asyncio 1.x, its archived forerunner. In a script,
+    call it before the loop is made or inside the loop. Calling it again does nothing.
 
     Measured on ipykernel 6.29 to 7.4 and Python 3.11 to 3.14:
 
     - nest-asyncio 1.6 on ipykernel 7 or newer **loses messages**: all 5 of 5 that arrived during a nested run. After
-      Run All, later cells stay `[*]` for ever, and a click on Stop is lost. This raises a warning.
-    - nest-asyncio 1.6 on Python 3.14 breaks `asyncio.current_task()` and `asyncio.timeout()`, which dgnb uses. This
-      raises a warning.
+      Run All, later cells stay `[*]` for ever, and a click on Stop is lost. This gives a warning.
+    - nest-asyncio 1.6 on Python 3.14 breaks `asyncio.current_task()` and `asyncio.timeout()`, which sessions use. This
+      gives a warning.
     - nest-asyncio2 1.7.1 and 1.7.2 also fail on ipykernel 7. They are refused.
-    - Tasks become 30 to 50 % slower in the whole process.
-    - During a nested run, messages wait: a click is handled after the cell.
-    - uvloop can't be patched.
-
-    Calling it again does nothing. It does not wait, so there is nothing to interrupt.
+    - Tasks become 30 to 50 % slower in the whole process, and a click waits until a nested run has ended.
 
     Returns:
         What was applied, such as `"nest-asyncio2 1.7.4"`.

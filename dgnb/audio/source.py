@@ -81,6 +81,9 @@ class Raw:
         return _frame_bytes(self.encoding, self.channels)
 
 
+SourceFormat = Raw
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What a source has to say beside its audio.
