@@ -331,17 +331,17 @@ class ControlPanel(PanelView):
 
 def _doubts(options: LiveOptions, kind: str) -> list[str]:
     """Warnings about what is valid but likely to disappoint."""
-    told = []
+    hints = []
     english = options.language.lower().partition("-")[0] == "en"
     if kind == "offline" and not english:
-        told.append("The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model.")
+        hints.append("The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model.")
     if kind == "deepgram" and not english and _english_only(options.model):
-        told.append(f"{options.model} is documented for English only; for {options.language} use nova-3 or nova-2.")
+        hints.append(f"{options.model} is documented for English only; for {options.language} use nova-3 or nova-2.")
     if kind == "offline" and (options.diarize or options.diarize_model):
-        told.append("The offline engine does not tell speakers apart.")
+        hints.append("The offline engine does not tell speakers apart.")
     if options.diarize:
-        told.append("diarize is deprecated by Deepgram: diarize_model asks for the same.")
-    return told
+        hints.append("diarize is deprecated by Deepgram: diarize_model asks for the same.")
+    return hints
 
 
 def _english_only(model: str) -> bool:
