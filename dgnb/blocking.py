@@ -59,7 +59,7 @@ def run(coro: Awaitable[T]) -> T:
     Raises:
         ConfigurationError: The argument can't be awaited; or it would never end, because it belongs to the loop that
             waits here, or because this call is already inside `dgnb.run()`.
-        DgnbError: The helper thread can't start, or ended meanwhile.
+        DgnbError: The helper thread ended meanwhile.
         BaseException: What the coroutine raises, unchanged.
 
     Example:
@@ -77,14 +77,7 @@ def run(coro: Awaitable[T]) -> T:
         ```
     """
     try:
-        caller = _running_loop()
-        if not inspect.isawaitable(coro):
-            raise ConfigurationError(f"dgnb.run() wants a coroutine, {_instead_of(coro)}")
-        helper = _running_helper()
-        if caller is helper.loop:
-            raise ConfigurationError("This runs inside dgnb.run() already, which would wait for itself: use await.")
-        if why := _why_endless(coro, caller, helper.loop):
-            raise ConfigurationError(why)
+        helper = _helper_for(coro)
     except BaseException:
         _close(coro)
         raise
@@ -115,14 +108,7 @@ class _Helper:
         self.loop = self._runner.get_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name="dgnb: run", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._runner.close()
-            raise DgnbError(
-                f"dgnb.run() can't start its thread: {error}. Too many threads run here: end some of them, or restart "
-                "the kernel."
-            ) from None
+        self._thread.start()
 
     @property
     def alive(self) -> bool:
@@ -152,12 +138,18 @@ _parents: list[_Helper] = []
 """The parent's helpers after a fork. Kept, because dropping their loops would touch the parent's selector."""
 
 
-def _running_helper() -> _Helper:
+def _helper_for(awaitable: object) -> _Helper:
+    """The helper that runs; an error where awaiting this in it is not possible, or would never end."""
     global _helper
+    if not inspect.isawaitable(awaitable):
+        raise ConfigurationError(f"dgnb.run() wants a coroutine, {_instead_of(awaitable)}")
     with _lock:
         if _helper is None or not _helper.alive:
             _helper = _Helper()
-        return _helper
+        helper = _helper
+    if why := _why_endless(awaitable, _running_loop(), helper.loop):
+        raise ConfigurationError(why)
+    return helper
 
 
 def _after_fork() -> None:
@@ -287,6 +279,8 @@ def _why_endless(
     awaitable: Awaitable[Any], caller: asyncio.AbstractEventLoop | None, helper: asyncio.AbstractEventLoop
 ) -> str:
     """Why awaiting this on the helper's loop would never end, or ""."""
+    if caller is helper:
+        return "This runs inside dgnb.run() already, which would wait for itself: use await."
     if isinstance(awaitable, asyncio.Future):
         if awaitable.get_loop() is helper:
             return ""

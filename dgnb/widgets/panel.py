@@ -137,22 +137,19 @@ class ControlPanel(PanelView):
         Raises:
             ConfigurationError: The form is not valid.
         """
-        options, duration = self.options(), self._duration()
         arguments = [self.source.code()]
-        if changed := options.changed():
+        if changed := self.options().changed():
             arguments.append(f"dgnb.LiveOptions({', '.join(f'{name}={value!r}' for name, value in changed.items())})")
-        named: dict[str, Any] = {"endpoint": self._wanted_endpoint()}
-        if self.source.takes_format:
-            named |= self.form.source_format()
-        if duration is not None:
-            named["duration"] = duration
-        if self._pace != 1.0:
-            named["pace"] = self._pace
-        if self._reconnect is not True:
-            named["reconnect"] = self._reconnect
-        if self._journal is not None:
-            named["journal"] = os.fspath(self._journal)
-        arguments += [f"{name}={value!r}" for name, value in named.items()]
+        named = {
+            "endpoint": self._wanted_endpoint(),
+            **(self.form.source_format() if self.source.takes_format else {}),
+            "duration": self._duration(),
+            "pace": self._pace,
+            "reconnect": self._reconnect,
+            "journal": None if self._journal is None else os.fspath(self._journal),
+        }
+        defaults = {"duration": "None", "pace": "1.0", "reconnect": "True", "journal": "None"}
+        arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name)]
         lines = ["import dgnb", ""]
         if self._key is not None:
             lines.insert(0, "from getpass import getpass\n")
