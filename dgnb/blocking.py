@@ -127,7 +127,7 @@ class _Helper:
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
         # A session that is stopped sends CloseStream; one that is cancelled counts as failed.
-        own = [asyncio.ensure_future(session.stop()) for session in sessions() if session.get_loop() is self.loop]
+        own = [asyncio.ensure_future(session.stop()) for session in sessions() if session.loop is self.loop]
         if own:
             await asyncio.wait(own, timeout=_EXIT / 2)
 
@@ -286,7 +286,7 @@ def _why_endless(
             return ""
         return f"This {type(awaitable).__name__} belongs to another loop. Pass the coroutine that it was made of."
     session = _session_of(awaitable)
-    loop = None if session is None or session.state is State.CLOSED else session.get_loop()
+    loop = None if session is None or session.state is State.CLOSED else session.loop
     if loop is None or loop is helper:
         return ""
     if loop is caller:

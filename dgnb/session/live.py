@@ -229,8 +229,9 @@ class LiveSession:
         """
         return report(self._stream, self.transcript, self.endpoint, self.error)
 
-    def get_loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that the session belongs to; None while it was made where no loop runs, and has not started."""
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it runs in: the one in which it was made or, failing that, started."""
         return self._loop
 
     # What a user does

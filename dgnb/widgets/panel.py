@@ -137,7 +137,8 @@ class ControlPanel(PanelView):
         Raises:
             ConfigurationError: The form is not valid.
         """
-        arguments = [self.source.code()]
+        source, comment = self.source.code()
+        arguments = [source]
         if changed := self.options().changed():
             arguments.append(f"dgnb.LiveOptions({', '.join(f'{name}={value!r}' for name, value in changed.items())})")
         named = {
@@ -154,8 +155,8 @@ class ControlPanel(PanelView):
         if self._key is not None:
             lines.insert(0, "from getpass import getpass\n")
             arguments.append('api_key=getpass("Deepgram key: ")')
-        if remark := self.source.remark():
-            lines.append(remark)
+        if comment:
+            lines.append(comment)
         call = "".join(f"    {argument},\n" for argument in arguments)
         return "\n".join([*lines, f"session = dgnb.LiveSession(\n{call}).start()", "await session", ""])
 

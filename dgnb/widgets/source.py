@@ -110,27 +110,20 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
             return not isinstance(self._given, AudioSource)
         return self.kind.value in (TYPED, UPLOAD)
 
-    def code(self) -> str:
-        """The chosen source as a Python expression."""
+    def code(self) -> tuple[str, str]:
+        """The chosen source as a Python expression, and a comment on what to do before the code runs, or ""."""
         if self.kind.value == SAMPLE:
-            return "dgnb.samples.path()"
+            return "dgnb.samples.path()", ""
         if self.kind.value == RADIO:
-            return "dgnb.loopback.radio_url()"
-        if self.kind.value == UPLOAD:
-            return f"{self._file[0] if self._file else ''!r}"
+            return "dgnb.loopback.radio_url()", ""
         if self.kind.value == TYPED:
-            return f"{self.typed.value.strip()!r}"
-        if isinstance(self._given, FileSource):
-            return f"{str(self._given.path)!r}"
-        return "source"
-
-    def remark(self) -> str:
-        """A comment that says what you have to do before the code runs, or ""."""
+            return repr(self.typed.value.strip()), ""
         if self.kind.value == UPLOAD:
-            return "# You uploaded this file to the panel: put it beside the notebook first."
-        if self.kind.value == GIVEN and not isinstance(self._given, FileSource):
-            return "# `source` is what you gave to ControlPanel."
-        return ""
+            name = self._file[0] if self._file else ""
+            return repr(name), "# You uploaded this file to the panel: put it beside the notebook first."
+        if isinstance(self._given, FileSource):
+            return repr(str(self._given.path)), ""
+        return "source", "# `source` is what you gave to ControlPanel."
 
     def _choose(self) -> None:
         self._show()
