@@ -149,7 +149,7 @@ class ControlPanel(PanelView):
             "reconnect": self._reconnect,
             "journal": None if self._journal is None else os.fspath(self._journal),
         }
-        defaults = {"duration": "None", "pace": "1.0", "reconnect": "True", "journal": "None"}
+        defaults = {"channels": "1", "duration": "None", "pace": "1.0", "reconnect": "True", "journal": "None"}
         arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name)]
         lines = ["import dgnb", ""]
         if self._key is not None:

@@ -174,7 +174,7 @@ async def test_closing_the_panel_ends_its_session(panel: ControlPanel) -> None:
         (lambda p: p.duration.set_trait("value", "soon"), "positive number"),
         (lambda p: p.form.controls["model"].set_trait("value", "nova-3-medcal"), "Did you mean"),
         (lambda p: p.form.controls["endpointing"].set_trait("value", "soon"), "whole number"),
-        (lambda p: p.address.set_trait("value", ""), "endpoint is"),
+        (lambda p: p.address.set_trait("value", ""), "an address such as"),
         (lambda p: p.endpoint.set_trait("value", "deepgram"), "Deepgram needs a key"),
     ],
 )
@@ -415,7 +415,7 @@ async def test_a_typed_key_is_used_and_stored_nowhere(
 
 async def test_an_impossible_key_is_an_error(panel: ControlPanel) -> None:
     panel.key.value = "two words"
-    await until(lambda: "no key has" in panel.error.value)
+    await until(lambda: "Copy it once more" in panel.error.value)
     assert panel.key.value == ""
 
 
