@@ -69,11 +69,7 @@ def run(coro: Awaitable[T]) -> T:
 
 
         async def first_minute(url):
-            session = dgnb.LiveSession(url, duration=60)  # made here, so it runs here
-            return await session
-
-
-        transcript = dgnb.run(first_minute("https://example.org/radio.mp3"))
+            return await dgnb.LiveSession(url, duration=60)  # made here, so it runs here
         ```
     """
     try:
