@@ -36,7 +36,7 @@ _HOMES = {
     "State": "session",
     "Transcript": "transcript",
     "URLSource": "audio",
-    "allow_nested": "blocking",
+    "allow_nested": "nested",
     "connect": "connection",
     "run": "blocking",
     "sessions": "session",
@@ -80,7 +80,7 @@ __all__ = [
 if TYPE_CHECKING:
     from dgnb import exports, loopback, messages, plots, samples, tables
     from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource
-    from dgnb.blocking import allow_nested, run
+    from dgnb.blocking import run
     from dgnb.connection import Connection, connect
     from dgnb.exceptions import (
         AudioError,
@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         HandshakeError,
         ProtocolError,
     )
+    from dgnb.nested import allow_nested
     from dgnb.options import LiveOptions
     from dgnb.session import LiveSession, State, sessions, transcribe
     from dgnb.transcript import Transcript

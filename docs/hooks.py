@@ -1,7 +1,7 @@
-"""What the site has beside its own pages: the README, the changelog, the notebooks, the options, and cross references.
+"""Pages that are made from other files (README, changelog, notebooks, options), and cross references.
 
-A notebook is shown with the outputs of its last execution by `make docs EXECUTE=1`, as long as neither it nor dgnb has
-changed since, and without outputs otherwise: executing takes minutes, as a radio takes its time.
+`make docs EXECUTE=1` executes the notebooks, which takes minutes, and keeps the outputs in `build/executed`. A notebook
+is shown with its outputs as long as neither it nor dgnb has changed since, else without.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXECUTED = ROOT / "build" / "executed"
 
 PAGES = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
-"""Page of the site -> file of the repository that it is."""
+"""Page of the site -> the file of the repository that it shows."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the notebooks that there are into the navigation."""
+    """Put the notebooks into the navigation."""
     for entry in config.nav or []:
         if "Notebooks" in entry:
             entry["Notebooks"] = [f"notebooks/{path.stem}.md" for path in NOTEBOOKS]
@@ -47,7 +47,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie elsewhere in the repository."""
+    """Add the pages whose files are elsewhere in the repository."""
     for page, origin in PAGES.items():
         files.append(File.generated(config, page, content=_relinked((ROOT / origin).read_text(encoding="utf-8"))))
     for path in NOTEBOOKS:
@@ -60,19 +60,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Write out the options where their page asks for them."""
+    """Put the table of options into its page."""
     return markdown.replace("<!-- options -->", _options()) if page.file.src_uri == "reference/options.md" else markdown
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the name of something public, in code type, lead to its entry."""
+    """Link each public name in code type to its entry in the reference."""
     parts = re.split(r"(<(a|pre|h[1-6]|autoref|nav)\b.*?</\2>)", content, flags=re.DOTALL)
-    # Of three parts, the first is text, the second what is left alone, the third its tag.
+    # The parts come in threes: text, an element that stays as it is, and the name of that element.
     return "".join(_NAME.sub(_link, part) if i % 3 == 0 else part for i, part in enumerate(parts) if i % 3 < 2)
 
 
 def _public() -> dict[str, str]:
-    """What stands in texts -> the anchor of its entry. Common words count with their brackets only, as in `run()`."""
+    """A name as texts write it -> the anchor of its entry. Lower-case names count with brackets only, as in `run()`."""
     names = {}
     for name in dgnb.__all__:
         anchor = f"dgnb.{name}"
@@ -98,9 +98,10 @@ def _link(match: re.Match[str]) -> str:
 
 
 def _relinked(markdown: str, up: str = "") -> str:
-    """The text with links to other files of the repository turned into links to their pages."""
+    """The text, with links to files of the repository turned into links to their pages."""
     for page, origin in PAGES.items():
         markdown = re.sub(rf"\]\({re.escape(up + origin)}(#[^)]*)?\)", rf"]({up}{page}\1)", markdown)
+    markdown = markdown.replace("](docs/pages/", f"]({up}")
     return re.sub(r"(\]\([\w/.]+)\.ipynb\)", r"\1.md)", markdown)
 
 
@@ -121,11 +122,11 @@ def _notebook(path: Path) -> tuple[str, dict[str, bytes]]:
 
 
 _SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
-"""The forms of an output, best first. An ipywidget is live in a notebook only: here it is its text."""
+"""The formats of an output, best first. An ipywidget works in a notebook only; here its text is shown."""
 
 
 def _executed(path: Path) -> Path:
-    """Where the execution of this very notebook with this very dgnb is kept."""
+    """Where the outputs of this version of the notebook with this version of dgnb are kept."""
     digest = hashlib.sha256(path.read_bytes())
     for module in sorted((ROOT / "dgnb").rglob("*.py")):
         digest.update(module.read_bytes())
@@ -155,7 +156,7 @@ def _execute(path: Path, executed: Path) -> None:
 
 
 def _options() -> str:
-    """A table of the options for each group, from the fields of `LiveOptions`."""
+    """One table of options for each group, made from the fields of `LiveOptions`."""
     groups: dict[str, list[str]] = {}
     for field in dataclasses.fields(dgnb.LiveOptions):
         rows = groups.setdefault(field.metadata["group"], [])

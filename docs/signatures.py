@@ -1,4 +1,4 @@
-"""What readers see of a signature: values rather than the names of constants, and the fields of a message."""
+"""Signatures for readers: values instead of the names of constants, and the fields of a message."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import griffe
 
 
 class Signatures(griffe.Extension):
-    """Griffe reads the source and runs nothing: what it can't know is filled in here."""
+    """Fills in what griffe can't know, because it reads the source without running it."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        """Go through all that was read."""
+        """Visit every member of the package."""
         self._visit(pkg)
 
     def _visit(self, parent: griffe.Module | griffe.Class) -> None:
@@ -28,7 +28,7 @@ class Signatures(griffe.Extension):
 
 
 def _value(default: Any, function: griffe.Function) -> Any:
-    """The number behind a constant; anything else as it is."""
+    """The value of a constant; anything else unchanged."""
     name = str(default)
     if default is not None and re.fullmatch(r"_?[A-Z][A-Z_]*", name):
         try:

@@ -1,4 +1,4 @@
-"""`run()` for code that can't await, and `allow_nested()`: the latter in processes of its own, as it patches them."""
+"""`run()`, for code that can't await: its results, its errors, interrupts, and the life of its thread."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dgnb.loopback.server import LoopbackServer
 @pytest.fixture(autouse=True)
 def helper_ends_with_the_test(no_thread_or_process_is_left: None) -> Iterator[None]:
     yield
-    blocking._stop()
+    blocking.stop()
 
 
 @pytest.fixture
 def server() -> Iterator[LoopbackServer]:
-    """A server on the helper's loop: the test's own is held up."""
+    """A server on the helper's loop, because the test's own loop waits."""
     server = dgnb.loopback.serve(Script("one two three", repeat=True))
     dgnb.run(server.__aenter__())
     yield server
@@ -52,7 +52,7 @@ async def answer() -> int:
 
 
 async def interrupted(ended: list[str], *, deaf: asyncio.Event | None = None) -> None:
-    """Interrupts the waiting caller, and says how it ended."""
+    """Interrupt the waiting caller, and record how the coroutine ended."""
     try:
         signal.raise_signal(signal.SIGINT)
         await asyncio.Event().wait()
@@ -66,7 +66,7 @@ async def interrupted(ended: list[str], *, deaf: asyncio.Event | None = None) ->
 # Running
 
 
-def test_it_gives_the_result() -> None:
+def test_it_returns_the_result() -> None:
     assert dgnb.run(answer()) == 42
 
 
@@ -82,7 +82,7 @@ def test_it_raises_what_the_coroutine_raises() -> None:
 
 
 @pytest.mark.parametrize("kind", [TimeoutError, asyncio.CancelledError, SystemExit, KeyboardInterrupt])
-def test_errors_that_loops_treat_in_their_own_way_come_through_and_the_next_call_works(
+def test_errors_that_loops_treat_specially_reach_the_caller_and_the_next_call_works(
     kind: type[BaseException],
 ) -> None:
     async def fail() -> None:
@@ -121,7 +121,7 @@ async def test_threads_may_call_it_at_the_same_time() -> None:
     assert found == [0, 1, 2, 3]
 
 
-def test_what_the_context_says_goes_with_it() -> None:
+def test_context_variables_of_the_caller_are_seen_by_the_coroutine() -> None:
     variable = contextvars.ContextVar("variable", default="nothing")
 
     async def look() -> str:
@@ -134,7 +134,7 @@ def test_what_the_context_says_goes_with_it() -> None:
     assert dgnb.run(look()) == "the cell's"
 
 
-def test_an_error_is_gone_when_nobody_holds_it() -> None:
+def test_an_error_is_freed_when_nobody_holds_it() -> None:
     class Mine(Exception):
         pass
 
@@ -152,7 +152,7 @@ def test_an_error_is_gone_when_nobody_holds_it() -> None:
     gc.disable()
     try:
         gone = caught()
-        dgnb.run(answer())  # the helper thread, too, has let go of it by then
+        dgnb.run(answer())  # by then the helper thread has let go of it too
         assert gone() is None
     finally:
         gc.enable()
@@ -167,7 +167,7 @@ def test_transcribe_gives_words(server: LoopbackServer) -> None:
     assert transcript.transcript_cursor == pytest.approx(2.0)
 
 
-def test_a_session_made_where_no_loop_runs_can_be_passed_itself(server: LoopbackServer) -> None:
+def test_a_session_made_where_no_loop_runs_can_be_passed(server: LoopbackServer) -> None:
     transcript = dgnb.run(dgnb.LiveSession(source(2), endpoint=server.url, pace=None))
     assert transcript.text.startswith("one two")
 
@@ -193,8 +193,8 @@ def test_a_session_that_was_started_inside_goes_on_until_it_is_stopped(server: L
     assert session.error is None
 
 
-@pytest.mark.parametrize("what", ["session", "session.start()", "session.stop()", "session._awaited()"])
-async def test_a_session_of_the_loop_that_would_be_held_up_is_an_error(what: str) -> None:
+@pytest.mark.parametrize("what", ["session", "session.start()", "session.stop()", "session.wait()"])
+async def test_a_session_of_the_loop_that_waits_is_an_error(what: str) -> None:
     async with dgnb.loopback.serve("one") as server:
         session = dgnb.LiveSession(source(600), endpoint=server.url)
         with pytest.raises(dgnb.ConfigurationError, match="make it inside the coroutine"):
@@ -202,7 +202,7 @@ async def test_a_session_of_the_loop_that_would_be_held_up_is_an_error(what: str
         await session.stop()
 
 
-async def test_a_session_that_has_ended_is_none() -> None:
+async def test_a_session_that_has_ended_is_accepted() -> None:
     async with dgnb.loopback.serve("one") as server:
         session = dgnb.LiveSession(source(), endpoint=server.url, pace=None)
         await session
@@ -240,18 +240,18 @@ async def test_a_session_of_a_loop_that_runs_elsewhere_is_waited_for() -> None:
         (None, "not NoneType"),
     ],
 )
-def test_what_is_no_coroutine_is_an_error_that_says_what_to_pass(thing: object, says: str) -> None:
+def test_an_argument_that_is_not_awaitable_is_an_error_that_says_what_to_pass(thing: object, says: str) -> None:
     with pytest.raises(dgnb.ConfigurationError, match=says):
         dgnb.run(thing)  # type: ignore[arg-type]
 
 
-def test_inside_itself_it_is_an_error_and_no_deadlock() -> None:
+def test_calling_it_inside_itself_is_an_error_and_not_a_deadlock() -> None:
     async def outer() -> int:
         return dgnb.run(answer())
 
     with pytest.raises(dgnb.ConfigurationError, match="use await"):
         dgnb.run(outer())
-    gc.collect()  # what was never awaited would warn here
+    gc.collect()  # a coroutine that was never awaited would warn here
 
 
 async def test_a_task_of_another_loop_is_an_error() -> None:
@@ -272,7 +272,7 @@ def test_interrupting_cancels_the_coroutine_and_waits_for_its_clean_up() -> None
     assert dgnb.run(answer()) == 42
 
 
-def test_interrupting_gets_through_where_asyncio_run_handles_the_signal() -> None:
+def test_interrupting_works_where_asyncio_run_handles_the_signal() -> None:
     ended: list[str] = []
 
     async def main() -> None:
@@ -285,7 +285,7 @@ def test_interrupting_gets_through_where_asyncio_run_handles_the_signal() -> Non
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_handler_of_the_users_own_stays_in_charge() -> None:
+def test_a_signal_handler_of_the_user_stays_in_place() -> None:
     heard = threading.Event()
 
     async def interrupt() -> str:
@@ -300,7 +300,7 @@ def test_a_handler_of_the_users_own_stays_in_charge() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_clean_up_that_takes_long_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_clean_up_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     ended: list[str] = []
     deaf = asyncio.Event()
     with pytest.raises(KeyboardInterrupt):
@@ -314,7 +314,7 @@ def test_a_clean_up_that_takes_long_is_not_waited_for(caplog: pytest.LogCaptureF
     dgnb.run(release())
 
 
-def test_an_error_of_the_clean_up_stands_with_the_interrupt() -> None:
+def test_an_error_of_the_clean_up_is_noted_on_the_interrupt() -> None:
     async def clumsy() -> None:
         try:
             await interrupted([])
@@ -333,7 +333,7 @@ def test_interrupting_transcribe_keeps_the_words(server: LoopbackServer) -> None
                 signal.raise_signal(signal.SIGINT)
                 return
 
-        # It runs when transcribe() has started its session and waits.
+        # It runs once transcribe() has started its session and waits.
         watcher = asyncio.create_task(watch())
         await dgnb.transcribe(source(600), endpoint=server.url, interim_results=True)
         await watcher
@@ -350,7 +350,7 @@ def test_interrupting_transcribe_keeps_the_words(server: LoopbackServer) -> None
 
 def test_a_thread_that_has_ended_is_replaced() -> None:
     assert dgnb.run(answer()) == 42
-    blocking._stop()
+    blocking.stop()
     assert dgnb.run(answer()) == 42
 
 
@@ -358,7 +358,7 @@ def test_ending_the_thread_under_a_call_ends_the_call() -> None:
     ended: list[str] = []
 
     async def wait() -> None:
-        threading.Thread(target=blocking._stop).start()
+        threading.Thread(target=blocking.stop).start()
         try:
             await asyncio.Event().wait()
         finally:
@@ -370,7 +370,7 @@ def test_ending_the_thread_under_a_call_ends_the_call() -> None:
 
 
 def python(code: str, *paths: Path, **environment: str) -> str:
-    """What a program says, in a process of its own; it must end well, soon, and without complaint."""
+    """Run a program in its own process and return its output; it must end soon, with 0, and without warnings."""
     done = subprocess.run(
         [sys.executable, "-W", "default", "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -408,7 +408,7 @@ def test_nothing_hangs_at_exit_and_servers_see_a_close(server: LoopbackServer) -
     assert connection.close_code == 1000
 
 
-def test_it_ends_before_what_was_imported_meanwhile() -> None:
+def test_it_ends_before_the_exit_hooks_that_were_registered_meanwhile() -> None:
     said = python(
         """
         import asyncio, atexit, dgnb
@@ -430,7 +430,7 @@ def test_it_ends_before_what_was_imported_meanwhile() -> None:
     assert said.split("\n") == ["the helper ends", "the engine ends"]
 
 
-def test_a_forgotten_task_does_not_hold_the_exit_up() -> None:
+def test_a_forgotten_task_does_not_delay_the_exit() -> None:
     python(
         """
         import asyncio, dgnb
@@ -449,7 +449,7 @@ def test_a_forked_process_gets_a_loop_of_its_own() -> None:
     said = python(
         """
         import asyncio, os, warnings, dgnb
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and newer warn of forks beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and newer warn about forks beside threads
 
         async def pid():
             await asyncio.sleep(0)
@@ -464,158 +464,3 @@ def test_a_forked_process_gets_a_loop_of_its_own() -> None:
         """
     )
     assert said == "both"
-
-
-# allow_nested()
-
-NEST_1 = """
-import importlib.metadata
-_version = importlib.metadata.version
-def version(name):
-    if name == "nest-asyncio2":
-        raise importlib.metadata.PackageNotFoundError(name)
-    return _version(name)
-importlib.metadata.version = version
-"""
-"""Has a process not see the nest-asyncio2 that ipykernel brings along."""
-
-IN_A_CELL = """
-import asyncio, sys, warnings, dgnb
-
-async def answer():
-    async with asyncio.timeout(5):
-        await asyncio.sleep(0.01)
-    return 42
-
-async def cell():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        print(dgnb.allow_nested().rpartition(" ")[0])
-        assert dgnb.allow_nested() == dgnb.allow_nested()
-        print(len([w for w in caught if w.category is RuntimeWarning]))
-    print(asyncio.run(answer()), asyncio.get_running_loop().run_until_complete(answer()))
-"""
-RUN_THE_CELL = """
-with asyncio.Runner() as runner:
-    runner.run(cell())
-"""
-
-
-def fake_nest_2(folder: Path, version: str) -> Path:
-    """A nest-asyncio2 that only tells that it was applied."""
-    info = folder / f"nest_asyncio2-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: nest-asyncio2\nVersion: {version}\n")
-    (folder / "nest_asyncio2.py").write_text("def apply(loop): print('applied to', type(loop).__name__)\n")
-    return folder
-
-
-def test_importing_applies_nothing() -> None:
-    code = "import asyncio, dgnb.blocking, sys; print(hasattr(asyncio, '_nest_patched'), 'nest_asyncio' in sys.modules)"
-    assert python(code) == "False False"
-
-
-def test_asyncio_run_works_in_a_running_loop_afterwards() -> None:
-    warned = str(int(sys.version_info >= (3, 14)))
-    assert python(NEST_1 + IN_A_CELL + RUN_THE_CELL).split("\n") == ["nest-asyncio", warned, "42 42"]
-
-
-@pytest.mark.parametrize("version", ["1.7.3", "1.7.10", "2.0"])
-def test_nest_asyncio_2_is_preferred(tmp_path: Path, version: str) -> None:
-    said = python("import dgnb; print(dgnb.allow_nested())", fake_nest_2(tmp_path, version))
-    assert said.split("\n")[-1] == f"nest-asyncio2 {version}"
-    assert "applied to" in said
-
-
-@pytest.mark.parametrize("version", ["1.7.1", "1.7.2"])
-def test_a_nest_asyncio_2_that_is_wrong_is_refused(tmp_path: Path, version: str) -> None:
-    code = """
-    import asyncio, dgnb
-    try:
-        dgnb.allow_nested()
-    except dgnb.DgnbError as error:
-        print(error, hasattr(asyncio, "_nest_patched"))
-    """
-    said = python(code, fake_nest_2(tmp_path, version))
-    assert f"nest-asyncio2 {version} is too old" in said
-    assert "pip install 'nest-asyncio2>=1.7.3'" in said
-    assert said.endswith("False")
-
-
-def test_without_either_it_says_what_to_install() -> None:
-    code = """
-    import importlib.metadata
-    import dgnb
-    def version(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-    importlib.metadata.version = version
-    try:
-        dgnb.allow_nested()
-    except dgnb.DgnbError as error:
-        print(error)
-    """
-    assert "pip install 'nest-asyncio2>=1.7.3'" in python(code)
-
-
-def test_a_loop_that_can_not_be_patched_is_an_error_and_nothing_is_patched() -> None:
-    code = """
-    import asyncio, dgnb
-    class Loop(asyncio.AbstractEventLoop):  # as uvloop's: none of asyncio's own
-        pass
-    asyncio._set_running_loop(Loop())
-    try:
-        dgnb.allow_nested()
-    except dgnb.DgnbError as error:
-        print(error, hasattr(asyncio, "_nest_patched"))
-    asyncio._set_running_loop(None)
-    """
-    said = python(code)
-    assert "__main__.Loop, which can't be patched" in said
-    assert "dgnb.run(…)" in said
-    assert said.endswith("False")
-
-
-def test_in_a_script_it_may_be_called_before_there_is_a_loop() -> None:
-    code = """
-    import warnings
-    dgnb.allow_nested()
-    async def outer():
-        return asyncio.run(answer())
-    with asyncio.Runner() as runner:
-        print(runner.run(outer()))
-    """
-    assert python(NEST_1 + IN_A_CELL + textwrap.dedent(code)) == "42"
-
-
-def test_run_works_before_and_after_the_patch() -> None:
-    code = """
-    async def both():
-        print(dgnb.run(answer()))
-        await cell()
-        print(dgnb.run(answer()))
-    with asyncio.Runner() as runner:
-        runner.run(both())
-    """
-    said = python(NEST_1 + IN_A_CELL + textwrap.dedent(code)).split("\n")
-    assert said[0] == said[-1] == "42"
-
-
-@pytest.mark.parametrize(
-    ("name", "version", "python", "kernel", "says"),
-    [
-        ("nest-asyncio", "1.6.0", (3, 13), "", []),
-        ("nest-asyncio", "1.6.0", (3, 13), "6.31.0", []),
-        ("nest-asyncio", "1.6.0", (3, 11), "7.0.0", ["loses messages on ipykernel 7.0.0"]),
-        ("nest-asyncio", "1.6.0", (3, 14), "", ["breaks asyncio.current_task()"]),
-        ("nest-asyncio", "1.6.0", (3, 14), "7.4.0", ["loses messages", "breaks asyncio.current_task()"]),
-        ("nest-asyncio2", "1.7.4", (3, 14), "7.4.0", []),
-    ],
-)
-def test_it_warns_where_it_does_harm(
-    name: str, version: str, python: tuple[int, int], kernel: str, says: list[str]
-) -> None:
-    found = blocking._dangers(name, version, python, kernel)
-    assert len(found) == len(says)
-    for warning, expected in zip(found, says, strict=True):
-        assert expected in warning
-        assert "dgnb.run(…)" in warning

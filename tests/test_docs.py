@@ -1,4 +1,4 @@
-"""The site builds without a warning, has an entry for everything public, and needs nothing from the network."""
+"""The site builds without a warning, has an entry for each public name, and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 
 
 class Page(HTMLParser):
-    """What a built page names, loads and leads to, and its text outside of code."""
+    """The anchors, loaded files and links of a built page, and its text outside of code."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.tags: set[str] = set()
         self.prose = ""
-        self._within: list[bool] = []  # for each open element: whether its text is prose
+        self._within: list[bool] = []  # for each open element, whether its text is prose
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -94,16 +94,16 @@ def test_every_option_and_every_notebook_is_shown(site: dict[Path, Page]) -> Non
 def test_no_page_loads_anything_from_elsewhere(site: dict[Path, Page]) -> None:
     for path, page in site.items():
         assert not [address for address in page.loads if urlsplit(address).netloc], path
-        # The theme would fetch the drawer of diagrams.
+        # For diagrams the theme would load a script from the network.
         assert ".mermaid" not in page.tags
     folder = next(iter(site)).parent
     for sheet in folder.rglob("*.css"):
         assert not re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//", sheet.read_text(encoding="utf-8")), sheet
 
 
-def test_every_internal_link_leads_somewhere(site: dict[Path, Page]) -> None:
+def test_every_internal_link_has_a_target(site: dict[Path, Page]) -> None:
     for path, page in site.items():
-        if path.name == "404.html":  # its links are those of the root, wherever it is shown
+        if path.name == "404.html":  # its links start at the root of the site
             continue
         for link in [*page.links, *page.loads]:
             parts = urlsplit(link)
@@ -119,5 +119,5 @@ def test_no_markup_is_left_raw(site: dict[Path, Page]) -> None:
     for path, page in site.items():
         raw = re.findall(r".*(?:`|\]\(|\*\*|>>>|::: |(?:Args|Attributes|Raises|Returns|Yields|Example):).*", page.prose)
         assert not raw, path
-        # A doctest that was taken for a quotation.
+        # A doctest must not become a quotation.
         assert path.parent.name != "reference" or "blockquote" not in page.tags

@@ -18,7 +18,7 @@ FLOORS = [
     {"exports"},
     {"transcript"},
     {"session"},
-    {"blocking"},
+    {"blocking", "nested"},
     {"plots", "widgets"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
@@ -37,8 +37,8 @@ HEAVY = {
     "numpy": {"audio", "frames", "tables", "plots", "loopback"},
     "websockets": {"connection", "endpoints"},
     "faster_whisper": {"loopback"},
-    "nest_asyncio": {"blocking"},
-    "nest_asyncio2": {"blocking"},
+    "nest_asyncio": {"nested"},
+    "nest_asyncio2": {"nested"},
 }
 EAGER = {
     "pandas": {"frames", "tables"},

@@ -1,17 +1,17 @@
-"""Make the audio sample that ships with dgnb: two voices, the exact text, the true time of every word.
+"""Make the sample recording of dgnb: two voices, with the exact text and the true times of every word.
 
     python tools/make_sample.py
 
-The speech is made by flite, a small speech synthesiser that Debian packages (`apt-get install libflite1`), with two
-of its voices: `rms`, a man, and `slt`, a woman. flite decides how long each phone lasts before it makes a sound, so the
-word times written here are what was spoken, not what a recogniser believed it heard.
+The speech comes from flite, a small speech synthesiser in Debian (`apt-get install libflite1`), with two of its voices:
+`rms`, a man, and `slt`, a woman. flite computes the length of each phone before it makes the sound. The word times are
+therefore exact, and not an estimate of a recogniser.
 
-Licence: flite and its voices (made from the CMU ARCTIC recordings) are Carnegie Mellon University's, under a licence in
-the manner of MIT's: use, copy, modify, distribute and sell without restriction, keeping the notice with the code. It
-sets no condition on what they speak. The text below was written for this project and carries the project's licence.
+Licence: flite and its voices (made from the CMU ARCTIC recordings) belong to Carnegie Mellon University. The licence is
+like MIT's: use, copy, modify, distribute and sell without restriction, with the notice kept in the code. It sets no
+condition on the speech that they make. The text below was written for this project and has the project's licence.
 
-The same machine, flite and PyAV give the same files again. What is written: `dgnb/samples/dialogue.ogg` (Ogg Opus, 16
-kHz speech) and `dgnb/samples/dialogue.json` (the text and the words with their times and speakers).
+The same machine, flite and PyAV make the same files again: `dgnb/samples/dialogue.ogg` (Ogg Opus, 16 kHz speech) and
+`dgnb/samples/dialogue.json` (the text, and the words with their times and speakers).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ import numpy.typing as npt
 SAMPLES = Path(__file__).resolve().parent.parent / "dgnb" / "samples"
 RATE = 16_000
 BIT_RATE = 40_000
-SPEECH_DBFS = -18.4  # RMS while somebody speaks; about -20 LUFS over the file
+SPEECH_DBFS = -18.4  # RMS during speech; about -20 LUFS over the file
 PEAK_DBFS = -3.0
-ROOM_DBFS = -72.0  # a quiet room: digital silence sounds like a fault, and no microphone gives it
+ROOM_DBFS = -72.0  # noise of a quiet room; digital silence would sound like a fault
 LEAD, TAIL = 0.6, 0.8
 
 MAN, WOMAN = "rms", "slt"
@@ -45,7 +45,7 @@ Samples = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Line:
-    """What one voice says in one breath, and the silence before it in seconds."""
+    """One utterance of one voice, and the silence before it in seconds."""
 
     voice: str
     text: str
@@ -82,13 +82,13 @@ class Wave(ctypes.Structure):
 
 
 class Voice(ctypes.Structure):
-    """The head of flite's `cst_voice`."""
+    """The first fields of flite's `cst_voice`."""
 
     _fields_ = (("name", ctypes.c_char_p), ("features", ctypes.c_void_p))
 
 
 class Flite:
-    """flite's C library, as far as the sample needs it."""
+    """The functions of flite's C library that the sample needs."""
 
     def __init__(self) -> None:
         self.lib = load("flite")
@@ -116,7 +116,7 @@ class Flite:
         return register(None)
 
     def speak(self, line: Line) -> tuple[Samples, list[tuple[float, float]]]:
-        """The sound of a line, cut to the spoken part, and the start and end of each of its words."""
+        """The sound of a line, cut to the speech, and the start and end of each word in seconds."""
         lib, voice = self.lib, self.voices[line.voice]
         lib.flite_feat_set_float(voice.contents.features, b"duration_stretch", STRETCH[line.voice])
         utterance = lib.flite_synth_text(line.text.encode("ascii"), voice)
@@ -127,8 +127,8 @@ class Flite:
         times = []
         token = lib.relation_head(lib.utt_relation(utterance, b"Token"))
         while token:
-            # A token is what stands between two spaces; "it's" is two of flite's words. The start of a phone is the
-            # end of the one before it: the sentence's first phone is a silence, which belongs to no word.
+            # A token is the text between two spaces; "it's" is two words for flite. A phone starts where the phone
+            # before it ends. The first phone of a sentence is silence and belongs to no word.
             start = lib.ffeature_float(token, b"daughter1.R:SylStructure.daughter1.daughter1.R:Segment.p.end")
             end = lib.ffeature_float(token, b"daughtern.R:SylStructure.daughtern.daughtern.R:Segment.end")
             times.append((start, end))
@@ -147,7 +147,7 @@ def load(name: str) -> ctypes.CDLL:
 
 
 def cut(sound: Samples, times: list[tuple[float, float]]) -> tuple[Samples, list[tuple[float, float]]]:
-    """Leave only what lies between the first word's start and the last word's end, with a short fade around it."""
+    """Keep the sound from the first word's start to the last word's end, with a short fade around it."""
     fade = int(0.02 * RATE)
     first = round(times[0][0] * RATE)
     last = round(times[-1][1] * RATE)
@@ -164,7 +164,7 @@ def amplitude(dbfs: float) -> float:
 
 
 def level(sound: Samples) -> Samples:
-    """Bring a line to the sample's loudness; peaks over the ceiling are rounded off, not clipped."""
+    """Set a line to the sample's loudness. Peaks above the ceiling are rounded, not clipped."""
     frames = sound[: len(sound) // 400 * 400].reshape(-1, 400)
     power = (frames**2).mean(axis=1)
     spoken = power[power > power.max() * 1e-3].mean()
@@ -202,7 +202,7 @@ def perform() -> tuple[Samples, list[dict[str, Any]]]:
 
 
 def encode(sound: Samples, path: Path) -> None:
-    """Write Ogg Opus. Opus takes speech at 16 kHz as it is and names the encoder's delay, which decoders cut off."""
+    """Write Ogg Opus, which takes 16 kHz as it is and stores the encoder's delay, so that decoders cut it off."""
     pcm = np.clip(np.round(sound * 32767), -32768, 32767).astype(np.int16)
     with av.open(str(path), "w", format="ogg", options={"serial_offset": "1", "fflags": "+bitexact"}) as container:
         stream = container.add_stream(
@@ -217,7 +217,7 @@ def encode(sound: Samples, path: Path) -> None:
 
 
 def decode(path: Path) -> Samples:
-    """What PyAV hears in the file, at the sample's rate."""
+    """The file as PyAV decodes it, at the sample's rate."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     parts = []
     with av.open(str(path)) as container:
@@ -227,7 +227,7 @@ def decode(path: Path) -> Samples:
 
 
 def delay(made: Samples, heard: Samples) -> float:
-    """How much later than it was made the sound is heard, in seconds, by cross-correlation."""
+    """The delay of the decoded sound in seconds, by cross-correlation."""
     size = 1 << (len(made) + len(heard)).bit_length()
     product = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(made, size)), size)
     lag = int(product.argmax())

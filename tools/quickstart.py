@@ -1,4 +1,4 @@
-"""What `make quickstart` runs: the starter notebook, from top to bottom, and its words on the screen."""
+"""`make quickstart`: run the starter notebook from top to bottom and print its words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> int:
         kernel_name="python3",
         resources={"metadata": {"path": str(OUT)}},
         store_widget_state=False,
-        # What a kernel says of itself at its start is nothing to the reader.
+        # Hide what the kernel logs when it starts.
         extra_arguments=["--IPKernelApp.log_level=40"],
     )
     failed = None
@@ -47,12 +47,12 @@ def main() -> int:
     shown = ["punctuated_word", "start", "end", "confidence", "utterance"]
     print(f"\n{transcript.text}\n\n{transcript.words[shown].to_string()}\n")
     print(f"{len(transcript.words)} words in {time.monotonic() - began:.0f} s, by {_engine(transcript)}.")
-    print(f"The page: {page}\nNext:     make lab")
+    print(f"The rendered notebook: {page}\nNext: make lab")
     return 0
 
 
 def _engine(transcript: dgnb.Transcript) -> str:
-    """Who truly recognised it, from the messages themselves."""
+    """The model that recognised it, as the messages name it."""
     for message in transcript.messages:
         if isinstance(message, dgnb.messages.Results) and message.metadata and message.metadata.model_info:
             return f"{message.metadata.model_info.name} ({message.metadata.model_info.arch})"

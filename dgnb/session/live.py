@@ -229,6 +229,11 @@ class LiveSession:
         """
         return report(self._stream, self.transcript, self.endpoint, self.error)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it runs in: the one in which it was made or, failing that, started."""
+        return self._loop
+
     # What a user does
 
     def start(self) -> LiveSession:

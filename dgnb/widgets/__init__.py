@@ -1,10 +1,10 @@
 """The control panel and live captions, as ipywidgets over a `LiveSession`.
 
-Widgets hold no logic of streaming: they make a session, show it and hand clicks over. All of it lives on the loop that
-runs where the widget is made, the kernel's. Callbacks come from other threads and loops on some kernels, so they only
-hand over (ipykernel 7.0 to 7.3 in JupyterLab calls every one of them in a thread of its own).
+Widgets hold no logic of streaming: they make a session, show it, and pass clicks on. A widget belongs to the loop that
+runs where it is made, the kernel's. Some kernels call callbacks in other threads and loops (ipykernel 7.0 to 7.3 in
+JupyterLab uses a new thread for each), so a callback only hands its work to that loop.
 
-The screen is fed by the clock and not by messages: at most five redraws a second, each of bounded size.
+Widgets redraw by the clock and not for each message: at most five times a second, with a bounded size each.
 """
 
 from dgnb.widgets.captions import LiveCaptions

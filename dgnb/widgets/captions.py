@@ -1,4 +1,4 @@
-"""`LiveCaptions`: the newest words on the screen, the interim in grey."""
+"""`LiveCaptions`: the newest words of a session, the interim in italics."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from dgnb.transcript import Transcript
 __all__ = ["LiveCaptions", "escaped", "watch"]
 
 REDRAW: Final = 0.2
-"""Seconds between two redraws. A reader can't tell more than five a second apart."""
+"""Seconds between two redraws. Readers do not notice more than five a second."""
 _WORDS: Final = 300
-"""About two minutes of speech; everything is in the transcript."""
+"""About two minutes of speech. The transcript has all of it."""
 _INTERIM: Final = 1_000
-"""Characters of an interim that are shown: its end."""
+"""How many of an interim's last characters are shown."""
 _JOINERS: Final = frozenset("\u200c\u200d\u200e\u200f")
-"""Invisible characters that scripts need; others, such as U+202E, could show text as what it is not."""
+"""Invisible characters that some scripts need. Others, such as U+202E, could make text look different."""
 
 
 class LiveCaptions(widgets.HTML):  # type: ignore[misc]
-    """The captions of a session, to put beside one's own code.
+    """The captions of a session, to show beside your own code.
 
-    They follow the session from when they are made, at most five redraws a second whatever comes in, and show the last
-    two minutes. Text is shown as text: whatever markup was spoken stays visible and does nothing.
+    They show the last two minutes and redraw at most five times a second. Markup in the text is shown and not run.
 
     Args:
-        session: The session to follow; it may be running or not. None shows nothing yet.
+        session: The session to follow. It is started if it does not run yet. None shows nothing.
         height: CSS height of the box.
 
     Example:
@@ -57,7 +56,7 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
         return f"<LiveCaptions of {self.session!r}>"
 
     def draw(self) -> None:
-        """Show what has come so far; where nothing has come, nothing is sent to the browser."""
+        """Show what has arrived so far. If nothing is new, nothing is sent to the browser."""
         transcript = self.session.transcript if self.session else Transcript()
         state = (id(transcript), transcript.word_count, transcript.interim)
         if state != self._drawn:
@@ -66,14 +65,14 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
 
 
 async def watch(session: LiveSession, draw: Callable[[], object]) -> None:
-    """Draw five times a second until the session has closed, and once more then. Its error is not raised."""
+    """Draw five times a second until the session has closed, and once after that. Its error is not raised."""
     while not await session.wait(REDRAW):
         draw()
     draw()
 
 
 def escaped(text: object) -> str:
-    """Text from outside as text: no markup, no control or direction-changing characters."""
+    """Escape text from outside: no markup, and no control or direction-changing characters."""
     return html.escape("".join(c if c.isprintable() or c in _JOINERS else " " for c in str(text)))
 
 
@@ -85,7 +84,7 @@ def _page(transcript: Transcript, height: str) -> str:
     ]
     if interim := transcript.interim:
         lines.append(f'<div dir="auto" style="opacity:.6;font-style:italic">{escaped(interim[-_INTERIM:])}</div>')
-    # Reversed columns keep the newest line in sight without a script.
+    # A reversed column keeps the newest line in view without a script.
     return (
         f'<div style="height:{html.escape(height)};overflow-y:auto;display:flex;flex-direction:column-reverse;'
         "line-height:1.5;overflow-wrap:anywhere;border:1px solid rgba(128,128,128,.35);border-radius:4px;"

@@ -1,16 +1,18 @@
-"""A form for `LiveOptions`, built from its fields: an option that is added there appears here by itself."""
+"""A form for `LiveOptions`, built from its fields: a new option appears here by itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import ipywidgets as widgets
 
+from dgnb.audio.source import SourceFormat
 from dgnb.exceptions import ConfigurationError
 from dgnb.options import MODELS, LiveOptions
+from dgnb.widgets.source import row, sized
 
 __all__ = ["OptionsForm"]
 
@@ -24,6 +26,8 @@ _GROUPS: Final = {
 _LANGUAGES: Final = ("en", "en-US", "en-GB", "multi", "de", "es", "fr", "hi", "it", "ja", "nl", "pt", "ru")
 _SUGGESTIONS: Final = {"model": MODELS, "language": _LANGUAGES}
 _WIDE: Final = {"description_width": "10em"}
+_FORMAT: Final = ("encoding", "sample_rate", "channels")
+"""The fields that say how a raw source is read. They are shown among the options, and are not part of them."""
 
 
 class OptionsForm(widgets.VBox):  # type: ignore[misc]
@@ -31,7 +35,7 @@ class OptionsForm(widgets.VBox):  # type: ignore[misc]
 
     Args:
         options: What it shows at first.
-        changed: Called, from whatever thread the kernel calls callbacks in, when somebody changed a control.
+        changed: Called when somebody changed a control, in the thread in which the kernel calls callbacks.
     """
 
     def __init__(self, options: LiveOptions, changed: Callable[[], object]) -> None:
@@ -40,48 +44,52 @@ class OptionsForm(widgets.VBox):  # type: ignore[misc]
         for field in dataclasses.fields(LiveOptions):
             groups.setdefault(field.metadata["group"], []).append(self.controls[field.name])
         titled = {group: controls for group, controls in groups.items() if group != "common" and controls}
-        more = widgets.Accordion([_wrapped(controls) for controls in titled.values()], selected_index=None)
+        more = widgets.Accordion(
+            [widgets.Box(controls, layout=row()) for controls in titled.values()], selected_index=None
+        )
         for index, group in enumerate(titled):
             more.set_title(index, _GROUPS.get(group, group.capitalize()))
-        super().__init__([_wrapped(groups["common"]), more])
+        super().__init__([widgets.Box(groups["common"], layout=row()), more])
         self.show(options)
         for control in self.controls.values():
             control.observe(lambda _: changed(), "value")
 
     def show(self, options: LiveOptions) -> None:
-        """Set every control to what `options` says."""
+        """Set every control to the value in `options`."""
         for field in dataclasses.fields(LiveOptions):
             self.controls[field.name].value = _shown(field, getattr(options, field.name))
 
     def options(self) -> LiveOptions:
-        """What the controls say.
+        """The options that the controls show, without the format of a raw source.
 
         Raises:
-            ConfigurationError: It is not valid, with the nearest that is.
+            ConfigurationError: They are not valid; the message names the nearest valid value.
         """
-        chosen = {}
-        for field in dataclasses.fields(LiveOptions):
-            value = _read(field, self.controls[field.name].value)
-            if value is not None:
-                chosen[field.name] = value
+        chosen = self._chosen(field.name for field in dataclasses.fields(LiveOptions) if field.name not in _FORMAT)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the panel says it where it is read
+            warnings.simplefilter("ignore", DeprecationWarning)  # the panel shows it as a hint
             return LiveOptions(**chosen)
 
-    def enable(self, enabled: bool) -> None:
-        """Let the controls be changed, or not."""
-        for control in self.controls.values():
-            control.disabled = not enabled
+    def source_format(self) -> dict[str, Any]:
+        """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header.
+
+        Raises:
+            ConfigurationError: It is not valid.
+        """
+        chosen = {"encoding": None, "sample_rate": None, "channels": 1, **self._chosen(_FORMAT)}
+        return chosen if SourceFormat.of(**chosen) else {}
+
+    def _chosen(self, names: Iterable[str]) -> dict[str, Any]:
+        read = {name: _read(_FIELDS[name], self.controls[name].value) for name in names}
+        return {name: value for name, value in read.items() if value is not None}
 
 
-def _wrapped(controls: list[Any]) -> Any:
-    return widgets.Box(controls, layout=widgets.Layout(flex_flow="row wrap", width="100%"))
+_FIELDS: Final = {field.name: field for field in dataclasses.fields(LiveOptions)}
 
 
 def _control(field: dataclasses.Field[Any]) -> Any:
     meta = field.metadata
-    layout = widgets.Layout(width="22em", max_width="100%")
-    common = {"description": field.name, "style": _WIDE, "layout": layout}
+    common = {"description": field.name, "style": _WIDE, "layout": sized("22em")}
     if field.name == "extra":
         control = widgets.Textarea(placeholder="name=value, one a line", rows=2, **common)
     elif meta["many"]:
@@ -98,13 +106,13 @@ def _control(field: dataclasses.Field[Any]) -> Any:
         control = widgets.Text(placeholder="–" if field.default is None else str(field.default), **common)
     if not isinstance(control, (widgets.Checkbox, widgets.Dropdown)):
         control.continuous_update = False
-    # The first name is that of ipywidgets 8.
+    # ipywidgets 8 calls it tooltip, ipywidgets 7 description_tooltip.
     setattr(control, "tooltip" if control.has_trait("tooltip") else "description_tooltip", meta["help"])
     return control
 
 
 def _shown(field: dataclasses.Field[Any], value: Any) -> Any:
-    """A value as its control holds it."""
+    """The value of an option in the form that its control takes."""
     if field.name == "extra":
         return "\n".join(f"{name}={_text(item)}" for name, items in value.items() for item in _list(items))
     if field.metadata["many"]:
@@ -115,12 +123,12 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """As on the wire, where booleans are lower case."""
+    """Text as on the wire, where booleans are lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(field: dataclasses.Field[Any], value: Any) -> Any:
-    """What a control holds as a value; None for the default."""
+    """The value of an option from what its control holds; None for the default."""
     if field.name == "extra":
         return _extra(value)
     if field.metadata["many"]:

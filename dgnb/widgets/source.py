@@ -13,7 +13,7 @@ from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, 
 from dgnb.exceptions import ConfigurationError
 from dgnb.widgets.captions import escaped
 
-__all__ = ["SourceChoice"]
+__all__ = ["SourceChoice", "row", "sized"]
 
 SAMPLE: Final = "The sample recording"
 RADIO: Final = "The radio on this machine"
@@ -23,12 +23,12 @@ GIVEN: Final = "As given in code"
 
 
 class LocalRadio(AudioSource):
-    """The station of the offline engine's process, which is started when it does not run yet."""
+    """The station of the offline engine's process. Opening it starts the process if it does not run yet."""
 
     name = "the radio on this machine"
 
     async def open(self, *, multichannel: bool = False) -> Audio:
-        """Start the process and tune in. See `AudioSource.open`."""
+        """Start the process and open the station. See `AudioSource.open`."""
         from dgnb import offline
 
         url = await asyncio.to_thread(offline.radio_url)
@@ -41,7 +41,7 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
     Args:
         source: What `LiveSession` takes; None for the sample.
         changed: Called when somebody changed the choice.
-        shared: What is typed comes from others: see `ControlPanel`.
+        shared: Others use the panel: see `ControlPanel`.
     """
 
     def __init__(self, source: Any, changed: Callable[[], object], *, shared: bool = False) -> None:
@@ -52,21 +52,21 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
         if source is not None and not typed:
             kinds.insert(0, GIVEN)
         self.kind = widgets.Dropdown(
-            options=kinds, value=TYPED if typed else kinds[0], description="Source", layout=_layout("22em")
+            options=kinds, value=TYPED if typed else kinds[0], description="Source", layout=sized("22em")
         )
         self.typed = widgets.Text(
             value=source if typed else "",
             placeholder="talk.wav or https://example.org/radio.mp3",
             description="Path or URL",
             continuous_update=False,
-            layout=_layout("36em"),
+            layout=sized("36em"),
         )
         self.typed.add_class("dgnb-source")
         self.upload = widgets.FileUpload(accept="audio/*,video/*", multiple=False, description="Choose")
         self.uploaded = widgets.HTML()
         self._file: tuple[str, bytes] | None = None
         self._uploading = widgets.HBox([self.upload, self.uploaded])
-        super().__init__([widgets.Box([self.kind, self.typed, self._uploading], layout=_row())])
+        super().__init__([widgets.Box([self.kind, self.typed, self._uploading], layout=row())])
         self._changed = changed
         self.kind.observe(lambda _: self._choose(), "value")
         self.typed.observe(lambda _: changed(), "value")
@@ -82,10 +82,10 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
         """The chosen source.
 
         Args:
-            **raw: How a source without a header is read: `encoding`, `sample_rate`, `channels`.
+            **raw: How audio without a header is read: `encoding`, `sample_rate`, `channels`.
 
         Raises:
-            ConfigurationError: Nothing was chosen, or it is no source.
+            ConfigurationError: Nothing was chosen, or it is not a source.
         """
         if self.kind.value == SAMPLE:
             return FileSource(samples.path())
@@ -102,27 +102,27 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
             return as_source(self.typed.value.strip(), shared=self._shared, **raw)
         return as_source(self._given, **raw)
 
-    def code(self) -> str:
-        """The chosen source as Python, as exactly as there are words for it."""
-        if self.kind.value == SAMPLE:
-            return "dgnb.samples.path()"
-        if self.kind.value == RADIO:
-            return "dgnb.loopback.radio_url()"
-        if self.kind.value == UPLOAD:
-            return f"{self._file[0] if self._file else ''!r}"
-        if self.kind.value == TYPED:
-            return f"{self.typed.value.strip()!r}"
-        if isinstance(self._given, FileSource):
-            return f"{str(self._given.path)!r}"
-        return "source"
+    @property
+    def takes_format(self) -> bool:
+        """Whether the format of raw audio applies. The sample, the radio and an `AudioSource` know their own."""
+        if self.kind.value == GIVEN:
+            return not isinstance(self._given, AudioSource)
+        return self.kind.value in (TYPED, UPLOAD)
 
-    def remark(self) -> str:
-        """What has to be done before the code runs, or ""."""
+    def code(self) -> tuple[str, str]:
+        """The chosen source as a Python expression, and a comment on what to do before the code runs, or ""."""
+        if self.kind.value == SAMPLE:
+            return "dgnb.samples.path()", ""
+        if self.kind.value == RADIO:
+            return "dgnb.loopback.radio_url()", ""
+        if self.kind.value == TYPED:
+            return repr(self.typed.value.strip()), ""
         if self.kind.value == UPLOAD:
-            return "# Put the file beside the notebook first: it was uploaded to the panel."
-        if self.kind.value == GIVEN and not isinstance(self._given, FileSource):
-            return "# `source` is what you gave to ControlPanel."
-        return ""
+            name = self._file[0] if self._file else ""
+            return repr(name), "# You uploaded this file to the panel: put it beside the notebook first."
+        if isinstance(self._given, FileSource):
+            return repr(str(self._given.path)), ""
+        return "source", "# `source` is what you gave to ControlPanel."
 
     def _choose(self) -> None:
         self._show()
@@ -133,11 +133,11 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
         self._uploading.layout.display = None if self.kind.value == UPLOAD else "none"
 
     def _take_upload(self) -> None:
-        """Keep the file here and take it out of the widget, whose state is saved with the notebook."""
+        """Keep the file here and take it out of the widget, because notebooks save the state of widgets."""
         value = self.upload.value
         if not value:
             return
-        # A mapping by name before ipywidgets 8, records since.
+        # ipywidgets 7 gives a mapping by name, ipywidgets 8 a tuple of records.
         name, record = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
         self._file = (str(name), bytes(record["content"]))
         self.upload.value = {} if isinstance(value, dict) else ()
@@ -145,9 +145,11 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
         self._changed()
 
 
-def _layout(width: str) -> Any:
+def sized(width: str) -> Any:
+    """A layout of this CSS width that fits on narrow screens."""
     return widgets.Layout(width=width, max_width="100%")
 
 
-def _row() -> Any:
-    return widgets.Layout(flex_flow="row wrap", width="100%")
+def row() -> Any:
+    """A layout for controls side by side, which wrap on narrow screens."""
+    return widgets.Layout(flex_flow="row wrap", width="100%", align_items="center")

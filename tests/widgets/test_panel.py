@@ -46,16 +46,22 @@ async def panel(server: LoopbackServer) -> AsyncIterator[ControlPanel]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Give the loop turns until something holds."""
+    """Let the loop run until a condition holds."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
-async def quiet(panel: ControlPanel) -> None:
-    """Stop the panel, and wait until nothing of it runs."""
-    panel.stop_button.click()
-    await until(lambda: not panel.running and not panel._tasks)
+def busy() -> bool:
+    """Whether a task of a panel runs."""
+    return any(task.get_name() in ("dgnb: panel", "dgnb: stop") for task in asyncio.all_tasks())
+
+
+async def quiet(*panels: ControlPanel) -> None:
+    """Stop all panels of a test, and wait until nothing of them runs."""
+    for panel in panels:
+        panel.stop_button.click()
+    await until(lambda: not any(panel.running for panel in panels) and not busy())
 
 
 async def opened(panel: ControlPanel) -> LiveSession:
@@ -68,7 +74,9 @@ async def opened(panel: ControlPanel) -> LiveSession:
 # Start and stop
 
 
-async def test_start_shows_words_and_stop_ends_it_three_times_over(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_start_shows_words_and_stop_ends_the_session_three_times_in_a_row(
+    panel: ControlPanel, server: LoopbackServer
+) -> None:
     for turn in range(3):
         session = await opened(panel)
         await until(lambda: "one" in panel.captions.value)
@@ -94,7 +102,7 @@ async def test_twenty_clicks_make_one_connection(panel: ControlPanel, server: Lo
     assert len(server.requests) == 1
 
 
-async def test_clicks_of_other_threads_and_loops_work_on_the_panels_loop(panel: ControlPanel) -> None:
+async def test_clicks_from_other_threads_and_loops_run_on_the_panels_loop(panel: ControlPanel) -> None:
     async def click(button: Any) -> None:
         button.click()
 
@@ -107,10 +115,10 @@ async def test_clicks_of_other_threads_and_loops_work_on_the_panels_loop(panel: 
         elsewhere(panel.start_button)
         await until(lambda: panel.session and panel.session.state is State.OPEN)
         elsewhere(panel.stop_button)
-        await until(lambda: not panel.running and not panel._tasks)
+        await until(lambda: not panel.running and not busy())
 
 
-async def test_pause_and_resume_share_a_button(panel: ControlPanel) -> None:
+async def test_one_button_pauses_and_resumes(panel: ControlPanel) -> None:
     session = await opened(panel)
     panel.pause_button.click()
     await until(lambda: session.paused)
@@ -122,13 +130,13 @@ async def test_pause_and_resume_share_a_button(panel: ControlPanel) -> None:
     assert panel.pause_button.description == "Pause"
 
 
-async def test_finalize_finalizes(panel: ControlPanel) -> None:
+async def test_finalize_asks_for_finals(panel: ControlPanel) -> None:
     session = await opened(panel)
     panel.finalize_button.click()
     await until(lambda: any(isinstance(m, Results) and m.from_finalize for m in session.transcript.messages))
 
 
-async def test_apply_goes_on_in_the_same_transcript(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_apply_continues_the_same_transcript(panel: ControlPanel, server: LoopbackServer) -> None:
     session = await opened(panel)
     panel.form.controls["smart_format"].value = True
     panel.apply_button.click()
@@ -139,7 +147,7 @@ async def test_apply_goes_on_in_the_same_transcript(panel: ControlPanel, server:
     assert session.transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
-async def test_a_duration_stops_it(panel: ControlPanel) -> None:
+async def test_a_duration_stops_the_session(panel: ControlPanel) -> None:
     panel.duration.value = "1.5"
     panel.start_button.click()
     await until(lambda: panel.session and not panel.running)
@@ -150,7 +158,7 @@ async def test_a_duration_stops_it(panel: ControlPanel) -> None:
 async def test_closing_the_panel_ends_its_session(panel: ControlPanel) -> None:
     session = await opened(panel)
     panel.close()
-    await until(lambda: session.state is State.CLOSED and not panel._tasks)
+    await until(lambda: session.state is State.CLOSED and not busy())
 
 
 # What goes wrong
@@ -166,11 +174,11 @@ async def test_closing_the_panel_ends_its_session(panel: ControlPanel) -> None:
         (lambda p: p.duration.set_trait("value", "soon"), "positive number"),
         (lambda p: p.form.controls["model"].set_trait("value", "nova-3-medcal"), "Did you mean"),
         (lambda p: p.form.controls["endpointing"].set_trait("value", "soon"), "whole number"),
-        (lambda p: p.address.set_trait("value", ""), "endpoint is"),
+        (lambda p: p.address.set_trait("value", ""), "an address such as"),
         (lambda p: p.endpoint.set_trait("value", "deepgram"), "Deepgram needs a key"),
     ],
 )
-async def test_a_wrong_entry_is_told_in_the_pane_and_start_works_again(
+async def test_a_wrong_entry_is_shown_in_the_error_pane_and_start_works_again(
     panel: ControlPanel, server: LoopbackServer, spoil: Callable[[ControlPanel], object], told: str
 ) -> None:
     panel.source.kind.value = "A path or address"
@@ -188,7 +196,7 @@ async def test_a_wrong_entry_is_told_in_the_pane_and_start_works_again(
     assert panel.error.value == ""
 
 
-async def test_a_refusal_is_shown_and_not_logged_as_well(
+async def test_a_refusal_is_shown_and_not_logged(
     panel: ControlPanel, server: LoopbackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.rejecting(402):
@@ -209,7 +217,7 @@ async def test_a_lost_connection_is_shown_and_the_words_stay(panel: ControlPanel
     assert " s captured" in panel.error.value
 
 
-async def test_a_connection_that_is_opened_again_is_no_error(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_a_reconnect_is_not_an_error(panel: ControlPanel, server: LoopbackServer) -> None:
     await opened(panel)
     with server.dropping(after=0, times=1), server.rejecting(503, headers={"Retry-After": "0.6"}, times=1):
         await until(lambda: "reconnecting" in panel.status.value)
@@ -221,7 +229,7 @@ async def test_a_connection_that_is_opened_again_is_no_error(panel: ControlPanel
     assert panel.transcript.events["type"].tolist().count("opened") == 2
 
 
-async def test_in_a_shared_panel_the_address_and_the_limit_are_the_apps(server: LoopbackServer) -> None:
+async def test_in_a_shared_panel_the_app_sets_the_address_and_the_limit(server: LoopbackServer) -> None:
     panel = ControlPanel(endpoint=server.url, api_key=CANARY, shared=True, duration=2.0, pace=5.0)
     # What a front end can send, whatever is disabled.
     panel.address.value = "wss://speech.example.org"
@@ -232,7 +240,7 @@ async def test_in_a_shared_panel_the_address_and_the_limit_are_the_apps(server: 
     assert panel.session.endpoint.url == server.url
     assert panel.session.audio_cursor == pytest.approx(2.0)
     panel.duration.value = "3600"
-    assert panel._duration() == 2.0
+    assert "duration=2.0" in panel.code()
     panel.source.kind.value = "A path or address"
     panel.source.typed.value = f"{server.radio_url}"
     panel.start_button.click()
@@ -240,7 +248,7 @@ async def test_in_a_shared_panel_the_address_and_the_limit_are_the_apps(server: 
     await quiet(panel)
 
 
-async def test_stop_before_start_is_no_error(panel: ControlPanel) -> None:
+async def test_buttons_before_start_do_nothing(panel: ControlPanel) -> None:
     for button in (panel.stop_button, panel.pause_button, panel.finalize_button, panel.apply_button):
         button.click()
     await asyncio.sleep(0)
@@ -264,7 +272,7 @@ def test_unknown_arguments_are_refused(arguments: dict[str, Any]) -> None:
         ControlPanel(**arguments)
 
 
-async def test_text_from_outside_is_text_wherever_it_is_shown(tmp_path: Path) -> None:
+async def test_text_from_outside_is_escaped_wherever_it_is_shown(tmp_path: Path) -> None:
     async with dgnb.loopback.serve(Script(EVIL.replace("\x1b", "").replace("\u202e", ""), repeat=True)) as server:
         panel = ControlPanel(endpoint=server.url, pace=5.0, smart_format=True)
         await opened(panel)
@@ -290,7 +298,7 @@ async def test_text_from_outside_is_text_wherever_it_is_shown(tmp_path: Path) ->
 # Options
 
 
-def test_every_option_has_a_control_and_shows_what_it_is() -> None:
+def test_every_option_has_a_control_that_shows_its_value() -> None:
     options = LiveOptions(
         model="nova-3-medical",
         language="en-GB",
@@ -314,17 +322,43 @@ def test_every_option_has_a_control_and_shows_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("sample_rate", "fast", "whole number"),
+        ("endpointing", "fast", "whole number"),
         ("extra", "novalue", "name=value"),
         ("keyterm", "x\n" * 101, "at most 100"),
         ("language", "Englisch!", "language tag"),
     ],
 )
-def test_a_wrong_option_is_told(name: str, text: str, told: str) -> None:
+def test_a_wrong_option_is_an_error(name: str, text: str, told: str) -> None:
     form = OptionsForm(LiveOptions(), lambda: None)
     form.controls[name].value = text
     with pytest.raises(ConfigurationError, match=told):
         form.options()
+
+
+def test_the_format_of_raw_audio_belongs_to_the_source_and_not_to_the_options() -> None:
+    given = LiveOptions(encoding="mulaw", sample_rate=8000, channels=2, punctuate=True)
+    form = OptionsForm(given, lambda: None)
+    assert form.options() == LiveOptions(punctuate=True)
+    assert form.source_format() == {"encoding": "mulaw", "sample_rate": 8000, "channels": 2}
+    form.show(LiveOptions())
+    assert form.source_format() == {}
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"sample_rate": "fast"}, "whole number"),
+        ({"sample_rate": "8000"}, "encoding"),
+        ({"encoding": "mulaw"}, "sample_rate"),
+        ({"encoding": "mulwa", "sample_rate": "8000"}, "Did you mean"),
+        ({"channels": "2"}, "needs encoding"),
+    ],
+)
+def test_a_wrong_format_of_raw_audio_gives_a_hint_before_start(choices: dict[str, str], told: str) -> None:
+    panel = ControlPanel(endpoint="offline")
+    for name, value in choices.items():
+        panel.form.controls[name].value = value
+    assert told in panel.hint.value
 
 
 @pytest.mark.parametrize(
@@ -339,9 +373,7 @@ def test_a_wrong_option_is_told(name: str, text: str, told: str) -> None:
         ("deepgram", {"model": "nova-2-general", "language": "de"}, ""),
     ],
 )
-def test_what_does_not_go_together_is_pointed_out_before_start(
-    endpoint: str, choices: dict[str, Any], told: str
-) -> None:
+def test_a_doubtful_choice_gives_a_hint_before_start(endpoint: str, choices: dict[str, Any], told: str) -> None:
     panel = ControlPanel(endpoint=endpoint, api_key=CANARY)
     for name, value in choices.items():
         panel.form.controls[name].value = value
@@ -349,7 +381,7 @@ def test_what_does_not_go_together_is_pointed_out_before_start(
     assert bool(told) == bool(panel.hint.value)
 
 
-def test_the_badge_says_where_it_would_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_badge_says_where_the_audio_would_go(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = ControlPanel()
     assert "OFFLINE ENGINE" in panel.badge.value
     panel.endpoint.value = "deepgram"
@@ -365,7 +397,7 @@ def test_the_badge_says_where_it_would_go(monkeypatch: pytest.MonkeyPatch) -> No
 # The key
 
 
-async def test_a_typed_key_is_used_and_kept_nowhere(
+async def test_a_typed_key_is_used_and_stored_nowhere(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with dgnb.loopback.serve(Script("one two"), token=CANARY) as server:
@@ -381,9 +413,9 @@ async def test_a_typed_key_is_used_and_kept_nowhere(
         assert 'api_key=getpass("Deepgram key: ")' in panel.code()
 
 
-async def test_a_key_that_can_not_be_one_is_told(panel: ControlPanel) -> None:
+async def test_an_impossible_key_is_an_error(panel: ControlPanel) -> None:
     panel.key.value = "two words"
-    await until(lambda: "no key has" in panel.error.value)
+    await until(lambda: "Copy it once more" in panel.error.value)
     assert panel.key.value == ""
 
 
@@ -406,6 +438,23 @@ async def test_the_code_gives_the_same_run(server: LoopbackServer) -> None:
     assert first == second
     assert [c.bytes_received for c in server.connections] == [80_000, 80_000]
     assert names["session"].transcript.text == panel.transcript.text
+
+
+async def test_a_raw_file_is_read_in_the_format_of_the_form(server: LoopbackServer, tmp_path: Path) -> None:
+    path = tmp_path / "talk.raw"
+    path.write_bytes(bytes(8000 * 2))
+    panel = ControlPanel(str(path), endpoint=server.url, pace=None, encoding="mulaw", sample_rate=8000)
+    panel.start_button.click()
+    await until(lambda: panel.session and not panel.running)
+    await quiet(panel)
+    assert panel.error.value == ""
+    assert panel.session
+    assert panel.session.audio_cursor == pytest.approx(2.0)
+    assert dict(server.requests[0].query)["encoding"] == "linear16"
+    assert panel.options() == panel.session.options == LiveOptions(interim_results=True)
+    assert "    encoding='mulaw',\n    sample_rate=8000,\n" in panel.code()
+    panel.source.kind.value = "The sample recording"
+    assert "encoding" not in panel.code()
 
 
 def test_the_code_of_each_source_is_python() -> None:
@@ -441,7 +490,7 @@ async def test_an_uploaded_file_is_transcribed_and_kept_out_of_the_widget(panel:
 # Again
 
 
-async def test_running_the_cell_again_ends_the_session_of_the_panel_before(
+async def test_running_the_cell_again_ends_the_session_of_the_former_panel(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell: list[tuple[object, int]] = [("a cell", 1)]
@@ -457,12 +506,11 @@ async def test_running_the_cell_again_ends_the_session_of_the_panel_before(
     await opened(again)
     await until(lambda: not first.running and not beside.running)
     assert other.running
-    for panel in (first, beside, other, again):
-        await quiet(panel)
+    await quiet(first, beside, other, again)
     assert server.active == 0
 
 
-def test_repr_is_one_true_line(panel: ControlPanel) -> None:
+def test_the_repr_of_a_new_panel_is_one_line(panel: ControlPanel) -> None:
     assert repr(panel) == "<ControlPanel, not started>"
 
 
@@ -474,15 +522,13 @@ def final(n: int, text: str) -> Results:
     return Results((0, 1), 1.0, float(n), Channel((Alternative(text, 0.9, words),)), is_final=True, speech_final=True)
 
 
-async def test_captions_show_finals_and_the_interim_apart(server: LoopbackServer) -> None:
+async def test_captions_show_finals_and_the_interim_differently(server: LoopbackServer) -> None:
     source = dgnb.BufferSource(bytes(32_000 * 60), encoding="linear16", sample_rate=16000)
     session = LiveSession(source, endpoint=server.url, pace=5.0, interim_results=True)
     captions = LiveCaptions(session)
     await until(lambda: session.transcript.interim and "font-style:italic" in captions.value)
     await session.stop()
-    assert captions._watching
-    await captions._watching
-    assert "font-style:italic" not in captions.value
+    await until(lambda: "font-style:italic" not in captions.value)
     assert "one two" in captions.value
     assert "LiveCaptions of" in repr(captions)
 
@@ -500,10 +546,16 @@ def test_captions_do_not_grow_with_the_transcript() -> None:
     assert max(sizes) - min(sizes) < 300
 
 
-async def test_what_did_not_change_is_not_sent(panel: ControlPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unchanged_widgets_are_not_sent_to_the_browser(
+    panel: ControlPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await opened(panel)
+    await quiet(panel)
     sent: list[object] = []
     for widget in (panel.captions, panel.badge, panel.start_button, panel.form.controls["model"]):
         monkeypatch.setattr(widget, "send_state", lambda key=None: sent.append(key))
-    panel._draw()
-    panel._draw()
+    for _ in range(2):
+        panel.pause_button.click()  # draws, and changes nothing: the session is closed
+        await until(lambda: not busy())
+    await asyncio.sleep(0)
     assert sent == []

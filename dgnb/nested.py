@@ -1,0 +1,137 @@
+"""`allow_nested()`: apply nest-asyncio. It is the only place in dgnb that does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import re
+import sys
+import warnings
+from typing import Final
+
+from dgnb.exceptions import DgnbError
+
+__all__ = ["allow_nested"]
+
+_FIRST_RIGHT: Final = (1, 7, 3)
+"""The first version of nest-asyncio2 that works on ipykernel 7."""
+_UPDATE: Final = "pip install 'nest-asyncio2>=1.7.3'"
+_applied = ""
+
+
+def allow_nested() -> str:
+    """Patch asyncio with nest-asyncio, so that `asyncio.run()` and `run_until_complete()` work in a cell.
+
+    Use it for code that calls them and that you can't change. For your own code use `dgnb.run()`, which needs no patch.
+    The patch changes the whole process until the kernel restarts. dgnb never applies it by itself. It takes
+    nest-asyncio2 (1.7.3 or newer) where that is installed, else nest-asyncio 1.x, its archived forerunner. In a script,
+    call it before the loop is made or inside the loop. Calling it again does nothing.
+
+    Measured on ipykernel 6.29 to 7.4 and Python 3.11 to 3.14:
+
+    - nest-asyncio 1.6 on ipykernel 7 or newer **loses messages**: all 5 of 5 that arrived during a nested run. After
+      Run All, later cells stay `[*]` for ever, and a click on Stop is lost. This gives a warning.
+    - nest-asyncio 1.6 on Python 3.14 breaks `asyncio.current_task()` and `asyncio.timeout()`, which sessions use. This
+      gives a warning.
+    - nest-asyncio2 1.7.1 and 1.7.2 also fail on ipykernel 7. They are refused.
+    - Tasks become 30 to 50 % slower in the whole process, and a click waits until a nested run has ended.
+
+    Returns:
+        What was applied, such as `"nest-asyncio2 1.7.4"`.
+
+    Raises:
+        DgnbError: The loop can't be patched (uvloop), nest-asyncio2 is too old, or neither package is installed.
+            Nothing was patched.
+
+    Warns:
+        RuntimeWarning: The package that was applied loses messages or breaks timeouts here.
+
+    Example:
+        ```python
+        dgnb.allow_nested()
+        asyncio.run(main())  # in a cell, in code that you can't change
+        ```
+    """
+    global _applied
+    name, version = _nest_asyncio()
+    _patch(name)
+    applied = f"{name} {version}"
+    if applied != _applied:
+        _applied = applied
+        for danger in dangers(name, version, sys.version_info[:2], _kernel()):
+            warnings.warn(danger, RuntimeWarning, stacklevel=2)
+    return applied
+
+
+def dangers(name: str, version: str, python: tuple[int, int], kernel: str) -> list[str]:
+    """The known faults of a package on this Python and this ipykernel ("" outside of a kernel), one warning each."""
+    if name == "nest-asyncio2":
+        return []
+    found = []
+    remedy = f"Use dgnb.run(…), or {_UPDATE} and restart the kernel."
+    if kernel and _numbers(kernel) >= (7,):
+        found.append(
+            f"nest-asyncio {version} loses messages on ipykernel {kernel}: cells and clicks that arrive during a "
+            f"nested run are never handled. {remedy}"
+        )
+    if python >= (3, 14):
+        found.append(
+            f"nest-asyncio {version} breaks asyncio.current_task() and asyncio.timeout() on Python "
+            f"{python[0]}.{python[1]}, which sessions use. {remedy}"
+        )
+    return found
+
+
+def _nest_asyncio() -> tuple[str, str]:
+    """The package to apply and its version. A package that was applied already is chosen again."""
+    versions = {}
+    for name in ("nest-asyncio2", "nest-asyncio"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    name = next(iter(versions), "")
+    if hasattr(asyncio, "_nest_patched") and "nest-asyncio" in versions:
+        name = "nest-asyncio2" if hasattr(asyncio, "_nest_asyncio2") else "nest-asyncio"
+    if name not in versions:
+        raise DgnbError(f"Neither nest-asyncio2 nor nest-asyncio is installed: {_UPDATE}.")
+    if name == "nest-asyncio2" and _numbers(versions[name]) < _FIRST_RIGHT:
+        raise DgnbError(
+            f"nest-asyncio2 {versions[name]} is too old: it fails on ipykernel 7. Update it and restart the kernel: "
+            f"{_UPDATE}. Or use dgnb.run(…), which needs no patch."
+        )
+    return name, versions[name]
+
+
+def _patch(name: str) -> None:
+    try:
+        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        made = None
+    except RuntimeError:
+        # The packages patch the loop's class: a loop that is made later is patched too, and this one can be closed.
+        loop = made = asyncio.new_event_loop()
+    try:
+        # Check first: on another kind of loop the packages fail half-way.
+        if not isinstance(loop, asyncio.BaseEventLoop):
+            kind = f"{type(loop).__module__}.{type(loop).__name__}"
+            raise DgnbError(
+                f"The loop here is a {kind}, which can't be patched. Use dgnb.run(…), which needs no patch, or run on "
+                "asyncio's own loop."
+            )
+        if name == "nest-asyncio2":
+            import nest_asyncio2 as nest
+        else:
+            import nest_asyncio as nest
+        nest.apply(loop)
+    finally:
+        if made is not None:
+            made.close()
+
+
+def _kernel() -> str:
+    """The version of ipykernel if this process is a kernel, else ""."""
+    app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
+    return importlib.metadata.version("ipykernel") if app is not None and app.initialized() else ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
