@@ -74,7 +74,7 @@ class _Helper:
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
         # Stopped, a server sees CloseStream and a close; cancelled, a session counts as failed.
-        own = [asyncio.ensure_future(session.stop()) for session in sessions() if session._loop is self.loop]
+        own = [asyncio.ensure_future(session.stop()) for session in sessions() if session.loop is self.loop]
         if own:
             await asyncio.wait(own, timeout=_FAREWELL / 2)
 
@@ -317,16 +317,16 @@ def _hopeless(
             return ""
         return f"This {type(awaitable).__name__} belongs to another loop. Pass the coroutine that it was made of."
     session = _session_of(awaitable)
-    if session is None or session.state is State.CLOSED or session._loop in (None, helper):
+    if session is None or session.state is State.CLOSED or session.loop in (None, helper):
         return ""
-    if session._loop is caller:
+    if session.loop is caller:
         return (
             "This session belongs to the loop of this cell, which dgnb.run() would hold up. Await it in the cell; or "
             "make it inside the coroutine that you pass: async def main(): return await dgnb.LiveSession(…)."
         )
-    if session._loop.is_closed() or not session._loop.is_running():
+    if session.loop.is_closed() or not session.loop.is_running():
         return "This session belongs to a loop that does not run (any more). Make a new one inside the coroutine."
-    if session._task is None:
+    if session not in sessions():
         return "This session was made in another loop: start() it there first, or make it inside the coroutine."
     return ""
 

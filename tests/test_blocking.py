@@ -193,7 +193,7 @@ def test_a_session_that_was_started_inside_goes_on_until_it_is_stopped(server: L
     assert session.error is None
 
 
-@pytest.mark.parametrize("what", ["session", "session.start()", "session.stop()", "session._awaited()"])
+@pytest.mark.parametrize("what", ["session", "session.start()", "session.stop()", "session.wait()"])
 async def test_a_session_of_the_loop_that_would_be_held_up_is_an_error(what: str) -> None:
     async with dgnb.loopback.serve("one") as server:
         session = dgnb.LiveSession(source(600), endpoint=server.url)

@@ -23,7 +23,7 @@ from dgnb import LiveSession, State
 from dgnb.audio import Audio
 from dgnb.exceptions import AudioError, DgnbError
 from dgnb.loopback import LoopbackServer, Script
-from dgnb.session.stream import Stream
+from dgnb.session.watch import Watch
 from tests.support.sim import cycles
 
 MOMENT = 10.0
@@ -186,7 +186,7 @@ async def main(url, how):
         await asyncio.sleep(0.01)
     await session.stop()
     assert session.error is None, session.error
-    print("parent", session._stream.connections, session.transcript.gaps.empty)
+    print("parent", session.transcript.events["type"].tolist().count("opened"), session.transcript.gaps.empty)
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -224,18 +224,18 @@ def fail_at_once(*args: Any, **kwargs: Any) -> Any:
 
 
 WHERE = [
-    "stream.Stream._send",
-    "stream.Stream._receive",
+    "link.Link._send",
+    "link.Link._receive",
+    "link.Link._drain",
     "stream.Stream._open",
-    "stream.Stream._drain",
-    "stream.Stream._something_to_send",
     "stream.Stream._back_off",
     "stream.connect",
+    "capture.Capture.something_to_send",
     "ledger.Ledger.capture",
     "ledger.Ledger.advance",
     "ledger.Ledger.acknowledge",
     "ledger.Ledger.rewind",
-    "retry.Retry.after",
+    "retry.Retry.delay",
 ]
 
 
@@ -243,9 +243,9 @@ WHERE = [
 async def test_a_fault_in_any_part_of_a_stream_is_its_error_once(
     server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(f"dgnb.session.{where}", fail if where.startswith("stream") else fail_at_once)
+    monkeypatch.setattr(f"dgnb.session.{where}", fail_at_once if where.startswith(("ledger", "retry")) else fail)
     session = LiveSession(silence(2), endpoint=server.url, pace=5.0).start()
-    dropped = where.rpartition(".")[2] in ("_something_to_send", "_back_off", "rewind", "after")
+    dropped = where.rpartition(".")[2] in ("something_to_send", "_back_off", "rewind", "delay")
     with server.dropping(times=1) if dropped else contextlib.nullcontext():
         await until(lambda: session.state is State.CLOSED)
     assert isinstance(session.error, Injected)
@@ -261,7 +261,7 @@ async def test_a_fault_in_any_part_of_a_stream_is_its_error_once(
 async def test_a_watch_that_fails_is_told_once_and_the_stream_goes_on(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Stream, "_watch", fail)
+    monkeypatch.setattr(Watch, "run", fail)
     transcript = await LiveSession(silence(2), endpoint=server.url, pace=None)
     assert transcript.transcript_cursor == 2.0
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -306,14 +306,14 @@ async def test_a_message_that_the_transcript_can_not_take_ends_the_session_with_
         await asyncio.wait_for(session, MOMENT)
 
 
-@pytest.mark.parametrize("where", ["settle", "write_journal"])
+@pytest.mark.parametrize("where", ["ledger.Ledger.close", "writer.JournalWriter.close", "stream.figures"])
 async def test_a_fault_in_the_last_moment_still_closes_the_session(
     server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise Injected
 
-    monkeypatch.setattr(Stream, where, broken)
+    monkeypatch.setattr(f"dgnb.session.{where}", broken)
     session = LiveSession(silence(1), endpoint=server.url, pace=None)
     with pytest.raises(Injected):
         await asyncio.wait_for(session, 3)

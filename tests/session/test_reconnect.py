@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -20,6 +21,7 @@ from dgnb.audio import Audio, AudioSource, Note
 from dgnb.exceptions import CloseTimeout, ConnectionLost, HandshakeError
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.session.retry import Backoff
+from tests.support.proxy import proxied
 
 TEXT = "one two three four five six seven eight nine ten"
 SECONDS = 6.0
@@ -93,6 +95,11 @@ def kinds(session: LiveSession) -> list[str]:
 
 def told(session: LiveSession, kind: str) -> list[str]:
     return session.transcript.events.query("type == @kind")["text"].tolist()
+
+
+def captured(session: LiveSession) -> float:
+    """Seconds of audio that were captured, to a tenth."""
+    return float(session.report().split(" s captured")[0])
 
 
 def covers(session: LiveSession, seconds: float) -> bool:
@@ -267,7 +274,8 @@ async def test_live_audio_that_no_server_was_there_for_is_a_gap(unused_tcp_port:
         await session
     (gap,) = session.transcript.gaps.itertuples()
     assert (gap.start, gap.reason) == (0, "HandshakeError")
-    assert gap.end == session._stream.captured > 0
+    assert gap.end == pytest.approx(captured(session), abs=0.051)
+    assert gap.end > 0
 
 
 async def test_a_network_that_comes_back_costs_no_word(unused_tcp_port: int, station: Station) -> None:
@@ -329,7 +337,7 @@ async def test_a_stream_that_was_heard_to_its_end_is_done_without_a_farewell() -
         session = LiveSession(speech(3), endpoint=url, pace=None)
         transcript = await session
     assert transcript.text == "hello"
-    assert session._stream.connections == 1
+    assert kinds(session).count("opened") == 1
 
 
 async def test_a_server_that_does_not_finish_is_asked_once_more(server: LoopbackServer) -> None:
@@ -354,7 +362,7 @@ async def test_a_server_that_never_finishes_is_not_asked_for_ever(server: Loopba
 async def test_a_server_that_hears_and_says_nothing_is_given_up(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream._SILENT", 2.0)
+    monkeypatch.setattr("dgnb.session.link._SILENT", 2.0)
     session = LiveSession(speech(10), endpoint=server.url, pace=2.5, interim_results=True).start()
     with server.silent():
         await until(lambda: session.reconnecting)
@@ -367,7 +375,7 @@ async def test_a_server_that_hears_and_says_nothing_is_given_up(
 async def test_a_server_that_never_says_anything_is_a_question_of_format(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream._SILENT", 1.0)
+    monkeypatch.setattr("dgnb.session.link._SILENT", 1.0)
     with server.silent(), pytest.raises(ConnectionLost, match="format that encoding"):
         await transcribe(speech(60), endpoint=server.url, pace=4.0)
     assert len(server.connections) == 2
@@ -414,29 +422,30 @@ async def test_chunks_of_any_size_are_sent_as_whole_frames_of_a_quarter_of_a_sec
     await session
     (connection,) = server.connections
     assert connection.bytes_received == 20 * RATE + 3336
-    assert session._stream.captured == connection.bytes_received / RATE
+    assert captured(session) == round(connection.bytes_received / RATE, 1)
     assert covers(session, 20.1)
 
 
-async def test_a_buffer_that_is_used_again_is_no_matter(server: LoopbackServer) -> None:
-    buffer = bytearray(3200)
+async def test_a_source_may_use_its_buffer_again() -> None:
+    buffer, received = bytearray(3200), bytearray()
 
     async def chunks() -> AsyncIterator[Any]:
         for number in range(5):
             buffer[:] = bytes([number]) * 3200
             yield buffer
 
-    session = LiveSession(Own(chunks()), endpoint=server.url, pace=None)
-    kept: list[bytes] = []
-    with server.unresponsive(times=1):
-        session.start()
-        await until(lambda: session._stream.ledger and session._stream.ledger.captured)
-        ledger = session._stream.ledger
-        assert ledger
-        kept = list(ledger._chunks)
-        await session.stop()
-    assert [chunk[0] for chunk in kept] == list(range(len(kept)))
-    assert len(kept) > 1
+    async def handler(socket: ServerConnection) -> None:
+        async for frame in socket:
+            if isinstance(frame, bytes):
+                received.extend(frame)
+            elif json.loads(frame)["type"] == "CloseStream":
+                await socket.send(final(0, 0.5, "hello"))
+                await socket.send(metadata(0.5))
+                return
+
+    async with plain(handler) as url:
+        await LiveSession(Own(chunks()), endpoint=url, pace=None)
+    assert received == b"".join(bytes([number]) * 3200 for number in range(5))
 
 
 async def test_a_source_without_audio_is_told(server: LoopbackServer) -> None:
@@ -491,7 +500,7 @@ async def test_a_source_that_does_not_let_go_does_not_hold_up_a_stop(server: Loo
 async def test_more_than_is_kept_is_a_gap_with_its_reason(
     server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.BUFFER_SECONDS", 2.0)
+    monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 2.0)
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     station.give(1)
     await until(lambda: session.audio_cursor >= 1)
@@ -499,15 +508,13 @@ async def test_more_than_is_kept_is_a_gap_with_its_reason(
         await until(lambda: session.reconnecting or not station.give(0.1))
         station.give(5)
         await until(lambda: station.queue.empty())
-        await asyncio.sleep(0.01)
-        begun = session._stream.ledger
-        assert begun
-        captured = begun.captured
+        await until(lambda: session.reconnecting and captured(session) >= 6)
+        taken = captured(session)
         assert 1.5 < session.pending <= 2.0
         await session.stop()
     gaps = session.transcript.gaps
     assert gaps["start"].iloc[0] < 1.2
-    assert gaps["end"].iloc[-1] == pytest.approx(captured / RATE)
+    assert gaps["end"].iloc[-1] == pytest.approx(taken, abs=0.051)
     assert any("more audio was waiting" in reason for reason in gaps["reason"])
     assert gaps["end"].tolist()[:-1] == gaps["start"].tolist()[1:]
 
@@ -515,34 +522,31 @@ async def test_more_than_is_kept_is_a_gap_with_its_reason(
 async def test_a_connection_too_slow_for_the_audio_is_replaced_behind_the_gap(
     deaf: str, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.BUFFER_SECONDS", 20.0)
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.2)
+    monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 20.0)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.2)
     session = LiveSession(station, endpoint=deaf, pace=None, close_timeout=0.2).start()
     station.give(1)
     await until(lambda: session.state is State.OPEN)
     station.give(120)
-    await until(lambda: session._stream.connections == 2)
-    ledger = session._stream.ledger
-    assert ledger
-    assert not ledger.torn
+    await until(lambda: kinds(session).count("opened") == 2)
     assert session.pending <= 21
     with pytest.raises(CloseTimeout):
         await session.stop()
     gaps = session.transcript.gaps
-    assert gaps["end"].iloc[-1] == pytest.approx(session._stream.captured)
+    assert gaps["end"].iloc[-1] == pytest.approx(captured(session), abs=0.051)
     assert any("more audio was waiting" in reason for reason in gaps["reason"])
 
 
 async def test_a_file_waits_for_its_connection(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgnb.session.stream.BUFFER_SECONDS", 5.0)
+    monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 5.0)
     session = LiveSession(speech(60), endpoint=server.url, pace=20.0).start()
     await until(lambda: session.audio_cursor > 1)
     with server.dropping(after=0, times=1), server.unresponsive(times=1):
         await until(lambda: session.reconnecting)
-        captured = session._stream.captured
+        taken = captured(session)
         for _ in range(20):
             await asyncio.sleep(0.01)
-        assert session._stream.captured <= captured + 0.2
+        assert captured(session) <= taken + 0.3
         await session.stop()
 
 
@@ -583,19 +587,18 @@ async def test_what_a_station_has_to_tell_is_told(server: LoopbackServer, statio
 
 
 async def test_a_connection_that_is_lost_in_a_pause_is_opened_when_there_is_audio(server: LoopbackServer) -> None:
-    session = LiveSession(speech(30), endpoint=server.url, pace=20.0).start()
-    await until(lambda: session.audio_cursor > 1)
-    session.pause()
-    connection = session._stream.connection
-    assert connection
-    connection.abort()
-    await until(lambda: session.reconnecting)
-    for _ in range(50):
-        await asyncio.sleep(0.002)
-    assert len(server.requests) == 1
-    session.resume()
-    await until(lambda: session.state is State.OPEN)
-    await session
+    async with proxied(urlsplit(server.url).port or 0, 1) as proxy:
+        session = LiveSession(speech(30), endpoint=proxy.url, pace=20.0).start()
+        await until(lambda: session.audio_cursor > 1)
+        session.pause()
+        proxy.reset()
+        await until(lambda: session.reconnecting)
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        assert len(server.requests) == 1
+        session.resume()
+        await until(lambda: session.state is State.OPEN)
+        await session
     assert covers(session, 30)
 
 
@@ -625,8 +628,8 @@ async def test_a_cell_that_blocks_is_named_as_the_cause(
 async def test_a_stream_that_may_have_been_forgotten_is_spoken_of_once(
     server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream._REMIND", 1.0)
-    monkeypatch.setattr("dgnb.session.stream._WATCH", 0.01)
+    monkeypatch.setattr("dgnb.session.watch._REMIND", 1.0)
+    monkeypatch.setattr("dgnb.session.watch._INTERVAL", 0.01)
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     station.give(2)
     await until(lambda: told(session, "warning"))

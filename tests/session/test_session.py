@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import dgnb
 from dgnb import LiveSession, State, transcribe
+from dgnb.audio import Audio
 from dgnb.exceptions import (
     AudioError,
     AuthenticationError,
@@ -352,7 +353,7 @@ async def test_stopping_while_the_source_opens_ends_the_attempt(server: Loopback
 async def test_stop_is_bounded_when_the_server_does_not_finish(
     server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.05)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.05)
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -424,15 +425,23 @@ async def test_a_paused_file_waits_and_loses_nothing(server: LoopbackServer) -> 
 
 
 async def test_a_live_source_is_skipped_while_paused_and_says_so(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    class Live(dgnb.AudioSource):
+        live = True
+
+        async def open(self, *, multichannel: bool = False) -> Audio:
+            async def close() -> None: ...
+
+            return Audio(tap.chunks(), close, live=True)
+
+    session = LiveSession(Live(), endpoint=server.url, pace=None).start()
     tap.give(1)
-    await until(lambda: sent(session, 1.0))
+    await until(lambda: session.audio_cursor == 1.0)
     session.pause()
     tap.give(3)
-    await until(lambda: session._stream.skipped > 2.95)
+    await until(tap.seconds.empty)
     session.resume()
     tap.give(1)
-    await until(lambda: sent(session, 2.0))
+    await until(lambda: session.audio_cursor == 2.0)
     transcript = await session.stop()
     assert transcript.events.query("type == 'resumed'")["text"].str.contains("3.0 s of the live stream").all(), (
         transcript.events
@@ -457,7 +466,7 @@ async def test_finalize_says_whether_it_was_confirmed(
     await until(lambda: sent(session, 2.0))
     assert await session.finalize() is True
     assert session.transcript.transcript_cursor == session.audio_cursor
-    monkeypatch.setattr("dgnb.session.live._FINALIZE_TIMEOUT", 0.02)
+    monkeypatch.setattr("dgnb.session.requests._ANSWER", 0.02)
     with server.silent():
         assert await session.finalize() is False
     await session.stop()
@@ -474,7 +483,7 @@ async def test_audio_is_sent_at_the_pace_asked_for(server: LoopbackServer) -> No
 
 async def test_cancelling_a_wait_leaves_the_session_running(server: LoopbackServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    waiting = asyncio.ensure_future(session._awaited())
+    waiting = asyncio.ensure_future(session)
     tap.give(2)
     await until(lambda: session.state is State.OPEN)
     waiting.cancel()
@@ -506,7 +515,7 @@ async def test_cancelling_transcribe_ends_it_within_half_a_second_and_keeps_the_
 async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_finish(
     server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.6)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.6)
     with server.silent():
         running = asyncio.ensure_future(transcribe(tap.source(), endpoint=server.url, pace=None))
         tap.give(1)
@@ -913,7 +922,7 @@ async def test_a_server_that_does_not_close_behind_metadata_is_not_waited_for(ta
 
 
 async def test_stop_is_bounded_when_the_server_reads_no_more(deaf: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.3)
     session = LiveSession(speech(600), endpoint=deaf, pace=None).start()
     await until_stuck(session)
     began = time.monotonic()
@@ -925,7 +934,7 @@ async def test_stop_is_bounded_when_the_server_reads_no_more(deaf: str, monkeypa
 async def test_stop_ends_a_change_that_waits_for_a_server_that_reads_no_more(
     deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.3)
     session = LiveSession(speech(600), endpoint=deaf, pace=None).start()
     await until_stuck(session)
     applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
@@ -940,15 +949,20 @@ async def test_stop_of_a_session_whose_loop_was_closed_returns() -> None:
     def elsewhere() -> LiveSession:
         loop = asyncio.new_event_loop()
 
+        def never_begun(work: Any, name: str) -> Any:
+            work.close()
+            return loop.create_future()
+
         async def begin() -> LiveSession:
-            return LiveSession(speech(), endpoint="offline")
+            loop.create_task = never_begun  # type: ignore[method-assign]
+            return LiveSession(speech(), endpoint="offline").start()
 
         session = loop.run_until_complete(begin())
-        session._task = loop.create_future()  # type: ignore[assignment]
         loop.close()
         return session
 
     session = await asyncio.to_thread(elsewhere)
+    assert session.state is State.CONNECTING
     with pytest.raises(ConnectionLost, match="event loop"):
         await session.stop()
     assert session.state is State.CLOSED

@@ -245,9 +245,9 @@ def test_audio_that_is_skipped_in_a_pause_takes_no_time_and_only_there() -> None
 
 @pytest.mark.parametrize("broken", ["replays too little", "begins elsewhere"])
 def test_a_ledger_that_cheats_is_caught(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dgnb.session import stream
+    from dgnb.session import capture
 
-    class Cheat(stream.Ledger):
+    class Cheat(capture.Ledger):
         def rewind(self, reason: str) -> None:
             if broken == "replays too little":
                 self.acknowledged = min(self.sent, self.acknowledged + BLOCK)
@@ -257,6 +257,6 @@ def test_a_ledger_that_cheats_is_caught(broken: str, monkeypatch: pytest.MonkeyP
             given = super().begin()
             return given + TENTH if broken == "begins elsewhere" and given else given
 
-    monkeypatch.setattr(stream, "Ledger", Cheat)
+    monkeypatch.setattr(capture, "Ledger", Cheat)
     found = [what for seed in range(12) for what in run(plan(seed)).violations]
     assert found

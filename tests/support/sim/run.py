@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import random
 import types
@@ -12,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 import dgnb
+from dgnb.session import capture, retry, stream, watch
 
 from .audio import WordSource
 from .check import Books, check
@@ -113,7 +115,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
         outcome.started = loop.time()
         # A stream that fails is to be told of once: by whoever listens, or in the log.
         session.start()
-        task = session._task
+        (task,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("dgnb: session"))
         injector.schedule(plan.faults)
         stopper: asyncio.Task[None] | None = None
         if plan.stop_at is not None:
@@ -165,17 +167,13 @@ async def _stop(outcome: Outcome, after: float) -> None:
 
 @contextlib.contextmanager
 def _seams(network: Network, books: Books, seed: object) -> Iterator[None]:
-    stream: Any = importlib.import_module("dgnb.session.stream")
-    retry: Any = importlib.import_module("dgnb.session.retry")
-    before = stream.connect, stream.Ledger, stream.time, retry.Backoff.random
-    stream.connect = network.connect
-    stream.Ledger = books.ledger_class(stream.Ledger)
-    stream.time = types.SimpleNamespace(time=lambda: 1.8e9 + network.loop.time() + network.loop.asleep)
-    retry.Backoff.random = random.Random(f"backoff {seed}")
-    try:
+    clock = types.SimpleNamespace(time=lambda: 1.8e9 + network.loop.time() + network.loop.asleep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "connect", network.connect)
+        patch.setattr(capture, "Ledger", books.ledger_class(capture.Ledger))
+        patch.setattr(watch, "time", clock)
+        patch.setattr(retry.Backoff, "random", random.Random(f"backoff {seed}"))
         yield
-    finally:
-        stream.connect, stream.Ledger, stream.time, retry.Backoff.random = before
 
 
 @contextlib.contextmanager
