@@ -18,56 +18,45 @@ __all__ = ["BUFFER_SECONDS", "Capture"]
 BUFFER_SECONDS: Final = 120.0
 """Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
 
-_READ_AHEAD: Final = 0.2
-"""Seconds of unsent audio up to which a source that can wait is read."""
-
-_LARGEST: Final = 0.25
-"""Seconds of audio in one frame on the wire. Deepgram advises 20 to 250 ms."""
+_READ_AHEAD: Final = 0.2  # s of unsent audio up to which a source that can wait is read.
+_LARGEST: Final = 0.25  # s of audio in one frame on the wire. Deepgram advises 20 to 250 ms.
 
 
 class Capture:
-    """Takes audio from a source, as fast as it is sent, or as it comes where it would be lost otherwise.
+    """Takes audio from a source: as it comes where it would be lost otherwise, else as fast as it is sent.
 
     Attributes:
         audio: What the source opened; None before that.
-        ledger: What became of the audio. It is empty until the source is open.
-        resumed: Set unless the session is paused.
-        pacer: Lets chunks out at the pace.
+        ledger: What became of the audio, in bytes; empty before the source is open.
         bytes_per_second: Turns bytes into seconds.
+        pacer: Lets chunks out at the pace.
         ended: Whether the source has ended.
+        resumed: Set unless the session is paused.
         skipped: Seconds of a live source that were skipped in this pause.
-        name: The source's.
     """
 
-    def __init__(self, source: AudioSource, transcript: Transcript, *, duration: float | None, pace: float | None):
+    def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
         self.audio: Audio | None = None
         self.ledger = Ledger(0)
-        self.resumed = asyncio.Event()
-        self.resumed.set()
+        self.bytes_per_second = 1.0
         self.pacer = Pacer(pace)
         self.ended = False
-        self.name = source.name
+        self.resumed = asyncio.Event()
+        self.resumed.set()
+        self.skipped = 0.0
         self._source = source
         self._transcript = transcript
         self._duration = duration
         self._pace = pace
-        self.bytes_per_second = 1.0
-        self.skipped = 0.0
         self._newest = b""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._captured = asyncio.Event()
         self._sent = asyncio.Event()
 
-    # What is asked of it, in seconds of the source's timeline
-
     def seconds(self, size: int) -> float:
         """How long so many bytes of audio last."""
         return size / self.bytes_per_second
-
-    def size(self, seconds: float) -> int:
-        """How many bytes so many seconds of audio take."""
-        return round(seconds * self.bytes_per_second)
 
     @property
     def captured(self) -> float:
@@ -76,7 +65,7 @@ class Capture:
 
     @property
     def audio_cursor(self) -> float:
-        """Seconds of audio that were sent. A lost connection moves it back to its last final."""
+        """Seconds of audio that were sent."""
         return self.seconds(self.ledger.sent)
 
     @property
@@ -95,18 +84,13 @@ class Capture:
         return self.audio.live if self.audio else self._source.live
 
     @property
-    def replayable(self) -> bool:
-        """Whether a connection may begin at any sample. A container's header comes once, at its beginning."""
-        return self.audio is not None and self.audio.frame_bytes is not None
-
-    @property
     def decoded(self) -> bool:
         """Whether the audio is linear16, so that bytes are an exact time."""
         return self.audio is not None and self.audio.encoding == "linear16"
 
     @property
     def level(self) -> float | None:
-        """The peak of the newest chunk that was sent, in dB below full scale; None where it is not decoded."""
+        """See `LiveSession.level`."""
         if len(self._newest) < 2 or not self.decoded:
             return None
         samples = memoryview(self._newest[: len(self._newest) // 2 * 2]).cast("h")
@@ -115,7 +99,7 @@ class Capture:
 
     # Life cycle
 
-    async def open(self, *, multichannel: bool) -> None:
+    async def open(self, *, multichannel: bool) -> Audio:
         """Open the source and begin to take its audio.
 
         Raises:
@@ -123,12 +107,13 @@ class Capture:
         """
         audio = await self._source.open(multichannel=multichannel)
         if not isinstance(audio, Audio):
-            raise AudioError(f"open() of {self.name} gave {type(audio).__name__}, and not an Audio.")
+            raise AudioError(f"open() of {self._source.name} gave {type(audio).__name__}, and not an Audio.")
         self.audio = audio
         self.bytes_per_second = audio.bytes_per_second
         self.pacer = Pacer(self._pace, live=audio.live)
         self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
         self._task = asyncio.create_task(self._run(audio, self.ledger), name="dgnb: capture")
+        return audio
 
     @property
     def failure(self) -> BaseException | None:
@@ -147,14 +132,10 @@ class Capture:
             async with asyncio.timeout_at(deadline):
                 await self.audio.aclose()
         except TimeoutError:
-            self._transcript.note("warning", f"{self.name} takes long to close, and is not waited for.")
-
-    def pause(self) -> None:
-        """Hold the audio back."""
-        self.resumed.clear()
+            self._transcript.note("warning", f"{self._source.name} takes long to close, and is not waited for.")
 
     def resume(self) -> float:
-        """Let the audio flow again. Returns the seconds of a live source that were skipped in the pause."""
+        """End a pause. Returns the seconds of a live source that were skipped in it."""
         self.resumed.set()
         self.pacer.restart()
         skipped, self.skipped = self.skipped, 0.0
@@ -169,17 +150,15 @@ class Capture:
 
     async def something_to_send(self) -> bool:
         """Wait until a connection would have audio to send; False where none will come."""
-        while not self.ledger.unsent or (self.paused and not self.live):
+        while True:
             if self.paused and not self.live:
                 await self.resumed.wait()
-            elif self.ended:
-                return False
-            else:
-                await self.more()
-        return True
+            if self.ledger.unsent or self.ended:
+                return self.ledger.unsent > 0
+            await self.more()
 
     def send(self, chunk: bytes) -> None:
-        """The connection takes this chunk: `ledger.peek()`."""
+        """The connection takes this chunk of `ledger.peek()`."""
         self.ledger.advance(len(chunk))
         self._sent.set()
         self._newest = chunk
@@ -214,7 +193,8 @@ class Capture:
         except asyncio.CancelledError:
             if self._closing:
                 raise
-            raise AudioError(f"{self.name} was cancelled from inside: something that it waits for was.") from None
+            why = "was cancelled from inside: something that it waits for was."
+            raise AudioError(f"{self._source.name} {why}") from None
         finally:
             self._take_notes(audio)
             self.ended = True
@@ -223,8 +203,7 @@ class Capture:
     def _take_notes(self, audio: Audio) -> None:
         """Put what the source reports into the events, and what it missed into the gaps."""
         while audio.notes:
-            note = audio.notes.popleft()
-            at = self.captured
+            note, at = audio.notes.popleft(), self.captured
             self._transcript.note(note.type, f"at {at:.1f} s: {note.text}")
             if note.missed:
                 # It was never captured, so it takes no time on the timeline.

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from dgnb.connection import Connection
@@ -18,85 +18,57 @@ from dgnb.session.capture import Capture
 from dgnb.session.stop import Stop
 from dgnb.transcript import Transcript
 
-__all__ = ["UNHEARD", "Callbacks", "Link", "Outcome", "end"]
+__all__ = ["UNHEARD", "Link", "Outcome", "end"]
 
 UNHEARD: Final = 0.25
 """Seconds at the end that a server may leave without a final before they count as a gap."""
 
-_SILENT: Final = 14.0
-"""Seconds. A server that takes so much audio for so long and sends no message is given up, though it answers pings."""
-
-_AUDIT: Final = 0.1
-"""Seconds by which the audio that the server reports may differ from the audio that was sent."""
+_SILENT: Final = 14.0  # s of audio, and of time, without a message after which a server is given up.
+_AUDIT: Final = 0.1  # s by which the audio that the server reports may differ from the audio that was sent.
 
 
 class Outcome(enum.Enum):
-    """Why a connection is not used any longer."""
+    """Why a connection is not used any longer. A connection that is lost raises `ConnectionLost` instead."""
 
-    DONE = "done"
-    """All audio was sent, or a stop was asked for, and the server has finished."""
-    OPTIONS_CHANGED = "options changed"
-    """The next connection has other options."""
-    TORN = "torn"
-    """Audio that comes next was dropped. The next connection begins behind the gap."""
+    DONE = "done"  # All audio was sent, or a stop was asked for, and the server has finished.
+    OPTIONS_CHANGED = "options changed"  # The next connection has other options.
+    TORN = "torn"  # The audio that came next was dropped. The next connection begins behind the gap.
 
 
-@dataclasses.dataclass(frozen=True)
-class Callbacks:
-    """What a link calls: after each message, when it begins to drain, and when finals cover more audio."""
-
-    told: Callable[[], None]
-    draining: Callable[[], None]
-    progress: Callable[[], None]
-
-
+@dataclasses.dataclass(eq=False)
 class Link:
-    """Sends a session's audio on one connection, and puts the messages into the transcript.
+    """Sends audio on one connection, and puts the messages into the transcript.
 
-    Args:
-        connection: It is open, and nothing was sent on it.
-        capture: Where the audio comes from.
-        transcript: Where the messages go.
-        stop: Whether a stop was asked for.
-        callbacks: What to call.
+    Attributes:
         number: 0 for a session's first connection.
         close_timeout: Seconds without a message, after CloseStream, after which the server is given up.
-        elsewhere: Whether results go to a callback address: no message then shows what was heard.
-        patient: Whether the server may be silent for as long as it wants.
+        elsewhere: Whether results go to a callback address, so that no message shows what was heard.
+        watched: Whether a server that takes audio and sends no message is given up, though it answers pings.
+        told: Called after each message.
+        progress: Called when finals cover more audio.
+        draining: Called when the last messages are awaited.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        capture: Capture,
-        transcript: Transcript,
-        stop: Stop,
-        callbacks: Callbacks,
-        *,
-        number: int,
-        close_timeout: float,
-        elsewhere: bool,
-        patient: bool,
-    ) -> None:
-        self.connection = connection
-        self.number = number
-        self._capture = capture
-        self._transcript = transcript
-        self._stop = stop
-        self._callbacks = callbacks
-        self._close_timeout = close_timeout
-        self._elsewhere = elsewhere
-        self._silence_limit = math.inf if patient or elsewhere else _SILENT
-        self._begin = capture.ledger.begin()
+    connection: Connection
+    number: int
+    capture: Capture
+    transcript: Transcript
+    stop: Stop
+    close_timeout: float
+    elsewhere: bool
+    watched: bool
+    told: Callable[[], None]
+    progress: Callable[[], None]
+    draining: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._begin = self._heard_to = self.capture.ledger.begin()
+        self._heard_at = self.connection.opened_at
         self._changing = False
         self._woken = asyncio.Event()
-        self._heard_at = connection.opened_at
-        self._heard_to = self._begin
-
-    # What a session tells it
 
     def wake(self) -> None:
-        """A stop was asked for, or something else changed: look again whether to go on."""
+        """Something has changed, as a stop that was asked for: look again whether to go on."""
         self._woken.set()
 
     def change_options(self, wanted: bool) -> None:
@@ -107,45 +79,42 @@ class Link:
     # Life cycle
 
     async def run(self) -> Outcome:
-        """Use the connection for as long as it lasts. Cancelling leaves the connection open.
+        """Use the connection for as long as it lasts. Cancelling leaves it open.
 
         Raises:
             ConnectionLost: The connection ended too early.
             CloseTimeout: The server did not finish in time.
         """
-        capture, ledger = self._capture, self._capture.ledger
+        ledger, slack = self.capture.ledger, round(UNHEARD * self.capture.bytes_per_second)
         receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")
         try:
-            await self._until(lambda: self._is_over(receiver, sender), lambda: self._stop.replay_deadline)
-            all_sent = sender.done() and not ledger.torn
+            await self._until(lambda: self._is_over(receiver, sender), lambda: self.stop.replay_deadline)
+            all_sent, torn = sender.done() and not ledger.torn, ledger.torn
             await self._end_sending(sender, receiver)
-            last = self._stop.asked or (all_sent and not self._changing)
-            if not last and not receiver.done() and not ledger.torn and ledger.kept <= ledger.acknowledged:
+            last = self.stop.asked or (all_sent and not self._changing)
+            if not last and not receiver.done() and not torn and ledger.kept <= ledger.acknowledged:
                 # Cut where the last final ended: a word across another cut would be whole on neither connection.
                 return Outcome.OPTIONS_CHANGED
             try:
                 await self._drain(receiver)
             except CloseTimeout as error:
-                if last and ledger.pending <= capture.size(UNHEARD) and not self._elsewhere:
-                    self._transcript.note("warning", "All was heard, but the server did not say that it had finished.")
-                elif last or self._stop.asked:
+                if last and ledger.pending <= slack and not self.elsewhere:
+                    self.transcript.note("warning", "All was heard, but the server did not say that it had finished.")
+                elif last or self.stop.asked:
                     raise
                 else:
                     raise ConnectionLost(str(error)) from None
-            torn = ledger.torn
-            ledger.settle(capture.size(UNHEARD), "no final came")
+            ledger.settle(slack, "no final came")
         finally:
             await end(receiver, sender)
-        if last:
-            return Outcome.DONE
-        return Outcome.TORN if torn else Outcome.OPTIONS_CHANGED
+        return Outcome.DONE if last else Outcome.TORN if torn else Outcome.OPTIONS_CHANGED
 
     def _is_over(self, receiver: asyncio.Task[None], sender: asyncio.Task[None]) -> bool:
         """Whether no more audio is to be sent."""
-        ledger = self._capture.ledger
+        ledger = self.capture.ledger
         if receiver.done() or sender.done():
             return True
-        if self._stop.asked:
+        if self.stop.asked:
             # What an earlier connection was sent is still wanted, if there is time.
             return ledger.sent >= ledger.reached
         # A change waits for finals of the audio that could not be sent again.
@@ -163,14 +132,13 @@ class Link:
     async def _drain(self, receiver: asyncio.Task[None]) -> None:
         """Close the stream, and wait for the last messages for as long as they come."""
         if not receiver.done():
-            self._callbacks.draining()
+            self.draining()
             self._heard_at = asyncio.get_running_loop().time()
-            deadline = self._stop.close_deadline(self._heard_at, self._close_timeout)
             # A loss is the receiver's to report, and a server that takes no more is given up below.
             with contextlib.suppress(ConnectionLost, TimeoutError):
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(self.stop.close_deadline(self._heard_at, self.close_timeout)):
                     await self.connection.close_stream()
-        if not await self._until(receiver.done, lambda: self._stop.drain_deadline(self._heard_at, self._close_timeout)):
+        if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.close_timeout)):
             self.connection.abort()
             raise CloseTimeout(
                 "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
@@ -190,17 +158,16 @@ class Link:
                     await self._woken.wait()
         return True
 
-    # Tasks
-
-    def _begun(self, work: Any, name: str) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=f"dgnb: {name}")
+    def _begun(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"dgnb: {name}")
         task.add_done_callback(lambda _: self.wake())
         return task
 
+    # Tasks
+
     async def _send(self) -> None:
         """Send what the ledger has, until the source has ended, or the connection is torn."""
-        capture, connection = self._capture, self.connection
-        ledger = capture.ledger
+        capture, connection, ledger = self.capture, self.connection, self.capture.ledger
         while not ledger.torn:
             chunk = ledger.peek()
             if not chunk:
@@ -217,23 +184,19 @@ class Link:
                 continue
             # Before the wait: a frame that is written is not taken back when the wait for room is cancelled.
             capture.send(chunk)
-            if self._elsewhere:
+            if self.elsewhere:
                 ledger.acknowledge(ledger.sent)
-            if self._stop.asked:
+            if self.stop.asked:
                 self.wake()
             await connection.send(chunk)
-            self._give_up_a_silent_server()
-
-    def _give_up_a_silent_server(self) -> None:
-        unanswered = self._capture.seconds(self._capture.ledger.sent - self._heard_to)
-        silent = asyncio.get_running_loop().time() - self._heard_at
-        if min(unanswered, silent) >= self._silence_limit:
-            self.connection.give_up(GaveUp.SILENT)
+            silent = asyncio.get_running_loop().time() - self._heard_at
+            if self.watched and min(silent, capture.seconds(ledger.sent - self._heard_to)) >= _SILENT:
+                connection.give_up(GaveUp.SILENT)
 
     async def _receive(self) -> None:
-        connection, capture, told = self.connection, self._capture, self._callbacks.told
-        clock, feed, next_message = asyncio.get_running_loop().time, self._transcript.feed, connection.__anext__
-        ledger, rate, number = capture.ledger, capture.bytes_per_second, self.number
+        connection, capture, told, number = self.connection, self.capture, self.told, self.number
+        clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
+        ledger, rate = capture.ledger, capture.bytes_per_second
         offset = self._begin / rate
         ends: dict[int, float] = {}
         while True:
@@ -242,7 +205,7 @@ class Link:
             except StopAsyncIteration:
                 return
             except ProtocolError as error:
-                self._transcript.note("warning", str(error))
+                self.transcript.note("warning", str(error))
                 continue
             self._heard_at, self._heard_to = clock(), ledger.sent
             feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)
@@ -260,22 +223,20 @@ class Link:
         channel, channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
         ends[channel] = max(ends.get(channel, 0.0), final.start + final.duration)
         if len(ends) >= channels:
-            ledger = self._capture.ledger
+            ledger = self.capture.ledger
             before = ledger.acknowledged
-            ledger.acknowledge(self._begin + self._capture.size(min(ends.values())))
+            ledger.acknowledge(self._begin + round(min(ends.values()) * self.capture.bytes_per_second))
             if ledger.acknowledged > before:
-                self._callbacks.progress()
+                self.progress()
                 if self._changing:
                     self.wake()
 
     def _audit(self, metadata: Metadata) -> None:
         """Compare the audio that the server reports with the audio that was sent."""
-        sent = self._capture.seconds(self.connection.bytes_sent)
-        if self._capture.decoded and metadata.duration is not None and abs(metadata.duration - sent) > _AUDIT:
-            self._transcript.note(
-                "warning",
-                f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s.",
-            )
+        sent = self.capture.seconds(self.connection.bytes_sent)
+        if self.capture.decoded and metadata.duration is not None and abs(metadata.duration - sent) > _AUDIT:
+            text = f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s."
+            self.transcript.note("warning", text)
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

@@ -108,8 +108,9 @@ class LiveSession:
         if pace is None and not self.endpoint.local:
             settings = settings._replace(pace=Pacer.CATCH_UP)
         self.transcript = Transcript()
-        self._runner = Runner(self, self.source, options, self.endpoint, self.transcript, settings)
-        self._requests = Requests(self._runner, self.transcript, self.endpoint)
+        self._runner = Runner(self, options, settings)
+        self._stream = self._runner.stream
+        self._requests = Requests(self._runner)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runner"):
@@ -127,17 +128,17 @@ class LiveSession:
     @property
     def state(self) -> State:
         """Where it stands."""
-        return self._runner.stream.state
+        return self._stream.state
 
     @property
     def options(self) -> LiveOptions:
         """What is asked for; `apply` changes it."""
-        return self._runner.stream.options
+        return self._stream.options
 
     @property
     def error(self) -> Exception | None:
         """Why it ended early, or None."""
-        return self._runner.stream.error
+        return self._stream.error
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -147,27 +148,28 @@ class LiveSession:
     @property
     def paused(self) -> bool:
         """Whether `pause()` holds the audio back."""
-        return self._runner.stream.capture.paused and not self._runner.closed
+        return self._stream.capture.paused and not self._runner.closed
 
     @property
     def reconnecting(self) -> bool:
         """Whether a connection was lost, and the next one is not open yet."""
-        return self.state is State.CONNECTING and self._runner.stream.connections > 0
+        return self.state is State.CONNECTING and self._stream.connections > 0
 
     @property
     def audio_cursor(self) -> float:
         """Seconds of audio sent, on the source's timeline. A lost connection moves it back to its last final."""
-        return self._runner.stream.capture.audio_cursor
+        return self._stream.capture.audio_cursor
 
     @property
     def pending(self) -> float:
         """Seconds of captured audio that no final covers yet: on their way, or kept to be sent."""
-        return self._runner.stream.capture.pending
+        return self._stream.capture.pending
 
     @property
     def lag(self) -> float:
         """The longest time in the last half minute that the kernel was too busy to serve the stream, in seconds."""
-        return 0.0 if self._runner.closed else self._runner.stream.watch.recent_lag()
+        lag, loop = self._stream.lag, self._runner.loop
+        return lag.recent(loop.time()) if lag and loop and not self._runner.closed else 0.0
 
     @property
     def level(self) -> float | None:
@@ -175,7 +177,7 @@ class LiveSession:
 
         -inf is digital silence. Only decoded audio has a level.
         """
-        return self._runner.stream.capture.level
+        return self._stream.capture.level
 
     def report(self) -> str:
         """How it went, to read or to send along with a question; at any time, and without the key.
@@ -184,7 +186,7 @@ class LiveSession:
         longest time that nothing was sent, and the longest that the kernel was busy, in seconds. After a fault also
         what happened in the server's words, whether the line is encrypted or has a proxy, and versions.
         """
-        return report(self._runner.stream, self.transcript, self.endpoint)
+        return report(self._stream, self.transcript, self.endpoint)
 
     # What you do
 
@@ -208,11 +210,11 @@ class LiveSession:
 
         Word times count the audio sent, so a pause takes no time on them. Pausing twice is no error.
         """
-        self._runner.on_loop(self._runner.stream.pause)
+        self._runner.on_loop(self._stream.pause)
 
     def resume(self) -> None:
         """Let the audio flow again; without a pause nothing happens."""
-        self._runner.on_loop(self._runner.stream.resume)
+        self._runner.on_loop(self._stream.resume)
 
     async def finalize(self) -> bool:
         """Ask the server to finish what it has heard so far, and wait for the answer, two seconds at most.

@@ -53,7 +53,7 @@ def figures(stream: Stream, transcript: Transcript) -> str:
         f"{lost:.1f} s in gaps; "
         f"{transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
         f"longest silence on the wire {stream.longest_silence:.1f} s, "
-        f"longest time the kernel was busy {stream.watch.worst_lag:.1f} s"
+        f"longest time the kernel was busy {stream.lag.worst if stream.lag else 0.0:.1f} s"
     )
 
 

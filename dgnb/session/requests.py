@@ -9,36 +9,24 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from dgnb.connection import Connection
-from dgnb.endpoints import Endpoint
 from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
 from dgnb.options import LiveOptions
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import Change, State
-from dgnb.transcript import Transcript
 
 __all__ = ["Requests"]
 
-_ANSWER: Final = 2.0
-"""Seconds for an answer. Deepgram does not promise one to Finalize."""
-
+_ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
 _CONFIGURABLE: Final = {"keyterm", "numerals"}
 _OPTIONS: Final = tuple(field.name for field in dataclasses.fields(LiveOptions))
 
 
 class Requests:
-    """Sends requests of a session, and waits for their answers.
+    """Sends requests of a session, and waits for their answers."""
 
-    Args:
-        runner: The session's task.
-        transcript: Where the answers arrive.
-        endpoint: Where the audio goes.
-    """
-
-    def __init__(self, runner: Runner, transcript: Transcript, endpoint: Endpoint) -> None:
+    def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._transcript = transcript
-        self._endpoint = endpoint
         self._configuring = False
 
     async def finalize(self) -> bool:
@@ -57,13 +45,13 @@ class Requests:
             raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
         if connection is None:
             raise ConfigurationError(f"Options can be applied to an open session; this one is {stream.state.value}.")
-        if stream.changing or self._configuring:
+        if stream.change is not None or self._configuring:
             raise ConfigurationError("Another change is under way: apply this one when it is done.")
         if options.multichannel != stream.options.multichannel:
             raise ConfigurationError("multichannel says how the source is read: start a new session for that.")
         if options == stream.options or await self._configured(connection, options):
             return
-        if not stream.capture.replayable:
+        if stream.capture.audio is None or stream.capture.audio.frame_bytes is None:
             raise ConfigurationError(
                 "A container that is passed through as it is can't go on in another connection: start a new session, "
                 "or leave out decode=False."
@@ -79,7 +67,8 @@ class Requests:
         changed = {name for name in _OPTIONS if getattr(options, name) != getattr(stream.options, name)}
         if not changed <= _CONFIGURABLE or not options.model.startswith("nova-3"):
             return False
-        if self._endpoint.kind == "custom" and not self._endpoint.local:
+        endpoint = self._runner.session.endpoint
+        if endpoint.kind == "custom" and not endpoint.local:
             return False
         self._configuring = True
         try:
@@ -109,10 +98,11 @@ class Requests:
 
     async def _ask(self, request: Awaitable[None], answers: Callable[[ServerMessage], bool]) -> ServerMessage | None:
         """Send a request and wait for the first message that answers it; None when none comes in time."""
-        seen = self._transcript.count
+        transcript = self._runner.session.transcript
+        seen = transcript.count
 
         def answer() -> ServerMessage | None:
-            return next(filter(answers, self._transcript.since(seen)), None)
+            return next(filter(answers, transcript.since(seen)), None)
 
         # The stream reports a lost connection.
         with contextlib.suppress(TimeoutError, ConnectionLost):

@@ -7,12 +7,13 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.options import LiveOptions
 from dgnb.session import registry
 from dgnb.session.stop import INTERRUPTED
-from dgnb.session.stream import State, Stream
+from dgnb.session.stream import Settings, State, Stream
 from dgnb.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -22,16 +23,11 @@ __all__ = ["Runner", "running_loop"]
 
 logger = logging.getLogger("dgnb")
 
-_TICK: Final = 0.1
-"""Seconds. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881)."""
+_TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881).
 
 
 class Runner:
     """The background task of a session.
-
-    Args:
-        session: Whose task it is.
-        stream: The arguments of its `Stream`.
 
     Attributes:
         session: Whose task it is.
@@ -39,14 +35,15 @@ class Runner:
         loop: Where it runs: the loop in which the session was made or, failing that, started.
     """
 
-    def __init__(self, session: LiveSession, *stream: Any) -> None:
+    def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings) -> None:
         self.session = session
-        self.stream = Stream(*stream, told=self._tell, ended=self._ended)
+        self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, told=self._tell)
         self.loop = running_loop()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._waiting = 0
         self._listeners = 0
+        self._over = False
         self._reported = False
         self._traceback: TracebackType | None = None
 
@@ -91,9 +88,9 @@ class Runner:
             return
         if self._task is None or self.loop is None:
             self.stream.request_stop(0.0)
-            self.stream.abandon()
+            self._end()
         elif self.loop.is_closed():
-            self.stream.abandon()
+            self._end()
         else:
             self.on_loop(self._stop)
 
@@ -105,7 +102,7 @@ class Runner:
             name = f"dgnb: session {self.session.source.name}"
             self._task = self.loop.create_task(self._run(formers), name=name)
             # A task that is cancelled before its first step never enters _run().
-            self._task.add_done_callback(lambda _: self.stream.abandon())
+            self._task.add_done_callback(lambda _: self._end())
             for former in formers:
                 former.session.transcript.note("replaced", "The cell that started it was run again.")
                 former.request_stop()
@@ -121,7 +118,25 @@ class Runner:
     async def _run(self, formers: list[Runner]) -> None:
         for former in formers:
             await former.wait()
-        await self.stream.run()
+        try:
+            await self.stream.run()
+        finally:
+            # In the same step, so that nobody who waits is told of an error before it is logged, and not after.
+            self._end()
+
+    def _end(self) -> None:
+        """The session is over: log its error where nobody waits to have it raised."""
+        if self._over:
+            return
+        self._over = True
+        self.stream.abandon()
+        registry.ended(self)
+        if error := self.stream.error:
+            self._traceback = error.__traceback__
+            if not self._listeners:
+                self._reported = True
+                expected = isinstance(error, DgnbError)
+                logger.error("%s failed: %s", self.session, error, exc_info=None if expected else error)
 
     # Waiting
 
@@ -189,22 +204,10 @@ class Runner:
             # With the traceback as it was: raising an exception again adds to it each time.
             raise error.with_traceback(self._traceback)
 
-    # What the stream tells
-
     def _tell(self) -> None:
         if self._waiting:
             self._news.set()
             self._news.clear()
-
-    def _ended(self) -> None:
-        registry.ended(self)
-        if error := self.stream.error:
-            self._traceback = error.__traceback__
-            if not self._listeners:
-                # Nobody waits, and the error of a background task must not pass unseen.
-                self._reported = True
-                expected = isinstance(error, DgnbError)
-                logger.error("%s failed: %s", self.session, error, exc_info=None if expected else error)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -1,6 +1,6 @@
 """`Stop`: when a stop was asked for, and the deadlines that follow from it. Pure: no clock, no loop, no I/O.
 
-To change how long a stop may take, change the constants here.
+To change how long a stop may take, change the constants here. All are seconds.
 """
 
 from __future__ import annotations
@@ -10,23 +10,12 @@ from typing import Final
 
 __all__ = ["AT_EXIT", "DRAIN", "INTERRUPTED", "RELEASE", "REPLAY", "TOTAL", "Stop"]
 
-TOTAL: Final = 5.0
-"""Seconds that a stop takes at most. The last write of the journal may use what the other steps leave."""
-
-DRAIN: Final = 4.5
-"""Seconds after a stop in which the server may send its last messages."""
-
-REPLAY: Final = 2.0
-"""Seconds after a stop in which audio is sent again that a lost connection was sent before."""
-
-RELEASE: Final = 0.3
-"""Seconds that a source has to close."""
-
-INTERRUPTED: Final = 0.3
-"""Seconds for which an interrupted cell waits for the last messages; later ones arrive in the background."""
-
-AT_EXIT: Final = 1.5
-"""Seconds that the sessions of a process that exits have to stop."""
+TOTAL: Final = 5.0  # The whole stop. The journal's last write may use what the other steps leave.
+DRAIN: Final = 4.5  # From the stop to the server's last message.
+REPLAY: Final = 2.0  # From the stop; audio that a lost connection was sent before is sent again in this time.
+RELEASE: Final = 0.3  # For the source to close.
+INTERRUPTED: Final = 0.3  # For which an interrupted cell waits; later messages arrive in the background.
+AT_EXIT: Final = 1.5  # For all sessions of a process that exits.
 
 
 class Stop:

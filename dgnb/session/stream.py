@@ -18,7 +18,8 @@ from dgnb.endpoints import Endpoint
 from dgnb.exceptions import CloseTimeout, ConnectionLost, DgnbError, HandshakeError
 from dgnb.options import LiveOptions
 from dgnb.session.capture import Capture
-from dgnb.session.link import UNHEARD, Callbacks, Link, Outcome, end
+from dgnb.session.lag import Lag
+from dgnb.session.link import UNHEARD, Link, Outcome, end
 from dgnb.session.report import figures
 from dgnb.session.retry import Retry
 from dgnb.session.stop import Stop
@@ -60,12 +61,7 @@ class Settings(NamedTuple):
 
 
 class Change:
-    """New options that wait for a connection.
-
-    Attributes:
-        options: What is to be asked for.
-        answer: For the caller of `apply`: done, refused or cancelled.
-    """
+    """New options that wait for a connection. `answer` tells the caller of `apply` what came of them."""
 
     def __init__(self, options: LiveOptions) -> None:
         self.options = options
@@ -78,16 +74,7 @@ class Change:
 
 
 class Stream:
-    """What a session does from its start to its end.
-
-    Args:
-        source: Where the audio comes from.
-        options: What to ask for.
-        endpoint: Where the audio goes.
-        transcript: Where the messages go.
-        settings: The rest.
-        told: Called after each message and each change of state.
-        ended: Called once, when the state is CLOSED.
+    """What a session does from its start to its end; `told` is called after each message and each change of state.
 
     Attributes:
         state: Where it stands.
@@ -96,7 +83,7 @@ class Stream:
         last_fault: The newest fault after which it tried again, or None.
         capture: The audio, and what became of it.
         stop: Whether a stop was asked for.
-        watch: Says how long the loop was held up.
+        change: New options that wait for a connection, or None.
     """
 
     def __init__(
@@ -106,28 +93,25 @@ class Stream:
         endpoint: Endpoint,
         transcript: Transcript,
         settings: Settings,
-        *,
         told: Callable[[], None],
-        ended: Callable[[], None],
     ) -> None:
         self.state = State.CONNECTING
         self.options = options
         self.error: Exception | None = None
         self.last_fault: Exception | None = None
-        self.capture = Capture(source, transcript, duration=settings.duration, pace=settings.pace)
+        self.capture = Capture(source, transcript, settings.duration, settings.pace)
         self.stop = Stop()
-        self._writer = JournalWriter(settings.journal, transcript)
-        remind = settings.duration is None
-        self.watch = Watch(source.name, self.capture, transcript, self._writer, remind=remind)
+        self.change: Change | None = None
+        self._source_name = source.name
         self._endpoint = endpoint
         self._transcript = transcript
         self._settings = settings
         self._told = told
-        self._ended = ended
+        self._writer = JournalWriter(settings.journal, transcript)
+        self._watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
         self._retry = Retry(settings.patience)
-        self._change: Change | None = None
         self._link: Link | None = None
-        self._longest_silence = 0.0
+        self._silence = 0.0
         self._asked_again_at = -1
 
     # What a session asks
@@ -145,12 +129,12 @@ class Stream:
     @property
     def longest_silence(self) -> float:
         """The longest time without a frame on an open connection, in seconds."""
-        return max(self._longest_silence, self.connection.longest_silence if self.connection else 0.0)
+        return max(self._silence, self.connection.longest_silence if self.connection else 0.0)
 
     @property
-    def changing(self) -> bool:
-        """Whether new options wait for a connection."""
-        return self._change is not None
+    def lag(self) -> Lag | None:
+        """How long the loop was held up; None before it runs."""
+        return self._watch.lag
 
     def request_stop(self, now: float) -> None:
         """End the audio, and finish. A stream that is CONNECTING has to be cancelled, too."""
@@ -160,15 +144,15 @@ class Stream:
 
     def request(self, change: Change) -> None:
         """Open the next connection with other options, as soon as that costs no audio."""
-        self._change = change
+        self.change = change
         if self._link:
             self._link.change_options(True)
 
     def withdraw(self, change: Change) -> None:
         """Nobody waits for this change any longer. Options that a connection is being opened with stay."""
         change.answer.cancel()
-        if self._change is change:
-            self._change = None
+        if self.change is change:
+            self.change = None
             if self._link:
                 self._link.change_options(False)
 
@@ -180,7 +164,7 @@ class Stream:
     def pause(self) -> None:
         """Hold the audio back, if it is not held back yet."""
         if self.state in (State.CONNECTING, State.OPEN) and not self.capture.paused:
-            self.capture.pause()
+            self.capture.resumed.clear()
             self._transcript.note("paused", f"at {self.capture.audio_cursor:.1f} s")
             self._told()
 
@@ -198,7 +182,7 @@ class Stream:
         """Transcribe the source to its end, or until a stop. It raises nothing: `error` says why it ended early."""
         try:
             await self._writer.open()
-            watch = asyncio.create_task(self.watch.run(), name="dgnb: watch the loop")
+            watch = asyncio.create_task(self._watch.run(), name="dgnb: watch the loop")
             try:
                 await self._run()
             finally:
@@ -218,14 +202,15 @@ class Stream:
         if self.state is not State.CLOSED:
             if self.error is None and not self.stop.asked:
                 self._fail(ConnectionLost(_CANCELLED))
-            if self._change:
-                self._change.answer.cancel()
+            if self.change:
+                self.change.answer.cancel()
             self._enter(State.CLOSED)
 
     async def _run(self) -> None:
         capture = self.capture
-        await capture.open(multichannel=self.options.multichannel)
-        if not capture.replayable:
+        audio = await capture.open(multichannel=self.options.multichannel)
+        if audio.frame_bytes is None:
+            # A container's header comes once: what follows can't stand alone on another connection.
             self._retry = Retry(0)
         try:
             await self._transcribe()
@@ -245,7 +230,7 @@ class Stream:
             try:
                 done, lost = await self._use(link)
             finally:
-                self._longest_silence = max(self._longest_silence, link.connection.longest_silence)
+                self._silence = max(self._silence, link.connection.longest_silence)
                 await link.connection.close()
             self._transcript.drop_interims()
             if done or self.stop.asked:
@@ -296,7 +281,7 @@ class Stream:
                 await self._back_off(lost)
                 if not await self.capture.something_to_send():
                     return None
-            change, self._change = self._change, None
+            change, self.change = self.change, None
             try:
                 link = await self._open(change.options if change else self.options)
             except HandshakeError as error:
@@ -320,7 +305,7 @@ class Stream:
         # How long the last connection lived says nothing about a handshake that failed.
         uptime = now - self.connection.opened_at if self.connection and isinstance(lost, ConnectionLost) else None
         delay = self._retry.delay(lost, now, uptime=uptime)
-        busy = self.watch.lag_since(now - uptime) if uptime is not None else 0.0
+        busy = self.lag.since(now - uptime, now) if self.lag and uptime is not None else 0.0
         why = str(lost)
         if busy >= _STARVED:
             why = (
@@ -347,15 +332,17 @@ class Stream:
         self._retry.opened()
         self._link = Link(
             connection,
+            self.connections,
             self.capture,
             self._transcript,
             self.stop,
-            Callbacks(self._told, lambda: self._enter(State.CLOSING), self._retry.final),
-            number=self.connections,
-            close_timeout=settings.close_timeout,
+            settings.close_timeout,
             elsewhere=options.callback is not None,
             # Unpaced audio may wait long, and the engine on this machine may be slow.
-            patient=not settings.pace or self._endpoint.kind == "offline",
+            watched=options.callback is None and bool(settings.pace) and self._endpoint.kind != "offline",
+            told=self._told,
+            progress=self._retry.final,
+            draining=lambda: self._enter(State.CLOSING),
         )
         again = f"again at {self.capture.audio_cursor:.1f} s, " if self._link.number else ""
         text = f"{again}{self._endpoint}: {connection.url.split('?')[0]}"
@@ -371,13 +358,12 @@ class Stream:
 
     async def _finish(self) -> None:
         try:
-            if self._writer.busy:
-                # From here on a stop must not cancel.
-                self._enter(State.CLOSING)
+            # From here on a stop does not cancel.
+            self._enter(State.CLOSING)
             sent = self.capture.seconds(self.capture.ledger.reached)
             self._settle()
-            if self._change:
-                self._change.answer.cancel()
+            if self.change:
+                self.change.answer.cancel()
             self._transcript.drop_interims()
             self._transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self, self._transcript)}")
             await self._writer.close(self.stop.journal_deadline(asyncio.get_running_loop().time()))
@@ -394,8 +380,8 @@ class Stream:
         if capture.audio is None or (not self.connections and capture.audio.waits):
             return
         if not ledger.captured and self.error is None and not self.stop.asked:
-            transcript.note("warning", f"{self.capture.name} held no audio.")
-        if self.stop.asked and (capture.audio.waits or ledger.unsent <= capture.size(UNHEARD)):
+            transcript.note("warning", f"{self._source_name} held no audio.")
+        if self.stop.asked and (capture.audio.waits or capture.seconds(ledger.unsent) <= UNHEARD):
             # What was not sent counts as not captured: a file can be read again.
             ledger.give_back()
         if skipped := capture.skipped:
@@ -422,5 +408,3 @@ class Stream:
     def _enter(self, state: State) -> None:
         self.state = state
         self._told()
-        if state is State.CLOSED:
-            self._ended()

@@ -20,12 +20,7 @@ T = TypeVar("T")
 
 
 class JournalWriter:
-    """Opens, writes and closes a journal, one step at a time and in order.
-
-    Args:
-        path: Where to; None for no journal. Then every method does nothing.
-        transcript: What to write. Its events tell of a disk that fails.
-    """
+    """Opens, writes and closes a journal, one step at a time and in order. Without a path it does nothing."""
 
     def __init__(self, path: str | None, transcript: Transcript) -> None:
         self._path = path
@@ -34,22 +29,21 @@ class JournalWriter:
         self._step: asyncio.Future[Any] | None = None
 
     @property
-    def busy(self) -> bool:
-        """Whether there is something to close."""
-        return self._opening is not None and not (self._opening.done() and self._journal is None)
+    def _journal(self) -> Journal | None:
+        opening = self._opening
+        return opening.result() if opening and opening.done() and not opening.exception() else None
 
     async def open(self) -> None:
-        """Make the file. Cancelling ends the waiting; `close` then waits for the file.
+        """Make the file. Cancelling stops the waiting; `close` then waits for the file.
 
         Raises:
             ConfigurationError: The file can't be made.
         """
-        if self._path is None:
-            return
-        self._opening = self._step = _in_thread(partial(Journal, self._path, self._transcript))
-        journal = await asyncio.shield(self._opening)
-        if journal.moved:
-            self._transcript.note("warning", f"The journal that was there before is now {journal.moved.name}.")
+        if self._path is not None:
+            self._opening = self._step = _in_thread(partial(Journal, self._path, self._transcript))
+            journal = await asyncio.shield(self._opening)
+            if journal.moved:
+                self._transcript.note("warning", f"The journal that was there before is now {journal.moved.name}.")
 
     def write(self) -> None:
         """Begin to write what is new, unless the last write still goes on."""
@@ -58,41 +52,27 @@ class JournalWriter:
             self._step.add_done_callback(self._tell)
 
     async def close(self, deadline: float) -> None:
-        """Write what is new, and close the file; wait for that until `deadline` at most, on the loop's clock.
+        """Write what is new, and close the file. After `deadline`, on the loop's clock, this goes on by itself."""
+        if self._step:
+            closing = self._step = asyncio.create_task(self._close(self._step), name="dgnb: close the journal")
+            seconds = max(0.0, deadline - asyncio.get_running_loop().time())
+            done, _ = await asyncio.wait({closing}, timeout=seconds)
+            if not done:
+                self._report(f"The disk is slow: the journal {self._path} is still being written.")
 
-        A slower disk is not waited for: the last write goes on by itself.
-        """
-        if not self.busy:
-            return
-        closing = self._step = asyncio.create_task(self._close(self._step), name="dgnb: close the journal")
-        seconds = max(0.0, deadline - asyncio.get_running_loop().time())
-        done, _ = await asyncio.wait({closing}, timeout=seconds)
-        if not done:
-            self._report(f"The disk is slow: the journal {self._path} is still being written.")
-        elif not closing.cancelled():
-            closing.result()
-
-    async def _close(self, step: asyncio.Future[Any] | None) -> None:
-        if step:
-            await asyncio.wait({step})
+    async def _close(self, last: asyncio.Future[Any]) -> None:
+        await asyncio.wait({last})
         if journal := self._journal:
             step = _in_thread(partial(_finish, journal, journal.take()))
             step.add_done_callback(self._tell)
             await asyncio.wait({step})
 
-    @property
-    def _journal(self) -> Journal | None:
-        """The open journal. A file that could not be made has an error instead."""
-        opening = self._opening
-        return opening.result() if opening and opening.done() and not opening.exception() else None
-
     def _tell(self, step: asyncio.Future[Any]) -> None:
         """Report a disk that takes no more. The journal is closed then, and the stream goes on."""
-        error = step.exception()
-        if isinstance(error, DgnbError):
+        if error := step.exception():
+            if not isinstance(error, DgnbError):
+                raise error
             self._report(str(error))
-        elif error:
-            raise error
 
     def _report(self, text: str) -> None:
         self._transcript.note("warning", text)
@@ -110,7 +90,7 @@ def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     try:
         return loop.run_in_executor(None, work)
     except RuntimeError:
-        # The interpreter exits, or no thread can be started. Then the loop has to wait for the disk.
+        # The interpreter exits, or no thread can be started: the loop has to wait for the disk.
         future: asyncio.Future[T] = loop.create_future()
         try:
             future.set_result(work())
