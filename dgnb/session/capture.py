@@ -81,7 +81,7 @@ class Capture:
     @property
     def live(self) -> bool:
         """Whether the source goes on whether or not it is read."""
-        return self.audio.live if self.audio else self._source.live
+        return self.audio is not None and self.audio.live
 
     @property
     def decoded(self) -> bool:

@@ -189,9 +189,13 @@ class Link:
             if self.stop.asked:
                 self.wake()
             await connection.send(chunk)
-            silent = asyncio.get_running_loop().time() - self._heard_at
-            if self.watched and min(silent, capture.seconds(ledger.sent - self._heard_to)) >= _SILENT:
-                connection.give_up(GaveUp.SILENT)
+            if self.watched:
+                self._check_silence()
+
+    def _check_silence(self) -> None:
+        unanswered = self.capture.seconds(self.capture.ledger.sent - self._heard_to)
+        if min(unanswered, asyncio.get_running_loop().time() - self._heard_at) >= _SILENT:
+            self.connection.give_up(GaveUp.SILENT)
 
     async def _receive(self) -> None:
         connection, capture, told, number = self.connection, self.capture, self.told, self.number

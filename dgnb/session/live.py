@@ -15,7 +15,6 @@ from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.options import LiveOptions
-from dgnb.session.registry import sessions
 from dgnb.session.report import report
 from dgnb.session.requests import Requests
 from dgnb.session.runner import Runner
@@ -317,9 +316,10 @@ async def transcribe(
     journal: str | os.PathLike[str] | None = None,
     **wire: Any,
 ) -> Transcript:
-    """Transcribe a source to its end, or for `duration` seconds.
+    """Transcribe a source to its end, or for `duration` seconds. The arguments are those of `LiveSession`.
 
-    The arguments are those of `LiveSession`.
+    After an error, and when you cancel it (interrupt the cell), the stream ends, and what was transcribed so far is the
+    `transcript` of the last of `dgnb.sessions()`.
 
     Returns:
         The transcript: `.text`, `.words`, `.utterances` and more.
@@ -328,12 +328,8 @@ async def transcribe(
         ConfigurationError: Source, options or endpoint are wrong; nothing was opened.
         AudioError: The source can't be opened, read or decoded.
         HandshakeError: The server was not reached, or refused; `AuthenticationError` for the key.
-        ConnectionLost: The connection ended before the server had finished, and a new one did not help or was not
-            wanted.
+        ConnectionLost: The connection ended too early, and a new one did not help or was not wanted.
         CloseTimeout: The server did not finish in time.
-
-    After an error, and when you cancel it (interrupt the cell), the stream ends, and what was transcribed so far is the
-    `transcript` of the last of `dgnb.sessions()`.
 
     Example:
         ```python
@@ -343,7 +339,7 @@ async def transcribe(
     """
     # Rebound, so that a traceback that prints arguments does not print the key.
     api_key = Secret.of(api_key)
-    session = LiveSession(
+    async with LiveSession(
         source,
         options,
         encoding=encoding,
@@ -356,15 +352,8 @@ async def transcribe(
         reconnect=reconnect,
         journal=journal,
         **wire,
-    )
-    try:
-        async with session:
-            await session.wait()
-    except asyncio.CancelledError:
-        found = [index for index, listed in enumerate(sessions()) if listed is session]
-        if found:
-            logger.warning("Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", found[0])
-        raise
+    ) as session:
+        await session.wait()
     return session.transcript
 
 

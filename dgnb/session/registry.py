@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "ended", "sessions"]
 
-_ATTEMPTS: Final = 10
-"""A kernel that was interrupted before it exits has asked its loop to stop more than once."""
+_ATTEMPTS: Final = 10  # A kernel that was interrupted before it exits has asked its loop to stop more than once.
 
 _runners: list[Runner] = []
 _started: Cells[Runner] = Cells()
@@ -53,14 +52,10 @@ def _at_exit() -> None:
 
     Some kernels only stop their loop, so that none of its tasks is ever cancelled.
     """
-    by_loop: dict[asyncio.AbstractEventLoop, list[Runner]] = {}
-    for runner in _runners:
-        if runner.loop and not runner.closed and not runner.loop.is_closed():
-            by_loop.setdefault(runner.loop, []).append(runner)
-    for loop, runners in by_loop.items():
-        if not loop.is_running():
+    for loop in {runner.loop for runner in _runners}:
+        if loop and not loop.is_closed() and not loop.is_running():
             with contextlib.suppress(Exception):
-                task = loop.create_task(_stop(runners))
+                task = loop.create_task(_stop([runner for runner in _runners if runner.loop is loop]))
                 for _ in range(_ATTEMPTS):
                     with contextlib.suppress(RuntimeError):
                         loop.run_until_complete(task)

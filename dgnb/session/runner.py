@@ -84,12 +84,9 @@ class Runner:
 
     def request_stop(self) -> None:
         """Ask for a stop, in any state and from any thread."""
-        if self.closed:
-            return
-        if self._task is None or self.loop is None:
+        if self._task is None:
             self.stream.request_stop(0.0)
-            self._end()
-        elif self.loop.is_closed():
+        if self._task is None or self.loop is None or self.loop.is_closed():
             self._end()
         else:
             self.on_loop(self._stop)
@@ -121,7 +118,7 @@ class Runner:
         try:
             await self.stream.run()
         finally:
-            # In the same step, so that nobody who waits is told of an error before it is logged, and not after.
+            # In the step that closes the stream: nobody who waits for its error has gone away yet.
             self._end()
 
     def _end(self) -> None:
@@ -183,10 +180,13 @@ class Runner:
                 await self.result()
 
     async def interrupt(self) -> None:
-        """Stop, and wait for what arrives at once. The rest arrives in the background."""
+        """Stop, wait for what arrives at once, and say where it is. The rest arrives in the background."""
         self.request_stop()
         with contextlib.suppress(asyncio.CancelledError):
             await self.wait_until(lambda: self.closed, timeout=INTERRUPTED)
+        for index, session in enumerate(registry.sessions()):
+            if session is self.session:
+                logger.warning("Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", index)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

@@ -114,8 +114,6 @@ class Stream:
         self._silence = 0.0
         self._asked_again_at = -1
 
-    # What a session asks
-
     @property
     def connection(self) -> Connection | None:
         """The newest connection."""
@@ -390,9 +388,8 @@ class Stream:
         if self.options.callback is None:
             ledger.close(type(self.error).__name__ if self.error else "the session was stopped before it was heard")
             self._report_gaps()
-            for start, until in transcript.unheard(capture.captured):
-                if until - start > UNHEARD:
-                    transcript.add_gap(start, until, "no final came")
+            for start, until in filter(_is_gap, transcript.unheard(capture.captured)):
+                transcript.add_gap(start, until, "no final came")
 
     def _report_gaps(self) -> None:
         """Put what is lost for good into the transcript's gaps."""
@@ -408,3 +405,7 @@ class Stream:
     def _enter(self, state: State) -> None:
         self.state = state
         self._told()
+
+
+def _is_gap(unheard: tuple[float, float]) -> bool:
+    return unheard[1] - unheard[0] > UNHEARD
