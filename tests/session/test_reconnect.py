@@ -107,7 +107,7 @@ def covers(session: LiveSession, seconds: float) -> bool:
     return session.transcript.unheard(seconds) in ([], [(pytest.approx(seconds, abs=0.25), seconds)])
 
 
-# Lost and found
+# Reconnecting
 
 
 async def test_a_lost_connection_is_opened_again_where_its_last_final_ended(server: LoopbackServer) -> None:
@@ -165,7 +165,7 @@ def test_reconnect_is_true_false_or_seconds(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [1001, 1011, 1012, 1013, 1014, 4001])
-async def test_a_server_that_goes_away_is_called_again(server: LoopbackServer, code: int) -> None:
+async def test_after_a_transient_close_code_a_new_connection_is_opened(server: LoopbackServer, code: int) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     with server.dropping(after=3.0, code=code, times=1):
         await session
@@ -174,7 +174,7 @@ async def test_a_server_that_goes_away_is_called_again(server: LoopbackServer, c
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
-async def test_a_fault_that_would_come_again_is_told_at_once(server: LoopbackServer, code: int) -> None:
+async def test_a_fault_that_would_come_again_is_raised_at_once(server: LoopbackServer, code: int) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     with server.dropping(after=3.0, code=code), pytest.raises(ConnectionLost) as caught:
         await session
@@ -184,13 +184,13 @@ async def test_a_fault_that_would_come_again_is_told_at_once(server: LoopbackSer
     assert f"code: {code}" in session.report()
 
 
-async def test_a_server_that_closes_unasked_is_forgiven_once(server: LoopbackServer) -> None:
+async def test_an_unexpected_close_1000_is_tried_again_once(server: LoopbackServer) -> None:
     with server.dropping(after=0.5, code=1000), pytest.raises(ConnectionLost, match="twice in a row"):
         await transcribe(speech(), endpoint=server.url, pace=None)
     assert len(server.connections) == 2
 
 
-async def test_audio_that_a_server_can_make_nothing_of_is_sent_twice_and_no_more(server: LoopbackServer) -> None:
+async def test_audio_that_a_server_can_not_read_is_sent_at_most_twice(server: LoopbackServer) -> None:
     with (
         server.dropping(after=0.5, code=1011, reason="NET-0000"),
         pytest.raises(ConnectionLost, match="in the format that encoding"),
@@ -199,13 +199,13 @@ async def test_audio_that_a_server_can_make_nothing_of_is_sent_twice_and_no_more
     assert len(server.connections) == 2
 
 
-async def test_a_server_that_accepts_and_hangs_up_is_given_up(server: LoopbackServer) -> None:
+async def test_a_server_that_accepts_and_closes_is_given_up_after_three_times(server: LoopbackServer) -> None:
     with server.dropping(after=0, code=1011), pytest.raises(ConnectionLost, match="opened 3 times"):
         await transcribe(speech(), endpoint=server.url, pace=None)
     assert len(server.connections) == 3
 
 
-async def test_a_busy_server_is_asked_again_until_it_has_room(server: LoopbackServer) -> None:
+async def test_a_busy_server_is_tried_again_until_it_accepts(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     with server.rejecting(429, headers={"Retry-After": "0"}, times=3):
         await session
@@ -215,7 +215,7 @@ async def test_a_busy_server_is_asked_again_until_it_has_room(server: LoopbackSe
     assert covers(session, SECONDS)
 
 
-async def test_the_time_that_a_server_asks_for_is_given(server: LoopbackServer) -> None:
+async def test_retry_after_is_obeyed(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     began = time.monotonic()
     with server.rejecting(503, headers={"Retry-After": "0.3"}, times=1):
@@ -224,7 +224,7 @@ async def test_the_time_that_a_server_asks_for_is_given(server: LoopbackServer) 
     assert "in 0.3 s" in told(session, "connecting")[0]
 
 
-async def test_a_server_that_wants_an_hour_is_not_waited_for(server: LoopbackServer) -> None:
+async def test_a_retry_after_of_an_hour_ends_the_session(server: LoopbackServer) -> None:
     with server.rejecting(429, headers={"Retry-After": "3600"}), pytest.raises(HandshakeError, match="3600 s"):
         await transcribe(speech(), endpoint=server.url, pace=None)
     assert len(server.requests) == 1
@@ -248,7 +248,7 @@ async def test_a_server_at_fault_is_tried_four_times(server: LoopbackServer, sta
     assert len(server.requests) == 4
 
 
-async def test_credit_that_runs_out_meanwhile_ends_it_and_the_text_is_kept(server: LoopbackServer) -> None:
+async def test_a_402_on_a_reconnect_ends_the_session_and_keeps_the_text(server: LoopbackServer) -> None:
     with server.dropping(after=5.0):
         session = LiveSession(speech(20), endpoint=server.url, pace=None).start()
         await until(lambda: server.connections)
@@ -259,7 +259,7 @@ async def test_credit_that_runs_out_meanwhile_ends_it_and_the_text_is_kept(serve
     assert session.transcript.gaps["reason"].tolist() == ["HandshakeError"]
 
 
-async def test_nobody_listens_is_tried_four_times(unused_tcp_port: int) -> None:
+async def test_a_port_where_nothing_listens_is_tried_four_times(unused_tcp_port: int) -> None:
     session = LiveSession(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None)
     with pytest.raises(HandshakeError, match=r"nothing listens there.*Tried 4 times"):
         await session
@@ -267,7 +267,7 @@ async def test_nobody_listens_is_tried_four_times(unused_tcp_port: int) -> None:
     assert session.transcript.gaps.empty
 
 
-async def test_live_audio_that_no_server_was_there_for_is_a_gap(unused_tcp_port: int, station: Station) -> None:
+async def test_live_audio_without_any_connection_is_a_gap(unused_tcp_port: int, station: Station) -> None:
     station.give(2)
     session = LiveSession(station, endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None)
     with pytest.raises(HandshakeError):
@@ -324,7 +324,7 @@ async def test_the_end_of_a_file_is_sent_again_when_its_connection_is_lost(serve
     assert transcript.gaps.empty
 
 
-async def test_a_stream_that_was_heard_to_its_end_is_done_without_a_farewell() -> None:
+async def test_a_connection_lost_after_the_last_final_ends_the_session_well() -> None:
     async def handler(socket: ServerConnection) -> None:
         received = 0
         async for frame in socket:
@@ -340,7 +340,7 @@ async def test_a_stream_that_was_heard_to_its_end_is_done_without_a_farewell() -
     assert kinds(session).count("opened") == 1
 
 
-async def test_a_server_that_does_not_finish_is_asked_once_more(server: LoopbackServer) -> None:
+async def test_a_server_that_does_not_finish_is_tried_once_more(server: LoopbackServer) -> None:
     """The line may have died just then: what it should have said is kept, and is sent again."""
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.3)
     with server.silent():
@@ -352,14 +352,14 @@ async def test_a_server_that_does_not_finish_is_asked_once_more(server: Loopback
     assert session.transcript.gaps.empty
 
 
-async def test_a_server_that_never_finishes_is_not_asked_for_ever(server: LoopbackServer) -> None:
+async def test_a_server_that_never_finishes_is_tried_twice(server: LoopbackServer) -> None:
     session = LiveSession(speech(1), endpoint=server.url, pace=None, close_timeout=0.3)
     with server.refusing_to_close(), pytest.raises(CloseTimeout):
         await session
     assert len(server.connections) == 2
 
 
-async def test_a_server_that_hears_and_says_nothing_is_given_up(
+async def test_a_server_that_takes_audio_and_sends_no_message_is_replaced(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.link._SILENT", 2.0)
@@ -372,7 +372,7 @@ async def test_a_server_that_hears_and_says_nothing_is_given_up(
     assert session.transcript.gaps.empty
 
 
-async def test_a_server_that_never_says_anything_is_a_question_of_format(
+async def test_two_silent_connections_end_the_session_with_a_question_about_the_format(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.link._SILENT", 1.0)
@@ -391,7 +391,7 @@ async def test_stopping_right_after_a_change_keeps_what_was_said_before_it(serve
     assert session.transcript.gaps.empty
 
 
-# Sources of one's own
+# Custom sources
 
 
 class Own(AudioSource):
@@ -448,7 +448,7 @@ async def test_a_source_may_use_its_buffer_again() -> None:
     assert received == b"".join(bytes([number]) * 3200 for number in range(5))
 
 
-async def test_a_source_without_audio_is_told(server: LoopbackServer) -> None:
+async def test_a_source_without_audio_gives_a_warning(server: LoopbackServer) -> None:
     async def chunks() -> AsyncIterator[Any]:
         return
         yield
@@ -458,7 +458,7 @@ async def test_a_source_without_audio_is_told(server: LoopbackServer) -> None:
     assert told(session, "warning") == ["my own held no audio."]
 
 
-async def test_what_is_no_audio_is_one_clear_error(server: LoopbackServer) -> None:
+async def test_a_source_that_opens_no_audio_is_one_clear_error(server: LoopbackServer) -> None:
     class Odd(AudioSource):
         async def open(self, *, multichannel: bool = False) -> Audio:
             return None  # type: ignore[return-value]
@@ -476,7 +476,7 @@ async def test_a_source_that_is_cancelled_from_inside_is_an_error(server: Loopba
         await transcribe(Own(chunks()), endpoint=server.url, pace=None)
 
 
-async def test_a_source_that_does_not_let_go_does_not_hold_up_a_stop(server: LoopbackServer) -> None:
+async def test_a_source_that_does_not_close_does_not_hold_up_a_stop(server: LoopbackServer) -> None:
     released = asyncio.Event()
 
     async def chunks() -> AsyncIterator[Any]:
@@ -494,7 +494,7 @@ async def test_a_source_that_does_not_let_go_does_not_hold_up_a_stop(server: Loo
     await asyncio.sleep(0)
 
 
-# What can't be saved
+# Gaps
 
 
 async def test_more_than_is_kept_is_a_gap_with_its_reason(
@@ -568,7 +568,7 @@ async def test_stopping_while_it_reconnects_is_immediate_and_opens_nothing(
     assert session.transcript.gaps["reason"].tolist() == ["the session was stopped before it was heard"]
 
 
-async def test_what_a_station_has_to_tell_is_told(server: LoopbackServer, station: Station) -> None:
+async def test_notes_of_a_station_become_events_and_gaps(server: LoopbackServer, station: Station) -> None:
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     station.give(1)
     await until(lambda: session.audio_cursor >= 1)
@@ -602,7 +602,7 @@ async def test_a_connection_that_is_lost_in_a_pause_is_opened_when_there_is_audi
     assert covers(session, 30)
 
 
-# What is told
+# Warnings, reports and the journal
 
 
 async def test_a_cell_that_blocks_is_named_as_the_cause(
@@ -625,7 +625,7 @@ async def test_a_cell_that_blocks_is_named_as_the_cause(
     assert covers(session, 1.1)
 
 
-async def test_a_stream_that_may_have_been_forgotten_is_spoken_of_once(
+async def test_a_stream_that_runs_for_an_hour_gives_one_warning(
     server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("dgnb.session.watch._REMIND", 1.0)
@@ -661,7 +661,7 @@ async def test_a_failed_session_reports_what_is_needed_to_help(server: LoopbackS
     assert "canary" not in report
 
 
-async def test_a_server_that_heard_less_than_was_sent_is_named() -> None:
+async def test_a_server_that_received_less_than_was_sent_gives_a_warning() -> None:
     async def handler(socket: ServerConnection) -> None:
         async for frame in socket:
             if isinstance(frame, str) and json.loads(frame)["type"] == "CloseStream":
@@ -705,7 +705,7 @@ async def test_results_that_go_elsewhere_leave_no_gaps(server: LoopbackServer) -
     assert session.pending == 0
 
 
-# A server of three lines, for what the strict one would never do
+# A plain server, for what the strict one never does
 
 
 Handler = Callable[[ServerConnection], Awaitable[None]]

@@ -67,7 +67,7 @@ def test_a_blocked_loop_runs_nothing_until_it_is_free() -> None:
     loop.close()
 
 
-def test_waiting_for_what_never_comes_is_told() -> None:
+def test_waiting_for_something_that_never_comes_raises_stuck() -> None:
     loop = VirtualLoop()
     task = loop.create_task(asyncio.Event().wait())
     with pytest.raises(Stuck):
@@ -244,7 +244,7 @@ def test_audio_that_is_skipped_in_a_pause_takes_no_time_and_only_there() -> None
 
 
 @pytest.mark.parametrize("broken", ["replays too little", "begins elsewhere"])
-def test_a_ledger_that_cheats_is_caught(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_ledger_is_found(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from dgnb.session import capture
 
     class Cheat(capture.Ledger):

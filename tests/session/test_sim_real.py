@@ -103,7 +103,7 @@ async def test_a_line_that_goes_dead_in_silence_is_noticed(monkeypatch: pytest.M
     assert "nothing came for" in " ".join(line.session.transcript.events["text"])
 
 
-async def test_a_peer_that_stands_still_for_a_while_costs_nothing() -> None:
+async def test_a_peer_that_pauses_for_two_seconds_costs_no_connection() -> None:
     async with talking(9, seed=3) as line:
         await line.speaking()
         with line.proxy.hold():
