@@ -160,7 +160,7 @@ def test_audio_that_was_sent_before_a_loss_is_not_given_back() -> None:
 
 
 class Conservation(RuleBasedStateMachine):
-    """Whatever happens, each byte is in one of three places, and what is sent is what was captured."""
+    """After any steps each byte is in one of three places, and the audio is sent as it was captured."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Sessions from their start to their end: whatever is done to them, and whatever fails in them."""
+"""Sessions from start to end: anything may be done to them, and any part may fail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 @pytest.fixture(autouse=True)
 async def nothing_is_told_to_the_loop_alone() -> AsyncIterator[None]:
-    """What asyncio says of exceptions that nobody fetched, and of callbacks that failed, is a fault here."""
+    """An exception that only the loop's exception handler sees fails the test."""
     told: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: told.append(f"{context['message']}: {context.get('exception')!r}"))

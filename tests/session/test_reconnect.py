@@ -1,4 +1,4 @@
-"""A session that loses its connection: what is opened again, what is sent again, and what is told of it."""
+"""A session that loses its connection: what it opens and sends again, and what it reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATE = 32_000
 
 
 class AtOnce(random.Random):
-    """Dice that always say: now."""
+    """Makes every wait before a try as short as it may be."""
 
     def uniform(self, a: float, b: float) -> float:
         return a
@@ -51,7 +51,7 @@ def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
 
 
 class Station(AudioSource):
-    """Live audio that waits for nobody: the test says how much there is by now."""
+    """Live audio that does not wait: the test says how much there is by now."""
 
     name = "a station"
     live = True
@@ -296,7 +296,7 @@ async def test_a_network_that_comes_back_costs_no_word(unused_tcp_port: int, sta
 
 
 async def test_the_end_of_a_file_is_sent_again_when_its_connection_is_lost(server: LoopbackServer) -> None:
-    """All was sent, CloseStream too, and then the server restarts instead of saying its last words."""
+    """All audio and CloseStream were sent. Then the server restarts instead of sending its last messages."""
     closings = 0
 
     async def handler(socket: ServerConnection) -> None:
@@ -341,7 +341,7 @@ async def test_a_connection_lost_after_the_last_final_ends_the_session_well() ->
 
 
 async def test_a_server_that_does_not_finish_is_tried_once_more(server: LoopbackServer) -> None:
-    """The line may have died just then: what it should have said is kept, and is sent again."""
+    """The line may be dead: audio without a final is sent again."""
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.3)
     with server.silent():
         session.start()

@@ -34,12 +34,12 @@ SECONDS = 6.0
 
 
 def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
-    """Silence that a script speaks over."""
+    """Silence; the server's script decides the words."""
     return dgnb.BufferSource(bytes(round(seconds * 16000) * 2), encoding="linear16", sample_rate=16000)
 
 
 class Tap:
-    """An audio source that gives a second at a time, when told to."""
+    """An audio source that gives a second at a time, when the test says so."""
 
     def __init__(self) -> None:
         self.seconds: asyncio.Queue[int] = asyncio.Queue()
@@ -81,7 +81,7 @@ async def started(server: LoopbackServer) -> LiveSession:
 
 
 def sent(session: LiveSession, seconds: float) -> bool:
-    """Whether that much was sent, but for the tenth of a second that the decoder may hold."""
+    """Whether that much was sent. The decoder may still hold a tenth of a second."""
     return session.audio_cursor > seconds - 0.11
 
 
@@ -94,7 +94,7 @@ async def until_stuck(session: LiveSession) -> None:
 
 
 async def until(true: Any) -> None:
-    """Give the loop turns until something holds."""
+    """Wait until something holds."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -555,7 +555,7 @@ async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_fi
 
 
 async def test_the_loop_wakes_every_tenth_of_a_second_while_a_cell_waits(server: LoopbackServer, tap: Tap) -> None:
-    """A kernel's interrupt is seen when the loop next wakes; a silent source must not hold it up."""
+    """A kernel's interrupt is seen when the loop next wakes, also with a silent source."""
     session = LiveSession(tap.source(), endpoint=server.url).start()
     loop = asyncio.get_running_loop()
     timeouts: list[float] = []

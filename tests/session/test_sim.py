@@ -1,4 +1,4 @@
-"""Nothing is lost: seeded faults on virtual time, and what FAULTS may not do to a session, in numbers."""
+"""Nothing is lost: sessions with seeded faults on virtual time, checked against the invariants."""
 
 from __future__ import annotations
 

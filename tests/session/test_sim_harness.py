@@ -1,4 +1,4 @@
-"""The simulator itself: its loop, its audio, what its Deepgram refuses, and an oracle that sees what is planted."""
+"""The simulator itself: its loop, its audio, its fake Deepgram, and its oracle."""
 
 from __future__ import annotations
 

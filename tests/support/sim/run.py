@@ -33,7 +33,7 @@ class Outcome:
     """What came of a run.
 
     Attributes:
-        violations: What must not be; empty is well.
+        violations: What broke an invariant; empty when nothing did.
         figures: What was measured, by invariant.
         trace: Equal for equal runs.
     """
@@ -61,7 +61,7 @@ class Outcome:
         return hash((self.network.trace, self.session.transcript.word_count, self.session.transcript.count))
 
     def __str__(self) -> str:
-        """The plan and what was wrong, and how to see it again."""
+        """The plan, what was wrong, and how to run it again."""
         told = [str(self.plan), *(f"  ! {what}" for what in self.violations)]
         events = self.session.transcript._notes
         told += [f"  . {event.type}: {event.text[:150]}" for event in events[-40:]]
@@ -79,7 +79,7 @@ class _Logged(logging.Handler):
 
 
 def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT) -> Outcome:
-    """Run it, and check it. `inject(outcome)` may do more to it, once the session has started."""
+    """Run a plan and check the run. `inject(outcome)` may add faults once the session has started."""
     loop = VirtualLoop()
     try:
         outcome = loop.run_until_complete(_run(plan, loop, inject, limit))
@@ -113,7 +113,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
         outcome = Outcome(plan, network, injector, source, session, books, loop, logged=logged)
         books.watch(network)
         outcome.started = loop.time()
-        # A stream that fails is to be told of once: by whoever listens, or in the log.
+        # Waits for the task, not for the session: a waiter would learn of an error that must be logged.
         session.start()
         (task,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("dgnb: session"))
         injector.schedule(plan.faults)
@@ -132,7 +132,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
             if outcome.stop_asked is None:
                 stopper.cancel()
             await asyncio.wait([stopper])
-        # A moment more, to see whether anything goes on that should not.
+        # Wait a little longer, to see whether anything goes on that should not.
         network.stopped = network.stopped if network.stopped is not None else loop.time()
         injector.cancel()
         await asyncio.sleep(15.0)
