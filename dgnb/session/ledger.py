@@ -50,7 +50,7 @@ class Ledger:
         self._next = 0  # The chunk in which `sent` lies,
         self._next_start = 0  # and where it begins.
         self._begun = False
-        self._told = 0
+        self._reported = 0
         self.captured = 0
         self.acknowledged = 0
         self.sent = 0
@@ -76,7 +76,7 @@ class Ledger:
 
     def new_gaps(self) -> list[Lost]:
         """What was lost since the last call. None of it changes later."""
-        new, self._told = self.gaps[self._told :], len(self.gaps)
+        new, self._reported = self.gaps[self._reported :], len(self.gaps)
         return new
 
     def capture(self, chunk: bytes) -> None:
@@ -147,7 +147,7 @@ class Ledger:
     def _lose(self, start: int, end: int, reason: str) -> None:
         if end <= start:
             return
-        if len(self.gaps) > self._told and self.gaps[-1].end == start and self.gaps[-1].reason == reason:
+        if len(self.gaps) > self._reported and self.gaps[-1].end == start and self.gaps[-1].reason == reason:
             start = self.gaps.pop().start
         # Nearly always the last one. After a tear, earlier audio may be lost later.
         insort(self.gaps, Lost(start, end, reason))

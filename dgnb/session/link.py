@@ -44,7 +44,7 @@ class Link:
         close_timeout: Seconds without a message, after CloseStream, after which the server is given up.
         elsewhere: Whether results go to a callback address, so that no message shows what was heard.
         watched: Whether a server that takes audio and sends no message is given up, though it answers pings.
-        told: Called after each message.
+        notify: Called after each message.
         progress: Called when finals cover more audio.
         draining: Called when the last messages are awaited.
     """
@@ -57,7 +57,7 @@ class Link:
     close_timeout: float
     elsewhere: bool
     watched: bool
-    told: Callable[[], None]
+    notify: Callable[[], None]
     progress: Callable[[], None]
     draining: Callable[[], None]
 
@@ -198,7 +198,7 @@ class Link:
             self.connection.give_up(GaveUp.SILENT)
 
     async def _receive(self) -> None:
-        connection, capture, told, number = self.connection, self.capture, self.told, self.number
+        connection, capture, notify, number = self.connection, self.capture, self.notify, self.number
         clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
         ledger, rate = capture.ledger, capture.bytes_per_second
         offset = self._begin / rate
@@ -218,9 +218,9 @@ class Link:
                     self._acknowledge(message, ends)
             elif isinstance(message, Metadata) and connection.stream_closed:
                 self._audit(message)
-                told()
+                notify()
                 return
-            told()
+            notify()
 
     def _acknowledge(self, final: Results, ends: dict[int, float]) -> None:
         """Note that a final covers the audio up to its end; of several channels, each has to."""

@@ -37,7 +37,7 @@ class Runner:
 
     def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings) -> None:
         self.session = session
-        self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, told=self._tell)
+        self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
         self.loop = running_loop()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()

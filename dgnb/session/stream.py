@@ -51,7 +51,7 @@ class State(enum.Enum):
 
 
 class Settings(NamedTuple):
-    """What `LiveSession` is told besides source, options and endpoint; `patience` are seconds of trying again."""
+    """Arguments of `LiveSession` that the stream needs; `patience` is for how many seconds it tries again."""
 
     duration: float | None
     pace: float | None
@@ -74,7 +74,7 @@ class Change:
 
 
 class Stream:
-    """What a session does from its start to its end; `told` is called after each message and each change of state.
+    """What a session does from its start to its end; `notify` is called after each message and each change of state.
 
     Attributes:
         state: Where it stands.
@@ -93,7 +93,7 @@ class Stream:
         endpoint: Endpoint,
         transcript: Transcript,
         settings: Settings,
-        told: Callable[[], None],
+        notify: Callable[[], None],
     ) -> None:
         self.state = State.CONNECTING
         self.options = options
@@ -106,7 +106,7 @@ class Stream:
         self._endpoint = endpoint
         self._transcript = transcript
         self._settings = settings
-        self._told = told
+        self._notify = notify
         self._writer = JournalWriter(settings.journal, transcript)
         self._watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
         self._retry = Retry(settings.patience)
@@ -164,7 +164,7 @@ class Stream:
         if self.state in (State.CONNECTING, State.OPEN) and not self.capture.paused:
             self.capture.resumed.clear()
             self._transcript.note("paused", f"at {self.capture.audio_cursor:.1f} s")
-            self._told()
+            self._notify()
 
     def resume(self) -> None:
         """Let the audio flow again, if it is held back."""
@@ -172,7 +172,7 @@ class Stream:
             skipped = self.capture.resume()
             text = f"; {skipped:.1f} s of the live stream were skipped" if skipped else ""
             self._transcript.note("resumed", f"at {self.capture.audio_cursor:.1f} s{text}")
-            self._told()
+            self._notify()
 
     # Life cycle
 
@@ -313,7 +313,7 @@ class Stream:
         kind = "reconnecting" if self.connections else "connecting"
         text = f"at {cursor:.1f} s, in {delay:.1f} s, with {self.capture.pending:.1f} s of audio kept: {why}"
         self._transcript.note(kind, text, request_id=getattr(lost, "request_id", "") or None)
-        self._told()
+        self._notify()
         await asyncio.sleep(delay)
 
     async def _open(self, options: LiveOptions) -> Link:
@@ -338,7 +338,7 @@ class Stream:
             elsewhere=options.callback is not None,
             # Unpaced audio may wait long, and the engine on this machine may be slow.
             watched=options.callback is None and bool(settings.pace) and self._endpoint.kind != "offline",
-            told=self._told,
+            notify=self._notify,
             progress=self._retry.final,
             draining=lambda: self._enter(State.CLOSING),
         )
@@ -404,7 +404,7 @@ class Stream:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self._told()
+        self._notify()
 
 
 def _is_gap(unheard: tuple[float, float]) -> bool:
