@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 class Cells(Generic[T]):
-    """A register by cell; outside of IPython it stays empty."""
+    """A register by cell. Outside IPython it stays empty."""
 
     def __init__(self) -> None:
         self._made: dict[object, tuple[int, list[weakref.ref[T]]]] = {}
 
     def replace(self, thing: T) -> list[T]:
-        """Remember that the cell which runs now made this; gives what an earlier run of the same cell had made."""
+        """Register what the running cell made. Returns what an earlier run of the same cell made."""
         cell = _current()
         if cell is None:
             return []
@@ -31,7 +31,7 @@ class Cells(Generic[T]):
 
 
 def _current() -> tuple[object, int] | None:
-    """Which cell runs, and its how manieth execution this is; None where no cell does."""
+    """The running cell and its execution count, or None outside a cell."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:
@@ -40,7 +40,7 @@ def _current() -> tuple[object, int] | None:
     with contextlib.suppress(Exception):
         parent = shell.kernel.get_parent("shell") or parent
     if (parent.get("header") or {}).get("msg_type", "execute_request") != "execute_request":
-        return None  # a click
-    # JupyterLab names the cell; elsewhere its text has to do.
+        return None  # A click on a widget.
+    # JupyterLab sends the cell's id. Other front ends send none, so the cell's text identifies it.
     name = (parent.get("metadata") or {}).get("cellId") or shell.user_ns.get("In", [""])[-1]
     return name, int(shell.execution_count)

@@ -89,9 +89,6 @@ class SourceFormat:
         return _frame_bytes(self.encoding, self.channels)
 
 
-SourceFormat = Raw
-
-
 @dataclass(frozen=True, slots=True)
 class Note:
     """What a source reports beside its audio.

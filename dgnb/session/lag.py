@@ -9,44 +9,44 @@ __all__ = ["Lag"]
 
 _RECENT: Final = 30.0
 _ASLEEP: Final = 10.0
-"""Seconds that the wall clock must run ahead of the other: less may be a clock that is being set."""
+"""Seconds. Where the wall clock gains less on the monotonic clock, somebody may have set it."""
 
 
 class Lag:
-    """Told every `interval` seconds, it knows by how much it was told too late.
+    """Measures the delay between the scheduled and the actual tick.
 
     Args:
         interval: Seconds between two ticks.
         now: Seconds, monotonic.
-        wall: Seconds since 1970; unlike the other clock it goes on while the machine is asleep.
+        wall: Seconds since 1970. This clock goes on while the machine is asleep; the monotonic one stands still.
 
     Attributes:
-        worst: The longest that the loop was held up, in seconds.
+        worst: The longest delay so far, in seconds.
     """
 
     def __init__(self, interval: float, now: float, wall: float) -> None:
         self._interval = interval
         self._ticked = now
         self._wall = wall
-        self._late: deque[tuple[float, float]] = deque(maxlen=200)
+        self._delays: deque[tuple[float, float]] = deque(maxlen=200)
         self.worst = 0.0
 
     def tick(self, now: float, wall: float) -> tuple[float, float]:
-        """Another interval has passed; gives by how many seconds it was late, and how many the machine was asleep."""
-        late = self._lateness(now)
+        """Record a tick. Returns the seconds by which it was late, and the seconds that the machine was asleep."""
+        delay = self._delay(now)
         asleep = (wall - self._wall) - (now - self._ticked)
         self._ticked, self._wall = now, wall
-        self.worst = max(self.worst, late)
-        self._late.append((now, late))
-        return late, asleep if asleep > _ASLEEP else 0.0
+        self.worst = max(self.worst, delay)
+        self._delays.append((now, delay))
+        return delay, asleep if asleep > _ASLEEP else 0.0
 
     def recent(self, now: float) -> float:
-        """The longest that it was held up in the last half minute, now included."""
+        """The longest delay in the last half minute, one that still lasts included."""
         return self.since(now - _RECENT, now)
 
     def since(self, then: float, now: float) -> float:
-        """The longest that it was held up between `then` and `now`, of what is still remembered."""
-        return max([self._lateness(now), *(late for at, late in self._late if at > then)])
+        """The longest delay between `then` and `now`, among the last 200 ticks."""
+        return max([self._delay(now), *(delay for at, delay in self._delays if at > then)])
 
-    def _lateness(self, now: float) -> float:
+    def _delay(self, now: float) -> float:
         return max(0.0, now - self._ticked - self._interval)

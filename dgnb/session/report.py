@@ -1,4 +1,4 @@
-"""What a session has to say about itself: one line when all went well, and what helps when it did not."""
+"""A session's report: one line of figures and, after a fault, what helps to find its cause."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PACKAGES: Final = ("websockets", "aiohttp", "av", "msgspec", "pandas", "ipywidg
 _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-def report(stream: Stream, transcript: Transcript, endpoint: Endpoint, error: Exception | None) -> str:
-    """One line of figures; after a fault, also what happened and what it happened on."""
-    lines = [figures(stream, transcript)]
+def report(stream: Stream, transcript: Transcript, endpoint: Endpoint) -> str:
+    """One line of figures; after a fault, also what happened and on which system."""
+    lines, error = [figures(stream, transcript)], stream.error
     fault = error or stream.last_fault
     if fault is None:
         return lines[0]
@@ -35,29 +35,30 @@ def report(stream: Stream, transcript: Transcript, endpoint: Endpoint, error: Ex
     lines.append(f"endpoint: {endpoint}; {_way(endpoint)}")
     lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {_versions()}")
     if not isinstance(error, DgnbError | None) or getattr(error, "code", 0) in (1002, 1003, 1007, 1009, 1010):
-        # Nobody should ever see these: what led to them is wanted.
+        # These are faults of dgnb or of the server: the events show what led to them.
         lines.append(f"the last {_EVENTS} events:")
         lines += [f"  {event.type}: {event.text}" for event in transcript.events.tail(_EVENTS).itertuples()]
     return "\n".join(lines)
 
 
 def figures(stream: Stream, transcript: Transcript) -> str:
-    """How much audio became of what, how many words came, and the worst of the waits: one line."""
-    captured = stream.captured
-    lost = sum(gap.end - gap.start for gap in stream.ledger.gaps) / stream.bytes_per_second if stream.ledger else 0.0
-    covered = max(0.0, captured - stream.pending - lost)
+    """What became of the audio, how many words came, and the longest waits: one line."""
+    capture = stream.capture
+    captured, pending = capture.captured, capture.pending
+    lost = capture.seconds(sum(gap.end - gap.start for gap in capture.ledger.gaps))
+    covered = max(0.0, captured - pending - lost)
     reconnects = max(0, stream.connections - 1)
-    worst = stream.lag.worst if stream.lag else 0.0
     return (
-        f"{captured:.1f} s captured, {covered:.1f} s acknowledged, {stream.pending:.1f} s pending, "
+        f"{captured:.1f} s captured, {covered:.1f} s acknowledged, {pending:.1f} s pending, "
         f"{lost:.1f} s in gaps; "
         f"{transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
-        f"longest silence on the wire {stream.longest_silence:.1f} s, longest time the kernel was busy {worst:.1f} s"
+        f"longest silence on the wire {stream.longest_silence:.1f} s, "
+        f"longest time the kernel was busy {stream.lag.worst if stream.lag else 0.0:.1f} s"
     )
 
 
 def _way(endpoint: Endpoint) -> str:
-    """How the line runs: in clear or not, through a proxy or not. Addresses of proxies may hold credentials."""
+    """Whether the line is encrypted, and whether it uses a proxy. A proxy's address may hold a password."""
     secure = endpoint.url is not None and endpoint.url.startswith("wss://")
     set_ = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
     if endpoint.url is None or is_loopback(urlsplit(endpoint.url).hostname):

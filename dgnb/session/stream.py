@@ -1,74 +1,40 @@
-"""`Stream`: from a source, through one connection after another, into a transcript, without losing a word.
+"""`Stream`: from a source, over one connection after another, into a transcript, without losing a word.
 
-The source is captured into a ledger by one task; each connection has a task that sends from the ledger and one that
-receives. When a connection is lost, the next one begins where its last final ended.
+When a connection is lost, the next one begins where its last final ended. Only this module changes a session's `State`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
-import datetime
 import enum
 import logging
-import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from dgnb.audio import Audio, AudioSource, Pacer
+from dgnb.audio import AudioSource
 from dgnb.connection import PING_TIMEOUT, Connection, connect
-from dgnb.connection.errors import Again, GaveUp, may_retry
+from dgnb.connection.errors import Again, may_retry
 from dgnb.endpoints import Endpoint
-from dgnb.exceptions import AudioError, CloseTimeout, ConnectionLost, DgnbError, HandshakeError, ProtocolError
-from dgnb.messages import Metadata, Results
+from dgnb.exceptions import CloseTimeout, ConnectionLost, DgnbError, HandshakeError
 from dgnb.options import LiveOptions
+from dgnb.session.capture import Capture
 from dgnb.session.lag import Lag
-from dgnb.session.ledger import Ledger
+from dgnb.session.link import UNHEARD, Link, Outcome, end
+from dgnb.session.report import figures
 from dgnb.session.retry import Retry
+from dgnb.session.stop import Stop
+from dgnb.session.watch import Watch
+from dgnb.session.writer import JournalWriter
 from dgnb.transcript import Transcript
-from dgnb.transcript.journal import Journal
 
-__all__ = ["BUFFER_SECONDS", "State", "Stream", "end"]
+__all__ = ["Change", "Settings", "State", "Stream"]
 
 logger = logging.getLogger("dgnb")
 
-BUFFER_SECONDS: Final = 120.0
-"""Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
-
-STOP_TIMEOUT: Final = 4.5
-TICK: Final = 0.1
-"""Seconds. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881)."""
-
-_UNHEARD: Final = 0.25
-"""Seconds at the end that a server may leave without a final before it counts as a gap."""
-
-_READ_AHEAD: Final = 0.2
-"""Seconds that are read of a source that can wait, before what was read is sent."""
-
-_LARGEST: Final = 0.25
-"""Seconds of audio in one frame on the wire. Deepgram advises 20 to 250 ms."""
-
-_RELEASE: Final = 0.3
-"""Seconds that a source is given to let go, so that a stop takes 5 s at most."""
-
-_REPLAY: Final = 2.0
-"""Seconds after a stop in which what was sent before a loss is sent again."""
-
-_SILENT: Final = 14.0
-"""Seconds in which audio is sent, and nothing comes back, after which a line that answers pings counts as dead, too."""
-
-_WATCH: Final = 0.25
-_JOURNAL: Final = 1.0
-_BUSY: Final = 1.0
 _STARVED: Final = 5.0
-"""Seconds that the loop was held up which explain why a connection was lost. Deepgram gives up after 10."""
+"""Seconds that the loop was held up which explain why a connection was lost. Deepgram closes it after 10."""
 
-_REMIND: Final = 3600.0
-"""Seconds of audio after which a stream without an end is spoken of: it may have been forgotten, and costs money."""
-
-_AUDIT: Final = 0.1
-"""Seconds by which what a server says that it received may differ from what was sent."""
+_CANCELLED: Final = "The session was cancelled: the event loop that it ran in has ended."
 
 
 class State(enum.Enum):
@@ -79,28 +45,45 @@ class State(enum.Enum):
     OPEN = "open"
     """Audio flows, or is paused."""
     CLOSING = "closing"
-    """No more audio is sent; the server's last words are awaited."""
+    """No more audio is sent; the server's last messages are awaited."""
     CLOSED = "closed"
-    """Ended, well or not. It stays so: a session is used once."""
+    """Ended, with or without an error. It stays so: a session is used once."""
 
 
-@dataclasses.dataclass
+class Settings(NamedTuple):
+    """Arguments of `LiveSession` that the stream needs; `patience` is for how many seconds it tries again."""
+
+    duration: float | None
+    pace: float | None
+    close_timeout: float
+    patience: float
+    journal: str | None
+
+
 class Change:
-    """New options that wait for a connection; `answer` is for who asked for them."""
+    """New options that wait for a connection. `answer` tells the caller of `apply` what came of them."""
 
-    options: LiveOptions
-    answer: asyncio.Future[None]
+    def __init__(self, options: LiveOptions) -> None:
+        self.options = options
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def finish(self, error: Exception | None = None) -> None:
+        """A connection has the options, or they were refused."""
+        if not self.answer.done():
+            self.answer.set_exception(error) if error else self.answer.set_result(None)
 
 
 class Stream:
-    """What a session does from its start to its end, and what it knows meanwhile; `run()` is awaited once.
+    """What a session does from its start to its end; `notify` is called after each message and each change of state.
 
     Attributes:
-        state: Where it stands; `told` is called after each change.
-        ledger: What became of the audio; None until the source is open.
-        replayable: Whether any sample may be the first that a connection is given.
-        connection: The newest one.
-        connections: How many there were.
+        state: Where it stands.
+        options: What is asked for now.
+        error: Why it ended early, or None.
+        last_fault: The newest fault after which it tried again, or None.
+        capture: The audio, and what became of it.
+        stop: Whether a stop was asked for.
+        change: New options that wait for a connection, or None.
     """
 
     def __init__(
@@ -109,586 +92,320 @@ class Stream:
         options: LiveOptions,
         endpoint: Endpoint,
         transcript: Transcript,
-        *,
-        told: Callable[[], None],
-        duration: float | None,
-        pace: float | None,
-        close_timeout: float,
-        patience: float,
-        journal: str | None,
+        settings: Settings,
+        notify: Callable[[], None],
     ) -> None:
-        self.options = options
         self.state = State.CONNECTING
-        self.ledger: Ledger | None = None
-        self.connection: Connection | None = None
-        self.connections = 0
-        self.bytes_per_second = 1.0
-        self.lag: Lag | None = None
-        self.stopping = asyncio.Event()
-        self.stopped_at = 0.0
-        self.resumed = asyncio.Event()
-        self.resumed.set()
-        self.skipped = 0.0
-        self.change: Change | None = None
-        self.newest_chunk = b""
+        self.options = options
+        self.error: Exception | None = None
         self.last_fault: Exception | None = None
-        self._source = source
+        self.capture = Capture(source, transcript, settings.duration, settings.pace)
+        self.stop = Stop()
+        self.change: Change | None = None
+        self._source_name = source.name
         self._endpoint = endpoint
         self._transcript = transcript
-        self._told = told
-        self._duration = duration
-        self._pace = pace
-        self._pacer = Pacer(pace)
-        self._close_timeout = close_timeout
-        self._retry = Retry(patience)
-        self._journal_path = journal
-        self._journal: Journal | None = None
-        self._live = False
-        self._waits = False
-        self._decoded = False
-        self.replayable = False
-        self._ended = False
-        self._reminded = False
-        self._unanswered = False
-        self._captured = asyncio.Event()
-        self._taken = asyncio.Event()
-        self._changing = asyncio.Event()
-        self._heard_at = 0.0
-        self._heard_to = 0
-        self._longest_silence = 0.0
-
-    # What a session asks
+        self._settings = settings
+        self._notify = notify
+        self._writer = JournalWriter(settings.journal, transcript)
+        self._watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
+        self._retry = Retry(settings.patience)
+        self._link: Link | None = None
+        self._silence = 0.0
+        self._asked_again_at = -1
 
     @property
-    def audio_cursor(self) -> float:
-        """Seconds of the source's timeline that were sent."""
-        return self.ledger.sent / self.bytes_per_second if self.ledger else 0.0
+    def connection(self) -> Connection | None:
+        """The newest connection."""
+        return self._link.connection if self._link else None
 
     @property
-    def reached(self) -> float:
-        """The furthest second of the source's timeline that was ever sent."""
-        return self.ledger.reached / self.bytes_per_second if self.ledger else 0.0
-
-    @property
-    def pending(self) -> float:
-        """Seconds of captured audio that no final covers yet."""
-        return self.ledger.pending / self.bytes_per_second if self.ledger else 0.0
-
-    @property
-    def captured(self) -> float:
-        """Seconds of audio that were taken from the source."""
-        return self.ledger.captured / self.bytes_per_second if self.ledger else 0.0
+    def connections(self) -> int:
+        """How many connections there were."""
+        return self._link.number + 1 if self._link else 0
 
     @property
     def longest_silence(self) -> float:
         """The longest time without a frame on an open connection, in seconds."""
-        return max(self._longest_silence, self.connection.longest_silence if self.connection else 0.0)
+        return max(self._silence, self.connection.longest_silence if self.connection else 0.0)
 
     @property
-    def paused(self) -> bool:
-        """Whether audio is held back."""
-        return not self.resumed.is_set()
+    def lag(self) -> Lag | None:
+        """How long the loop was held up; None before it runs."""
+        return self._watch.lag
 
-    def pause(self) -> None:
-        """Hold the audio back."""
-        self.resumed.clear()
+    def request_stop(self, now: float) -> None:
+        """End the audio, and finish. A stream that is CONNECTING has to be cancelled, too."""
+        self.stop.ask(now)
+        if self._link:
+            self._link.wake()
 
-    def resume(self) -> None:
-        """Let it flow."""
-        self.resumed.set()
-        self._pacer.restart()
+    def request(self, change: Change) -> None:
+        """Open the next connection with other options, as soon as that costs no audio."""
+        self.change = change
+        if self._link:
+            self._link.change_options(True)
 
     def withdraw(self, change: Change) -> None:
-        """Nobody waits for this change any more; one that is under way goes on."""
+        """Nobody waits for this change any longer. Options that a connection is being opened with stay."""
         change.answer.cancel()
         if self.change is change:
             self.change = None
-            self._changing.clear()
+            if self._link:
+                self._link.change_options(False)
 
-    def request(self, change: Change) -> None:
-        """Open the next connection with other options, as soon as nothing is lost by that."""
-        self.change = change
-        self._changing.set()
+    def changed(self, options: LiveOptions) -> None:
+        """The server has taken these options."""
+        self.options = options
+        self._transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {options!r}")
 
-    def set_state(self, state: State) -> None:
-        """Enter a state, and tell whoever waits."""
-        self.state = state
-        self._told()
+    def pause(self) -> None:
+        """Hold the audio back, if it is not held back yet."""
+        if self.state in (State.CONNECTING, State.OPEN) and not self.capture.paused:
+            self.capture.resumed.clear()
+            self._transcript.note("paused", f"at {self.capture.audio_cursor:.1f} s")
+            self._notify()
 
-    # The course of things
+    def resume(self) -> None:
+        """Let the audio flow again, if it is held back."""
+        if self.capture.paused and self.state is not State.CLOSED:
+            skipped = self.capture.resume()
+            text = f"; {skipped:.1f} s of the live stream were skipped" if skipped else ""
+            self._transcript.note("resumed", f"at {self.capture.audio_cursor:.1f} s{text}")
+            self._notify()
+
+    # Life cycle
 
     async def run(self) -> None:
-        """Transcribe the source to its end, or until `stopping` is set.
-
-        Raises:
-            DgnbError: Why it ended before that. What was transcribed is in the transcript.
-        """
-        if self._journal_path is not None:
-            self._journal = Journal(self._journal_path, self._transcript)
-            if self._journal.moved:
-                self._transcript.note(
-                    "warning", f"The journal that was there before is now {self._journal.moved.name}."
-                )
-        watch = asyncio.create_task(self._watch(), name="dgnb: watch the loop")
+        """Transcribe the source to its end, or until a stop. It raises nothing: `error` says why it ended early."""
         try:
-            audio = await self._source.open(multichannel=self.options.multichannel)
-            if not isinstance(audio, Audio):
-                raise AudioError(f"open() of {self._source.name} gave {type(audio).__name__}, and not an Audio.")
+            await self._writer.open()
+            watch = asyncio.create_task(self._watch.run(), name="dgnb: watch the loop")
             try:
-                await self._run(audio)
+                await self._run()
             finally:
-                await self._released(audio)
-        finally:
-            await end(watch)
-            if failed := _failure(watch):
-                logger.error("The watch over the loop failed", exc_info=failed)
-                self._transcript.note("warning", f"The watch over the loop failed: {failed!r}")
+                await end(watch)
+                if not watch.cancelled() and (failed := watch.exception()):
+                    logger.error("The watch over the loop failed", exc_info=failed)
+                    self._transcript.note("warning", f"The watch over the loop failed: {failed!r}")
+        except asyncio.CancelledError:
+            if not self.stop.asked:
+                self._fail(ConnectionLost(_CANCELLED))
+        except Exception as error:
+            self._fail(error)
+        await self._finish()
 
-    async def _run(self, audio: Audio) -> None:
-        self._live, self._waits = audio.live, audio.waits
-        self._pacer = Pacer(self._pace, live=audio.live)
-        self.bytes_per_second = audio.bytes_per_second
-        self._decoded = audio.encoding == "linear16"
-        self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
-        self.replayable = audio.frame_bytes is not None
-        if not self.replayable:
-            # A container's header came once, at its beginning: what follows can't stand alone.
+    def abandon(self) -> None:
+        """Close a stream that can't run: it was never started, or its loop is gone. Does nothing once it is closed."""
+        if self.state is not State.CLOSED:
+            if self.error is None and not self.stop.asked:
+                self._fail(ConnectionLost(_CANCELLED))
+            if self.change:
+                self.change.answer.cancel()
+            self._enter(State.CLOSED)
+
+    async def _run(self) -> None:
+        capture = self.capture
+        audio = await capture.open(multichannel=self.options.multichannel)
+        if audio.frame_bytes is None:
+            # A container's header comes once: what follows can't stand alone on another connection.
             self._retry = Retry(0)
-        capture = asyncio.create_task(self._capture(audio, self.ledger), name="dgnb: capture")
         try:
-            try:
-                await self._transcribe(audio, self.ledger)
-            except DgnbError as error:
-                if not _failure(capture):
-                    raise
-                self._transcript.note("error", str(error))
+            await self._transcribe()
+        except DgnbError as error:
+            # Why the source failed says more; what was said before is still worth having.
+            if not capture.failure:
+                raise
+            self._transcript.note("error", str(error))
         finally:
-            cancelled = capture.cancelled()
-            capture.cancel()
-            # A source that does not let go must not hold up a stop; see _released().
-            await asyncio.wait({capture}, timeout=_RELEASE)
-        if cancelled:
-            raise AudioError(f"{self._source.name} was cancelled from inside: something that it waits for was.")
-        # After a source that failed, what was said before is still worth having.
-        if failed := _failure(capture):
-            raise failed
+            await capture.close()
+        if failure := capture.failure:
+            raise failure
 
-    async def _released(self, audio: Audio) -> None:
-        """Close the source; one that takes long goes on by itself."""
-        try:
-            async with asyncio.timeout(_RELEASE):
-                await audio.aclose()
-        except TimeoutError:
-            self._transcript.note("warning", f"{self._source.name} was told to close, and is not waited for.")
-
-    async def _transcribe(self, audio: Audio, ledger: Ledger) -> None:
+    async def _transcribe(self) -> None:
         lost: Exception | None = None
-        while (connection := await self._connected(audio, ledger, lost)) is not None:
-            lost = None
+        while (link := await self._connected(lost)) is not None:
             try:
-                if await self._serve(connection, ledger):
-                    return
-                reason = "it was sent, and no final came"
-            except ConnectionLost as error:
-                if self.stopping.is_set():
-                    if not self._retry.patience or may_retry(error) is Again.NEVER:
-                        raise
-                    # A moment later it would have been a stop while reconnecting: a row in the gaps tells what it cost.
-                    self._transcript.note("warning", f"While it was being stopped: {error}")
-                    return
-                lost, reason = error, "its connection was lost, and it was no longer kept in memory"
-                self._transcript.drop_interims()
-                self.set_state(State.CONNECTING)
+                done, lost = await self._use(link)
             finally:
-                self._longest_silence = max(self._longest_silence, connection.longest_silence)
-                await connection.close()
+                self._silence = max(self._silence, link.connection.longest_silence)
+                await link.connection.close()
             self._transcript.drop_interims()
-            if self.stopping.is_set():
+            if done or self.stop.asked:
                 return
-            ledger.rewind(reason)
+            self.capture.ledger.rewind(
+                "its connection was lost, and it was no longer kept in memory"
+                if lost
+                else "it was sent, and no final came"
+            )
 
-    async def _connected(self, audio: Audio, ledger: Ledger, lost: Exception | None) -> Connection | None:
+    async def _use(self, link: Link) -> tuple[bool, Exception | None]:
+        """Use a connection. Returns whether that was all and, if not, why the connection was lost, or None."""
+        lost: ConnectionLost | None = None
+        try:
+            if await link.run() is Outcome.DONE:
+                return True, None
+        except CloseTimeout as error:
+            if self.stop.asked or not self._worth_another():
+                raise
+            lost = ConnectionLost(str(error))
+        except ConnectionLost as error:
+            if self.stop.asked:
+                if not self._retry.patience or may_retry(error) is Again.NEVER:
+                    raise
+                # A moment later it would have been a stop while reconnecting: a gap tells what it cost.
+                self._transcript.note("warning", f"While it was being stopped: {error}")
+                return True, None
+            lost = error
+        self._transcript.drop_interims()
+        self._enter(State.CONNECTING)
+        return False, lost
+
+    def _worth_another(self) -> bool:
+        """Whether a server that did not finish is asked again: once, as the line may be dead, until it hears more."""
+        acknowledged = self.capture.ledger.acknowledged
+        if not self._retry.patience or self._asked_again_at == acknowledged:
+            return False
+        self._asked_again_at = acknowledged
+        return True
+
+    async def _connected(self, lost: Exception | None) -> Link | None:
         """The next connection; None when there is nothing left to be sent."""
-        self.set_state(State.CONNECTING)
+        self._enter(State.CONNECTING)
         while True:
             if lost is not None:
-                if self._ended and not ledger.unsent:
+                if self.capture.ended and not self.capture.ledger.unsent:
                     return None
                 await self._back_off(lost)
-                if not await self._something_to_send(ledger):
+                if not await self.capture.something_to_send():
                     return None
             change, self.change = self.change, None
-            self._changing.clear()
             try:
-                connection = await self._open(audio, ledger, change.options if change else self.options)
+                link = await self._open(change.options if change else self.options)
             except HandshakeError as error:
                 if change is None:
                     lost = error
                     continue
-                self._transcript.note(
-                    "warning", f"The options were not changed: {error}", request_id=error.request_id or None
-                )
-                if not change.answer.done():
-                    change.answer.set_exception(error)
-                # A loss is waited for once; a server that refuses the old options too is another matter.
+                text = f"The options were not changed: {error}"
+                self._transcript.note("warning", text, request_id=error.request_id or None)
+                change.finish(error)
+                # The old options are tried at once, unless the server is at fault.
                 lost = error if error.transient else None
                 continue
             if change:
-                self.options = change.options
-                self._transcript.note("changed", f"at {self.audio_cursor:.1f} s: {change.options!r}")
-                if not change.answer.done():
-                    change.answer.set_result(None)
-            return connection
+                self.changed(change.options)
+                change.finish()
+            return link
 
     async def _back_off(self, lost: Exception) -> None:
-        now = asyncio.get_running_loop().time()
+        now, cursor = asyncio.get_running_loop().time(), self.capture.audio_cursor
         self.last_fault = lost
-        # A handshake that failed after a connection says nothing about how long that one lived.
+        # How long the last connection lived says nothing about a handshake that failed.
         uptime = now - self.connection.opened_at if self.connection and isinstance(lost, ConnectionLost) else None
         delay = self._retry.delay(lost, now, uptime=uptime)
         busy = self.lag.since(now - uptime, now) if self.lag and uptime is not None else 0.0
+        why = str(lost)
         if busy >= _STARVED:
             why = (
                 f"The kernel was busy for {busy:.0f} s, so that nothing could be sent or received, and the server gave "
                 "up waiting. A cell that blocks does that: await what takes long, or run it in a thread."
             )
-        else:
-            why = str(lost)
         kind = "reconnecting" if self.connections else "connecting"
-        text = f"at {self.audio_cursor:.1f} s, in {delay:.1f} s, with {self.pending:.1f} s of audio kept: {why}"
+        text = f"at {cursor:.1f} s, in {delay:.1f} s, with {self.capture.pending:.1f} s of audio kept: {why}"
         self._transcript.note(kind, text, request_id=getattr(lost, "request_id", "") or None)
-        self._told()
+        self._notify()
         await asyncio.sleep(delay)
 
-    async def _something_to_send(self, ledger: Ledger) -> bool:
-        """Wait until there is: a connection without audio is closed after 10 s, and its slot is wanted elsewhere."""
-        while True:
-            if self.paused and not self._live:
-                await self.resumed.wait()
-            if ledger.unsent:
-                return True
-            if self._ended:
-                return False
-            self._captured.clear()
-            await self._captured.wait()
-
-    async def _open(self, audio: Audio, ledger: Ledger, options: LiveOptions) -> Connection:
+    async def _open(self, options: LiveOptions) -> Link:
+        audio, settings = self.capture.audio, self._settings
+        assert audio is not None
         connection = await connect(
             options.for_audio(audio.encoding, audio.sample_rate, audio.channels),
             endpoint=self._endpoint,
             # All was said by then; a server that does not close in turn is not waited for.
             close_timeout=1.0,
             # Unpaced audio may wait long in a server's queue, and a ping behind it.
-            ping_timeout=PING_TIMEOUT if self._pace else None,
+            ping_timeout=PING_TIMEOUT if settings.pace else None,
         )
         self._retry.opened()
-        self.connection = connection
-        self.connections += 1
-        where = f"{self._endpoint}: {connection.url.split('?')[0]}"
-        again = f"again at {self.audio_cursor:.1f} s, " if self.connections > 1 else ""
-        self._transcript.note("opened", f"{again}{where}", request_id=connection.request_id or None)
-        if self.connections == 1:
+        self._link = Link(
+            connection,
+            self.connections,
+            self.capture,
+            self._transcript,
+            self.stop,
+            settings.close_timeout,
+            elsewhere=options.callback is not None,
+            # Unpaced audio may wait long, and the engine on this machine may be slow.
+            watched=options.callback is None and bool(settings.pace) and self._endpoint.kind != "offline",
+            notify=self._notify,
+            progress=self._retry.final,
+            draining=lambda: self._enter(State.CLOSING),
+        )
+        again = f"again at {self.capture.audio_cursor:.1f} s, " if self._link.number else ""
+        text = f"{again}{self._endpoint}: {connection.url.split('?')[0]}"
+        self._transcript.note("opened", text, request_id=connection.request_id or None)
+        if not self._link.number:
             for name in connection.ignored:
                 self._transcript.note("warning", f"The server can't do {name}, and goes on without it.")
-        self._tell_gaps()
-        self.set_state(State.OPEN)
-        return connection
+        self._report_gaps()
+        self._enter(State.OPEN)
+        return self._link
 
-    async def _serve(self, connection: Connection, ledger: Ledger) -> bool:
-        """Use one connection as long as it lasts, and say whether that was all; if not, another one is to follow."""
-        begin, loop = ledger.begin(), asyncio.get_running_loop()
-        receiver = asyncio.create_task(self._receive(connection, ledger, begin), name="dgnb: receive")
-        sender = asyncio.create_task(self._send(connection, ledger), name="dgnb: send")
-        stop = asyncio.create_task(self.stopping.wait(), name="dgnb: wait for stop")
-        change = asyncio.create_task(self._changing.wait(), name="dgnb: wait for a change")
+    # The end
+
+    async def _finish(self) -> None:
         try:
-            ends = {receiver, sender, stop}
-            await asyncio.wait({*ends, change}, return_when=asyncio.FIRST_COMPLETED)
-            while change.done() and ledger.kept > ledger.acknowledged and not any(task.done() for task in ends):
-                # The change waits for finals of what could not be sent again.
-                await asyncio.wait(ends, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
-            while stop.done() and ledger.sent < ledger.reached and not (receiver.done() or sender.done()):
-                # What an earlier connection was given already is wanted still, as far as there is time.
-                if loop.time() >= self.stopped_at + _REPLAY:
-                    break
-                await asyncio.wait({receiver, sender}, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
-            all_sent = sender.done() and not ledger.torn
-            await end(sender)
-            if not sender.cancelled() and (failed := sender.exception()):
-                if not isinstance(failed, ConnectionLost):
-                    raise failed
-                # The receiver knows best why.
-                await asyncio.wait({receiver}, timeout=1.0)
-                if not receiver.done():
-                    raise failed
-            slack = round(_UNHEARD * self.bytes_per_second)
-            last = self.stopping.is_set() or (all_sent and not self._changing.is_set())
-            if not last and not receiver.done() and not ledger.torn and ledger.kept <= ledger.acknowledged:
-                # Cut where the last final ended: a word that lies across another cut is whole on neither connection.
-                self.set_state(State.CONNECTING)
-                return False
-            try:
-                await self._drain(connection, receiver)
-            except CloseTimeout as error:
-                if last and ledger.pending <= slack and self.options.callback is None:
-                    self._transcript.note("warning", "All was heard, but the server did not say that it had finished.")
-                elif self.stopping.is_set() or (last and not self._worth_another()):
-                    raise
-                else:
-                    raise ConnectionLost(str(error)) from None
-            ledger.settle(slack, "no final came")
-            return last
+            # From here on a stop does not cancel.
+            self._enter(State.CLOSING)
+            sent = self.capture.seconds(self.capture.ledger.reached)
+            self._settle()
+            if self.change:
+                self.change.answer.cancel()
+            self._transcript.drop_interims()
+            self._transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self, self._transcript)}")
+            await self._writer.close(self.stop.journal_deadline(asyncio.get_running_loop().time()))
+        except Exception as error:
+            # A caller who waits must not wait for ever.
+            if self.error is None:
+                self._fail(error)
         finally:
-            await end(receiver, sender, stop, change)
+            self._enter(State.CLOSED)
 
-    def _worth_another(self) -> bool:
-        """Whether a server that did not finish is asked once more: the line may be dead, and its words are kept."""
-        if self._unanswered or not self._retry.patience:
-            return False
-        self._unanswered = True
-        return True
-
-    async def _capture(self, audio: Audio, ledger: Ledger) -> None:
-        """Take audio from the source: as it comes where it would be lost, else as fast as it is sent."""
-        limit = None
-        frame = audio.frame_bytes or 1
-        most = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
-        odd = bytearray()
-        if self._duration is not None:
-            limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
-        ahead = _READ_AHEAD * audio.bytes_per_second
-        try:
-            async for given in audio:
-                self._take_notes(audio)
-                # Copied, whole frames, and no larger than a frame on the wire should be: sources of one's own give
-                # what they have.
-                odd += given
-                whole = len(odd) - len(odd) % frame
-                taken, odd = bytes(odd[:whole]), odd[whole:]
-                if self._live and self.paused:
-                    self.skipped += len(taken) / audio.bytes_per_second
-                    continue
-                for start in range(0, len(taken), most):
-                    chunk = taken[start : start + most]
-                    if limit is not None:
-                        chunk = chunk[: limit - ledger.captured]
-                    while audio.waits and ledger.unsent >= ahead:
-                        self._taken.clear()
-                        await self._taken.wait()
-                    ledger.capture(chunk)
-                    self._captured.set()
-                    if limit is not None and ledger.captured >= limit:
-                        return
-        finally:
-            self._take_notes(audio)
-            self._ended = True
-            self._captured.set()
-
-    def _take_notes(self, audio: Audio) -> None:
-        """What the source has to tell goes into the events; audio of it that was missed, into the gaps."""
-        while audio.notes:
-            note = audio.notes.popleft()
-            at = self.captured
-            self._transcript.note(note.type, f"at {at:.1f} s: {note.text}")
-            if note.missed:
-                # It was never captured, so it takes no time on the timeline.
-                self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}")
-
-    async def _send(self, connection: Connection, ledger: Ledger) -> None:
-        """Send what the ledger has, until the source has ended, or the connection is torn."""
-        while True:
-            chunk = ledger.peek()
-            if ledger.torn or (not chunk and self._ended):
-                return
-            if not chunk:
-                self._captured.clear()
-                await self._captured.wait()
-                continue
-            # A connection wants audio within 10 s of its opening, whatever is paused.
-            holds = connection.bytes_sent > 0 and not self._live
-            if self.paused and holds:
-                await self.resumed.wait()
-            await self._pacer.wait(len(chunk) / self.bytes_per_second)
-            if (self.paused and holds) or ledger.torn:
-                continue
-            # Before the wait: a frame that is written is not taken back when the wait for room is cancelled.
-            ledger.advance(len(chunk))
-            self._taken.set()
-            if self.options.callback is not None:
-                # Its results go elsewhere, so there is nothing that could show what was heard.
-                ledger.acknowledge(ledger.sent)
-            self.newest_chunk = chunk if self._decoded else b""
-            await connection.send(chunk)
-
-    async def _receive(self, connection: Connection, ledger: Ledger, begin: int) -> None:
-        clock, feed, next_message = asyncio.get_running_loop().time, self._transcript.feed, connection.__anext__
-        offset, number = begin / self.bytes_per_second, self.connections - 1
-        self._heard_to = begin
-        ends: dict[int, float] = {}
-        while True:
-            try:
-                message = await next_message()
-            except StopAsyncIteration:
-                return
-            except ProtocolError as error:
-                self._transcript.note("warning", str(error))
-                continue
-            self._heard_at, self._heard_to = clock(), ledger.sent
-            feed(
-                message,
-                offset=offset,
-                audio_cursor=offset + connection.bytes_sent / self.bytes_per_second,
-                connection=number,
-            )
-            if isinstance(message, Results):
-                if message.is_final:
-                    self._acknowledge(message, ledger, begin, ends)
-            elif isinstance(message, Metadata) and connection.stream_closed:
-                self._audit(message, connection)
-                self._told()
-                return
-            self._told()
-
-    def _acknowledge(self, final: Results, ledger: Ledger, begin: int, ends: dict[int, float]) -> None:
-        """A final covers the audio up to its end, with several channels once each of them has one."""
-        channel, channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
-        ends[channel] = max(ends.get(channel, 0.0), final.start + final.duration)
-        if len(ends) >= channels:
-            before = ledger.acknowledged
-            ledger.acknowledge(begin + round(min(ends.values()) * self.bytes_per_second))
-            if ledger.acknowledged > before:
-                self._retry.final()
-                self._unanswered = False
-
-    def _audit(self, metadata: Metadata, connection: Connection) -> None:
-        """Compare what the server says that it received with what was sent, where bytes are seconds."""
-        sent = connection.bytes_sent / self.bytes_per_second
-        if self._decoded and metadata.duration is not None and abs(metadata.duration - sent) > _AUDIT:
-            self._transcript.note(
-                "warning",
-                f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s.",
-            )
-
-    async def _drain(self, connection: Connection, receiver: asyncio.Task[None]) -> None:
-        """Close the stream and wait for the server's last words, as long as it goes on speaking."""
-        loop = asyncio.get_running_loop()
-        if not receiver.done():
-            self.set_state(State.CLOSING)
-            # The receiver says what is wrong with the connection; a server that takes no more is given up below.
-            most = min(self._close_timeout, STOP_TIMEOUT)
-            if self.stopping.is_set():
-                most = min(most, self.stopped_at + STOP_TIMEOUT - loop.time())
-            with contextlib.suppress(ConnectionLost, TimeoutError):
-                async with asyncio.timeout(most):
-                    await connection.close_stream()
-        self._heard_at = loop.time()
-        while not receiver.done():
-            deadline = self._heard_at + self._close_timeout
-            if self.stopping.is_set():
-                deadline = min(deadline, self.stopped_at + STOP_TIMEOUT)
-            if loop.time() >= deadline:
-                connection.abort()
-                raise CloseTimeout(
-                    "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
-                    "stands in transcript.gaps. A slow server wants a larger close_timeout."
-                )
-            await asyncio.wait({receiver}, timeout=min(TICK, deadline - loop.time()))
-        receiver.result()
-
-    # Beside it
-
-    async def _watch(self) -> None:
-        """See how long the loop is held up, and write the journal."""
-        loop = asyncio.get_running_loop()
-        lag = self.lag = Lag(_WATCH, loop.time(), time.time())
-        written = loop.time()
-        while True:
-            await asyncio.sleep(_WATCH)
-            now = loop.time()
-            busy, asleep = lag.tick(now, time.time())
-            if asleep:
-                self._tell_of_sleep(asleep)
-            elif busy > _BUSY:
-                self._transcript.note("warning", f"The kernel was busy for {busy:.1f} s: nothing was sent or received.")
-                logger.info("The event loop was blocked for %.1f s", busy)
-            if self._duration is None and not self._reminded and self.audio_cursor >= _REMIND:
-                self._reminded = True
-                text = (
-                    f"{_REMIND / 3600:g} h of audio were sent, and it goes on until it is stopped; duration= ends it."
-                )
-                self._transcript.note("warning", text)
-                logger.warning("%s: %s", self._source.name, text)
-            self._listen(now)
-            if self._journal and now - written >= _JOURNAL:
-                written = now
-                self.write_journal()
-
-    def _listen(self, now: float) -> None:
-        """Give up a connection that takes audio and says nothing, though it answers pings."""
-        if self.state is not State.OPEN or self.connection is None or self.ledger is None:
+    def _settle(self) -> None:
+        """Put what no final covers into the gaps."""
+        capture, ledger, transcript = self.capture, self.capture.ledger, self._transcript
+        if capture.audio is None or (not self.connections and capture.audio.waits):
             return
-        # Results may go elsewhere; unpaced audio may wait long; and this machine's own engine may be slow.
-        if self.options.callback is not None or not self._pace or self._endpoint.kind == "offline":
-            return
-        sent = (self.ledger.sent - self._heard_to) / self.bytes_per_second
-        if sent >= _SILENT and now - max(self._heard_at, self.connection.opened_at) >= _SILENT:
-            self.connection.give_up(GaveUp.SILENT)
-
-    def _tell_of_sleep(self, seconds: float) -> None:
-        until = datetime.datetime.now(datetime.UTC)
-        since = until - datetime.timedelta(seconds=seconds)
-        text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
-        self._transcript.note("warning", text)
-        if self._live and self.ledger:
-            self._transcript.add_gap(self.captured, self.captured, text)
-
-    def write_journal(self, *, last: bool = False) -> None:
-        """Bring the journal up to date; a disk that takes no more is told of once, and the stream goes on."""
-        if self._journal is None:
-            return
-        try:
-            self._journal.close() if last else self._journal.flush()
-        except DgnbError as error:
-            self._transcript.note("warning", str(error))
-            logger.warning("%s", error)
-
-    def _tell_gaps(self) -> None:
-        """Put what is lost for good into the transcript's gaps."""
-        assert self.ledger is not None
-        for lost in self.ledger.new_gaps():
-            self._transcript.add_gap(lost.start / self.bytes_per_second, lost.end / self.bytes_per_second, lost.reason)
-
-    def settle(self, error: Exception | None) -> None:
-        """At the end: whatever no final covers is a gap."""
-        if self.ledger is None or (not self.connections and self._waits):
-            return
-        if not self.ledger.captured and error is None and not self.stopping.is_set():
-            self._transcript.note("warning", f"{self._source.name} held no audio.")
-        slack = _UNHEARD * self.bytes_per_second
-        if self.stopping.is_set() and (self._waits or self.ledger.unsent <= slack):
-            # A stop means now; a file can be read again.
-            self.ledger.give_back()
-        if self.skipped:
-            text = f"{self.skipped:.1f} s of the live stream were skipped in a pause that lasted to the end."
-            self._transcript.note("warning", text)
+        if not ledger.captured and self.error is None and not self.stop.asked:
+            transcript.note("warning", f"{self._source_name} held no audio.")
+        if self.stop.asked and (capture.audio.waits or capture.seconds(ledger.unsent) <= UNHEARD):
+            # What was not sent counts as not captured: a file can be read again.
+            ledger.give_back()
+        if skipped := capture.skipped:
+            text = f"{skipped:.1f} s of the live stream were skipped in a pause that lasted to the end."
+            transcript.note("warning", text)
         if self.options.callback is None:
-            why = type(error).__name__ if error else "the session was stopped before it was heard"
-            self.ledger.close(why)
-            self._tell_gaps()
-            for start, until in self._transcript.unheard(self.captured):
-                if until - start > _UNHEARD:
-                    self._transcript.add_gap(start, until, "no final came")
+            ledger.close(type(self.error).__name__ if self.error else "the session was stopped before it was heard")
+            self._report_gaps()
+            for start, until in filter(_is_gap, transcript.unheard(capture.captured)):
+                transcript.add_gap(start, until, "no final came")
+
+    def _report_gaps(self) -> None:
+        """Put what is lost for good into the transcript's gaps."""
+        for lost in self.capture.ledger.new_gaps():
+            seconds = self.capture.seconds
+            self._transcript.add_gap(seconds(lost.start), seconds(lost.end), lost.reason)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        request_id = getattr(error, "request_id", "") or (self.connection.request_id if self.connection else "")
+        self._transcript.note("error", str(error), request_id=request_id or None)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._notify()
 
 
-def _failure(task: asyncio.Task[None]) -> BaseException | None:
-    return task.exception() if task.done() and not task.cancelled() else None
-
-
-async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended; their exceptions count as seen."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()
+def _is_gap(unheard: tuple[float, float]) -> bool:
+    return unheard[1] - unheard[0] > UNHEARD

@@ -66,8 +66,12 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal {str(self.path)!r}: {'closed' if self._file.closed else 'open'}>"
 
-    def flush(self) -> None:
-        """Append what is new, as whole lines; nothing is new when nothing came, or once the journal is closed.
+    def take(self) -> tuple[bytes, tuple[int, int, int]]:
+        """What is new in the transcript, to pass to `write`. It does no I/O."""
+        return self._transcript.saved(self._written[1])
+
+    def write(self, batch: tuple[bytes, tuple[int, int, int]]) -> None:
+        """Append what `take` gave, as whole lines. It may run in a thread, before the next `take`.
 
         After this it outlives the kernel; after `close` a power cut, too.
 
@@ -76,12 +80,20 @@ class Journal:
         """
         if self._file.closed:
             return
+        lines, until = batch
         try:
-            lines, until = self._transcript.saved(self._written[1])
             if lines:
                 self._append(lines, until)
         except OSError as error:
             self._fail(error)
+
+    def flush(self) -> None:
+        """Append what is new: `write(take())`. Nothing is new when nothing came, or once the journal is closed.
+
+        Raises:
+            DgnbError: As `write`.
+        """
+        self.write(self.take())
 
     def close(self) -> None:
         """Append what is new, force all of it to the disk, and close the file. Again is no error.

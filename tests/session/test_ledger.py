@@ -29,7 +29,7 @@ def given_out(ledger: Ledger) -> bytes:
     return out
 
 
-def test_audio_is_handed_out_once_and_in_order() -> None:
+def test_audio_is_sent_once_and_in_order() -> None:
     ledger = filled(b"aabb", b"ccdd")
     assert given_out(ledger) == b"aabbccdd"
     assert ledger.peek() == b""
@@ -54,7 +54,7 @@ def test_a_connection_begins_at_a_whole_frame() -> None:
     assert ledger.sent == 4
 
 
-def test_a_final_that_claims_more_than_was_sent_is_not_believed() -> None:
+def test_a_final_covers_at_most_the_audio_that_was_sent() -> None:
     ledger = filled(b"aabb", b"ccdd")
     ledger.advance(4)
     ledger.acknowledge(1000)
@@ -70,7 +70,7 @@ def test_a_final_never_moves_back_what_an_earlier_one_covered() -> None:
     assert ledger.acknowledged == 6
 
 
-def test_without_a_connection_the_oldest_goes_and_is_a_gap() -> None:
+def test_without_a_connection_the_oldest_audio_is_dropped_and_is_a_gap() -> None:
     ledger = filled(b"aabb", b"ccdd", b"eeff", capacity=8)
     ledger.rewind("")
     assert ledger.gaps == [Lost(0, 4, LATE)]
@@ -79,7 +79,7 @@ def test_without_a_connection_the_oldest_goes_and_is_a_gap() -> None:
     assert given_out(ledger) == b"eeffgghh"
 
 
-def test_what_was_sent_is_lost_only_with_its_connection() -> None:
+def test_audio_that_was_sent_is_lost_only_with_its_connection() -> None:
     ledger = filled(b"aabb", b"ccdd", capacity=8)
     given_out(ledger)
     ledger.capture(b"eeff")
@@ -90,7 +90,7 @@ def test_what_was_sent_is_lost_only_with_its_connection() -> None:
     assert given_out(ledger) == b"ccddeeff"
 
 
-def test_a_connection_is_torn_when_what_it_would_get_next_is_lost() -> None:
+def test_a_connection_is_torn_when_the_audio_that_it_would_get_next_is_lost() -> None:
     ledger = filled(b"aabb", b"ccdd", b"eeff", capacity=12)
     ledger.advance(4)
     for chunk in (b"gghh", b"iijj"):
@@ -106,7 +106,7 @@ def test_a_connection_is_torn_when_what_it_would_get_next_is_lost() -> None:
     assert ledger.gaps == [Lost(4, 16, LATE)]
 
 
-def test_a_torn_connection_that_is_lost_loses_what_was_on_its_way_too() -> None:
+def test_a_torn_connection_that_is_lost_also_loses_the_audio_it_was_sent() -> None:
     ledger = filled(b"aabb", b"ccdd", b"eeff", capacity=12)
     ledger.advance(4)
     for chunk in (b"gghh", b"iijj"):
@@ -115,7 +115,7 @@ def test_a_torn_connection_that_is_lost_loses_what_was_on_its_way_too() -> None:
     assert ledger.gaps == [Lost(0, 4, "the line went dead"), Lost(4, 16, LATE)]
 
 
-def test_a_little_silence_at_the_end_needs_no_final() -> None:
+def test_up_to_slack_bytes_at_the_end_need_no_final() -> None:
     ledger = filled(b"aabb", b"ccdd")
     given_out(ledger)
     ledger.acknowledge(6)
@@ -123,7 +123,7 @@ def test_a_little_silence_at_the_end_needs_no_final() -> None:
     assert (ledger.acknowledged, ledger.gaps) == (8, [])
 
 
-def test_more_than_a_little_without_a_final_is_a_gap() -> None:
+def test_more_than_slack_bytes_without_a_final_are_a_gap() -> None:
     ledger = filled(b"aabb", b"ccdd")
     given_out(ledger)
     ledger.acknowledge(4)
@@ -131,7 +131,7 @@ def test_more_than_a_little_without_a_final_is_a_gap() -> None:
     assert ledger.gaps == [Lost(4, 8, "no final came")]
 
 
-def test_what_is_pending_at_the_end_is_a_gap() -> None:
+def test_pending_audio_at_the_end_is_a_gap() -> None:
     ledger = filled(b"aabb", b"ccdd")
     ledger.advance(4)
     ledger.acknowledge(2)
@@ -140,7 +140,7 @@ def test_what_is_pending_at_the_end_is_a_gap() -> None:
     assert (ledger.pending, ledger.unsent, ledger.acknowledged, ledger.sent) == (0, 0, 8, 4)
 
 
-def test_what_was_not_sent_can_be_given_back() -> None:
+def test_audio_that_was_not_sent_can_be_given_back() -> None:
     ledger = filled(b"aabb", b"ccdd")
     ledger.advance(4)
     ledger.acknowledge(4)
@@ -149,7 +149,7 @@ def test_what_was_not_sent_can_be_given_back() -> None:
     assert (ledger.captured, ledger.gaps) == (4, [])
 
 
-def test_what_was_sent_before_a_loss_is_not_given_back() -> None:
+def test_audio_that_was_sent_before_a_loss_is_not_given_back() -> None:
     ledger = filled(b"aabb", b"ccdd", b"eeff")
     ledger.advance(4)
     ledger.advance(4)
@@ -160,7 +160,7 @@ def test_what_was_sent_before_a_loss_is_not_given_back() -> None:
 
 
 class Conservation(RuleBasedStateMachine):
-    """Whatever happens, each byte is in one of three places, and what is sent is what was captured."""
+    """After any steps each byte is in one of three places, and the audio is sent as it was captured."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ TestConservation.settings = settings(max_examples=100, stateful_step_count=30, d
 
 @given(st.lists(st.integers(1, 40), min_size=1), st.integers(2, 100))
 @settings(deadline=None, derandomize=True)
-def test_however_it_is_cut_nothing_is_kept_twice(sizes: list[int], capacity: int) -> None:
+def test_chunks_of_any_size_are_kept_or_lost_once(sizes: list[int], capacity: int) -> None:
     ledger = Ledger(capacity)
     for size in sizes:
         ledger.capture(bytes(size))

@@ -1,4 +1,4 @@
-"""Sessions from their start to their end: whatever is done to them, and whatever fails in them."""
+"""Sessions from start to end: anything may be done to them, and any part may fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dgnb import LiveSession, State
 from dgnb.audio import Audio
 from dgnb.exceptions import AudioError, DgnbError
 from dgnb.loopback import LoopbackServer, Script
-from dgnb.session.stream import Stream
+from dgnb.session.watch import Watch
 from tests.support.sim import cycles
 
 MOMENT = 10.0
@@ -38,7 +38,7 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 @pytest.fixture(autouse=True)
 async def nothing_is_told_to_the_loop_alone() -> AsyncIterator[None]:
-    """What asyncio says of exceptions that nobody fetched, and of callbacks that failed, is a fault here."""
+    """An exception that only the loop's exception handler sees fails the test."""
     told: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: told.append(f"{context['message']}: {context.get('exception')!r}"))
@@ -58,7 +58,7 @@ async def until(true: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
-# Over and over
+# Many sessions
 
 
 async def test_sessions_stopped_at_any_moment_leave_nothing_behind() -> None:
@@ -120,10 +120,10 @@ async def test_a_session_ends_well_whatever_is_done_to_it(server: LoopbackServer
 _EXPECTED = (DgnbError, asyncio.CancelledError)
 
 
-# Held by nobody
+# Sessions without a reference
 
 
-async def test_a_session_that_nobody_holds_runs_on_and_can_be_found(server: LoopbackServer) -> None:
+async def test_a_session_without_a_reference_goes_on_and_is_listed(server: LoopbackServer) -> None:
     held = weakref.ref(LiveSession(silence(), endpoint=server.url, pace=1.0).start())
     gc.collect()
     found = dgnb.sessions()[-1]
@@ -133,7 +133,7 @@ async def test_a_session_that_nobody_holds_runs_on_and_can_be_found(server: Loop
     await found.stop()
 
 
-async def test_a_session_that_was_never_started_goes_without_a_word(server: LoopbackServer) -> None:
+async def test_a_session_that_was_never_started_is_collected_silently(server: LoopbackServer) -> None:
     session = LiveSession(silence(), endpoint=server.url)
     held = weakref.ref(session)
     del session
@@ -142,7 +142,7 @@ async def test_a_session_that_was_never_started_goes_without_a_word(server: Loop
     assert not [s for s in dgnb.sessions() if s.state is not State.CLOSED]
 
 
-# Forked
+# Forks
 
 FORKING = """
 import asyncio, atexit, gc, multiprocessing, os, sys
@@ -186,7 +186,7 @@ async def main(url, how):
         await asyncio.sleep(0.01)
     await session.stop()
     assert session.error is None, session.error
-    print("parent", session._stream.connections, session.transcript.gaps.empty)
+    print("parent", session.transcript.events["type"].tolist().count("opened"), session.transcript.gaps.empty)
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -207,7 +207,7 @@ async def test_a_forked_child_leaves_the_connection_to_its_parent(server: Loopba
     assert (connection.close_code, connection.violations) == (1000, [])
 
 
-# Faults of our own
+# Injected faults
 
 
 class Injected(Exception):
@@ -224,28 +224,28 @@ def fail_at_once(*args: Any, **kwargs: Any) -> Any:
 
 
 WHERE = [
-    "stream.Stream._send",
-    "stream.Stream._receive",
+    "link.Link._send",
+    "link.Link._receive",
+    "link.Link._drain",
     "stream.Stream._open",
-    "stream.Stream._drain",
-    "stream.Stream._something_to_send",
     "stream.Stream._back_off",
     "stream.connect",
+    "capture.Capture.something_to_send",
     "ledger.Ledger.capture",
     "ledger.Ledger.advance",
     "ledger.Ledger.acknowledge",
     "ledger.Ledger.rewind",
-    "retry.Retry.after",
+    "retry.Retry.delay",
 ]
 
 
 @pytest.mark.parametrize("where", WHERE)
-async def test_a_fault_in_any_part_of_a_stream_is_its_error_once(
+async def test_a_fault_in_any_part_is_reported_once_as_the_sessions_error(
     server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(f"dgnb.session.{where}", fail if where.startswith("stream") else fail_at_once)
+    monkeypatch.setattr(f"dgnb.session.{where}", fail_at_once if where.startswith(("ledger", "retry")) else fail)
     session = LiveSession(silence(2), endpoint=server.url, pace=5.0).start()
-    dropped = where.rpartition(".")[2] in ("_something_to_send", "_back_off", "rewind", "after")
+    dropped = where.rpartition(".")[2] in ("something_to_send", "_back_off", "rewind", "delay")
     with server.dropping(times=1) if dropped else contextlib.nullcontext():
         await until(lambda: session.state is State.CLOSED)
     assert isinstance(session.error, Injected)
@@ -258,10 +258,10 @@ async def test_a_fault_in_any_part_of_a_stream_is_its_error_once(
         await session
 
 
-async def test_a_watch_that_fails_is_told_once_and_the_stream_goes_on(
+async def test_a_watch_that_fails_is_reported_once_and_the_stream_goes_on(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Stream, "_watch", fail)
+    monkeypatch.setattr(Watch, "run", fail)
     transcript = await LiveSession(silence(2), endpoint=server.url, pace=None)
     assert transcript.transcript_cursor == 2.0
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -271,9 +271,7 @@ async def test_a_watch_that_fails_is_told_once_and_the_stream_goes_on(
 
 
 @pytest.mark.parametrize("where", ["open", "chunks", "close"])
-async def test_a_source_of_ones_own_that_fails_ends_the_session_with_its_error(
-    server: LoopbackServer, where: str
-) -> None:
+async def test_a_custom_source_that_fails_ends_the_session_with_its_error(server: LoopbackServer, where: str) -> None:
     class Source(dgnb.AudioSource):
         async def open(self, *, multichannel: bool = False) -> Audio:
             if where == "open":
@@ -294,7 +292,7 @@ async def test_a_source_of_ones_own_that_fails_ends_the_session_with_its_error(
         await LiveSession(Source(), endpoint=server.url, pace=None)
 
 
-async def test_a_message_that_the_transcript_can_not_take_ends_the_session_with_that_error(
+async def test_an_error_in_feed_ends_the_session_with_that_error(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
@@ -306,21 +304,21 @@ async def test_a_message_that_the_transcript_can_not_take_ends_the_session_with_
         await asyncio.wait_for(session, MOMENT)
 
 
-@pytest.mark.parametrize("where", ["settle", "write_journal"])
-async def test_a_fault_in_the_last_moment_still_closes_the_session(
+@pytest.mark.parametrize("where", ["ledger.Ledger.close", "writer.JournalWriter.close", "stream.figures"])
+async def test_a_fault_while_the_session_closes_still_closes_it(
     server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise Injected
 
-    monkeypatch.setattr(Stream, where, broken)
+    monkeypatch.setattr(f"dgnb.session.{where}", broken)
     session = LiveSession(silence(1), endpoint=server.url, pace=None)
     with pytest.raises(Injected):
         await asyncio.wait_for(session, 3)
     assert session.state is State.CLOSED
 
 
-# Nothing left to work with
+# No threads, no file descriptors
 
 
 @pytest.fixture
@@ -336,7 +334,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_threads")
-async def test_without_a_thread_to_be_had_the_error_says_so(server: LoopbackServer) -> None:
+async def test_a_source_without_a_thread_says_so(server: LoopbackServer) -> None:
     for source in (silence(), dgnb.samples.path(), f"{server.radio_url}"):
         with pytest.raises(AudioError, match=r"can't start new thread.*Too much runs here"):
             await LiveSession(source, endpoint=server.url)
@@ -345,7 +343,7 @@ async def test_without_a_thread_to_be_had_the_error_says_so(server: LoopbackServ
 
 
 @pytest.mark.usefixtures("no_threads")
-async def test_without_a_thread_run_says_so_and_leaves_no_loop_open() -> None:
+async def test_run_without_a_thread_says_so_and_leaves_no_loop_open() -> None:
     work = asyncio.sleep(0)
     with pytest.raises(DgnbError, match=r"can't start new thread.*Too much runs here"):
         await asyncio.to_thread(dgnb.run, work)
@@ -387,7 +385,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_without_a_file_descriptor_to_be_had_the_error_says_so_and_all_is_well_afterwards(
+async def test_too_few_file_descriptors_are_one_clear_error_and_the_next_session_works(
     server: LoopbackServer,
 ) -> None:
     child = await asyncio.create_subprocess_exec(
@@ -405,10 +403,10 @@ async def test_without_a_file_descriptor_to_be_had_the_error_says_so_and_all_is_
     assert "never" not in err.decode()
 
 
-# Beside one another
+# Isolation
 
 
-async def test_what_a_user_does_to_a_table_stays_in_that_table(server: LoopbackServer) -> None:
+async def test_changing_a_table_changes_only_that_table(server: LoopbackServer) -> None:
     session = LiveSession(silence(8), endpoint=server.url, pace=20.0, interim_results=True).start()
     names = ("words", "utterances", "results", "events", "gaps")
     while session.state is not State.CLOSED:
@@ -426,7 +424,7 @@ async def test_what_a_user_does_to_a_table_stays_in_that_table(server: LoopbackS
     assert session.error is None
 
 
-async def test_a_session_that_fails_does_not_touch_the_one_beside_it(server: LoopbackServer) -> None:
+async def test_a_session_that_fails_does_not_affect_another_one(server: LoopbackServer) -> None:
     well = LiveSession(silence(4), endpoint=server.url, pace=4.0).start()
 
     async def broken() -> AsyncIterator[bytes]:
@@ -444,7 +442,7 @@ async def test_a_session_that_fails_does_not_touch_the_one_beside_it(server: Loo
     assert "error" not in well.transcript.events["type"].tolist()
 
 
-async def test_a_name_that_is_bound_anew_is_documented_to_leave_both_running(server: LoopbackServer) -> None:
+async def test_rebinding_a_name_leaves_both_sessions_running(server: LoopbackServer) -> None:
     session = LiveSession(silence(), endpoint=server.url).start()
     first = weakref.ref(session)
     session = LiveSession(silence(), endpoint=server.url).start()

@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import dgnb
 from dgnb import LiveSession, State, transcribe
+from dgnb.audio import Audio
 from dgnb.exceptions import (
     AudioError,
     AuthenticationError,
@@ -33,12 +34,12 @@ SECONDS = 6.0
 
 
 def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
-    """Silence that a script speaks over."""
+    """Silence; the server's script decides the words."""
     return dgnb.BufferSource(bytes(round(seconds * 16000) * 2), encoding="linear16", sample_rate=16000)
 
 
 class Tap:
-    """An audio source that gives a second at a time, when told to."""
+    """An audio source that gives a second at a time, when the test says so."""
 
     def __init__(self) -> None:
         self.seconds: asyncio.Queue[int] = asyncio.Queue()
@@ -80,7 +81,7 @@ async def started(server: LoopbackServer) -> LiveSession:
 
 
 def sent(session: LiveSession, seconds: float) -> bool:
-    """Whether that much was sent, but for the tenth of a second that the decoder may hold."""
+    """Whether that much was sent. The decoder may still hold a tenth of a second."""
     return session.audio_cursor > seconds - 0.11
 
 
@@ -93,13 +94,13 @@ async def until_stuck(session: LiveSession) -> None:
 
 
 async def until(true: Any) -> None:
-    """Give the loop turns until something holds."""
+    """Wait until something holds."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
-# One line
+# transcribe()
 
 
 async def test_one_line_gives_the_words_with_their_times(server: LoopbackServer) -> None:
@@ -134,6 +135,29 @@ async def test_raw_audio_is_read_as_the_options_say(server: LoopbackServer) -> N
     assert ("encoding", "linear16") in server.requests[0].query
 
 
+async def test_how_the_input_is_read_is_no_option_of_the_request(server: LoopbackServer) -> None:
+    raw: dict[str, Any] = {"encoding": "mulaw", "sample_rate": 8000}
+    for arguments in ({"options": dgnb.LiveOptions(**raw)}, {"options": dgnb.LiveOptions(), **raw}, raw):
+        session = LiveSession(bytes(8000), endpoint=server.url, pace=None, **arguments)
+        assert session.options == dgnb.LiveOptions()
+        await session
+        assert server.connections[-1].audio_seconds == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(ConfigurationError, match="twice"):
+        LiveSession(bytes(8000), dgnb.LiveOptions(**raw), endpoint=server.url, **raw)
+
+
+async def test_options_that_name_the_same_input_format_can_be_applied(server: LoopbackServer) -> None:
+    raw: dict[str, Any] = {"encoding": "linear16", "sample_rate": 8000}
+    async with LiveSession(bytes(960_000), endpoint=server.url, pace=4.0, **raw) as session:
+        await until(lambda: session.state is State.OPEN)
+        with pytest.raises(ConfigurationError, match="how the source is read"):
+            await session.apply(dgnb.LiveOptions(encoding="linear16", sample_rate=16000))
+        await session.apply(dgnb.LiveOptions(punctuate=True, **raw))
+        assert session.options == dgnb.LiveOptions(punctuate=True)
+        session.pause()
+    assert session.error is None
+
+
 async def test_a_container_can_be_passed_through_as_it_is(server: LoopbackServer) -> None:
     source = dgnb.FileSource(dgnb.samples.path(), decode=False)
     transcript = await transcribe(source, endpoint=server.url, pace=None)
@@ -156,7 +180,7 @@ async def test_duration_stops_by_itself_to_the_sample(server: LoopbackServer) ->
     assert metadata[0].duration == pytest.approx(2.05)
 
 
-async def test_interims_come_when_asked_for_and_leave_no_trace_in_the_words(server: LoopbackServer) -> None:
+async def test_interims_come_when_asked_for_and_add_no_words(server: LoopbackServer) -> None:
     transcript = await transcribe(speech(), endpoint=server.url, pace=None, interim_results=True)
     results = transcript.results
     assert (~results["is_final"]).sum() > 1
@@ -165,7 +189,7 @@ async def test_interims_come_when_asked_for_and_leave_no_trace_in_the_words(serv
     assert results["latency"].dropna().ge(0).all()
 
 
-async def test_what_the_server_can_not_do_is_told(server: LoopbackServer) -> None:
+async def test_an_option_that_the_server_can_not_do_gives_a_warning(server: LoopbackServer) -> None:
     transcript = await transcribe(speech(), endpoint=server.url, pace=None, numerals=True)
     told = transcript.events.query("type == 'warning'")["text"]
     assert told.str.contains("numerals").any()
@@ -202,7 +226,7 @@ async def test_a_wrong_argument_is_refused_before_any_io(arguments: dict[str, An
     assert told in str(caught.value)
 
 
-async def test_a_missing_file_fails_before_the_server_is_asked(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_a_missing_file_fails_before_a_connection_is_opened(server: LoopbackServer, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="There is no file"):
         await transcribe(tmp_path / "missing.wav", endpoint=server.url)
     assert server.requests == []
@@ -212,7 +236,7 @@ async def test_a_missing_file_fails_before_the_server_is_asked(server: LoopbackS
     assert len(session.transcript.gaps) == 0
 
 
-async def test_a_refusal_is_raised_once_and_stands_in_the_events(server: LoopbackServer) -> None:
+async def test_a_refusal_is_raised_once_and_is_in_the_events(server: LoopbackServer) -> None:
     with server.rejecting(401), pytest.raises(AuthenticationError):
         await transcribe(speech(), endpoint=server.url, api_key=CANARY)
     events = dgnb.sessions()[-1].transcript.events
@@ -221,12 +245,12 @@ async def test_a_refusal_is_raised_once_and_stands_in_the_events(server: Loopbac
     assert not events["text"].str.contains(CANARY).any()
 
 
-async def test_a_dead_server_is_told_quickly(unused_tcp_port: int) -> None:
+async def test_a_server_that_is_not_there_is_reported_quickly(unused_tcp_port: int) -> None:
     with pytest.raises(HandshakeError, match="nothing listens"):
         await transcribe(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}")
 
 
-async def test_a_server_that_closes_at_once_is_told(server: LoopbackServer) -> None:
+async def test_a_server_that_closes_at_once_is_reported(server: LoopbackServer) -> None:
     with server.dropping(code=1008, reason="DATA-0000"), pytest.raises(ConnectionLost, match="could not be decoded"):
         await transcribe(speech(), endpoint=server.url)
 
@@ -255,14 +279,14 @@ async def test_a_source_that_breaks_off_keeps_what_was_said(server: LoopbackServ
     assert len(transcript.gaps) == 0
 
 
-async def test_a_server_that_never_finishes_is_not_waited_for_for_ever(server: LoopbackServer) -> None:
+async def test_a_server_that_never_finishes_is_given_up_after_close_timeout(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.05)
     with server.refusing_to_close(), pytest.raises(CloseTimeout):
         await session
     assert session.transcript.text == TEXT
 
 
-async def test_a_silent_server_leaves_all_of_it_a_gap(server: LoopbackServer) -> None:
+async def test_all_audio_that_a_silent_server_got_is_a_gap(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.05)
     with server.silent(), pytest.raises(CloseTimeout):
         await session
@@ -277,7 +301,7 @@ async def test_the_key_is_shown_nowhere(server: LoopbackServer, caplog: pytest.L
     assert CANARY not in "".join(shown)
 
 
-# A session
+# Life cycle
 
 
 async def test_start_returns_at_once_and_the_transcript_grows(server: LoopbackServer, tap: Tap) -> None:
@@ -326,7 +350,7 @@ async def test_a_session_stopped_before_it_started_never_starts(server: Loopback
     assert server.requests == []
 
 
-async def test_a_session_stopped_in_the_same_breath_ends(server: LoopbackServer) -> None:
+async def test_a_session_that_is_stopped_right_after_start_ends(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url).start()
     await session.stop()
     assert session.state is State.CLOSED
@@ -352,7 +376,7 @@ async def test_stopping_while_the_source_opens_ends_the_attempt(server: Loopback
 async def test_stop_is_bounded_when_the_server_does_not_finish(
     server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.05)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.05)
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -393,7 +417,7 @@ async def test_async_for_gives_every_message_from_the_first_on(server: LoopbackS
     assert late == seen
 
 
-async def test_async_for_raises_the_sessions_error_behind_the_last_message(server: LoopbackServer) -> None:
+async def test_async_for_raises_the_error_after_the_last_message(server: LoopbackServer) -> None:
     seen = []
 
     async def use() -> None:
@@ -424,15 +448,23 @@ async def test_a_paused_file_waits_and_loses_nothing(server: LoopbackServer) -> 
 
 
 async def test_a_live_source_is_skipped_while_paused_and_says_so(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    class Live(dgnb.AudioSource):
+        live = True
+
+        async def open(self, *, multichannel: bool = False) -> Audio:
+            async def close() -> None: ...
+
+            return Audio(tap.chunks(), close, live=True)
+
+    session = LiveSession(Live(), endpoint=server.url, pace=None).start()
     tap.give(1)
-    await until(lambda: sent(session, 1.0))
+    await until(lambda: session.audio_cursor == 1.0)
     session.pause()
     tap.give(3)
-    await until(lambda: session._stream.skipped > 2.95)
+    await until(tap.seconds.empty)
     session.resume()
     tap.give(1)
-    await until(lambda: sent(session, 2.0))
+    await until(lambda: session.audio_cursor == 2.0)
     transcript = await session.stop()
     assert transcript.events.query("type == 'resumed'")["text"].str.contains("3.0 s of the live stream").all(), (
         transcript.events
@@ -457,7 +489,7 @@ async def test_finalize_says_whether_it_was_confirmed(
     await until(lambda: sent(session, 2.0))
     assert await session.finalize() is True
     assert session.transcript.transcript_cursor == session.audio_cursor
-    monkeypatch.setattr("dgnb.session.live._FINALIZE_TIMEOUT", 0.02)
+    monkeypatch.setattr("dgnb.session.requests._ANSWER", 0.02)
     with server.silent():
         assert await session.finalize() is False
     await session.stop()
@@ -474,7 +506,7 @@ async def test_audio_is_sent_at_the_pace_asked_for(server: LoopbackServer) -> No
 
 async def test_cancelling_a_wait_leaves_the_session_running(server: LoopbackServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    waiting = asyncio.ensure_future(session._awaited())
+    waiting = asyncio.ensure_future(session)
     tap.give(2)
     await until(lambda: session.state is State.OPEN)
     waiting.cancel()
@@ -506,7 +538,7 @@ async def test_cancelling_transcribe_ends_it_within_half_a_second_and_keeps_the_
 async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_finish(
     server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.6)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.6)
     with server.silent():
         running = asyncio.ensure_future(transcribe(tap.source(), endpoint=server.url, pace=None))
         tap.give(1)
@@ -522,8 +554,8 @@ async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_fi
             await session
 
 
-async def test_something_wakes_the_loop_while_a_cell_waits(server: LoopbackServer, tap: Tap) -> None:
-    """A kernel's interrupt is seen when the loop next wakes; a silent source must not hold it up."""
+async def test_the_loop_wakes_every_tenth_of_a_second_while_a_cell_waits(server: LoopbackServer, tap: Tap) -> None:
+    """A kernel's interrupt is seen when the loop next wakes, also with a silent source."""
     session = LiveSession(tap.source(), endpoint=server.url).start()
     loop = asyncio.get_running_loop()
     timeouts: list[float] = []
@@ -570,7 +602,7 @@ def test_a_session_needs_a_loop_to_run_in() -> None:
     assert "not started" in repr(session)
 
 
-def test_a_loop_that_ends_takes_the_session_with_it_cleanly(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_that_ends_closes_its_sessions_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> LiveSession:
         async with dgnb.loopback.serve(Script(TEXT)) as server:
             session = LiveSession(speech(60), endpoint=server.url).start()
@@ -603,7 +635,9 @@ async def test_an_error_that_somebody_awaits_is_not_logged_as_well(
     assert [record for record in caplog.records if record.name == "dgnb"] == []
 
 
-async def test_a_fault_of_our_own_is_raised_as_it_is(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_that_is_not_dgnbs_is_raised_unchanged(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Odd(dgnb.AudioSource):
         async def open(self, *, multichannel: bool = False) -> Any:
             raise KeyError("odd")
@@ -630,7 +664,7 @@ async def test_sessions_lists_what_runs_and_what_ended_last(server: LoopbackServ
     await running.stop()
 
 
-async def test_every_error_is_of_one_family(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_every_error_of_a_source_is_a_dgnb_error(server: LoopbackServer, tmp_path: Path) -> None:
     (tmp_path / "page.wav").write_text("<html>not audio</html>")
     for source in (tmp_path, tmp_path / "page.wav", tmp_path / "none"):
         with pytest.raises(DgnbError):
@@ -762,7 +796,7 @@ async def test_stopping_while_options_change_ends_it(server: LoopbackServer, tap
     assert session.transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
-async def test_an_interrupted_change_is_taken_back(server: LoopbackServer, tap: Tap) -> None:
+async def test_cancelling_apply_takes_the_change_back(server: LoopbackServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -796,10 +830,10 @@ async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer)
     assert quiet.level == float("-inf")
 
 
-# Found by review
+# Errors and edge cases
 
 
-async def test_a_source_that_fails_is_told_even_when_the_server_does_not_finish(server: LoopbackServer) -> None:
+async def test_a_source_that_fails_is_reported_even_when_the_server_does_not_finish(server: LoopbackServer) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield bytes(32_000 * 2)
         raise ValueError("unplugged")
@@ -834,7 +868,7 @@ async def test_an_error_is_logged_when_only_a_finalize_was_waited_for(
     assert "went dead" in caplog.text
 
 
-async def test_an_error_that_was_told_is_not_raised_by_stop_again(server: LoopbackServer) -> None:
+async def test_stop_does_not_raise_an_error_that_was_raised_before(server: LoopbackServer) -> None:
     with server.rejecting(402):
         session = LiveSession(speech(), endpoint=server.url).start()
         for _ in range(3):
@@ -881,7 +915,7 @@ async def test_stopping_while_the_old_connection_closes_opens_no_new_one(server:
     assert len(server.requests) == 1
 
 
-async def test_an_observer_may_take_itself_off_and_raise(server: LoopbackServer) -> None:
+async def test_an_observer_may_unobserve_itself_and_raise(server: LoopbackServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
 
     def observer(message: object) -> None:
@@ -892,7 +926,7 @@ async def test_an_observer_may_take_itself_off_and_raise(server: LoopbackServer)
     assert (await session).text == TEXT
 
 
-async def test_a_server_that_does_not_close_behind_metadata_is_not_waited_for(tap: Tap) -> None:
+async def test_stop_does_not_wait_for_a_server_that_stays_open_after_metadata(tap: Tap) -> None:
     async def handler(socket: ServerConnection) -> None:
         async for frame in socket:
             if frame == '{"type":"CloseStream"}':
@@ -913,7 +947,7 @@ async def test_a_server_that_does_not_close_behind_metadata_is_not_waited_for(ta
 
 
 async def test_stop_is_bounded_when_the_server_reads_no_more(deaf: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.3)
     session = LiveSession(speech(600), endpoint=deaf, pace=None).start()
     await until_stuck(session)
     began = time.monotonic()
@@ -925,7 +959,7 @@ async def test_stop_is_bounded_when_the_server_reads_no_more(deaf: str, monkeypa
 async def test_stop_ends_a_change_that_waits_for_a_server_that_reads_no_more(
     deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.stream.STOP_TIMEOUT", 0.3)
+    monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.3)
     session = LiveSession(speech(600), endpoint=deaf, pace=None).start()
     await until_stuck(session)
     applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
@@ -940,15 +974,20 @@ async def test_stop_of_a_session_whose_loop_was_closed_returns() -> None:
     def elsewhere() -> LiveSession:
         loop = asyncio.new_event_loop()
 
+        def never_begun(work: Any, name: str) -> Any:
+            work.close()
+            return loop.create_future()
+
         async def begin() -> LiveSession:
-            return LiveSession(speech(), endpoint="offline")
+            loop.create_task = never_begun  # type: ignore[method-assign]
+            return LiveSession(speech(), endpoint="offline").start()
 
         session = loop.run_until_complete(begin())
-        session._task = loop.create_future()  # type: ignore[assignment]
         loop.close()
         return session
 
     session = await asyncio.to_thread(elsewhere)
+    assert session.state is State.CONNECTING
     with pytest.raises(ConnectionLost, match="event loop"):
         await session.stop()
     assert session.state is State.CLOSED

@@ -1,4 +1,4 @@
-"""Nothing is lost: seeded faults on virtual time, and what FAULTS may not do to a session, in numbers."""
+"""Nothing is lost: sessions with seeded faults on virtual time, checked against the invariants."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def assert_well(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_whatever_goes_wrong_each_word_is_there_once_and_in_time(seed: int) -> None:
+def test_after_any_faults_each_word_is_there_once_with_its_time(seed: int) -> None:
     assert_well(run(plan(seed)))
 
 
-def test_without_a_fault_one_connection_will_do() -> None:
+def test_without_a_fault_there_is_one_connection() -> None:
     for live in (False, True):
         outcome = run(Plan(f"calm {live}", tuple(range(1, 60)), live, (), audit=True))
         assert_well(outcome)
@@ -56,7 +56,7 @@ def test_after_a_fatal_close_code_it_ends_with_one_error(code: int) -> None:
 @pytest.mark.parametrize(
     ("code", "reason", "words"), [(1000, "", "audio was still to come"), (1011, "NET-0000: no text", "format")]
 )
-def test_what_may_happen_once_ends_it_the_second_time(code: int, reason: str, words: str) -> None:
+def test_a_fault_that_is_tried_again_once_ends_the_session_the_second_time(code: int, reason: str, words: str) -> None:
     once, twice = scenarios.closing(code, reason=reason), scenarios.closing(code, code, reason=reason)
     assert_well(once)
     assert once.session.error is None
@@ -73,7 +73,7 @@ def test_a_server_that_accepts_and_closes_is_given_up_after_three_times() -> Non
 
 
 @pytest.mark.parametrize("answer", ["500", "502", "503", "504", "429", "429+2", "408", "refused", "hangs"])
-def test_a_refusal_that_passes_is_waited_out(answer: str) -> None:
+def test_a_transient_refusal_is_tried_again(answer: str) -> None:
     for outcome in (scenarios.refusing(answer, answer), scenarios.refusing(answer, answer, first=False)):
         assert_well(outcome)
         assert outcome.session.error is None
@@ -89,7 +89,7 @@ def test_retry_after_is_obeyed() -> None:
 
 
 @pytest.mark.parametrize("answer", ["400", "401", "402", "403", "404", "302"])
-def test_a_refusal_that_is_meant_so_ends_it_with_one_error(answer: str) -> None:
+def test_a_permanent_refusal_ends_the_session_with_one_error(answer: str) -> None:
     first, later = scenarios.refusing(answer), scenarios.refusing(answer, first=False)
     for outcome, tries in ((first, 1), (later, 2)):
         assert_well(outcome)
@@ -100,7 +100,7 @@ def test_a_refusal_that_is_meant_so_ends_it_with_one_error(answer: str) -> None:
     assert later.session.transcript.gaps["end"].max() == pytest.approx(later.books.ledger.captured / 32_000)
 
 
-def test_ten_minutes_without_a_network_cost_what_is_not_kept_and_no_more() -> None:
+def test_ten_minutes_without_a_network_lose_only_the_audio_that_is_not_kept() -> None:
     outcome = scenarios.a_long_outage()
     assert_well(outcome)
     gaps = outcome.session.transcript.gaps
@@ -155,7 +155,7 @@ def test_stop_takes_at_most_5_s_and_nothing_follows(
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_server_that_does_not_hang_up_is_left(live: bool) -> None:
+def test_a_server_that_does_not_close_is_closed_from_this_side(live: bool) -> None:
     def linger(outcome: Outcome) -> None:
         def opened(socket: MemorySocket) -> None:
             socket.core.lingers = True

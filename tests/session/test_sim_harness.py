@@ -1,4 +1,4 @@
-"""The simulator itself: its loop, its audio, what its Deepgram refuses, and an oracle that sees what is planted."""
+"""The simulator itself: its loop, its audio, its fake Deepgram, and its oracle."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_blocked_loop_runs_nothing_until_it_is_free() -> None:
     loop.close()
 
 
-def test_waiting_for_what_never_comes_is_told() -> None:
+def test_waiting_for_something_that_never_comes_raises_stuck() -> None:
     loop = VirtualLoop()
     task = loop.create_task(asyncio.Event().wait())
     with pytest.raises(Stuck):
@@ -244,10 +244,10 @@ def test_audio_that_is_skipped_in_a_pause_takes_no_time_and_only_there() -> None
 
 
 @pytest.mark.parametrize("broken", ["replays too little", "begins elsewhere"])
-def test_a_ledger_that_cheats_is_caught(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dgnb.session import stream
+def test_a_wrong_ledger_is_found(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dgnb.session import capture
 
-    class Cheat(stream.Ledger):
+    class Cheat(capture.Ledger):
         def rewind(self, reason: str) -> None:
             if broken == "replays too little":
                 self.acknowledged = min(self.sent, self.acknowledged + BLOCK)
@@ -257,6 +257,6 @@ def test_a_ledger_that_cheats_is_caught(broken: str, monkeypatch: pytest.MonkeyP
             given = super().begin()
             return given + TENTH if broken == "begins elsewhere" and given else given
 
-    monkeypatch.setattr(stream, "Ledger", Cheat)
+    monkeypatch.setattr(capture, "Ledger", Cheat)
     found = [what for seed in range(12) for what in run(plan(seed)).violations]
     assert found

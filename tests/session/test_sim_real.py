@@ -1,4 +1,4 @@
-"""The same on real sockets: a session, through a proxy that fails, to the strict fake; each word once, in time."""
+"""Sessions on real sockets, through a proxy with faults, to the strict fake: each word is there once, with its time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.sim.server import Served, served
 
 @dataclass
 class Line:
-    """A session under way, and what lies between it and its server."""
+    """A running session, its proxy and its server."""
 
     session: dgnb.LiveSession
     proxy: Proxy
     far: Served
 
     async def until(self, true: Callable[[], bool], seconds: float = 20.0) -> float:
-        """Wait until something holds; gives how long that took."""
+        """Wait until something holds. Returns the seconds that took."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         async with asyncio.timeout(seconds):
@@ -45,7 +45,7 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def talking(words: int, seed: int) -> AsyncIterator[Line]:
-    """A session that says so many words; at the end of the block all of them must be there, once."""
+    """A session over so many words. At the end of the block each of them must be there once."""
     said = tuple(range(1, words + 1))
     async with served(seed) as far, proxied(far.port, seed) as proxy:
         session = dgnb.LiveSession(dgnb.BufferSource(wav(said)), endpoint=proxy.url)
@@ -69,7 +69,7 @@ async def talking(words: int, seed: int) -> AsyncIterator[Line]:
 
 
 class Patient(random.Random):
-    """Waits as long as it may: that is the same each time."""
+    """Makes every wait before a try as long as it may be, so that it is the same each time."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
@@ -103,7 +103,7 @@ async def test_a_line_that_goes_dead_in_silence_is_noticed(monkeypatch: pytest.M
     assert "nothing came for" in " ".join(line.session.transcript.events["text"])
 
 
-async def test_a_peer_that_stands_still_for_a_while_costs_nothing() -> None:
+async def test_a_peer_that_pauses_for_two_seconds_costs_no_connection() -> None:
     async with talking(9, seed=3) as line:
         await line.speaking()
         with line.proxy.hold():

@@ -1,7 +1,7 @@
-"""Self-describing audio: each 0.4 s of it say which word they are, so that what is lost, doubled or late is a number.
+"""Self-describing audio: each 0.4 s hold the number of a word, so that lost, doubled and late words can be counted.
 
-A block is 40 units of 10 ms; each unit says 40 times over: a mark, the word, and which unit of the block it is. Silence
-is zeros. A reader finds its way in wherever the audio was cut.
+A block is 40 units of 10 ms. Each unit repeats a mark, the word, and the unit's number in its block. Silence is zeros.
+A reader finds the next word wherever the audio was cut.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REPEATS = _UNIT // _HEADER.size
 _SILENCE = bytes(BLOCK)
 
 Token = tuple[int, int, int]
-"""A word, 0 for silence or -1 for what is damaged; and where it begins and ends, in bytes."""
+"""A word (0 for silence, -1 for damaged audio), and where it begins and ends, in bytes."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -64,7 +64,7 @@ class Reader:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> list[Token]:
-        """Take audio; give what is certain by now. The tokens tile the audio."""
+        """Take audio, and return the tokens that are complete. The tokens tile the audio."""
         self._held += data
         self.received += len(data)
         if len(self._held) < BLOCK:
@@ -72,7 +72,7 @@ class Reader:
         return self._take()
 
     def flush(self) -> list[Token]:
-        """What is left at the end: too little for a word."""
+        """Return the rest at the end: too little for a word."""
         tokens = self._take()
         if self._held:
             word = -1 if any(self._held) else 0
@@ -100,7 +100,7 @@ class Reader:
         piece = bytes(held[at : at + BLOCK])
         if zeros := len(piece) - len(piece.lstrip(b"\0")):
             return 0, zeros
-        # A piece of a word: the next whole one begins within a block's length, or this is no audio of ours.
+        # A part of a word: the next whole word begins within the length of a block.
         if len(held) - at < 2 * BLOCK:
             return -1, 0
         for size in range(2, BLOCK, 2):
@@ -118,13 +118,13 @@ class Reader:
 
 
 class WordSource(AudioSource):
-    """Words as a source: a live one gives 100 ms each 100 ms whether or not anybody takes them; a file what is asked.
+    """Words as a source. A live one gives 100 ms each 100 ms whether or not they are taken; a file gives what is taken.
 
     Args:
         words: What is said; 0 for silence.
-        live: Whether it goes on by itself.
+        live: Whether it goes on when nobody reads it.
         chunk: Seconds a chunk.
-        asleep: Live only: what passes while the whole machine sleeps is never heard (a jump of more than 10 min).
+        asleep: Live only: the audio of a jump of the clock of more than 10 min, a sleep of the machine, is lost.
 
     Attributes:
         given: Bytes that were taken.
@@ -165,7 +165,7 @@ class WordSource(AudioSource):
                 await asyncio.sleep(due - now)
         else:
             await asyncio.sleep(0)
-        # From here on there is no wait, so that a wait that is cancelled loses nothing.
+        # No wait follows, so that cancelling loses no audio.
         while len(self._piece) < self._bytes and self._next < len(self.words):
             self._piece += block(self.words[self._next])
             self._next += 1

@@ -1,4 +1,4 @@
-"""The oracle: what must hold of a run, in numbers. It knows what was said, and reads what was written."""
+"""The oracle: checks a run against its invariants. It compares the source with the transcript."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LIMITS = {
 }
 _EDGE = 1e-6
 _KEPT = 59 * BYTES_PER_SECOND
-"""Of the 120 s that are kept half may go at once."""
+"""Half of the 120 s that are kept may be dropped at once."""
 
 
 class Books:
-    """Keeps its own account of what the ledger does, at every step.
+    """Keeps an account of its own of every step of the ledger.
 
     Attributes:
-        violations: Where they differ, or where the ledger breaks a rule of its own.
+        violations: Where the two differ, or the ledger breaks one of its rules.
         acknowledged: Bytes that finals cover.
         steps: How many there were.
     """
@@ -52,10 +52,10 @@ class Books:
         self.ledger: Any = None
         self.begins: list[tuple[int, int]] = []
         self.given_up: list[float] = []
-        """When the session was done with each connection but the last."""
+        """When the session gave up each connection but the last."""
         self._plan = plan
         self._network: Network
-        # What is skipped of a live source is not on the timeline.
+        # Skipped audio of a live source is not on the timeline.
         self._exact = not (plan.live and any(fault.kind == "pause" for fault in plan.faults))
 
     def watch(self, network: Network) -> None:
@@ -125,7 +125,7 @@ class Books:
             self.violations.append(what)
 
     def heard(self, ledger: Any, before: int) -> None:
-        """What lies between the old mark and the new one was heard, apart from the gaps in it."""
+        """Count the audio between the old mark and the new one as heard, except for the gaps in it."""
         after = ledger.acknowledged
         if after < before:
             self.say(f"INV6 acknowledged moved back from {before} to {after}")
@@ -133,7 +133,7 @@ class Books:
         self.acknowledged += after - before - lost
 
     def step(self, ledger: Any, right: bool, what: str) -> None:
-        """Captured = acknowledged + pending + lost, and none of them twice."""
+        """Check that captured = acknowledged + pending + lost, without overlap."""
         self.steps += 1
         lost = 0
         if ledger.gaps:
@@ -149,7 +149,7 @@ class Books:
             self.say(f"INV1 what is pending is not kept after {what}: {_told(ledger)}")
 
     def _first_audio(self, socket: MemorySocket, data: bytes) -> None:
-        """Each connection begins exactly where the last final ended."""
+        """Check that each connection begins exactly where the last final ended."""
         ledger = self.ledger
         start = ledger.sent - len(data)
         self.begins.append((socket.number, start))
@@ -181,7 +181,7 @@ def compare(
     given: float | None = None,
     cuts: list[float] | None = None,
 ) -> tuple[list[str], dict[str, float]]:
-    """What was said against what was written.
+    """Compare the words of the source with the rows of the table.
 
     Args:
         said: The words of the source, in order; 0 for silence.
@@ -245,7 +245,7 @@ def compare(
 
 
 def check(outcome: Outcome) -> None:
-    """All of it, into the outcome's violations and figures."""
+    """Check everything; the results are the outcome's violations and figures."""
     plan, network, session, books = outcome.plan, outcome.network, outcome.session, outcome.books
     wrong = outcome.violations
     wrong += network.violations
@@ -291,7 +291,7 @@ def _transcript(outcome: Outcome, captured: float) -> None:
     pauses = []
     if plan.live:
         began = outcome.source.started
-        # What is skipped is what comes out of the source meanwhile: up to what it lags behind, and a chunk.
+        # The skipped audio is what the source gives meanwhile, with its lag and a chunk as tolerance.
         lag = sum(b - a for a, b in outcome.loop.blocked)
         pauses = [
             (a - began - lag - 3 * plan.chunk, min(b, outcome.ended) - began + 2 * plan.chunk)
@@ -313,7 +313,7 @@ def _transcript(outcome: Outcome, captured: float) -> None:
     if told != lost:
         wrong.append(f"INV2 transcript.gaps {told[:5]} are not the ledger's {lost[:5]}")
     total = sum(gap.end - gap.start for gap in ledger.gaps)
-    # What was captured for a server that was never reached was not begun, so nothing is missing in it.
+    # Audio that was captured for a server that was never reached does not count as lost.
     if total != ledger.captured - outcome.books.acknowledged and outcome.network.sockets:
         wrong.append(f"INV2 gaps of {total} bytes, {ledger.captured - outcome.books.acknowledged} not heard")
 
@@ -352,11 +352,11 @@ def _wire(outcome: Outcome) -> None:
 
 
 def _tries(outcome: Outcome) -> None:
-    """Tries from one loss to the next final."""
+    """Count the tries from one loss to the next final."""
     network, figures = outcome.network, outcome.figures
     finals = sorted(at for socket in network.sockets for at in socket.final_times[:1])
     first, later = 0, 0.0
-    # The server's own wish, in Retry-After, counts more than any rule of ours.
+    # A Retry-After of the server overrides our own limits.
     wished = ["+" in how for _, how in network.attempts]
     tries = [
         at
@@ -368,7 +368,7 @@ def _tries(outcome: Outcome) -> None:
         begin = tries[at]
         until = finals[i] if (i := bisect.bisect_left(finals, begin)) < len(finals) else float("inf")
         here = [one for one in tries[at:] if one <= until]
-        # After a connection that lived for long, or a cell that blocked for long, it begins anew.
+        # After a long connection, or a cell that blocked for long, the count begins again.
         here = here[: next((i for i in range(1, len(here)) if here[i] - here[i - 1] > 40), len(here))]
         first = max(first, sum(one < begin + 59.99 for one in here))
         if len(late := [one for one in here if one >= begin + 59.99]) > 1:
@@ -379,7 +379,7 @@ def _tries(outcome: Outcome) -> None:
 
 
 def _detection(outcome: Outcome) -> None:
-    """From the fault until the session is done with that connection, and goes for the next one."""
+    """Measure the time from a fault until the session gives up that connection."""
     worst = {"reset": 0.0, "dead line": 0.0}
     for socket, until in zip(outcome.network.sockets, outcome.books.given_up, strict=False):
         if socket.lost is None:
@@ -394,7 +394,7 @@ def _detection(outcome: Outcome) -> None:
 
 
 def _recovery(outcome: Outcome) -> None:
-    """How long until the first final, apart from its own length; and until the line is open, once it can be."""
+    """Measure the time to the first final, less its own length, and to a connection once the network is back."""
     network, worst = outcome.network, 0.0
     for socket in network.sockets[1:]:
         if socket.final_times and not socket.slowed and not outcome.loop.blocked and not outcome.injector.pauses:

@@ -1,6 +1,6 @@
-"""`python -m tests.support.sim.cycles`: a thousand sessions, stopped at any moment, and what is left of them.
+"""`python -m tests.support.sim.cycles`: a thousand sessions, stopped at any moment, and what they leave behind.
 
-The server stands in the same process, so that what it would keep counts too; its logs are emptied after each cycle.
+The server runs in the same process, so that its leaks count too. Its logs are emptied after each cycle.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SILENCE = bytes(32_000 * 30)
 
 @dataclass(frozen=True)
 class Left:
-    """What is there now. What was there before it, taken off, is what was left behind."""
+    """The tasks, threads, children, files and memory of this process now."""
 
     tasks: frozenset[str]
     threads: frozenset[int | None]
@@ -58,7 +58,7 @@ class Left:
         )
 
     def leaks(self, before: Left) -> list[str]:
-        """What was not there before; memory left out."""
+        """Return what is here and was not there before, except for memory."""
         found = [f"task {name!r}" for name in self.tasks - before.tasks]
         found += [f"thread {ident}" for ident in self.threads - before.threads]
         found += [f"child process {pid}" for pid in self.children - before.children]
@@ -68,7 +68,7 @@ class Left:
 
 
 async def run(cycles: int, seed: int, *, warm_up: int = WARM_UP, parts: int = _PARTS) -> tuple[list[str], float]:
-    """What so many sessions left behind, and by how many bytes the process grew with each after the warm-up."""
+    """Return what so many sessions left behind, and by how many bytes the process grew a session after the warm-up."""
     dice = random.Random(seed)
     script = Script("one two three", repeat=True, words_per_second=6, start=0.1, gap=0.3)
     mute = _Mute()
@@ -81,13 +81,13 @@ async def run(cycles: int, seed: int, *, warm_up: int = WARM_UP, parts: int = _P
             await bench.run(cycles // parts)
             after = Left.now()
             grown.append(after.memory)
-    # The allocator gives back and takes again: the low water of either half says what stays.
+    # The allocator returns memory and takes it again, so the minimum of each half counts.
     half = len(grown) // 2
     return after.leaks(before), (min(grown[half:]) - min(grown[:half])) / (cycles / 2)
 
 
 class _Mute:
-    """A server that takes a handshake and says nothing; the loopback server would keep its end of it."""
+    """A server that takes a handshake and never answers. The loopback server would keep its end open."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -112,7 +112,7 @@ class _Bench:
         for _ in range(cycles):
             await self.cycle(MOMENTS[self.number % len(MOMENTS)])
             self.number += 1
-        # The server is told of an end by its sockets, and the loop closes those, a moment later.
+        # The server learns of an end from its sockets, which the loop closes a moment later.
         await _until(lambda: not self.server.active)
         await asyncio.sleep(0.1)
 
@@ -179,7 +179,7 @@ async def _until(true: Callable[[], Any]) -> None:
 
 
 def main() -> int:
-    """Print one line, and say by the exit code whether something leaks."""
+    """Print one line. The exit code says whether something leaks."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.sim.cycles", description=__doc__)
     parser.add_argument("--cycles", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -192,7 +192,7 @@ def main() -> int:
     leaks, growth = asyncio.run(run(arguments.cycles, arguments.seed))
     for _ in range(2):
         if growth > BYTES_A_CYCLE:
-            # What leaks does so each time; a machine that is busy elsewhere takes pages away, and gives them back.
+            # A leak shows each time. Pages that a busy machine takes away and returns do not.
             more, again = asyncio.run(run(arguments.cycles, arguments.seed))
             leaks, growth = [*leaks, *more], min(growth, again)
     if growth > BYTES_A_CYCLE:

@@ -1,4 +1,4 @@
-"""A strict fake of Deepgram: it hears the words that really arrived; what Deepgram refuses it refuses, and records.
+"""A strict fake of Deepgram: it recognises the words that arrived, and records and refuses what Deepgram refuses.
 
 `Core` is one connection's far end, pure: frames in, messages out, on a clock that is passed in. `network` carries it
 inside a simulation, `server` on a real socket.
@@ -20,7 +20,7 @@ __all__ = ["Core", "Meter"]
 
 IDLE = 10.0
 _WORD = 0.36
-"""Seconds of its block that a word lasts."""
+"""Seconds for which a word lasts in its block."""
 _BLOCKS = 15
 """A final is up to 6 s long."""
 _WINDOW = 5.0
@@ -32,7 +32,7 @@ Out = tuple[float, str | Close]
 
 
 class Meter:
-    """The most bytes in any 5 s, above what Deepgram takes; 0 is none."""
+    """Measures the pace: the most audio in any 5 s, compared with real time."""
 
     def __init__(self) -> None:
         self.worst = 0.0
@@ -40,7 +40,7 @@ class Meter:
         self._sum = 0
 
     def count(self, now: float, size: int) -> bool:
-        """Whether that was too much."""
+        """Count bytes. Returns whether they are too many."""
         window = self._window
         window.append((now, size))
         self._sum += size
@@ -116,7 +116,7 @@ class Core:
         return (self._last_frame if self.received else self._opened) + IDLE
 
     def advance(self, now: float) -> None:
-        """Do what was due by now."""
+        """Do what is due by now."""
         if now >= (at := self.deadline):
             if self.received:
                 reason = "NET-0001: neither audio nor a KeepAlive came for 10 s"
@@ -172,7 +172,7 @@ class Core:
             self._say(now, '{"type":"ConfigureSuccess"}')
 
     def close(self, now: float, code: int, reason: str = "") -> None:
-        """Close from this end: what is not said by now stays unsaid."""
+        """Close from this end. Messages that are not due yet are never sent."""
         while self.out and self.out[-1][0] > now:
             self.out.pop()
         if not (self.out and isinstance(self.out[-1][1], Close)):

@@ -1,4 +1,4 @@
-"""Seeded plans: what is said, what goes wrong, and when; and the hands that do it to a simulation."""
+"""Seeded plans (what is said, what goes wrong, and when), and the injector that carries them out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Fault", "Injector", "Plan", "plan"]
 CODES = (1001, 1011, 1012, 1013, 1014, 4000, 4321, 4999)
 _SILENT = ("blackhole", "hold", "stall", "swallow", "mute")
 BUDGET = 90.0
-"""Seconds of a live source that may pile up: what is kept is 120 s."""
+"""Seconds of a live source that may pile up; 120 s are kept."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of a run. The same seed makes the same one, and `run(plan)` the same run."""
+    """Everything about a run. The same seed makes the same plan, and `run(plan)` the same run."""
 
     seed: object
     words: tuple[int, ...]
     live: bool
     faults: tuple[Fault, ...]
     first: tuple[str, ...] = ()
-    """What becomes of the first handshakes."""
+    """How the first handshakes end."""
     latency: float = 0.02
     interims: bool = False
     audit: bool = False
@@ -74,7 +74,7 @@ class Plan:
 
 
 def words(rng: random.Random, seconds: float, first: int = 1) -> tuple[int, ...]:
-    """Words numbered by their place, with silence between them now and then."""
+    """Words numbered by their place, with occasional silence between them."""
     said, silent = [], 0
     for number in range(first, first + round(seconds / BLOCK_SECONDS)):
         if not silent and rng.random() < 0.04:
@@ -98,13 +98,13 @@ def plan(seed: int) -> Plan:
             left -= cost
             faults.append(fault)
     if capped:
-        # More than is kept piles up, with a connection, without one, and while it is being caught up with.
+        # More audio than is kept piles up, with a connection, without one, and while it catches up.
         seconds = rng.uniform(200, 500)
         for _ in range(rng.randint(1, 3)):
             at, value = round(rng.uniform(5, seconds), 3), round(rng.uniform(40, 200), 1)
             kind = rng.choice(("down", "down", "block", "hold"))
             faults.append(Fault(at, kind, value if kind != "hold" else 11.0, ("refused",) * (kind == "down")))
-    # From dice of their own, so that the plans stay what they were.
+    # From a generator of its own, so that the rest of each plan stays the same.
     more = random.Random(f"more {seed}")
     if more.random() < 0.2:
         faults.append(Fault(round(more.uniform(1, seconds), 3), "apply"))
@@ -191,7 +191,7 @@ def _fault(rng: random.Random, at: float) -> tuple[Fault, float]:
 
 
 class Injector:
-    """Does the faults of a plan.
+    """Carries out the faults of a plan.
 
     Attributes:
         pauses: When the session was paused, on the loop's clock: (from, to).
@@ -220,10 +220,10 @@ class Injector:
             timer.cancel()
 
     def do(self, fault: Fault) -> None:
-        """Now, or as soon as there is a connection that it can happen to."""
+        """Carry out a fault now, or as soon as there is a connection for it."""
         network, socket = self.network, self.network.socket
         if not network.sockets and fault.kind not in ("latency", "slow"):
-            self._later(0.7, lambda: self.do(fault))  # a server that was never reached is given up soon
+            self._later(0.7, lambda: self.do(fault))  # A server that was never reached is given up soon.
             return
         if fault.kind in ("latency", "slow", "block", "pause", "finalize", "apply"):
             getattr(self, f"_{fault.kind}")(fault)
@@ -345,7 +345,7 @@ class Injector:
         self.tasks.add(self._loop.create_task(self.session.apply(options), name="sim: apply"))
 
     def _fragile(self, socket: MemorySocket) -> bool:
-        """Whether one more short life would rightly end the session: three in a row without a final do."""
+        """Whether one more short connection would end the session: three in a row without a final do."""
         if socket.finals or self._loop.time() - socket.opened >= 5.5:
             return False
         short = 0

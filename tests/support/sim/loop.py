@@ -1,4 +1,4 @@
-"""An event loop whose clock is virtual: nobody waits, and what happens is the same each time."""
+"""An event loop with a virtual clock: it never waits, and each run is the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 __all__ = ["Stuck", "VirtualLoop"]
 
 _TURNS = 200_000
-"""Turns of the loop at one moment after which nothing else can be expected than more of them."""
+"""Turns of the loop at one moment after which the run counts as stuck."""
 
 
 class Stuck(Exception):
-    """Nothing will ever happen any more, or nothing else will."""
+    """Nothing is left to happen, or the same thing happens for ever."""
 
 
 class _Selector(selectors.BaseSelector):
@@ -30,11 +30,11 @@ class _Selector(selectors.BaseSelector):
             raise Stuck("nothing is ready, and no timer runs")
         if timeout > 0:
             self._turns = 0
-            # The timer's own moment: a sum of floats may miss it by a hair.
+            # The timer's own time: a sum of floats may differ slightly.
             loop.now = max(loop.now, loop._scheduled[0]._when)  # type: ignore[attr-defined]
         else:
             self._turns += 1
-            # A real clock goes on while things run; one that stands still would fool a sleep of less than a hair.
+            # A real clock goes on while code runs. A very short sleep would never end on one that stands still.
             if self._turns % 64 == 0:
                 loop.now += 1e-6
             if self._turns > _TURNS:
@@ -72,12 +72,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def block(self, seconds: float) -> None:
-        """Hold the loop up, as a cell does that computes: the clock goes on, and nothing runs."""
+        """Hold the loop up, as a cell that computes does: the clock goes on, and nothing runs."""
         self.blocked.append((self.now, self.now + seconds))
         self.now += seconds
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        """At once, in this thread: real threads would run on another clock."""
+        """Run it now, in this thread: real threads would use another clock."""
         future = self.create_future()
         try:
             future.set_result(func(*args))

@@ -35,7 +35,7 @@ class MemorySocket:
         finals: How many reached the client.
         lost: When the line failed, and how; None while it has not.
         noticed: When the client let go of it, or was told.
-        dead: Whether it will never be well again.
+        dead: Whether it stays broken.
         excused: Whether it is not the client's fault when the far end hears nothing for too long.
         starved: Whether the far end may have missed frames for a while.
         slowed: Whether its results may have been late.
@@ -69,7 +69,7 @@ class MemorySocket:
         self._waiter: asyncio.Future[None] | None = None
         self._ended: ConnectionClosedError | ConnectionClosedOK | None = None
         self._gone: asyncio.Future[None] = network.loop.create_future()
-        self._up: deque[str | bytes] | None = None  # where frames wait on a line that does not take them
+        self._up: deque[str | bytes] | None = None  # Frames that wait on a line that does not take them.
         self._up_bytes = 0
         self._reads = True
         self._down = True
@@ -139,26 +139,26 @@ class MemorySocket:
         self.core.client_closed(self._loop.time(), 1006)
         self._end(None, None)
 
-    # What can happen to it
+    # Faults
 
     @property
     def open(self) -> bool:
-        """Whether the client has it open, as far as the client knows."""
+        """Whether the client considers it open."""
         return self._ended is None
 
     @property
     def ended_well(self) -> bool:
-        """Whether both ends were done with it."""
+        """Whether both ends closed it properly."""
         return self._ended is not None and self._ended.rcvd is not None and self._ended.rcvd.code == 1000
 
     @property
     def ended_by_client(self) -> bool:
-        """Whether the client was done with it before anything had gone wrong, or both ends were."""
+        """Whether the client ended it before a fault, or both ends closed it properly."""
         lost = self.lost is not None and (self.noticed is None or self.lost[0] <= self.noticed)
         return self.ended_well or not lost
 
     def reset(self) -> None:
-        """The line breaks: what was under way is gone, and both ends know."""
+        """The line breaks. Frames on their way are lost, and both ends learn of it."""
         self._fail("reset")
         self.core.client_closed(self._loop.time(), 1006)
         self._end(None, None)
@@ -171,7 +171,7 @@ class MemorySocket:
         self._arm()
 
     def hold(self, *, down: bool = False) -> None:
-        """The peer reads no more, and nothing comes back either if `down`: what is sent waits on the way."""
+        """The peer stops reading, and with `down` nothing comes back either. Frames wait on the way."""
         if self._up is None:
             self._up = deque()
         self._down = self._down and not down
@@ -179,19 +179,19 @@ class MemorySocket:
         self.starved = self.slowed = True
 
     def blackhole(self) -> None:
-        """Packets vanish, for ever, and nobody says so."""
+        """All packets are lost from now on, and neither end learns of it."""
         self._fail("blackhole")
         self.dead = True
         self.hold(down=True)
 
     def hold_for_ever(self) -> None:
-        """The peer reads no more."""
+        """The peer stops reading for ever."""
         self._fail("held")
         self.dead = True
         self.hold()
 
     def release(self) -> None:
-        """All that waited arrives."""
+        """All waiting frames arrive."""
         held, self._up, self._up_bytes = self._up, None, 0
         self._down = self._reads = True
         now = self._last_send = self._loop.time()
@@ -202,16 +202,16 @@ class MemorySocket:
         self._turn()
 
     def mute(self) -> None:
-        """The far end hears all, answers pings, and says nothing more."""
+        """The far end receives all frames, answers pings, and sends no more messages."""
         self.slowed = self.core.muted = True
 
     def swallow(self) -> None:
-        """From now on nothing comes back, though all arrives."""
+        """All frames arrive, and nothing comes back any more."""
         self._fail("swallow")
         self.dead = True
         self._down = False
 
-    # How
+    # Helpers
 
     def _fail(self, how: str) -> None:
         if self.lost is None and self.open:
@@ -225,7 +225,7 @@ class MemorySocket:
     def _note_silence(self, now: float) -> None:
         if self._reads and self.lost is None:
             silence = now - self._last_send
-            if silence > 4.2:  # what the KeepAlive allows needs no closer look
+            if silence > 4.2:  # The KeepAlive interval explains shorter silences.
                 held_up = sum(max(0.0, min(now, b) - max(self._last_send, a)) for a, b in self._network.blocked())
                 silence -= held_up
                 self.excused = self.excused or held_up > 5
@@ -385,11 +385,11 @@ class Network:
             act(socket)
 
     def connect(self, options: Any = None, **keywords: Any) -> Connect:
-        """In the place of `dgnb.connection.connect`."""
+        """Replaces `dgnb.connection.connect`."""
         return Connect(self, options, **keywords)
 
     async def handshake(self, url: str, open_timeout: float, close_timeout: float) -> MemorySocket:
-        """What websockets does: it gives a socket, or raises what websockets or the system would raise."""
+        """Do what websockets does: return a socket, or raise what websockets or the system would raise."""
         now = self.loop.time()
         if self.stopped is not None:
             self.violations.append(f"INV10 a connect at {now:.2f} s, after stop() at {self.stopped:.2f} s")
@@ -456,7 +456,7 @@ class Network:
 
 
 class Connect(connection.connect):
-    """The real `connect()`, with a `Network` in the place of the world."""
+    """The real `connect()` on a `Network`."""
 
     def __init__(self, network: Network, options: Any, **keywords: Any) -> None:
         super().__init__(options, **keywords)

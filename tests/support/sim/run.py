@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import random
 import types
@@ -12,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 import dgnb
+from dgnb.session import capture, retry, stream, watch
 
 from .audio import WordSource
 from .check import Books, check
@@ -31,7 +33,7 @@ class Outcome:
     """What came of a run.
 
     Attributes:
-        violations: What must not be; empty is well.
+        violations: What broke an invariant; empty when nothing did.
         figures: What was measured, by invariant.
         trace: Equal for equal runs.
     """
@@ -59,7 +61,7 @@ class Outcome:
         return hash((self.network.trace, self.session.transcript.word_count, self.session.transcript.count))
 
     def __str__(self) -> str:
-        """The plan and what was wrong, and how to see it again."""
+        """The plan, what was wrong, and how to run it again."""
         told = [str(self.plan), *(f"  ! {what}" for what in self.violations)]
         events = self.session.transcript._notes
         told += [f"  . {event.type}: {event.text[:150]}" for event in events[-40:]]
@@ -77,7 +79,7 @@ class _Logged(logging.Handler):
 
 
 def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT) -> Outcome:
-    """Run it, and check it. `inject(outcome)` may do more to it, once the session has started."""
+    """Run a plan and check the run. `inject(outcome)` may add faults once the session has started."""
     loop = VirtualLoop()
     try:
         outcome = loop.run_until_complete(_run(plan, loop, inject, limit))
@@ -111,9 +113,9 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
         outcome = Outcome(plan, network, injector, source, session, books, loop, logged=logged)
         books.watch(network)
         outcome.started = loop.time()
-        # A stream that fails is to be told of once: by whoever listens, or in the log.
+        # Waits for the task, not for the session: a waiter would learn of an error that must be logged.
         session.start()
-        task = session._task
+        (task,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("dgnb: session"))
         injector.schedule(plan.faults)
         stopper: asyncio.Task[None] | None = None
         if plan.stop_at is not None:
@@ -130,7 +132,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
             if outcome.stop_asked is None:
                 stopper.cancel()
             await asyncio.wait([stopper])
-        # A moment more, to see whether anything goes on that should not.
+        # Wait a little longer, to see whether anything goes on that should not.
         network.stopped = network.stopped if network.stopped is not None else loop.time()
         injector.cancel()
         await asyncio.sleep(15.0)
@@ -165,17 +167,13 @@ async def _stop(outcome: Outcome, after: float) -> None:
 
 @contextlib.contextmanager
 def _seams(network: Network, books: Books, seed: object) -> Iterator[None]:
-    stream: Any = importlib.import_module("dgnb.session.stream")
-    retry: Any = importlib.import_module("dgnb.session.retry")
-    before = stream.connect, stream.Ledger, stream.time, retry.Backoff.random
-    stream.connect = network.connect
-    stream.Ledger = books.ledger_class(stream.Ledger)
-    stream.time = types.SimpleNamespace(time=lambda: 1.8e9 + network.loop.time() + network.loop.asleep)
-    retry.Backoff.random = random.Random(f"backoff {seed}")
-    try:
+    clock = types.SimpleNamespace(time=lambda: 1.8e9 + network.loop.time() + network.loop.asleep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "connect", network.connect)
+        patch.setattr(capture, "Ledger", books.ledger_class(capture.Ledger))
+        patch.setattr(watch, "time", clock)
+        patch.setattr(retry.Backoff, "random", random.Random(f"backoff {seed}"))
         yield
-    finally:
-        stream.connect, stream.Ledger, stream.time, retry.Backoff.random = before
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Runs that no seed makes: a day, ten minutes without a network, a laptop that sleeps, servers that only refuse."""
+"""Runs that no seed makes: a day, ten minutes without a network, a sleep of the machine, servers that only refuse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _plan(name: str, seconds: float, *faults: Fault, **more: Any) -> Plan:
 
 
 def refusing(*answers: str, first: bool = True) -> Outcome:
-    """A server that answers so, in this order: from the first connection on, or after the first is lost."""
+    """A server that answers handshakes like this, from the first one on or after the first connection is lost."""
     if first:
         return run(_plan(f"refuses {answers}", 12, live=False, first=answers, fatal=True))
     return run(_plan(f"refuses {answers} later", 12, Fault(5, "refuse", answers=answers), live=False, fatal=True))
@@ -47,7 +47,7 @@ def closing(*codes: int, reason: str = "", after: float = 6.0, interval: float =
 
 
 def a_long_outage() -> Outcome:
-    """Ten minutes without a network, and a live source that goes on: more than is kept."""
+    """Ten minutes without a network while a live source goes on: more audio than is kept."""
     return run(_plan("outage", 720, Fault(30, "down", 600, ("refused",)), live=True, capped=True))
 
 
@@ -70,7 +70,7 @@ def a_sleep(*, clock_goes_on: bool) -> Outcome:
 
 @dataclass
 class Memory:
-    """What was in memory at some hours, apart from the transcript, the simulation and the test."""
+    """The memory in use at some hours, without the transcript, the simulation and the test."""
 
     sizes: list[tuple[float, int]] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ class Memory:
 
 
 def a_day(hours: float = 24.0, drops: int = 200, chunk: float = 0.4) -> tuple[Outcome, Memory]:
-    """A live source for a day, whose connection is lost some two hundred times."""
+    """A live source for a day, whose connection is lost about two hundred times."""
     rng = random.Random("a day")
     faults = []
     for i in range(drops):

@@ -21,7 +21,7 @@ class Served:
 
     Attributes:
         url: Where it is.
-        cores: One a connection, in order.
+        cores: One for each connection, in order.
         connections: The same, as websockets' connections.
         queries: What each asked for.
     """
@@ -35,7 +35,7 @@ class Served:
 
     @property
     def violations(self) -> list[str]:
-        """Of all of them."""
+        """The violations of all connections."""
         different = [f"another query: {query}" for query in self.queries if query != self.queries[0]]
         return [what for core in self.cores for what in core.violations] + different
 

@@ -1,4 +1,4 @@
-"""`python -m tests.support.sim.soak`: the long run, and one table of what was measured. `--seed N` shows one run."""
+"""`python -m tests.support.sim.soak`: many seeds, and a table of the measurements. `--seed N` shows one run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COUNTED = {name for name in _ROWS if name not in LIMITS and name not in (_MEMOR
 
 @dataclass
 class Tally:
-    """What came of many runs."""
+    """The results of many runs."""
 
     runs: int = 0
     cpu: float = 0.0

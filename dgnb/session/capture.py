@@ -1,0 +1,210 @@
+"""`Capture`: audio on its way from a source to a connection: kept in a ledger, held by a pause, let out at a pace."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from typing import Final
+
+from dgnb.audio import Audio, AudioSource, Pacer
+from dgnb.exceptions import AudioError
+from dgnb.session.ledger import Ledger
+from dgnb.session.stop import RELEASE
+from dgnb.transcript import Transcript
+
+__all__ = ["BUFFER_SECONDS", "Capture"]
+
+BUFFER_SECONDS: Final = 120.0
+"""Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
+
+_READ_AHEAD: Final = 0.2  # s of unsent audio up to which a source that can wait is read.
+_LARGEST: Final = 0.25  # s of audio in one frame on the wire. Deepgram advises 20 to 250 ms.
+
+
+class Capture:
+    """Takes audio from a source: as it comes where it would be lost otherwise, else as fast as it is sent.
+
+    Attributes:
+        audio: What the source opened; None before that.
+        ledger: What became of the audio, in bytes; empty before the source is open.
+        bytes_per_second: Turns bytes into seconds.
+        pacer: Lets chunks out at the pace.
+        ended: Whether the source has ended.
+        resumed: Set unless the session is paused.
+        skipped: Seconds of a live source that were skipped in this pause.
+    """
+
+    def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
+        self.audio: Audio | None = None
+        self.ledger = Ledger(0)
+        self.bytes_per_second = 1.0
+        self.pacer = Pacer(pace)
+        self.ended = False
+        self.resumed = asyncio.Event()
+        self.resumed.set()
+        self.skipped = 0.0
+        self._source = source
+        self._transcript = transcript
+        self._duration = duration
+        self._pace = pace
+        self._newest = b""
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._captured = asyncio.Event()
+        self._sent = asyncio.Event()
+
+    def seconds(self, size: int) -> float:
+        """How long so many bytes of audio last."""
+        return size / self.bytes_per_second
+
+    @property
+    def captured(self) -> float:
+        """Seconds of audio that were taken from the source."""
+        return self.seconds(self.ledger.captured)
+
+    @property
+    def audio_cursor(self) -> float:
+        """Seconds of audio that were sent."""
+        return self.seconds(self.ledger.sent)
+
+    @property
+    def pending(self) -> float:
+        """Seconds of captured audio that no final covers yet."""
+        return self.seconds(self.ledger.pending)
+
+    @property
+    def paused(self) -> bool:
+        """Whether audio is held back."""
+        return not self.resumed.is_set()
+
+    @property
+    def live(self) -> bool:
+        """Whether the source goes on whether or not it is read."""
+        return self.audio is not None and self.audio.live
+
+    @property
+    def decoded(self) -> bool:
+        """Whether the audio is linear16, so that bytes are an exact time."""
+        return self.audio is not None and self.audio.encoding == "linear16"
+
+    @property
+    def level(self) -> float | None:
+        """See `LiveSession.level`."""
+        if len(self._newest) < 2 or not self.decoded:
+            return None
+        samples = memoryview(self._newest[: len(self._newest) // 2 * 2]).cast("h")
+        peak = max(max(samples), -min(samples))
+        return 20 * math.log10(peak / 32768) if peak else -math.inf
+
+    # Life cycle
+
+    async def open(self, *, multichannel: bool) -> Audio:
+        """Open the source and begin to take its audio.
+
+        Raises:
+            AudioError: The source can't be opened, or is not audio.
+        """
+        audio = await self._source.open(multichannel=multichannel)
+        if not isinstance(audio, Audio):
+            raise AudioError(f"open() of {self._source.name} gave {type(audio).__name__}, and not an Audio.")
+        self.audio = audio
+        self.bytes_per_second = audio.bytes_per_second
+        self.pacer = Pacer(self._pace, live=audio.live)
+        self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
+        self._task = asyncio.create_task(self._run(audio, self.ledger), name="dgnb: capture")
+        return audio
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the source failed, or None."""
+        return self._task.exception() if self._task and self._task.done() and not self._task.cancelled() else None
+
+    async def close(self) -> None:
+        """End capturing and close the source. A source that takes long to close is not waited for."""
+        if self.audio is None or self._task is None:
+            return
+        self._closing = True
+        deadline = asyncio.get_running_loop().time() + RELEASE
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=RELEASE)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.audio.aclose()
+        except TimeoutError:
+            self._transcript.note("warning", f"{self._source.name} takes long to close, and is not waited for.")
+
+    def resume(self) -> float:
+        """End a pause. Returns the seconds of a live source that were skipped in it."""
+        self.resumed.set()
+        self.pacer.restart()
+        skipped, self.skipped = self.skipped, 0.0
+        return skipped
+
+    # What a connection does with the audio
+
+    async def more(self) -> None:
+        """Wait until audio was captured, or the source has ended."""
+        self._captured.clear()
+        await self._captured.wait()
+
+    async def something_to_send(self) -> bool:
+        """Wait until a connection would have audio to send; False where none will come."""
+        while True:
+            if self.paused and not self.live:
+                await self.resumed.wait()
+            if self.ledger.unsent or self.ended:
+                return self.ledger.unsent > 0
+            await self.more()
+
+    def send(self, chunk: bytes) -> None:
+        """The connection takes this chunk of `ledger.peek()`."""
+        self.ledger.advance(len(chunk))
+        self._sent.set()
+        self._newest = chunk
+
+    # The task
+
+    async def _run(self, audio: Audio, ledger: Ledger) -> None:
+        frame = audio.frame_bytes or 1
+        largest = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
+        limit = sys.maxsize
+        if self._duration is not None:
+            limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
+        odd = bytearray()
+        try:
+            async for given in audio:
+                self._take_notes(audio)
+                # A source of your own may reuse its buffer, cut a sample in two, or give much at once.
+                odd += given
+                whole = len(odd) - len(odd) % frame
+                taken, odd = bytes(odd[:whole]), odd[whole:]
+                if audio.live and self.paused:
+                    self.skipped += self.seconds(len(taken))
+                    continue
+                for start in range(0, len(taken), largest):
+                    while audio.waits and self.seconds(ledger.unsent) >= _READ_AHEAD:
+                        self._sent.clear()
+                        await self._sent.wait()
+                    ledger.capture(taken[start : start + largest][: limit - ledger.captured])
+                    self._captured.set()
+                    if ledger.captured >= limit:
+                        return
+        except asyncio.CancelledError:
+            if self._closing:
+                raise
+            why = "was cancelled from inside: something that it waits for was."
+            raise AudioError(f"{self._source.name} {why}") from None
+        finally:
+            self._take_notes(audio)
+            self.ended = True
+            self._captured.set()
+
+    def _take_notes(self, audio: Audio) -> None:
+        """Put what the source reports into the events, and what it missed into the gaps."""
+        while audio.notes:
+            note, at = audio.notes.popleft(), self.captured
+            self._transcript.note(note.type, f"at {at:.1f} s: {note.text}")
+            if note.missed:
+                # It was never captured, so it takes no time on the timeline.
+                self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}")

@@ -1,0 +1,253 @@
+"""`Link`: one connection while it is used: send, receive, drain. It is made anew for each connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from dgnb.connection import Connection
+from dgnb.connection.errors import GaveUp
+from dgnb.exceptions import CloseTimeout, ConnectionLost, ProtocolError
+from dgnb.messages import Metadata, Results
+from dgnb.session.capture import Capture
+from dgnb.session.stop import Stop
+from dgnb.transcript import Transcript
+
+__all__ = ["UNHEARD", "Link", "Outcome", "end"]
+
+UNHEARD: Final = 0.25
+"""Seconds at the end that a server may leave without a final before they count as a gap."""
+
+_SILENT: Final = 14.0  # s of audio, and of time, without a message after which a server is given up.
+_AUDIT: Final = 0.1  # s by which the audio that the server reports may differ from the audio that was sent.
+
+
+class Outcome(enum.Enum):
+    """Why a connection is not used any longer. A connection that is lost raises `ConnectionLost` instead."""
+
+    DONE = "done"  # All audio was sent, or a stop was asked for, and the server has finished.
+    OPTIONS_CHANGED = "options changed"  # The next connection has other options.
+    TORN = "torn"  # The audio that came next was dropped. The next connection begins behind the gap.
+
+
+@dataclasses.dataclass(eq=False)
+class Link:
+    """Sends audio on one connection, and puts the messages into the transcript.
+
+    Attributes:
+        number: 0 for a session's first connection.
+        close_timeout: Seconds without a message, after CloseStream, after which the server is given up.
+        elsewhere: Whether results go to a callback address, so that no message shows what was heard.
+        watched: Whether a server that takes audio and sends no message is given up, though it answers pings.
+        notify: Called after each message.
+        progress: Called when finals cover more audio.
+        draining: Called when the last messages are awaited.
+    """
+
+    connection: Connection
+    number: int
+    capture: Capture
+    transcript: Transcript
+    stop: Stop
+    close_timeout: float
+    elsewhere: bool
+    watched: bool
+    notify: Callable[[], None]
+    progress: Callable[[], None]
+    draining: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._begin = self._heard_to = self.capture.ledger.begin()
+        self._heard_at = self.connection.opened_at
+        self._changing = False
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something has changed, as a stop that was asked for: look again whether to go on."""
+        self._woken.set()
+
+    def change_options(self, wanted: bool) -> None:
+        """End the connection as soon as that costs no audio, because other options are wanted; or go on after all."""
+        self._changing = wanted
+        self.wake()
+
+    # Life cycle
+
+    async def run(self) -> Outcome:
+        """Use the connection for as long as it lasts. Cancelling leaves it open.
+
+        Raises:
+            ConnectionLost: The connection ended too early.
+            CloseTimeout: The server did not finish in time.
+        """
+        ledger, slack = self.capture.ledger, round(UNHEARD * self.capture.bytes_per_second)
+        receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")
+        try:
+            await self._until(lambda: self._is_over(receiver, sender), lambda: self.stop.replay_deadline)
+            all_sent, torn = sender.done() and not ledger.torn, ledger.torn
+            await self._end_sending(sender, receiver)
+            last = self.stop.asked or (all_sent and not self._changing)
+            if not last and not receiver.done() and not torn and ledger.kept <= ledger.acknowledged:
+                # Cut where the last final ended: a word across another cut would be whole on neither connection.
+                return Outcome.OPTIONS_CHANGED
+            try:
+                await self._drain(receiver)
+            except CloseTimeout as error:
+                if last and ledger.pending <= slack and not self.elsewhere:
+                    self.transcript.note("warning", "All was heard, but the server did not say that it had finished.")
+                elif last or self.stop.asked:
+                    raise
+                else:
+                    raise ConnectionLost(str(error)) from None
+            ledger.settle(slack, "no final came")
+        finally:
+            await end(receiver, sender)
+        return Outcome.DONE if last else Outcome.TORN if torn else Outcome.OPTIONS_CHANGED
+
+    def _is_over(self, receiver: asyncio.Task[None], sender: asyncio.Task[None]) -> bool:
+        """Whether no more audio is to be sent."""
+        ledger = self.capture.ledger
+        if receiver.done() or sender.done():
+            return True
+        if self.stop.asked:
+            # What an earlier connection was sent is still wanted, if there is time.
+            return ledger.sent >= ledger.reached
+        # A change waits for finals of the audio that could not be sent again.
+        return self._changing and ledger.kept <= ledger.acknowledged
+
+    async def _end_sending(self, sender: asyncio.Task[None], receiver: asyncio.Task[None]) -> None:
+        await end(sender)
+        if not sender.cancelled() and (failed := sender.exception()):
+            if isinstance(failed, ConnectionLost):
+                # The receiver's error says more.
+                await asyncio.wait({receiver}, timeout=1.0)
+            if not receiver.done() or not isinstance(failed, ConnectionLost):
+                raise failed
+
+    async def _drain(self, receiver: asyncio.Task[None]) -> None:
+        """Close the stream, and wait for the last messages for as long as they come."""
+        if not receiver.done():
+            self.draining()
+            self._heard_at = asyncio.get_running_loop().time()
+            # A loss is the receiver's to report, and a server that takes no more is given up below.
+            with contextlib.suppress(ConnectionLost, TimeoutError):
+                async with asyncio.timeout_at(self.stop.close_deadline(self._heard_at, self.close_timeout)):
+                    await self.connection.close_stream()
+        if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.close_timeout)):
+            self.connection.abort()
+            raise CloseTimeout(
+                "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
+                "stands in transcript.gaps. A slow server wants a larger close_timeout."
+            )
+        receiver.result()
+
+    async def _until(self, true: Callable[[], bool], deadline: Callable[[], float]) -> bool:
+        """Wait until `true()`, and look again at each `wake()`. Returns False at the deadline, which may move."""
+        clock = asyncio.get_running_loop().time
+        while not true():
+            if clock() >= (at := deadline()):
+                return False
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if at == math.inf else at):
+                    await self._woken.wait()
+        return True
+
+    def _begun(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"dgnb: {name}")
+        task.add_done_callback(lambda _: self.wake())
+        return task
+
+    # Tasks
+
+    async def _send(self) -> None:
+        """Send what the ledger has, until the source has ended, or the connection is torn."""
+        capture, connection, ledger = self.capture, self.connection, self.capture.ledger
+        while not ledger.torn:
+            chunk = ledger.peek()
+            if not chunk:
+                if capture.ended:
+                    return
+                await capture.more()
+                continue
+            # A server closes a connection that gets no audio within 10 s of its opening, even in a pause.
+            holds = connection.bytes_sent > 0 and not capture.live
+            if capture.paused and holds:
+                await capture.resumed.wait()
+            await capture.pacer.wait(capture.seconds(len(chunk)))
+            if (capture.paused and holds) or ledger.torn:
+                continue
+            # Before the wait: a frame that is written is not taken back when the wait for room is cancelled.
+            capture.send(chunk)
+            if self.elsewhere:
+                ledger.acknowledge(ledger.sent)
+            if self.stop.asked:
+                self.wake()
+            await connection.send(chunk)
+            if self.watched:
+                self._check_silence()
+
+    def _check_silence(self) -> None:
+        unanswered = self.capture.seconds(self.capture.ledger.sent - self._heard_to)
+        if min(unanswered, asyncio.get_running_loop().time() - self._heard_at) >= _SILENT:
+            self.connection.give_up(GaveUp.SILENT)
+
+    async def _receive(self) -> None:
+        connection, capture, notify, number = self.connection, self.capture, self.notify, self.number
+        clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
+        ledger, rate = capture.ledger, capture.bytes_per_second
+        offset = self._begin / rate
+        ends: dict[int, float] = {}
+        while True:
+            try:
+                message = await next_message()
+            except StopAsyncIteration:
+                return
+            except ProtocolError as error:
+                self.transcript.note("warning", str(error))
+                continue
+            self._heard_at, self._heard_to = clock(), ledger.sent
+            feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)
+            if isinstance(message, Results):
+                if message.is_final:
+                    self._acknowledge(message, ends)
+            elif isinstance(message, Metadata) and connection.stream_closed:
+                self._audit(message)
+                notify()
+                return
+            notify()
+
+    def _acknowledge(self, final: Results, ends: dict[int, float]) -> None:
+        """Note that a final covers the audio up to its end; of several channels, each has to."""
+        channel, channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
+        ends[channel] = max(ends.get(channel, 0.0), final.start + final.duration)
+        if len(ends) >= channels:
+            ledger = self.capture.ledger
+            before = ledger.acknowledged
+            ledger.acknowledge(self._begin + round(min(ends.values()) * self.capture.bytes_per_second))
+            if ledger.acknowledged > before:
+                self.progress()
+                if self._changing:
+                    self.wake()
+
+    def _audit(self, metadata: Metadata) -> None:
+        """Compare the audio that the server reports with the audio that was sent."""
+        sent = self.capture.seconds(self.connection.bytes_sent)
+        if self.capture.decoded and metadata.duration is not None and abs(metadata.duration - sent) > _AUDIT:
+            text = f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s."
+            self.transcript.note("warning", text)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended; their exceptions count as seen."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()

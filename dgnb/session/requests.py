@@ -1,0 +1,112 @@
+"""`Requests`: what an open session can ask its server for: to finalize, and other options."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from dgnb.connection import Connection
+from dgnb.exceptions import ConfigurationError, ConnectionLost
+from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
+from dgnb.options import LiveOptions
+from dgnb.session.runner import Runner, running_loop
+from dgnb.session.stream import Change, State
+
+__all__ = ["Requests"]
+
+_ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
+_CONFIGURABLE: Final = {"keyterm", "numerals"}
+_OPTIONS: Final = tuple(field.name for field in dataclasses.fields(LiveOptions))
+
+
+class Requests:
+    """Sends requests of a session, and waits for their answers."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._configuring = False
+
+    async def finalize(self) -> bool:
+        """Ask for finals of what was sent; see `LiveSession.finalize`."""
+        connection = self._connection()
+        if connection is None:
+            state = self._runner.stream.state.value
+            raise ConfigurationError(f"Only an open session can be finalized; this one is {state}.")
+        answer = await self._ask(connection.finalize(), lambda m: isinstance(m, Results) and bool(m.from_finalize))
+        return answer is not None
+
+    async def apply(self, options: LiveOptions) -> None:
+        """Change the options; see `LiveSession.apply`."""
+        stream, connection = self._runner.stream, self._connection()
+        if running_loop() is not self._runner.loop:
+            raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
+        if connection is None:
+            raise ConfigurationError(f"Options can be applied to an open session; this one is {stream.state.value}.")
+        if stream.change is not None or self._configuring:
+            raise ConfigurationError("Another change is under way: apply this one when it is done.")
+        if options.multichannel != stream.options.multichannel:
+            raise ConfigurationError("multichannel says how the source is read: start a new session for that.")
+        if options == stream.options or await self._configured(connection, options):
+            return
+        if stream.capture.audio is None or stream.capture.audio.frame_bytes is None:
+            raise ConfigurationError(
+                "A container that is passed through as it is can't go on in another connection: start a new session, "
+                "or leave out decode=False."
+            )
+        await self._reconnect(options)
+
+    def _connection(self) -> Connection | None:
+        return self._runner.stream.connection if self._runner.stream.state is State.OPEN else None
+
+    async def _configured(self, connection: Connection, options: LiveOptions) -> bool:
+        """Whether `Configure` changed all that differs. Deepgram's global endpoint takes it, with nova-3."""
+        stream = self._runner.stream
+        changed = {name for name in _OPTIONS if getattr(options, name) != getattr(stream.options, name)}
+        if not changed <= _CONFIGURABLE or not options.model.startswith("nova-3"):
+            return False
+        endpoint = self._runner.session.endpoint
+        if endpoint.kind == "custom" and not endpoint.local:
+            return False
+        self._configuring = True
+        try:
+            request = connection.configure(
+                keyterms=list(options.keyterm) if "keyterm" in changed else None,
+                numerals=options.numerals if "numerals" in changed else None,
+            )
+            answer = await self._ask(request, lambda m: isinstance(m, ConfigureSuccess | ConfigureFailure))
+        finally:
+            self._configuring = False
+        if isinstance(answer, ConfigureSuccess):
+            stream.changed(options)
+        return isinstance(answer, ConfigureSuccess)
+
+    async def _reconnect(self, options: LiveOptions) -> None:
+        """Have the stream open another connection with these options."""
+        stream, change = self._runner.stream, Change(options)
+        stream.request(change)
+        try:
+            await self._runner.wait_until(lambda: change.answer.done() or self._runner.closed)
+        except asyncio.CancelledError:
+            stream.withdraw(change)
+            raise
+        if self._runner.closed and (not change.answer.done() or change.answer.cancelled()):
+            raise ConfigurationError("The session ended before its options were changed.")
+        change.answer.result()
+
+    async def _ask(self, request: Awaitable[None], answers: Callable[[ServerMessage], bool]) -> ServerMessage | None:
+        """Send a request and wait for the first message that answers it; None when none comes in time."""
+        transcript = self._runner.session.transcript
+        seen = transcript.count
+
+        def answer() -> ServerMessage | None:
+            return next(filter(answers, transcript.since(seen)), None)
+
+        # The stream reports a lost connection.
+        with contextlib.suppress(TimeoutError, ConnectionLost):
+            async with asyncio.timeout(_ANSWER):
+                await request
+                await self._runner.wait_until(lambda: answer() is not None or self._runner.closed)
+        return answer()

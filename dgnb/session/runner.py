@@ -1,0 +1,218 @@
+"""`Runner`: runs a stream as a task in one loop. Others wait for it, from any loop, and learn of its error once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.options import LiveOptions
+from dgnb.session import registry
+from dgnb.session.stop import INTERRUPTED
+from dgnb.session.stream import Settings, State, Stream
+from dgnb.transcript import Transcript
+
+if TYPE_CHECKING:
+    from dgnb.session.live import LiveSession
+
+__all__ = ["Runner", "running_loop"]
+
+logger = logging.getLogger("dgnb")
+
+_TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881).
+
+
+class Runner:
+    """The background task of a session.
+
+    Attributes:
+        session: Whose task it is.
+        stream: What the task runs.
+        loop: Where it runs: the loop in which the session was made or, failing that, started.
+    """
+
+    def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings) -> None:
+        self.session = session
+        self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
+        self.loop = running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._waiting = 0
+        self._listeners = 0
+        self._over = False
+        self._reported = False
+        self._traceback: TracebackType | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session has ended."""
+        return self.stream.state is State.CLOSED
+
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, a task."""
+        return self._task is not None
+
+    # Life cycle
+
+    def start(self) -> None:
+        """Begin, unless it has begun or ended.
+
+        Raises:
+            ConfigurationError: No loop runs.
+        """
+        if self._task is None and (self.loop is None or self.loop.is_closed()):
+            self.loop = running_loop()
+        if self.loop is None:
+            raise ConfigurationError(
+                "No event loop runs here. In a notebook call this in a cell; in a script, inside the coroutine that "
+                "asyncio.run() runs."
+            )
+        self.on_loop(self._begin)
+
+    def on_loop(self, act: Callable[[], None]) -> None:
+        """Call `act` now where this is the session's loop; from another thread, have that loop call it."""
+        if self.loop is None or self.loop is running_loop():
+            act()
+        else:
+            with contextlib.suppress(RuntimeError):  # The loop is closed, and the task with it.
+                self.loop.call_soon_threadsafe(act)
+
+    def request_stop(self) -> None:
+        """Ask for a stop, in any state and from any thread."""
+        if self._task is None:
+            self.stream.request_stop(0.0)
+        if self._task is None or self.loop is None or self.loop.is_closed():
+            self._end()
+        else:
+            self.on_loop(self._stop)
+
+    def _begin(self) -> None:
+        if self._task is None and not self.closed:
+            assert self.loop is not None
+            # Two would cost twice, and hear everything twice.
+            formers = registry.add(self)
+            name = f"dgnb: session {self.session.source.name}"
+            self._task = self.loop.create_task(self._run(formers), name=name)
+            # A task that is cancelled before its first step never enters _run().
+            self._task.add_done_callback(lambda _: self._end())
+            for former in formers:
+                former.session.transcript.note("replaced", "The cell that started it was run again.")
+                former.request_stop()
+
+    def _stop(self) -> None:
+        assert self._task is not None
+        assert self.loop is not None
+        if not self.stream.stop.asked:
+            self.stream.request_stop(self.loop.time())
+            if self.stream.state is State.CONNECTING:
+                self._task.cancel()
+
+    async def _run(self, formers: list[Runner]) -> None:
+        for former in formers:
+            await former.wait()
+        try:
+            await self.stream.run()
+        finally:
+            # In the step that closes the stream: nobody who waits for its error has gone away yet.
+            self._end()
+
+    def _end(self) -> None:
+        """The session is over: log its error where nobody waits to have it raised."""
+        if self._over:
+            return
+        self._over = True
+        self.stream.abandon()
+        registry.ended(self)
+        if error := self.stream.error:
+            self._traceback = error.__traceback__
+            if not self._listeners:
+                self._reported = True
+                expected = isinstance(error, DgnbError)
+                logger.error("%s failed: %s", self.session, error, exc_info=None if expected else error)
+
+    # Waiting
+
+    async def wait_until(self, true: Callable[[], bool], timeout: float | None = None) -> None:
+        """Wait until `true()`, at most `timeout` seconds; look at each message and each change of state."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        self._waiting += 1
+        try:
+            while not true() and (deadline is None or loop.time() < deadline):
+                if loop is self.loop:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_TICK):
+                            await self._news.wait()
+                else:
+                    await asyncio.sleep(_TICK)
+        finally:
+            self._waiting -= 1
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the session is closed, at most `timeout` seconds, and say whether it is."""
+        with self.listening():
+            await self.wait_until(lambda: self.closed, timeout)
+        return self.closed
+
+    async def result(self) -> Transcript:
+        """Wait until the session is closed, and raise its error. Cancelling stops the waiting, not the session."""
+        try:
+            await self.wait()
+        except asyncio.CancelledError:
+            if not self.stream.stop.asked:
+                logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
+            raise
+        self.raise_error()
+        return self.session.transcript
+
+    async def stop(self) -> None:
+        """Stop, wait until the session is closed, and raise its error unless that was reported before."""
+        with self.listening():
+            self.request_stop()
+            if self._reported:
+                await self.wait()
+            else:
+                await self.result()
+
+    async def interrupt(self) -> None:
+        """Stop, wait for what arrives at once, and say where it is. The rest arrives in the background."""
+        self.request_stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.wait_until(lambda: self.closed, timeout=INTERRUPTED)
+        for index, session in enumerate(registry.sessions()):
+            if session is self.session:
+                logger.warning("Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", index)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Somebody waits who will learn of an error, so that it need not be logged."""
+        self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
+
+    def raise_error(self) -> None:
+        """Raise the session's error, if there is one."""
+        if error := self.stream.error:
+            self._reported = True
+            # With the traceback as it was: raising an exception again adds to it each time.
+            raise error.with_traceback(self._traceback)
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._news.set()
+            self._news.clear()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,68 @@
+"""`Watch`: a task that measures how long the loop was held up, reports it, and has the journal written."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import logging
+import time
+from typing import Final
+
+from dgnb.session.capture import Capture
+from dgnb.session.lag import Lag
+from dgnb.session.writer import JournalWriter
+from dgnb.transcript import Transcript
+
+__all__ = ["Watch"]
+
+logger = logging.getLogger("dgnb")
+
+_INTERVAL: Final = 0.25
+_JOURNAL: Final = 1.0
+_BUSY: Final = 1.0  # s that the loop was held up which are worth a warning.
+_REMIND: Final = 3600.0  # s of audio after which an endless stream is mentioned: it costs money, and may be forgotten.
+
+
+@dataclasses.dataclass(eq=False)
+class Watch:
+    """Looks after a stream while it runs. `endless` is whether the stream has no `duration`."""
+
+    capture: Capture
+    transcript: Transcript
+    writer: JournalWriter
+    endless: bool
+    lag: Lag | None = None
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        clock = asyncio.get_running_loop().time
+        self.lag = Lag(_INTERVAL, clock(), time.time())
+        written, reminded = clock(), False
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            now = clock()
+            delay, asleep = self.lag.tick(now, time.time())
+            if asleep:
+                self._report_sleep(asleep)
+            elif delay > _BUSY:
+                self.transcript.note("warning", f"The kernel was busy for {delay:.1f} s: nothing was sent or received.")
+                logger.info("The event loop was blocked for %.1f s", delay)
+            if self.endless and not reminded and self.capture.audio_cursor >= _REMIND:
+                reminded = True
+                text = (
+                    f"{_REMIND / 3600:g} h of audio were sent, and it goes on until it is stopped; duration= ends it."
+                )
+                self.transcript.note("warning", text)
+                logger.warning("%s", text)
+            if now - written >= _JOURNAL:
+                written = now
+                self.writer.write()
+
+    def _report_sleep(self, seconds: float) -> None:
+        until = datetime.datetime.now(datetime.UTC)
+        since = until - datetime.timedelta(seconds=seconds)
+        text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
+        self.transcript.note("warning", text)
+        if self.capture.audio and self.capture.live:
+            self.transcript.add_gap(self.capture.captured, self.capture.captured, text)

@@ -1,0 +1,99 @@
+"""`JournalWriter`: the file work of a journal in threads, so that a slow disk never holds up the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from dgnb.exceptions import DgnbError
+from dgnb.transcript import Transcript
+from dgnb.transcript.journal import Journal
+
+__all__ = ["JournalWriter"]
+
+logger = logging.getLogger("dgnb")
+
+T = TypeVar("T")
+
+
+class JournalWriter:
+    """Opens, writes and closes a journal, one step at a time and in order. Without a path it does nothing."""
+
+    def __init__(self, path: str | None, transcript: Transcript) -> None:
+        self._path = path
+        self._transcript = transcript
+        self._opening: asyncio.Future[Journal] | None = None
+        self._step: asyncio.Future[Any] | None = None
+
+    @property
+    def _journal(self) -> Journal | None:
+        opening = self._opening
+        return opening.result() if opening and opening.done() and not opening.exception() else None
+
+    async def open(self) -> None:
+        """Make the file. Cancelling stops the waiting; `close` then waits for the file.
+
+        Raises:
+            ConfigurationError: The file can't be made.
+        """
+        if self._path is not None:
+            self._opening = self._step = _in_thread(partial(Journal, self._path, self._transcript))
+            journal = await asyncio.shield(self._opening)
+            if journal.moved:
+                self._transcript.note("warning", f"The journal that was there before is now {journal.moved.name}.")
+
+    def write(self) -> None:
+        """Begin to write what is new, unless the last write still goes on."""
+        if self._step and self._step.done() and (journal := self._journal):
+            self._step = _in_thread(partial(journal.write, journal.take()))
+            self._step.add_done_callback(self._tell)
+
+    async def close(self, deadline: float) -> None:
+        """Write what is new, and close the file. After `deadline`, on the loop's clock, this goes on by itself."""
+        if self._step:
+            closing = self._step = asyncio.create_task(self._close(self._step), name="dgnb: close the journal")
+            seconds = max(0.0, deadline - asyncio.get_running_loop().time())
+            done, _ = await asyncio.wait({closing}, timeout=seconds)
+            if not done:
+                self._report(f"The disk is slow: the journal {self._path} is still being written.")
+
+    async def _close(self, last: asyncio.Future[Any]) -> None:
+        await asyncio.wait({last})
+        if journal := self._journal:
+            step = _in_thread(partial(_finish, journal, journal.take()))
+            step.add_done_callback(self._tell)
+            await asyncio.wait({step})
+
+    def _tell(self, step: asyncio.Future[Any]) -> None:
+        """Report a disk that takes no more. The journal is closed then, and the stream goes on."""
+        if error := step.exception():
+            if not isinstance(error, DgnbError):
+                raise error
+            self._report(str(error))
+
+    def _report(self, text: str) -> None:
+        self._transcript.note("warning", text)
+        logger.warning("%s", text)
+
+
+def _finish(journal: Journal, batch: Any) -> None:
+    journal.write(batch)
+    journal.close()
+
+
+def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Begin to do `work` in a thread of the loop's own pool."""
+    loop = asyncio.get_running_loop()
+    try:
+        return loop.run_in_executor(None, work)
+    except RuntimeError:
+        # The interpreter exits, or no thread can be started: the loop has to wait for the disk.
+        future: asyncio.Future[T] = loop.create_future()
+        try:
+            future.set_result(work())
+        except Exception as error:
+            future.set_exception(error)
+        return future
