@@ -97,7 +97,9 @@ async def test_a_disk_that_hangs_does_not_hold_up_a_stop_and_gets_the_rest_later
     finally:
         works.set()
     assert "disk is slow" in warnings(session)[-1]
-    await until(lambda: "closed" in Transcript.load(path).events["type"].tolist())
+    # The rest is written in the background.
+    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "dgnb: close the journal"])
+    assert "closed" in Transcript.load(path).events["type"].tolist()
     assert Transcript.load(path).text == transcript.text
 
 
