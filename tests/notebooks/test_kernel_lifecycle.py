@@ -51,9 +51,18 @@ async def silence(seconds=600):
 def source(*args):
     return dgnb.BufferSource(silence(*args), encoding="linear16", sample_rate=16000)
 
+def captured(session):
+    return float(session.report().split()[0])
+
+def connections(session):
+    return len(told(session, "opened"))
+
+def ask_to_stop(session):
+    return asyncio.ensure_future(session.stop())
+
 def hole(session):
     '''What finals leave uncovered, but for the quarter of a second that a server may leave at the end.'''
-    spans = session.transcript.unheard(session._stream.captured)
+    spans = session.transcript.unheard(captured(session))
     return [span for span in spans if span[1] - span[0] > 0.25] + session.transcript.gaps.to_dict("records")
 
 def told(session, *kinds):
@@ -166,7 +175,7 @@ def fresh(elsewhere: Elsewhere) -> Iterator[Callable[[str], Chosen]]:
 
 
 def end_sessions(kernel: Chosen) -> None:
-    kernel.run("for s in dgnb.sessions():\n    s._request_stop()\n    assert await s.wait(5)")
+    kernel.run("for s in dgnb.sessions():\n    ask_to_stop(s)\n    assert await s.wait(5)")
 
 
 def until(true: Callable[[], Any], seconds: float = 10) -> float:
@@ -202,16 +211,16 @@ def test_a_cell_that_blocks_costs_a_connection_and_no_word(
         "three = file, radio, buffer"
     )
     kernel.wait_for("all(session.audio_cursor > 1 for session in three)")
-    kernel.run("before = time.monotonic(), radio._stream.captured, [s.transcript.transcript_cursor for s in three]")
+    kernel.run("before = time.monotonic(), captured(radio), [s.transcript.transcript_cursor for s in three]")
     kernel.run(f"began = time.monotonic()\n{block}")
     kernel.wait_for("all(session.transcript.transcript_cursor > 3 for session in three) and radio.pending < 2")
     # What the station sent meanwhile was waiting in the sockets.
-    missed = "time.monotonic() - before[0] - (radio._stream.captured - before[1])"
+    missed = "time.monotonic() - before[0] - (captured(radio) - before[1])"
     assert float(kernel.run(missed)) < 1.0
     kernel.run("for session in three: await session.stop()")
     for name in ("file", "radio", "buffer"):
         assert kernel.run(f"hole({name})") == "[]", name
-        assert int(kernel.run(f"{name}._stream.connections")) <= 2, name
+        assert int(kernel.run(f"connections({name})")) <= 2, name
         assert kernel.run(f"{name}.error is None") == "True", name
         said = kernel.run(f"told({name}, 'warning', 'reconnecting')")
         assert "The kernel was busy for 5" in said or "The kernel was busy for 6" in said, said
@@ -248,7 +257,7 @@ def state(name: str, kernel: Chosen, server: LoopbackServer) -> Iterator[None]:
                 kernel.run(start)
                 kernel.wait_for("session.audio_cursor > 1.8")
                 with server.dropping(times=1):
-                    kernel.wait_for("session._stream.connections == 2")
+                    kernel.wait_for("connections(session) == 2")
             assert float(kernel.run("session.pending")) > 0.5
         else:
             if name == "closing":
@@ -256,7 +265,7 @@ def state(name: str, kernel: Chosen, server: LoopbackServer) -> Iterator[None]:
             kernel.run(start)
             kernel.wait_for("session.audio_cursor > 0.3")
             if name == "closing":
-                kernel.run("asyncio.ensure_future(session.wait()); session._request_stop()")
+                kernel.run("asyncio.ensure_future(session.wait()); ask_to_stop(session)")
                 kernel.wait_for("session.state.value == 'closing'")
         yield
 
@@ -307,7 +316,7 @@ def test_interrupting_a_wait_ends_the_cell_at_once_and_leaves_the_session_as_it_
         )
         assert took_to_stop < 0.5
         assert "goes on" not in printed
-        kernel.run("began = time.monotonic()\nsession._request_stop()\nassert await session.wait(5.5)")
+        kernel.run("began = time.monotonic()\nask_to_stop(session)\nassert await session.wait(5.5)")
         assert kernel.run("time.monotonic() - began <= 5") == "True"
         assert kernel.run("session.state.value") == "'closed'"
         requests = len(server.requests)
@@ -363,7 +372,7 @@ def test_interrupts_at_any_moment_leave_legal_sessions_and_whole_files(
     dice = random.Random(4)
     for moment in range(20):
         # Every other one without an await, where the interrupt is raised wherever the code is at.
-        awaits = "await session.stop()" if moment % 2 else "session._request_stop()"
+        awaits = "await session.stop()" if moment % 2 else "ask_to_stop(session)"
         cell = kernel.begin(
             "while True:\n"
             "    session = dgnb.LiveSession(source(), endpoint=url)\n"
@@ -558,7 +567,7 @@ def test_a_session_does_not_mind_nested_loops(
     assert library in kernel.run("applied.split()[0]")
     kernel.run(f"after = {start}")
     with server.dropping(after=1.5):
-        kernel.wait_for("min(before._stream.connections, after._stream.connections) > 1")
+        kernel.wait_for("min(connections(before), connections(after)) > 1")
     kernel.wait_for("min(before.transcript.transcript_cursor, after.transcript.transcript_cursor) > 1")
     kernel.run("asyncio.get_event_loop().run_until_complete(after.stop());")
     kernel.run("await before.stop();")
