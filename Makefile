@@ -50,12 +50,14 @@ lab: $(VENV)/notebook
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/house.py
 
 types: $(VENV)/dev
 	$(BIN)/mypy
 
+# Two workers, as much of the suite waits for real time. A file's tests stay together: its fixtures are made once.
 test: lint types $(VENV)/browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 notebooks: $(VENV)/kernels/ready
 	$(BIN)/python -m pytest tests/notebooks
