@@ -170,6 +170,8 @@ def _measure(name: str, url: str, messages: int, out: Any) -> None:
     elif name == "dgnb":
         import av  # noqa: F401
 
+        from dgnb import connection, session  # noqa: F401
+
     began = time.process_time()
     words = CLIENTS[name](url, messages)
     out.put((time.process_time() - began, words))
