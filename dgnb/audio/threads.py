@@ -228,10 +228,7 @@ async def in_thread(
 ) -> Audio:
     """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
 
-    Args:
-        produce: A `Detected`, then chunks and notes.
-        name: Of the source.
-        release: Ends what feeds the generator. It is awaited on every path.
+    `release` ends what feeds the generator. It is awaited on every path.
 
     Raises:
         AudioError: The source is not audio, or no thread can be started.

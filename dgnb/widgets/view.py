@@ -34,12 +34,7 @@ _LATENCIES: Final = 24
 class PanelView(widgets.VBox):  # type: ignore[misc]
     """The controls and their layout. It starts nothing: what a click does is the panel's business.
 
-    Args:
-        source: What `LiveSession` takes; None for the sample recording.
-        options: What the form shows at first.
-        endpoint: What the choice of an endpoint shows at first.
-        changed: Called when somebody changed a control.
-        shared: Others use the panel: see `ControlPanel`.
+    The arguments are those of `ControlPanel`; `changed` is called when somebody changed a control.
     """
 
     def __init__(
