@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import importlib.metadata
 import re
 import sys
@@ -117,11 +118,7 @@ def _patch(name: str) -> None:
                 f"The loop here is a {kind}, which can't be patched. Use dgnb.run(…), which needs no patch, or run on "
                 "asyncio's own loop."
             )
-        if name == "nest-asyncio2":
-            import nest_asyncio2 as nest
-        else:
-            import nest_asyncio as nest
-        nest.apply(loop)
+        importlib.import_module(name.replace("-", "_")).apply(loop)
     finally:
         if made is not None:
             made.close()

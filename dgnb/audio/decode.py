@@ -77,11 +77,7 @@ def decoded(
     multichannel: bool = False,
     live: bool = False,
 ) -> Generator[Item, None, None]:
-    """Linear16 at 16 kHz in chunks of 100 ms; the last one may be shorter. There is at least one chunk.
-
-    Raises:
-        AudioError: The file is not audio, or holds none; or its feed failed, after what came before.
-    """
+    """The chunks of one file, and the shorter rest of them. It raises what `Decoder.chunks` raises."""
     decoder = Decoder(name, raw, multichannel=multichannel)
     with contextlib.closing(open_file()) as file:
         yield from decoder.chunks(file, live=live)
@@ -119,7 +115,11 @@ class Decoder:
         try:
             with _opened(head, self._raw) as container:
                 stream = _audio_stream(container, self._name, head)
-                self.channels = self.channels or _channels(stream, self._name)
+                if not self.channels and stream.channels > MOST_CHANNELS:
+                    raise AudioError(
+                        f"{self._name} has {stream.channels} channels; multichannel takes {MOST_CHANNELS} at most."
+                    )
+                self.channels = self.channels or stream.channels
                 resampler = self._resampler = self._resampler or _Resampler(self.channels)
                 yield Detected(channels=self.channels, live=live, waits=waits)
                 for samples in _samples(container, stream, resampler):
@@ -281,12 +281,6 @@ def _audio_stream(container: InputContainer, name: str, head: _Head) -> AudioStr
             f"{name} holds no audio ({container.format.long_name}); it begins with {printable(head.start)}."
         )
     return container.streams.audio[0]
-
-
-def _channels(stream: AudioStream, name: str) -> int:
-    if stream.channels > MOST_CHANNELS:
-        raise AudioError(f"{name} has {stream.channels} channels; multichannel takes {MOST_CHANNELS} at most.")
-    return stream.channels
 
 
 def _undecodable(error: Exception, name: str, head: _Head) -> str:

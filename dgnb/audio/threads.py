@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -227,10 +228,7 @@ async def in_thread(
 ) -> Audio:
     """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
 
-    Args:
-        produce: A `Detected`, then chunks and notes.
-        name: Of the source.
-        release: Ends what feeds the generator. It is awaited on every path.
+    `release` ends what feeds the generator. It is awaited on every path.
 
     Raises:
         AudioError: The source is not audio, or no thread can be started.
@@ -253,17 +251,7 @@ async def in_thread(
         # An Audio goes on closing when it is cancelled once more.
         await Audio(thread, close).aclose()
         raise
-    return Audio(
-        thread,
-        close,
-        encoding=found.encoding,
-        sample_rate=found.sample_rate,
-        channels=found.channels,
-        bytes_per_second=found.bytes_per_second,
-        live=found.live,
-        waits=found.waits,
-        notes=thread.notes,
-    )
+    return Audio(thread, close, notes=thread.notes, **dataclasses.asdict(found))
 
 
 def no_thread(name: str, error: Exception) -> AudioError:

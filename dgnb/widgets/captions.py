@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import ipywidgets as widgets
 
@@ -77,11 +77,13 @@ def escaped(text: object) -> str:
 
 
 def _page(transcript: Transcript, height: str) -> str:
-    lines = [
-        f'<div dir="auto"><span style="opacity:.6;font-size:85%">{_clock(line.start)}{_speaker(line)}</span> '
-        f"{escaped(line.text)}</div>"
-        for line in transcript.lines(_WORDS)
-    ]
+    lines = []
+    for line in transcript.lines(_WORDS):
+        speaker = "" if line.speaker is None else f" speaker {line.speaker}"
+        lines.append(
+            f'<div dir="auto"><span style="opacity:.6;font-size:85%">{_clock(line.start)}{speaker}</span> '
+            f"{escaped(line.text)}</div>"
+        )
     if interim := transcript.interim:
         lines.append(f'<div dir="auto" style="opacity:.6;font-style:italic">{escaped(interim[-_INTERIM:])}</div>')
     # A reversed column keeps the newest line in view without a script.
@@ -91,10 +93,6 @@ def _page(transcript: Transcript, height: str) -> str:
         'padding:4px 8px" aria-live="polite" role="log">'
         f"<div>{''.join(lines)}</div></div>"
     )
-
-
-def _speaker(line: Any) -> str:
-    return "" if line.speaker is None else f" speaker {line.speaker}"
 
 
 def _clock(seconds: float) -> str:

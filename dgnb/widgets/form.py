@@ -114,7 +114,8 @@ def _control(field: dataclasses.Field[Any]) -> Any:
 def _shown(field: dataclasses.Field[Any], value: Any) -> Any:
     """The value of an option in the form that its control takes."""
     if field.name == "extra":
-        return "\n".join(f"{name}={_text(item)}" for name, items in value.items() for item in _list(items))
+        many = {name: items if isinstance(items, (list, tuple)) else [items] for name, items in value.items()}
+        return "\n".join(f"{name}={_text(item)}" for name, items in many.items() for item in items)
     if field.metadata["many"]:
         return "\n".join(value)
     if isinstance(field.default, bool) or field.metadata["choices"]:
@@ -156,7 +157,3 @@ def _extra(text: str) -> dict[str, Any]:
             raise ConfigurationError(f"extra is name=value, one a line, not {line!r}.")
         found.setdefault(name.strip(), []).append(value.strip())
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-
-def _list(items: Any) -> list[Any]:
-    return list(items) if isinstance(items, (list, tuple)) else [items]

@@ -36,13 +36,7 @@ class LocalRadio(AudioSource):
 
 
 class SourceChoice(widgets.VBox):  # type: ignore[misc]
-    """Which source the next start takes.
-
-    Args:
-        source: What `LiveSession` takes; None for the sample.
-        changed: Called when somebody changed the choice.
-        shared: Others use the panel: see `ControlPanel`.
-    """
+    """Which source the next start takes. The arguments are those of `PanelView`."""
 
     def __init__(self, source: Any, changed: Callable[[], object], *, shared: bool = False) -> None:
         self._given = source

@@ -34,12 +34,7 @@ _LATENCIES: Final = 24
 class PanelView(widgets.VBox):  # type: ignore[misc]
     """The controls and their layout. It starts nothing: what a click does is the panel's business.
 
-    Args:
-        source: What `LiveSession` takes; None for the sample recording.
-        options: What the form shows at first.
-        endpoint: What the choice of an endpoint shows at first.
-        changed: Called when somebody changed a control.
-        shared: Others use the panel: see `ControlPanel`.
+    The arguments are those of `ControlPanel`; `changed` is called when somebody changed a control.
     """
 
     def __init__(
@@ -52,7 +47,12 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
         self.captions = LiveCaptions()
         self.source = SourceChoice(source, changed, shared=shared)
         self.form = OptionsForm(options, changed)
-        self.endpoint = _endpoint_choice(endpoint, own_server=not shared or endpoint.kind == OWN_SERVER)
+        choices = [("Deepgram", "deepgram"), ("Offline engine", "offline")]
+        if not shared or endpoint.kind == OWN_SERVER:
+            choices.append(("Own server", OWN_SERVER))
+        self.endpoint = widgets.Dropdown(
+            options=choices, value=endpoint.kind, description="Endpoint", layout=sized("22em")
+        )
         self.address = _text("Address", "wss://api.eu.deepgram.com", "26em")
         self.address.value = (endpoint.url or "") if endpoint.kind == OWN_SERVER else ""
         self.key = _text("Key", "DEEPGRAM_API_KEY, or type", "26em", widgets.Password)
@@ -173,13 +173,6 @@ class StatusLine(widgets.HTML):  # type: ignore[misc]
         if running and (level := session.level) is not None:
             parts.append(f"level {'silence' if level == -math.inf else f'{level:.0f} dB'} {_meter(level)}")
         return parts
-
-
-def _endpoint_choice(endpoint: Endpoint, *, own_server: bool) -> Any:
-    choices = [("Deepgram", "deepgram"), ("Offline engine", "offline")]
-    if own_server:
-        choices.append(("Own server", OWN_SERVER))
-    return widgets.Dropdown(options=choices, value=endpoint.kind, description="Endpoint", layout=sized("22em"))
 
 
 def _text(name: str, placeholder: str, width: str, kind: Any = widgets.Text) -> Any:
