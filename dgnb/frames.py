@@ -1,7 +1,7 @@
-"""Tables: one schema for each, and columns of plain values to pandas in one go.
+"""Tables: a schema for each, and plain values to data frames.
 
-A table has the same columns and dtypes whether it has rows or not. Times are seconds on the source's timeline unless
-a column's name says otherwise; `received_at` and `at` are wall-clock times in UTC.
+A table has the same columns and dtypes with and without rows. Times are seconds on the source's timeline; the columns
+`received_at` and `at` are moments in UTC.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = [
     "RESULTS",
     "UTTERANCES",
     "WORDS",
+    "GrowingTable",
     "rows",
-    "snapshot",
     "table",
 ]
 
@@ -103,25 +103,53 @@ DOUBTFUL: Final[Mapping[str, str]] = {
     "last": "int64",
 }
 
-# From pandas 3 on, a shallow copy is a snapshot: whoever writes to one does not write to the other.
+# From pandas 3 on, a shallow copy is independent: pandas copies the data when someone writes to it.
 _COPY_ON_WRITE: Final = int(pd.__version__.split(".")[0]) >= 3
 
 
 def table(schema: Mapping[str, str], columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Columns of plain values as a frame of exactly this schema.
+    """A frame of exactly this schema.
 
     Args:
         schema: Column names and dtypes, in order.
-        columns: As many values for each, in a sequence or, for numbers, an array; None where there is none; UTC times
-            in nanoseconds.
+        columns: The values of each column: a sequence or, for numbers, an array; None where a value is missing; moments
+            as nanoseconds since 1970, UTC.
     """
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
 
 def rows(schema: Mapping[str, str], records: Iterable[Sequence[Any]]) -> pd.DataFrame:
-    """Records in the order of the schema's columns, as a frame."""
+    """A frame of records that have their values in the order of the schema's columns."""
     columns = list(zip(*records, strict=True)) or [()] * len(schema)
     return table(schema, dict(zip(schema, columns, strict=True)))
+
+
+class GrowingTable:
+    """A table that someone reads while it grows: each read converts the new rows alone.
+
+    Args:
+        schema: Column names and dtypes, in order.
+        block: Rows after which converted rows are settled. Text columns get a chunk for each block: small blocks make a
+            table slow, large ones make a read convert more rows again.
+    """
+
+    def __init__(self, schema: Mapping[str, str], block: int = 1024) -> None:
+        self._block = block
+        self._frame = rows(schema, ())
+        self.settled = 0
+        """How many rows need not be converted again. Those after them may be replaced."""
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def replace(self, first: int, new: pd.DataFrame) -> None:
+        """Put the rows of `new` in place of those from position `first` on."""
+        self._frame = pd.concat([self._frame.iloc[:first], new], ignore_index=True) if first else new
+        self.settled = len(self._frame) if len(new) >= self._block else first
+
+    def snapshot(self) -> pd.DataFrame:
+        """A copy: changing it changes nothing here, nor in any other snapshot."""
+        return self._frame.copy(deep=not _COPY_ON_WRITE)
 
 
 def _column(values: Any, dtype: str) -> Any:
@@ -131,11 +159,6 @@ def _column(values: Any, dtype: str) -> Any:
         return np.array(values, dtype=dtype)
     array: Any = pd.array
     if values and values.count(None) == len(values):
-        # Languages and speakers are often all missing, and missing ones are slow to read one by one.
+        # Languages and speakers are often all missing, and pandas converts missing values one at a time.
         return array([None], dtype=dtype).take(np.zeros(len(values), dtype="int64"))
     return array(values, dtype=dtype)
-
-
-def snapshot(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy that its owner may change without changing `frame`."""
-    return frame.copy(deep=not _COPY_ON_WRITE)

@@ -1,19 +1,19 @@
-"""The session file: JSON lines, a header first. What `save` and the journal write, and `load` reads.
+"""The session file: JSON lines after a header. `save` and the journal write it, `load` reads it.
 
-    {"dgnb":1,"lines":3}                    saved at once: so many lines follow
+    {"dgnb":1,"lines":3}                    a saved file: so many lines follow
     {"dgnb":1,"journal":true}               a journal: it grows, and ends wherever its writer was killed
     {"at":…,"message":{…},"offset":0.0,"audio_cursor":1.5,"connection":0}
     {"event":{"at":…,"type":"opened","text":"…"}}
     {"gap":{"start":3.0,"end":4.0,"reason":"…"}}
 
-Lines of another kind are passed over: a later version may have written them.
+Lines of other kinds are ignored: a later version may have written them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ from dgnb.exceptions import DgnbError, ProtocolError
 from dgnb.messages import Seconds, UnknownMessage, Whole, encode, parse
 from dgnb.transcript.records import Event, Gap, Moment, Record, writable
 
-__all__ = ["JOURNAL", "dump", "header", "read"]
+__all__ = ["JOURNAL", "dump", "header", "pack", "read", "unpack"]
 
 _VERSION: Final = 1
 _HEADER_LIMIT: Final = 1000
@@ -31,7 +31,7 @@ JOURNAL: Final = f'{{"dgnb":{_VERSION},"journal":true}}\n'.encode()
 
 
 class _Line(msgspec.Struct, frozen=True, gc=False):
-    """A line of any kind; a message that could not be taken apart is a JSON string."""
+    """A line of any kind. A message that could not be parsed is a JSON string."""
 
     at: Moment | None = None
     message: msgspec.Raw = msgspec.Raw()
@@ -47,18 +47,32 @@ _decoder = msgspec.json.Decoder(_Line)
 
 
 def header(lines: int) -> bytes:
-    """The first line of a file of so many further lines: one that was cut short, even between two, is known as such."""
+    """The first line of a file with so many further lines, so that a file that was cut short is recognised."""
     return f'{{"dgnb":{_VERSION},"lines":{lines}}}\n'.encode()
 
 
-def dump(events: Iterable[Event], gaps: Iterable[Gap], records: Iterable[Record]) -> bytes:
-    """Everything as lines. Messages come last: where the end is cut off, nothing else is missing."""
+def dump(events: Iterable[Event], gaps: Iterable[Gap], records: Iterable[Record | bytes]) -> bytes:
+    """Everything as lines, messages last: a file that breaks off lacks nothing else. A packed record is a line."""
     lines: list[Any] = [{"event": event} for event in events]
     lines += [{"gap": gap} for gap in gaps]
     for record in records:
-        message = record.message
-        lines.append(_as_it_came(record, message) if isinstance(message, UnknownMessage) else record)
+        if isinstance(record, bytes):
+            lines.append(msgspec.Raw(record))
+        elif isinstance(record.message, UnknownMessage):
+            lines.append(_as_it_came(record, record.message))
+        else:
+            lines.append(record)
     return _encoder.encode_lines(lines)
+
+
+def pack(record: Record) -> bytes:
+    """The line of a record whose message is a `Results`."""
+    return _encoder.encode(record)
+
+
+def unpack(line: bytes) -> Record:
+    """The record that was packed."""
+    return cast(Record, _item(line))
 
 
 def _as_it_came(record: Record, message: UnknownMessage) -> _Line:
@@ -67,26 +81,26 @@ def _as_it_came(record: Record, message: UnknownMessage) -> _Line:
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
-    """What the lines of a session file or a journal hold, in their order, one by one: such files may be large.
+    """What the lines of a session file or a journal hold, in order, one at a time, because files may be large.
 
     Raises:
-        DgnbError: It can't be read, is no session file, is of a newer version, is cut short, or is broken: at which
-            line. What was given before that is not to be trusted.
+        DgnbError: The file can't be read, is not a session file, is of a newer version, is cut short, or has a broken
+            line, which the error names. Do not trust the items that came before the error.
     """
     where, number = "", 1
     try:
-        # By its name: a number is no open file.
+        # open() takes a number for an open file; os.fsdecode refuses it.
         with open(os.fsdecode(path), "rb") as file:
-            # It may be anything, and have no line end at all.
+            # The file may be anything, and have no line end at all.
             head = msgspec.json.decode(file.readline(_HEADER_LIMIT), type=dict[str, Any])
             if "dgnb" not in head:
-                raise ValueError("its first line is none of ours")
+                raise ValueError("its first line is not the header of one")
             if head["dgnb"] != _VERSION:
                 raise DgnbError(f"{path} is not a session file of version {_VERSION}. Was it saved by a newer dgnb?")
             grows = head.get("journal") is True
             for number, line in enumerate(file, 2):
                 if grows and not line.endswith(b"\n"):
-                    # A journal ends wherever its writer was stopped.
+                    # The journal's writer was killed in the middle of this line.
                     return
                 where = f"line {number}: "
                 if item := _item(line):
@@ -105,6 +119,6 @@ def _item(text: bytes) -> Record | Event | Gap | None:
     if not raw:
         return line.event or line.gap or None
     if line.at is None:
-        raise ValueError("a message without its time of arrival")
+        raise ValueError("the message has no time of arrival")
     message = parse(msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw)
     return Record(line.at, message, line.offset, line.audio_cursor, line.connection)

@@ -1,0 +1,205 @@
+"""`Reducer`: from the server's messages to what was said so far.
+
+The rules: finals tile the timeline of their channel and never change. Each `Results` replaces the interim of its
+channel. A final clears it, also one that covers less than the interim. Of a final that says again what an earlier one
+said, only the new words count.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd
+from dgnb.transcript import storage
+from dgnb.transcript.coverage import Coverage
+from dgnb.transcript.log import MessageLog
+from dgnb.transcript.records import Event, Gap, Line, Record, channel_of, event_of, latency_of, placed, writable
+from dgnb.transcript.words import WordLog
+
+__all__ = ["Reducer"]
+
+logger = logging.getLogger("dgnb")
+
+Observer = Callable[[ServerMessage], object]
+
+
+class Reducer:
+    """Takes messages, notes and gaps, and knows what is final. `Transcript` adds tables, exports and files."""
+
+    def __init__(self) -> None:
+        self._log = MessageLog()
+        self._events: list[Event] = []  # from messages
+        self._notes: list[Event] = []  # from the session
+        self._gaps: list[Gap] = []
+        self._interims: dict[int, Results] = {}
+        self._newest_interim: Record | None = None
+        self._coverage = Coverage()
+        self._finals: list[str] = []
+        self._words = WordLog()
+        self._observers: list[Observer] = []
+        self._received = 0.0  # seconds of audio, by the server's account
+        self.unknown: Counter[str] = Counter()
+        """How many messages of each unknown type came; they are kept as `UnknownMessage`."""
+
+    # Input
+
+    def feed(
+        self,
+        message: ServerMessage,
+        *,
+        at: int | None = None,
+        offset: float = 0.0,
+        audio_cursor: float | None = None,
+        connection: int = 0,
+    ) -> None:
+        """Internal: take one message of the server. `Record` describes the other arguments.
+
+        Observers are told afterwards. One that raises is logged, gets a row in `events`, and is removed.
+        """
+        self._take(Record(time.time_ns() if at is None else at, message, offset, audio_cursor, connection))
+        if self._observers:
+            self._tell(message)
+
+    def note(self, type: str, text: str, *, request_id: str | None = None, at: int | None = None) -> None:
+        """Internal: add a row to `events`."""
+        self._notes.append(Event(time.time_ns() if at is None else at, type, writable(text), request_id))
+
+    def add_gap(self, start: float, end: float, reason: str) -> None:
+        """Internal: add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.
+
+        Where both are the same, audio is missing that was never captured. Rows may overlap.
+
+        Raises:
+            ValueError: `end` lies before `start`, or one of them is not finite.
+        """
+        if not (math.isfinite(start) and math.isfinite(end) and start <= end):
+            raise ValueError(f"A gap goes from a time to the same or a later one, not from {start} to {end} s.")
+        self._gaps.append(Gap(start, end, writable(reason)))
+
+    def observe(self, callback: Observer) -> None:
+        """Call `callback(message)` for each message from now on, in the session's loop. It must not block."""
+        self._observers.append(callback)
+
+    def unobserve(self, callback: Observer) -> None:
+        """Stop calling `callback`. Does nothing if it is not an observer."""
+        if callback in self._observers:
+            self._observers.remove(callback)
+
+    def drop_interims(self) -> None:
+        """Internal: forget the interims, because the connection that would have finished them is gone."""
+        self._interims.clear()
+
+    def _tell(self, message: ServerMessage) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(message)
+            except Exception as error:
+                self.unobserve(observer)
+                logger.exception("An observer of the transcript raised; it is not called again")
+                name = getattr(observer, "__qualname__", type(observer).__name__)
+                try:
+                    what = repr(error)
+                except Exception:
+                    what = type(error).__name__
+                self.note("warning", f"The observer {name} raised {what}; it is not called again.")
+
+    def _take(self, record: Record) -> None:
+        message = record.message
+        self._log.append(record)
+        if not isinstance(message, Results):
+            self._take_event(record, message)
+        elif message.is_final:
+            self._take_final(record, message)
+        else:
+            self._interims[channel_of(message)] = message
+            self._newest_interim = record
+
+    def _take_final(self, record: Record, final: Results) -> None:
+        channel = channel_of(final)
+        self._interims.pop(channel, None)
+        if record.offset:
+            final = placed(final, record.offset)
+        text, words, warning = self._coverage.add(final, channel)
+        if warning:
+            self.note("warning", warning, at=record.at)
+        if text:
+            self._finals.append(text)
+        if words:
+            self._words.add(words, channel, record.at)
+        if final.speech_final:
+            self._words.end_utterance(channel)
+
+    def _take_event(self, record: Record, message: ServerMessage) -> None:
+        if isinstance(message, UtteranceEnd):
+            channel = message.channel[0] if message.channel else 0
+            self._words.end_utterance(channel, message.last_word_end + record.offset)
+        elif isinstance(message, Metadata) and message.duration is not None:
+            self._received = max(self._received, message.duration + record.offset)
+        elif isinstance(message, UnknownMessage):
+            self.unknown[message.type] += 1
+        if event := event_of(record):
+            self._events.append(event)
+
+    @property
+    def text(self) -> str:
+        """The text of all finals, in the order that they came."""
+        return " ".join(self._finals)
+
+    @property
+    def interim(self) -> str:
+        """The text that may still change, channels in order."""
+        return " ".join(filter(None, (self._interims[channel].transcript for channel in sorted(self._interims))))
+
+    @property
+    def messages(self) -> list[ServerMessage]:
+        """Every message as it came, in order."""
+        return self.since(0)
+
+    @property
+    def count(self) -> int:
+        """Internal: how many messages have come."""
+        return len(self._log)
+
+    @property
+    def word_count(self) -> int:
+        """Internal: how many words the finals have."""
+        return len(self._words)
+
+    def lines(self, words: int = 300) -> list[Line]:
+        """Internal: the last `words` words by utterance, oldest first, at a cost that does not grow."""
+        return self._words.lines(words)
+
+    def since(self, position: int) -> list[ServerMessage]:
+        """Internal: the messages from this position on."""
+        return [record.message for record in self._log.records(position)]
+
+    @property
+    def transcript_cursor(self) -> float:
+        """How far finals cover the audio, in seconds, on the channel that is furthest behind."""
+        return self._coverage.cursor
+
+    def unheard(self, until: float) -> list[tuple[float, float]]:
+        """Internal: the stretches up to `until` seconds that some channel has no final for and no gap tells of."""
+        return self._coverage.missing(until, [(gap.start, gap.end) for gap in self._gaps])
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from audio sent to audio heard at the newest interim. None without interims.
+
+        The audio cursor minus the end of the newest interim, as Deepgram's "Measuring Streaming Latency" defines it.
+        """
+        return latency_of(self._newest_interim) if self._newest_interim else None
+
+    def saved(self, since: tuple[int, int, int] = (0, 0, 0)) -> tuple[bytes, tuple[int, int, int]]:
+        """Internal: what `save` writes of all that came after `since`, without the header, and the next `since`.
+
+        `since` counts the notes, gaps and messages that are saved already. The cost is that of the new ones.
+        """
+        notes, gaps, messages = since
+        until = (len(self._notes), len(self._gaps), len(self._log))
+        lines = self._log.lines(messages, until[2])
+        return storage.dump(self._notes[notes : until[0]], self._gaps[gaps : until[1]], lines), until

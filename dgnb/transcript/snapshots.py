@@ -1,0 +1,100 @@
+"""`Snapshots`: the tables of a transcript as data frames, at the cost of what is new in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dgnb import frames
+from dgnb.messages import Results
+from dgnb.transcript.churn import Churn
+from dgnb.transcript.log import MessageLog
+from dgnb.transcript.records import Event, Gap, results_row
+from dgnb.transcript.words import WordLog
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Snapshots"]
+
+
+class Snapshots:
+    """Reads the logs of a transcript when someone asks for a table, and converts what has come since the last time.
+
+    Each frame is independent: changing it changes nothing here, nor in the next one.
+
+    Args:
+        messages: The log of the messages.
+        words: The log of the words of the finals.
+    """
+
+    def __init__(self, messages: MessageLog, words: WordLog) -> None:
+        self._messages = messages
+        self._log = words
+        self._words = frames.GrowingTable(frames.WORDS)
+        self._utterances = frames.GrowingTable(frames.UTTERANCES, block=128)
+        self._events = frames.GrowingTable(frames.EVENTS)
+        self._gaps = frames.GrowingTable(frames.GAPS)
+        self._words_read = 0
+        self._start_results()
+
+    def words(self) -> pd.DataFrame:
+        """See `Transcript.words`."""
+        table = self._words
+        if len(table) < len(self._log):
+            table.replace(table.settled, frames.table(frames.WORDS, self._log.columns(table.settled)))
+        return table.snapshot()
+
+    def utterances(self) -> pd.DataFrame:
+        """See `Transcript.utterances`."""
+        table = self._utterances
+        if self._words_read < len(self._log):
+            # Any utterance that has not ended may have new words, also one that is settled.
+            first = min(table.settled, self._log.changed(self._words_read))
+            table.replace(first, frames.rows(frames.UTTERANCES, self._log.rows(first)))
+            self._words_read = len(self._log)
+        return table.snapshot()
+
+    def results(self) -> pd.DataFrame:
+        """See `Transcript.results`."""
+        try:
+            self._read_results()
+        except BaseException:
+            # The user may interrupt the cell anywhere in it.
+            self._start_results()
+            raise
+        return self._results.snapshot()
+
+    def events(self, events: Sequence[Event]) -> pd.DataFrame:
+        """See `Transcript.events`; the events may come in any order."""
+        if len(self._events) != len(events):
+            ordered = sorted(events, key=lambda event: event.at)
+            rows = ((event.at, event.type, event.text, event.request_id) for event in ordered)
+            self._events.replace(0, frames.rows(frames.EVENTS, rows))
+        return self._events.snapshot()
+
+    def gaps(self, gaps: Sequence[Gap]) -> pd.DataFrame:
+        """See `Transcript.gaps`."""
+        table = self._gaps
+        if len(table) < len(gaps):
+            rows = ((gap.start, gap.end, gap.reason) for gap in gaps[table.settled :])
+            table.replace(table.settled, frames.rows(frames.GAPS, rows))
+        return table.snapshot()
+
+    def _start_results(self) -> None:
+        self._results = frames.GrowingTable(frames.RESULTS, block=512)
+        self._messages_read = 0
+        self._churn = Churn()
+        self._unsettled: list[tuple[Any, ...]] = []
+
+    def _read_results(self) -> None:
+        table, before = self._results, len(self._unsettled)
+        for record in self._messages.records(self._messages_read):
+            self._messages_read += 1
+            if isinstance(record.message, Results):
+                churn = self._churn.take(record.message, record.connection)
+                self._unsettled.append(results_row(record, record.message, churn))
+        if len(self._unsettled) > before:
+            table.replace(table.settled, frames.rows(frames.RESULTS, self._unsettled))
+            if table.settled == len(table):
+                self._unsettled.clear()

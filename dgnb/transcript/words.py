@@ -1,0 +1,114 @@
+"""`WordLog`: the words of the finals, in columns that grow."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from dgnb.messages import Word
+from dgnb.transcript.records import Line, shown
+
+__all__ = ["WordLog"]
+
+
+class _Open(msgspec.Struct):
+    """The utterance that a channel is in."""
+
+    utterance: int
+    speaker: int | None
+    last_word_end: float
+
+
+class WordLog:
+    """The words of the finals in the order that they came, and the utterances that they belong to.
+
+    Times are seconds on the source's timeline. A word never changes; an utterance gets words until it ends: at an
+    endpoint, at an `UtteranceEnd`, or where the speaker changes.
+    """
+
+    def __init__(self) -> None:
+        self._words: list[Word] = []
+        self._utterances = array("q")
+        self._arrivals = array("q")
+        # By utterance: its channel, and the position of its first word.
+        self._channels = array("q")
+        self._firsts = array("q")
+        self._open: dict[int, _Open] = {}
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def add(self, words: Sequence[Word], channel: int, at: int) -> None:
+        """Append the words of a final of this channel that arrived at `at` (ns since 1970, UTC)."""
+        current = self._open.get(channel)
+        for position, word in enumerate(words, len(self._words)):
+            if current is None or current.speaker != word.speaker:
+                current = self._open[channel] = _Open(len(self._firsts), word.speaker, 0.0)
+                self._channels.append(channel)
+                self._firsts.append(position)
+            self._utterances.append(current.utterance)
+            current.last_word_end = word.end
+        self._words.extend(words)
+        self._arrivals.extend(array("q", (at,)) * len(words))
+
+    def end_utterance(self, channel: int, last_word_end: float | None = None) -> None:
+        """End the utterance that a channel is in; with `last_word_end`, only one whose words end there or before."""
+        current = self._open.get(channel)
+        # An UtteranceEnd may arrive after the next utterance began: it ends only the one that it speaks of.
+        if current and (last_word_end is None or current.last_word_end <= last_word_end + 0.001):
+            del self._open[channel]
+
+    def lines(self, words: int) -> list[Line]:
+        """The last so many words by utterance, oldest first, at a cost that does not grow with the log."""
+        return [
+            Line(spoken[0].start, spoken[-1].end, spoken[0].speaker, self._channels[utterance], shown(spoken))
+            for utterance, spoken in self._grouped(max(0, len(self._words) - words)).items()
+        ]
+
+    def utterances(self, first: int = 0) -> list[tuple[list[Word], int]]:
+        """The words of each utterance from the one numbered `first` on, with its channel."""
+        if first >= len(self._firsts):
+            return []
+        groups = self._grouped(self._firsts[first])
+        return [(spoken, self._channels[utterance]) for utterance, spoken in groups.items() if utterance >= first]
+
+    def changed(self, words: int) -> int:
+        """The number of the first utterance that got words after so many `words`."""
+        return min(self._utterances[words:], default=len(self._firsts))
+
+    def columns(self, first: int) -> dict[str, Sequence[Any]]:
+        """The columns of the table `words`, from the word at position `first` on."""
+        words, utterances = self._words[first:], self._utterances[first:]
+        return {
+            "word": [word.word for word in words],
+            "punctuated_word": [word.punctuated_word or word.word for word in words],
+            "start": [word.start for word in words],
+            "end": [word.end for word in words],
+            "confidence": [word.confidence for word in words],
+            "speaker": [word.speaker for word in words],
+            "channel": [self._channels[utterance] for utterance in utterances],
+            "language": [word.language for word in words],
+            "utterance": utterances,
+            "received_at": self._arrivals[first:],
+        }
+
+    def rows(self, first: int) -> list[tuple[Any, ...]]:
+        """The rows of the table `utterances`, from the utterance numbered `first` on."""
+        return [_row(words, channel) for words, channel in self.utterances(first)]
+
+    def _grouped(self, first: int) -> dict[int, list[Word]]:
+        """The words from position `first` on, by utterance."""
+        groups: dict[int, list[Word]] = {}
+        for word, utterance in zip(self._words[first:], self._utterances[first:], strict=True):
+            groups.setdefault(utterance, []).append(word)
+        return groups
+
+
+def _row(words: list[Word], channel: int) -> tuple[Any, ...]:
+    # NaN is not a confidence.
+    confidences = [c for word in words if (c := word.confidence) is not None and c == c]
+    mean = sum(confidences) / len(confidences) if confidences else None
+    return words[0].start, words[-1].end, shown(words), len(words), mean, words[0].speaker, channel
