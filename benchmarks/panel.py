@@ -6,27 +6,40 @@ each redraw.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from ipywidgets import Widget
 
+import dgnb
 from benchmarks.messages import recording
-from dgnb import ControlPanel, LiveSession
 from dgnb.messages import Results, parse
-from dgnb.session import State
 
 MESSAGES = 36_000
 A_REDRAW = 2
 
 
-def main() -> None:
-    """Print the figures of one hour."""
-    panel = ControlPanel(endpoint="offline")
-    panel.session = panel.captions.session = LiveSession(b"x", endpoint="offline")
-    panel.session._state = State.OPEN
+async def measure() -> None:
+    """Print the figures of one hour of a panel whose session is open."""
+    async with dgnb.loopback.serve("hello") as server:
+        session = dgnb.LiveSession(_endless(), encoding="linear16", sample_rate=16_000, endpoint=server.url).start()
+        while session.state is not dgnb.State.OPEN:  # noqa: ASYNC110 - nothing else says so
+            await asyncio.sleep(0.01)
+        panel = dgnb.ControlPanel(endpoint=server.url)
+        panel.session = panel.captions.session = session
+        _draw_an_hour(panel)
+        await session.stop()
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    yield bytes(3200)
+    await asyncio.Event().wait()
+
+
+def _draw_an_hour(panel: dgnb.ControlPanel) -> None:
     sent: list[int] = []
 
     def send_state(widget: Any, key: Any = None) -> None:
@@ -49,6 +62,11 @@ def main() -> None:
     print(f"CPU of drawing         {100 * spent / (MESSAGES / 10):.2f} % of a core")
     print(f"bytes a redraw         {_mean(sent[tenth : 2 * tenth]):,.0f} early, {_mean(sent[-tenth:]):,.0f} at the end")
     print(f"widget state, saved    {len(json.dumps(Widget.get_manager_state())) / 1e3:.0f} kB")
+
+
+def main() -> None:
+    """Print the figures."""
+    asyncio.run(measure())
 
 
 def _mean(values: list[int]) -> float:

@@ -8,8 +8,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from dgnb.connection.errors import Again, may_retry
 from dgnb.endpoints import Endpoint, is_loopback
-from dgnb.exceptions import DgnbError
+from dgnb.exceptions import ConnectionLost, DgnbError
 
 if TYPE_CHECKING:
     from dgnb.session.stream import Stream
@@ -34,8 +35,9 @@ def report(stream: Stream, transcript: Transcript, endpoint: Endpoint) -> str:
             lines.append(f"  {name}: {value}")
     lines.append(f"endpoint: {endpoint}; {_way(endpoint)}")
     lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {_versions()}")
-    if not isinstance(error, DgnbError | None) or getattr(error, "code", 0) in (1002, 1003, 1007, 1009, 1010):
-        # These are faults of dgnb or of the server: the events show what led to them.
+    never = isinstance(error, ConnectionLost) and may_retry(error) is Again.NEVER
+    if never or not isinstance(error, DgnbError | None):
+        # Something is wrong with what dgnb sent, or with dgnb: the events show what led to it.
         lines.append(f"the last {_EVENTS} events:")
         lines += [f"  {event.type}: {event.text}" for event in transcript.events.tail(_EVENTS).itertuples()]
     return "\n".join(lines)
