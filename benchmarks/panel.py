@@ -35,7 +35,7 @@ async def measure() -> None:
 
 
 async def _endless() -> AsyncIterator[bytes]:
-    yield bytes(3200)
+    yield bytes(64_000)
     await asyncio.Event().wait()
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from playwright.async_api import Browser, Locator, Page
+from playwright.async_api import Browser, Locator, Page, expect
 
 PATIENCE = 20.0
 """Seconds that anything may take to appear; nobody waits so long unless a test is about to fail."""
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 # In the page. `evaluate` asks the kernel, past all cells: the value of an expression, as JSON.
 PAGE = """
