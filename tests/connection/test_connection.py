@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from dgnb.exceptions import (
 )
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.messages import Metadata, Results, UnknownMessage
+from tests.support.waiting import until
 
 CANARY = "canary0123456789"
 RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000, interim_results=True)
@@ -31,13 +32,6 @@ SECOND = bytes(32_000)
 async def server() -> AsyncIterator[LoopbackServer]:
     async with dgnb.loopback.serve(Script("one two three four five"), idle_timeout=5.0) as server:
         yield server
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
 
 async def drained(connection: Connection) -> list[Any]:

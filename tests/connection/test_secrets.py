@@ -24,6 +24,7 @@ import dgnb
 from dgnb.connection import connect
 from dgnb.endpoints import Secret, choose
 from dgnb.loopback import LoopbackServer
+from tests.support.waiting import until
 
 CANARY = "canary-0123456789-canary"
 RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
@@ -121,9 +122,7 @@ class Fault:
     async def cancelled(self) -> None:
         with self.server.unresponsive():
             task = asyncio.ensure_future(self.use(self.server.url))
-            async with asyncio.timeout(5):
-                while not self.server.requests:  # noqa: ASYNC110
-                    await asyncio.sleep(0)
+            await until(lambda: self.server.requests)
             task.cancel()
             await task
 

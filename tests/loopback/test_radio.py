@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from dgnb.loopback import LoopbackServer, serve
-from tests.support.ears import decoded, hear, until
+from tests.support.ears import decoded, hear
+from tests.support.waiting import until
 
 BYTES_A_SECOND = 16_000
 """128 kbit/s."""

@@ -397,7 +397,7 @@ def test_interrupts_at_any_moment_leave_legal_sessions_and_whole_files(
         assert kernel.run(f"open({str(file)!r}).read() in whole") == "True"
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     end_sessions(kernel)
-    assert kernel.run("[s for s in made if s.state.value != 'closed' and s._task]") == "[]"
+    assert kernel.run("[s for s in dgnb.sessions() if s.state.value != 'closed']") == "[]"
     assert kernel.run("{repr(s.error) for s in made} - {'None'} or None") == ""
     assert kernel.run("[t for t in asyncio.all_tasks() if t.get_name().startswith('dgnb')]") == "[]"
     until(lambda: server.active == 0)

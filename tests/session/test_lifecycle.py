@@ -25,6 +25,8 @@ from dgnb.exceptions import AudioError, DgnbError
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.session.watch import Watch
 from tests.support.sim import cycles
+from tests.support.speech import speech
+from tests.support.waiting import until
 
 MOMENT = 10.0
 
@@ -48,16 +50,6 @@ async def nothing_is_told_to_the_loop_alone() -> AsyncIterator[None]:
     assert not told
 
 
-def silence(seconds: float = 60.0) -> dgnb.BufferSource:
-    return dgnb.BufferSource(bytes(round(seconds * 16_000) * 2), encoding="linear16", sample_rate=16_000)
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(MOMENT):
-        while not true():  # noqa: ASYNC110 - it is another's doing
-            await asyncio.sleep(0.001)
-
-
 # Many sessions
 
 
@@ -69,7 +61,7 @@ async def test_sessions_stopped_at_any_moment_leave_nothing_behind() -> None:
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_session_ends_well_whatever_is_done_to_it(server: LoopbackServer, seed: int) -> None:
     dice = random.Random(seed)
-    session = LiveSession(silence(), endpoint=server.url, pace=None if seed % 2 else 20.0, interim_results=True)
+    session = LiveSession(speech(60), endpoint=server.url, pace=None if seed % 2 else 20.0, interim_results=True)
     beside: set[asyncio.Task[Any]] = set()
 
     def begin(work: Awaitable[Any]) -> None:
@@ -124,7 +116,7 @@ _EXPECTED = (DgnbError, asyncio.CancelledError)
 
 
 async def test_a_session_without_a_reference_goes_on_and_is_listed(server: LoopbackServer) -> None:
-    held = weakref.ref(LiveSession(silence(), endpoint=server.url, pace=1.0).start())
+    held = weakref.ref(LiveSession(speech(60), endpoint=server.url, pace=1.0).start())
     gc.collect()
     found = dgnb.sessions()[-1]
     assert found is held()
@@ -134,7 +126,7 @@ async def test_a_session_without_a_reference_goes_on_and_is_listed(server: Loopb
 
 
 async def test_a_session_that_was_never_started_is_collected_silently(server: LoopbackServer) -> None:
-    session = LiveSession(silence(), endpoint=server.url)
+    session = LiveSession(speech(60), endpoint=server.url)
     held = weakref.ref(session)
     del session
     gc.collect()
@@ -244,7 +236,7 @@ async def test_a_fault_in_any_part_is_reported_once_as_the_sessions_error(
     server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(f"dgnb.session.{where}", fail_at_once if where.startswith(("ledger", "retry")) else fail)
-    session = LiveSession(silence(2), endpoint=server.url, pace=5.0).start()
+    session = LiveSession(speech(2), endpoint=server.url, pace=5.0).start()
     dropped = where.rpartition(".")[2] in ("something_to_send", "_back_off", "rewind", "delay")
     with server.dropping(times=1) if dropped else contextlib.nullcontext():
         await until(lambda: session.state is State.CLOSED)
@@ -262,7 +254,7 @@ async def test_a_watch_that_fails_is_reported_once_and_the_stream_goes_on(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Watch, "run", fail)
-    transcript = await LiveSession(silence(2), endpoint=server.url, pace=None)
+    transcript = await LiveSession(speech(2), endpoint=server.url, pace=None)
     assert transcript.transcript_cursor == 2.0
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(told) == 1
@@ -298,7 +290,7 @@ async def test_an_error_in_feed_ends_the_session_with_that_error(
     def broken(*args: Any, **kwargs: Any) -> None:
         raise Injected
 
-    session = LiveSession(silence(), endpoint=server.url, pace=None)
+    session = LiveSession(speech(60), endpoint=server.url, pace=None)
     monkeypatch.setattr(session.transcript, "feed", broken)
     with pytest.raises(Injected):
         await asyncio.wait_for(session, MOMENT)
@@ -312,7 +304,7 @@ async def test_a_fault_while_the_session_closes_still_closes_it(
         raise Injected
 
     monkeypatch.setattr(f"dgnb.session.{where}", broken)
-    session = LiveSession(silence(1), endpoint=server.url, pace=None)
+    session = LiveSession(speech(1), endpoint=server.url, pace=None)
     with pytest.raises(Injected):
         await asyncio.wait_for(session, 3)
     assert session.state is State.CLOSED
@@ -335,7 +327,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_threads")
 async def test_a_source_without_a_thread_says_so(server: LoopbackServer) -> None:
-    for source in (silence(), dgnb.samples.path(), f"{server.radio_url}"):
+    for source in (speech(60), dgnb.samples.path(), f"{server.radio_url}"):
         with pytest.raises(AudioError, match=r"can't start new thread.*Too much runs here"):
             await LiveSession(source, endpoint=server.url)
     await until(lambda: not [connection for connection in server.connections if connection.is_open])
@@ -407,7 +399,7 @@ async def test_too_few_file_descriptors_are_one_clear_error_and_the_next_session
 
 
 async def test_changing_a_table_changes_only_that_table(server: LoopbackServer) -> None:
-    session = LiveSession(silence(8), endpoint=server.url, pace=20.0, interim_results=True).start()
+    session = LiveSession(speech(8), endpoint=server.url, pace=20.0, interim_results=True).start()
     names = ("words", "utterances", "results", "events", "gaps")
     while session.state is not State.CLOSED:
         for name in names:
@@ -425,7 +417,7 @@ async def test_changing_a_table_changes_only_that_table(server: LoopbackServer) 
 
 
 async def test_a_session_that_fails_does_not_affect_another_one(server: LoopbackServer) -> None:
-    well = LiveSession(silence(4), endpoint=server.url, pace=4.0).start()
+    well = LiveSession(speech(4), endpoint=server.url, pace=4.0).start()
 
     async def broken() -> AsyncIterator[bytes]:
         yield bytes(32_000)
@@ -443,9 +435,9 @@ async def test_a_session_that_fails_does_not_affect_another_one(server: Loopback
 
 
 async def test_rebinding_a_name_leaves_both_sessions_running(server: LoopbackServer) -> None:
-    session = LiveSession(silence(), endpoint=server.url).start()
+    session = LiveSession(speech(60), endpoint=server.url).start()
     first = weakref.ref(session)
-    session = LiveSession(silence(), endpoint=server.url).start()
+    session = LiveSession(speech(60), endpoint=server.url).start()
     gc.collect()
     running = [s for s in dgnb.sessions() if s.state is not State.CLOSED]
     assert running == [first(), session]

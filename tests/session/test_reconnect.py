@@ -22,9 +22,10 @@ from dgnb.exceptions import CloseTimeout, ConnectionLost, HandshakeError
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.session.retry import Backoff
 from tests.support.proxy import proxied
+from tests.support.speech import SECONDS, speech
+from tests.support.waiting import until
 
 TEXT = "one two three four five six seven eight nine ten"
-SECONDS = 6.0
 RATE = 32_000
 
 
@@ -44,10 +45,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def server() -> AsyncIterator[LoopbackServer]:
     async with dgnb.loopback.serve(Script(TEXT, repeat=True)) as server:
         yield server
-
-
-def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
-    return dgnb.BufferSource(bytes(round(seconds * 16000) * 2), encoding="linear16", sample_rate=16000)
 
 
 class Station(AudioSource):
@@ -81,12 +78,6 @@ class Station(AudioSource):
 @pytest.fixture
 def station() -> Station:
     return Station()
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 def kinds(session: LiveSession) -> list[str]:

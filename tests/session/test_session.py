@@ -27,15 +27,11 @@ from dgnb.exceptions import (
 )
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.messages import Channel, Metadata, Results
+from tests.support.speech import SECONDS, speech
+from tests.support.waiting import until
 
 CANARY = "canary0123456789"
 TEXT = "one two three four five six seven eight nine ten"
-SECONDS = 6.0
-
-
-def speech(seconds: float = SECONDS) -> dgnb.BufferSource:
-    """Silence; the server's script decides the words."""
-    return dgnb.BufferSource(bytes(round(seconds * 16000) * 2), encoding="linear16", sample_rate=16000)
 
 
 class Tap:
@@ -91,13 +87,6 @@ async def until_stuck(session: LiveSession) -> None:
     while session.state is not State.OPEN or session.audio_cursor != sent or sent == 0:
         sent = session.audio_cursor
         await asyncio.sleep(0.1)
-
-
-async def until(true: Any) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
 
 # transcribe()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -81,9 +80,3 @@ def decoded(audio: bytes, form: str | None = None) -> tuple[float, set[int]]:
             rates.add(frame.sample_rate)
     assert peak > 0.1
     return seconds, rates
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what a server notes has no event, and needs none elsewhere
-            await asyncio.sleep(0.005)

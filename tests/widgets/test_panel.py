@@ -20,6 +20,7 @@ from dgnb.loopback import LoopbackServer, Script
 from dgnb.messages import Alternative, Channel, Results, Word
 from dgnb.widgets.captions import escaped
 from dgnb.widgets.form import OptionsForm
+from tests.support.waiting import until
 
 CANARY = "canary0123456789"
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(1)> &amp; \x1b[31m \u202e"
@@ -43,13 +44,6 @@ async def panel(server: LoopbackServer) -> AsyncIterator[ControlPanel]:
     panel = ControlPanel(endpoint=server.url, pace=5.0)
     yield panel
     await quiet(panel)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Let the loop run until a condition holds."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 def busy() -> bool:

@@ -14,7 +14,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ import psutil
 
 import dgnb
 from dgnb.loopback import LoopbackServer, Script
+from tests.support.waiting import until
 
 __all__ = ["MOMENTS", "Left", "run"]
 
@@ -113,7 +114,7 @@ class _Bench:
             await self.cycle(MOMENTS[self.number % len(MOMENTS)])
             self.number += 1
         # The server learns of an end from its sockets, which the loop closes a moment later.
-        await _until(lambda: not self.server.active)
+        await until(lambda: not self.server.active)
         await asyncio.sleep(0.1)
 
     async def cycle(self, moment: str) -> None:
@@ -132,9 +133,9 @@ class _Bench:
             session.start()
             if moment == "connecting":
                 seen = self.mute.seen
-                await _until(lambda: self.mute.seen > seen)
+                await until(lambda: self.mute.seen > seen)
             elif moment == "backing off":
-                await _until(lambda: session.transcript.events["type"].tolist() == ["connecting"])
+                await until(lambda: session.transcript.events["type"].tolist() == ["connecting"])
             elif moment == "cancelled":
                 await asyncio.sleep(dice.uniform(0, 0.02))
                 waiting = asyncio.ensure_future(session.stop())
@@ -144,13 +145,13 @@ class _Bench:
             elif moment == "at its end":
                 await session
             elif moment != "at once":
-                await _until(lambda: session.audio_cursor > 0)
+                await until(lambda: session.audio_cursor > 0)
             if moment == "paused":
                 session.pause()
             elif moment == "reconnecting":
                 faults.enter_context(server.rejecting(503, headers={"Retry-After": "20"}))
                 faults.enter_context(server.dropping(times=1))
-                await _until(lambda: session.reconnecting or session.state is dgnb.State.CLOSED)
+                await until(lambda: session.reconnecting or session.state is dgnb.State.CLOSED)
             with contextlib.suppress(dgnb.DgnbError):
                 await session.stop()
             assert session.state is dgnb.State.CLOSED
@@ -170,12 +171,6 @@ def _source(dice: random.Random) -> Any:
 async def _silence() -> AsyncIterator[bytes]:
     for _ in range(300):
         yield bytes(3200)
-
-
-async def _until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 - it is another's doing
-            await asyncio.sleep(0.001)
 
 
 def main() -> int:
