@@ -37,6 +37,10 @@ _NULLABLE: Final = {"language", "request_id"}
 # Tables
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
     """A table as CSV (RFC 4180: commas, CRLF). Missing values are empty; numbers keep every digit; NUL becomes a space.
 

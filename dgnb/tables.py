@@ -37,6 +37,10 @@ _Floats = npt.NDArray[np.float64]
 _Positions = npt.NDArray[np.intp]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
     """The silences between the words of a channel, in order of time.
 

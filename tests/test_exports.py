@@ -1,4 +1,4 @@
-"""What is offered exists, what is public is offered, and nothing else is."""
+"""Every name in an `__all__` exists, and the public names are exactly those of `dgnb.__all__`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_each_module_says_what_it_offers_and_has_it(name: str) -> None:
+def test_each_module_has_the_names_in_its_all(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__
     assert len(set(module.__all__)) == len(module.__all__)
     for public in module.__all__:
-        assert hasattr(module, public), f"{name}.__all__ names {public!r}, which is not there"
+        assert hasattr(module, public), f"{name}.__all__ names {public!r}, which does not exist"
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_each_class_and_function_on_offer_is_documented(name: str) -> None:
+def test_each_public_class_and_function_has_a_docstring(name: str) -> None:
     module = importlib.import_module(name)
     for public in module.__all__:
         thing = getattr(module, public)
@@ -34,23 +34,29 @@ def test_each_class_and_function_on_offer_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", dgnb.__all__)
-def test_each_public_name_is_there(name: str) -> None:
+def test_each_public_name_exists_and_is_public_in_its_module(name: str) -> None:
     thing = getattr(dgnb, name)
     if not isinstance(thing, types.ModuleType):
         assert name in importlib.import_module(thing.__module__).__all__
 
 
-def test_tab_offers_the_public_names_and_the_version() -> None:
+def test_dir_shows_the_public_names_and_the_version() -> None:
     assert dir(dgnb) == sorted([*dgnb.__all__, "__version__"])
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+@pytest.mark.parametrize("name", ["exports", "loopback", "plots", "tables"])
+def test_dir_of_a_public_module_shows_its_public_names_only(name: str) -> None:
+    module = getattr(dgnb, name)
+    assert dir(module) == sorted(module.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'dgnb' has no attribute 'nonsense'"):
         _ = dgnb.nonsense
     assert not hasattr(dgnb, "pandas")
 
 
-def test_every_error_is_at_the_top() -> None:
+def test_every_exception_is_a_public_name_of_dgnb() -> None:
     from dgnb import exceptions
 
     assert set(exceptions.__all__) <= set(dgnb.__all__)

@@ -1,4 +1,4 @@
-"""Imports point down the ladder, and heavy packages stay in their rooms."""
+"""A module imports only modules below it, and heavy packages stay in their rooms."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FLOORS = [
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 ANYWHERE = {"samples"}
-"""A path to a file; it imports nothing."""
+"""It imports nothing, so every room may import it."""
 
 LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "samples", "loopback"}
-# On one floor, what stands further right may use what stands further left.
+# Pairs on the same floor: the first may import the second.
 WITHIN = {("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
 HEAVY = {
     "pandas": {"exports", "frames", "tables", "transcript", "plots"},
@@ -47,16 +47,19 @@ EAGER = {
     "websockets": {"connection"},
     "ipywidgets": {"widgets"},
 }
-"""Which rooms may import such a package as soon as they are entered; elsewhere it is imported on first use."""
+"""The rooms that import such a package at import time. The other rooms import it on first use."""
 
 
 def room(path: Path) -> str:
-    """The room that a file stands in: `dgnb/audio/url.py` stands in `audio`."""
+    """The room of a file: `dgnb/audio/url/feed.py` is in `audio`."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
-    """Every module that a file imports, with its line, and whether that happens as soon as the file is imported."""
+    """Every module that a file imports, the line, and whether it is imported together with the file.
+
+    Imports inside functions are included. Imports for type checking are not.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     types_only = {
         inner
@@ -86,10 +89,10 @@ def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
 
 
 def offence(place: str, module: str) -> str | None:
-    """Why a room must not import a module of dgnb, if it must not."""
+    """Why a room must not import a module of dgnb; None if it may."""
     target = module.removeprefix("dgnb").removeprefix(".").partition(".")[0]
     if not target:
-        return "dgnb itself is above every room: import the module that is meant"
+        return "dgnb itself is above every room: import the module that defines the name"
     if target in (place, *ANYWHERE):
         return None
     if place == "loopback":
@@ -131,11 +134,17 @@ def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
     assert not found, "\n".join(found)
 
 
-def test_an_offender_is_named() -> None:
+def test_an_offence_names_the_reason() -> None:
     assert offence("captions", "dgnb.messages") is None
     assert offence("captions", "dgnb.transcript") == "transcript is not below captions"
     assert offence("frames", "dgnb.captions") == "captions is not below frames"
-    assert offence("connection", "dgnb") == "dgnb itself is above every room: import the module that is meant"
+    assert offence("connection", "dgnb") == "dgnb itself is above every room: import the module that defines the name"
     assert offence("audio", "dgnb.nonsense") == "nonsense is on no floor"
     assert offence("loopback", "dgnb.connection") == "loopback must not know the client"
     assert offence("session", "dgnb.loopback") == "loopback is on no floor"
+
+
+def test_imports_inside_functions_are_seen(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("def later():\n    import dgnb\n    from dgnb import session\n")
+    assert list(imports(module)) == [("dgnb", 2, False), ("dgnb.session", 3, False)]

@@ -1,4 +1,4 @@
-"""The version is the one that the changelog speaks of last."""
+"""The version is that of the newest entry of the changelog."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_the_version_is_that_of_the_newest_entry(entries: list[tuple[str, str | 
     assert dgnb.__version__ == entries[0][0]
 
 
-def test_every_entry_has_a_day_and_they_go_back_in_time(entries: list[tuple[str, str | None]]) -> None:
+def test_every_entry_has_a_date_and_the_newest_is_first(entries: list[tuple[str, str | None]]) -> None:
     days = [datetime.date.fromisoformat(day or "") for _, day in entries]
     assert days == sorted(days, reverse=True)
 
 
-def test_what_is_installed_says_the_same_version() -> None:
+def test_the_installed_package_has_the_same_version() -> None:
     assert metadata.version("dgnb") == dgnb.__version__
