@@ -63,7 +63,7 @@ class JournalWriter:
     async def _close(self, last: asyncio.Future[Any]) -> None:
         await asyncio.wait({last})
         if journal := self._journal:
-            step = _in_thread(partial(_finish, journal, journal.take()))
+            step = _in_thread(partial(journal.close, journal.take()))
             step.add_done_callback(self._tell)
             await asyncio.wait({step})
 
@@ -77,11 +77,6 @@ class JournalWriter:
     def _report(self, text: str) -> None:
         self._transcript.note("warning", text)
         logger.warning("%s", text)
-
-
-def _finish(journal: Journal, batch: Any) -> None:
-    journal.write(batch)
-    journal.close()
 
 
 def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:

@@ -95,14 +95,17 @@ class Journal:
         """
         self.write(self.take())
 
-    def close(self) -> None:
+    def close(self, batch: tuple[bytes, tuple[int, int, int]] | None = None) -> None:
         """Append what is new, force all of it to the disk, and close the file. Again is no error.
 
+        Args:
+            batch: What `take` gave, so that this may run in a thread; None to take it now.
+
         Raises:
-            DgnbError: As `flush`.
+            DgnbError: As `write`.
         """
         try:
-            self.flush()
+            self.write(self.take() if batch is None else batch)
             if not self._file.closed:
                 os.fsync(self._file.fileno())
         except OSError as error:

@@ -424,3 +424,13 @@ def test_a_journal_of_a_killed_process_has_every_final_older_than_a_second_and_n
         assert transcript.words["word"].tolist() == finals
         asked += old
     assert asked > 12 * 5
+
+
+def test_a_journal_that_is_closed_with_a_batch_reads_no_transcript(tmp_path: Path) -> None:
+    transcript = Transcript()
+    journal = Journal(tmp_path / "talk.jsonl", transcript)
+    transcript.note("first", "in the batch")
+    batch = journal.take()
+    transcript.note("second", "after it")
+    journal.close(batch)
+    assert Transcript.load(journal.path).events["type"].tolist() == ["first"]
