@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from dgnb import captions, exports, files
+from dgnb.captions import CaptionLimits
 from dgnb.exceptions import DgnbError
 from dgnb.transcript import storage
 from dgnb.transcript.records import Event, Gap, Line, Record
@@ -158,11 +159,11 @@ class Transcript(Reducer):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        max_chars: int = 42,
-        max_lines: int = 2,
-        max_duration: float = 7.0,
-        min_duration: float = 0.8,
-        max_chars_per_second: float = 20.0,
+        max_chars: int = CaptionLimits.max_chars,
+        max_lines: int = CaptionLimits.max_lines,
+        max_duration: float = CaptionLimits.max_duration,
+        min_duration: float = CaptionLimits.min_duration,
+        max_chars_per_second: float = CaptionLimits.max_chars_per_second,
         speakers: bool | None = None,
     ) -> str | None:
         """SubRip captions of the finals so far: written to `path`, or returned without one.
@@ -196,11 +197,11 @@ class Transcript(Reducer):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        max_chars: int = 42,
-        max_lines: int = 2,
-        max_duration: float = 7.0,
-        min_duration: float = 0.8,
-        max_chars_per_second: float = 20.0,
+        max_chars: int = CaptionLimits.max_chars,
+        max_lines: int = CaptionLimits.max_lines,
+        max_duration: float = CaptionLimits.max_duration,
+        min_duration: float = CaptionLimits.min_duration,
+        max_chars_per_second: float = CaptionLimits.max_chars_per_second,
         speakers: bool | None = None,
     ) -> str | None:
         """WebVTT captions of the finals so far, as `to_srt`. Voice tags such as `<v Speaker 0>` name who speaks."""
