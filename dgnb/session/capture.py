@@ -134,6 +134,10 @@ class Capture:
         except TimeoutError:
             self._transcript.note("warning", f"{self._source.name} takes long to close, and is not waited for.")
 
+    def pause(self) -> None:
+        """Begin a pause."""
+        self.resumed.clear()
+
     def resume(self) -> float:
         """End a pause. Returns the seconds of a live source that were skipped in it."""
         self.resumed.set()

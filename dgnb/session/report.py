@@ -6,10 +6,9 @@ import os
 import platform
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from dgnb.connection.errors import Again, may_retry
-from dgnb.endpoints import Endpoint, is_loopback
+from dgnb.endpoints import Endpoint
 from dgnb.exceptions import ConnectionLost, DgnbError
 
 if TYPE_CHECKING:
@@ -63,11 +62,8 @@ def _way(endpoint: Endpoint) -> str:
     """Whether the line is encrypted, and whether it uses a proxy. A proxy's address may hold a password."""
     secure = endpoint.url is not None and endpoint.url.startswith("wss://")
     set_ = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
-    if endpoint.url is None or is_loopback(urlsplit(endpoint.url).hostname):
-        proxy = "on this machine"
-    else:
-        proxy = f"proxy by {', '.join(set_)}" if set_ else "no proxy"
-    return f"{'TLS' if secure else 'no TLS'}, {proxy}"
+    proxy = f"proxy by {', '.join(set_)}" if set_ else "no proxy"
+    return f"{'TLS' if secure else 'no TLS'}, {'on this machine' if endpoint.local else proxy}"
 
 
 def _versions() -> str:

@@ -162,7 +162,7 @@ class Stream:
     def pause(self) -> None:
         """Hold the audio back, if it is not held back yet."""
         if self.state in (State.CONNECTING, State.OPEN) and not self.capture.paused:
-            self.capture.resumed.clear()
+            self.capture.pause()
             self._transcript.note("paused", f"at {self.capture.audio_cursor:.1f} s")
             self._notify()
 
@@ -230,7 +230,6 @@ class Stream:
             finally:
                 self._silence = max(self._silence, link.connection.longest_silence)
                 await link.connection.close()
-            self._transcript.drop_interims()
             if done or self.stop.asked:
                 return
             self.capture.ledger.rewind(
