@@ -85,11 +85,10 @@ def own_attributes(node: ast.ClassDef) -> set[str]:
         and "ClassVar" not in ast.unparse(item.annotation)
     }
     set_on_self = {
-        target.attr
+        inner.attr
         for inner in ast.walk(node)
         if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)
-        for target in [inner]
-        if isinstance(target.value, ast.Name) and target.value.id == "self"
+        if isinstance(inner.value, ast.Name) and inner.value.id == "self"
     }
     return fields | set_on_self
 
