@@ -97,8 +97,10 @@ async def station() -> AsyncIterator[Callable[..., Awaitable[Station]]]:
         async def start(*scripts: Callable[[Line], Awaitable[None]]) -> Station:
             made = Station(*scripts)
             tasks: set[asyncio.Task[None]] = set()
+            writers: list[asyncio.StreamWriter] = []
 
             def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                writers.append(writer)
                 tasks.add(asyncio.create_task(made.handle(reader, writer)))
 
             async def end() -> None:
@@ -106,6 +108,10 @@ async def station() -> AsyncIterator[Callable[..., Awaitable[Station]]]:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                # A task that is cancelled before its first step closes nothing, and a close takes a turn of the loop.
+                for writer in writers:
+                    writer.transport.abort()
+                await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
             server = await asyncio.start_server(connected, "127.0.0.1", 0)
             stack.push_async_callback(end)
