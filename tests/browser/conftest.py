@@ -130,8 +130,7 @@ ipywidgets.Widget.close_all()
 async def notebook(place: Place, desk: Desk, request: pytest.FixtureRequest) -> AsyncIterator[Notebook]:
     """An open notebook without cells, whose kernel has a `server` to listen to `silence`, in which it hears words."""
     failed = request.session.testsfailed
-    notebook = await desk.take(place)
-    await notebook.ask("None", SETUP)
+    notebook = await desk.take(place, SETUP)
     try:
         yield notebook
     finally:

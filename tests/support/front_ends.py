@@ -103,12 +103,13 @@ class Notebook:
 
     async def ask(self, expression: str, code: str = "") -> Any:
         """The value of an expression in the kernel, after some code of which nothing shows."""
-        return await self.page.evaluate("([code, expression]) => dgnb.ask(code, expression)", [code, expression])
+        async with asyncio.timeout(PATIENCE):
+            return await self.page.evaluate("([code, expression]) => dgnb.ask(code, expression)", [code, expression])
 
     async def wait_for(self, expression: str) -> None:
         """Wait until an expression is true in the kernel."""
         async with asyncio.timeout(PATIENCE):
-            while not await self.ask(expression):  # noqa: ASYNC110 (the kernel can't call us)  # noqa: ASYNC110 - the kernel can not call us
+            while not await self.ask(expression):  # noqa: ASYNC110 (the kernel can't call us)
                 await asyncio.sleep(0.02)
 
     async def set_cells(self, *sources: str) -> None:
@@ -149,9 +150,20 @@ class Desk:
     opened: dict[Place, Notebook] = field(default_factory=dict)
     count: int = 0
 
-    async def take(self, place: Place) -> Notebook:
+    async def take(self, place: Place, setup: str) -> Notebook:
+        """The notebook of a place, whose kernel has run `setup`."""
+        try:
+            return await self._prepared(place, setup)
+        except TimeoutError:
+            # Jupyter chooses a kernel's ports before the kernel opens them, and other tests open ports meanwhile: such
+            # a kernel never answers. The next one gets others.
+            await self.close(place)
+            return await self._prepared(place, setup)
+
+    async def _prepared(self, place: Place, setup: str) -> Notebook:
         if place not in self.opened:
             self.opened[place] = await self.open(place)
+        await self.opened[place].ask("None", setup)
         return self.opened[place]
 
     async def open(self, place: Place, copy: Path | None = None) -> Notebook:
