@@ -102,6 +102,7 @@ class Decoder:
         self._raw = raw
         self._resampler: _Resampler | None = None
         self._pending = bytearray()
+        self._heard = 0
 
     def chunks(self, file: Readable, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
         """A `Detected`, and all whole chunks. What is left over goes before the next file.
@@ -111,21 +112,11 @@ class Decoder:
         """
         head = _Head(file)
         _refuse(head.start, self._name, self._raw)
-        heard = 0
+        self._heard = 0
         try:
             with _opened(head, self._raw) as container:
-                stream = _audio_stream(container, self._name, head)
-                if not self.channels and stream.channels > MOST_CHANNELS:
-                    raise AudioError(
-                        f"{self._name} has {stream.channels} channels; multichannel takes {MOST_CHANNELS} at most."
-                    )
-                self.channels = self.channels or stream.channels
-                resampler = self._resampler = self._resampler or _Resampler(self.channels)
-                yield Detected(channels=self.channels, live=live, waits=waits)
-                for samples in _samples(container, stream, resampler):
-                    heard += len(samples)
-                    yield from self._whole_chunks(samples)
-                if cut_short := self._cut_short(container, stream, head, heard):
+                yield from self.container(container, live=live, waits=waits)
+                if cut_short := self._cut_short(container, head):
                     yield Note("warning", cut_short)
         except AudioError:
             raise
@@ -133,11 +124,31 @@ class Decoder:
             raise head.error or AudioError(_undecodable(error, self._name, head)) from None
         if head.error:
             raise head.error
-        if not heard:
+        if not self._heard:
             raise AudioError(f"{self._name} holds no samples. Was it recorded, or downloaded, to the end?")
+
+    def container(self, container: InputContainer, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
+        """As `chunks`, of what is open already. A packet that does not decode is left out.
+
+        Raises:
+            AudioError: It holds no audio, or more channels than can be kept apart.
+            av.error.FFmpegError: It can't be read.
+        """
+        stream = _audio_stream(container, self._name)
+        if not self.channels and stream.channels > MOST_CHANNELS:
+            raise AudioError(
+                f"{self._name} has {stream.channels} channels; multichannel takes {MOST_CHANNELS} at most."
+            )
+        self.channels = self.channels or stream.channels
+        resampler = self._resampler = self._resampler or _Resampler(self.channels)
+        yield Detected(channels=self.channels, live=live, waits=waits)
+        for frame in _frames(container, stream):
+            yield from self._whole_chunks(resampler(frame))
+        yield from self._whole_chunks(resampler.flush())
 
     def _whole_chunks(self, samples: bytes) -> Iterator[bytes]:
         size = 2 * self.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
+        self._heard += len(samples)
         self._pending += samples
         while len(self._pending) >= size:
             chunk = bytes(self._pending[:size])
@@ -149,12 +160,13 @@ class Decoder:
         if self._pending:
             yield bytes(self._pending)
 
-    def _cut_short(self, container: InputContainer, stream: AudioStream, head: _Head, heard: int) -> str:
+    def _cut_short(self, container: InputContainer, head: _Head) -> str:
         """The warning for a file that holds less than its header states, or ""."""
         if self._raw:
             return ""
         kind = container.format.name.partition(",")[0]
-        came = heard / (2 * self.channels * SAMPLE_RATE)
+        stream = _audio_stream(container, self._name)
+        came = self._heard / (2 * self.channels * SAMPLE_RATE)
         promised = ""
         if head.can_seek and (more := head.missing()):
             promised = f"its header promises {more} bytes more"
@@ -275,11 +287,9 @@ def _opened(head: _Head, raw: SourceFormat | None) -> InputContainer:
     return container
 
 
-def _audio_stream(container: InputContainer, name: str, head: _Head) -> AudioStream:
+def _audio_stream(container: InputContainer, name: str) -> AudioStream:
     if not container.streams.audio:
-        raise AudioError(
-            f"{name} holds no audio ({container.format.long_name}); it begins with {printable(head.start)}."
-        )
+        raise AudioError(f"{name} holds no audio ({container.format.long_name}).")
     return container.streams.audio[0]
 
 
@@ -298,12 +308,6 @@ def _undecodable(error: Exception, name: str, head: _Head) -> str:
         f"{name} can't be decoded as audio ({reason}); it begins with {printable(head.start)}. "
         "Raw samples need encoding and sample_rate, such as encoding='linear16', sample_rate=16000."
     )
-
-
-def _samples(container: InputContainer, stream: AudioStream, resample: _Resampler) -> Iterator[bytes]:
-    for frame in _frames(container, stream):
-        yield resample(frame)
-    yield resample.flush()
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
@@ -380,7 +384,7 @@ def _byte_rate(head: _Head, name: str) -> tuple[float, int]:
 
     try:
         with av.open(cast("Any", head), "r", options=dict(_SAFE), metadata_errors="replace") as container:
-            channels = _audio_stream(container, name, head).channels
+            channels = _audio_stream(container, name).channels
             duration = (container.duration or 0) / av.time_base
     except av.error.FFmpegError as error:
         raise AudioError(_undecodable(error, name, head)) from None
