@@ -10,6 +10,7 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     buffer.py   BufferSource
     choose.py   as_source: makes a source of what a person passes. It imports all sources, so it stands above them.
     pacer.py    Pacer: lets chunks through on a clock
+    timeline.py finds in the timestamps where sound is missing
     threads.py  the decoder's thread, and the pipe into it
     decode.py   what the thread does; the only module that touches PyAV
 """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Note, SourceFormat
+from dgnb.audio.timeline import MOST_MISSED, Timeline
 from dgnb.exceptions import AudioError
 from dgnb.options import MOST_CHANNELS
 
@@ -112,7 +113,6 @@ class Decoder:
         """
         head = _Head(file)
         _refuse(head.start, self._name, self._raw)
-        self._heard = 0
         try:
             with _opened(head, self._raw) as container:
                 yield from self.container(container, live=live, waits=waits)
@@ -142,9 +142,31 @@ class Decoder:
         self.channels = self.channels or stream.channels
         resampler = self._resampler = self._resampler or _Resampler(self.channels)
         yield Detected(channels=self.channels, live=live, waits=waits)
+        self._heard = 0
+        timeline = self._timeline = Timeline(container.start_time if waits else None, fills=waits)
         for frame in _frames(container, stream):
+            if missed := timeline.missed(frame):
+                yield from self._whole_chunks(resampler.flush())
+                yield from self._missing(missed, waits)
+            timeline.position += frame.samples / frame.sample_rate
             yield from self._whole_chunks(resampler(frame))
         yield from self._whole_chunks(resampler.flush())
+
+    def _missing(self, seconds: float, waits: bool) -> Iterator[Item]:
+        """What goes in the place of sound that the timestamps leave out."""
+        where = f"{seconds:.1f} s have no sound in its timestamps, after {self._timeline.position:.1f} s"
+        if seconds > MOST_MISSED:
+            yield Note("warning", f"{self._name}: {where}. They are taken for a restart of the clock, and left out")
+        elif not waits:
+            yield Note("source", where, seconds)
+        else:
+            self._timeline.position += seconds
+            # The place is counted from the start, so that no rounding adds up.
+            silent = round(self._timeline.position * SAMPLE_RATE) - self._heard // (2 * self.channels)
+            while silent > 0:
+                part = min(silent, SAMPLE_RATE)
+                yield from self._whole_chunks(bytes(2 * self.channels * part))
+                silent -= part
 
     def _whole_chunks(self, samples: bytes) -> Iterator[bytes]:
         size = 2 * self.channels * round(SAMPLE_RATE * CHUNK_SECONDS)
@@ -165,16 +187,14 @@ class Decoder:
         if self._raw:
             return ""
         kind = container.format.name.partition(",")[0]
-        stream = _audio_stream(container, self._name)
-        came = self._heard / (2 * self.channels * SAMPLE_RATE)
+        came = self._timeline.position
         promised = ""
         if head.can_seek and (more := head.missing()):
             promised = f"its header promises {more} bytes more"
         elif kind in _COUNTED and (head.can_seek or kind != "mov"):
-            seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-            seconds = seconds or (container.duration or 0) / 1_000_000
-            if came < seconds - _SHORT:
-                promised = f"its header promises {seconds:.1f} s"
+            end = self._timeline.since_start(_stated_end(container, _audio_stream(container, self._name)))
+            if came < end - _SHORT:
+                promised = f"its header promises {end:.1f} s"
         return f"{self._name} is cut short: {came:.1f} s of it are there, and {promised}." if promised else ""
 
 
@@ -291,6 +311,18 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
     if not container.streams.audio:
         raise AudioError(f"{name} holds no audio ({container.format.long_name}).")
     return container.streams.audio[0]
+
+
+def _stated_end(container: InputContainer, stream: AudioStream) -> float:
+    """The timestamp at which the sound ends by the header; 0.0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    try:
+        # Matroska has the end of each track in its tags, and only the end of the longest in its header.
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except (KeyError, ValueError):
+        return (container.duration or 0) / 1_000_000 if len(container.streams) == 1 else 0.0
 
 
 def _undecodable(error: Exception, name: str, head: _Head) -> str:

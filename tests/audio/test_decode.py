@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import struct
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgnb.audio import Audio, BufferSource, FileSource, Note
+from dgnb.audio.decode import Decoder
 from dgnb.exceptions import AudioError
 
 Samples = npt.NDArray[Any]
@@ -441,3 +445,187 @@ async def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_pa
     data = b"".join([part async for part in audio])
     await audio.aclose()
     assert data == PCM * 60
+
+
+# Times are those that a player shows
+
+
+def film(
+    container: str,
+    codec: str,
+    *,
+    times: Callable[[float], float],
+    seconds: float = 4.0,
+    picture: str | None = "mpeg4",
+    rate: int = 48_000,
+) -> bytes:
+    """A click every half second from 0.25 s on, in frames whose timestamps `times` changes; and a longer picture."""
+    file = io.BytesIO()
+    packets: list[Any] = []
+    with av.open(file, "w", format=container) as output:
+        video: Any = output.add_stream(picture, rate=25) if picture else None
+        stream: Any = output.add_stream(codec, rate=rate)
+        stream.layout = "mono"
+        t = np.arange(round(seconds * rate)) / rate
+        loud = ((t - 0.25) % 0.5 < 0.02) & (t >= 0.25)
+        sound = np.where(loud, 28_000 * np.cos(2 * np.pi * 1500 * ((t - 0.25) % 0.5)), 0).astype(np.int16)
+        context = stream.codec_context
+        size = context.frame_size or 1024
+        resampler = av.AudioResampler(format=context.format.name, layout="mono", rate=rate, frame_size=size)
+        whole = av.AudioFrame.from_ndarray(sound[None], format="s16", layout="mono")
+        whole.sample_rate, whole.pts = rate, 0
+        for number, frame in enumerate([*resampler.resample(whole), *resampler.resample(None)]):
+            frame.pts, frame.time_base = round(times(number * size / rate) * rate), Fraction(1, rate)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+            for number in range(round(25 * max(times(seconds), seconds))):
+                image = av.VideoFrame(64, 64, "yuv420p")
+                image.pts, image.time_base = number, Fraction(1, 25)
+                packets += video.encode(image)
+            packets += video.encode(None)
+        packets.sort(key=lambda packet: float(packet.dts * packet.time_base))
+        for packet in packets:
+            output.mux(packet)
+    return file.getvalue()
+
+
+def click_times(sound: Samples) -> list[float]:
+    loud = np.flatnonzero(np.abs(sound.astype(int)) > 9000) / RATE
+    return [at for before, at in zip([-1.0, *loud], loud, strict=False) if at - before > 0.1]
+
+
+CLICKS = [0.25 + 0.5 * number for number in range(8)]
+SHIFTS: dict[str, Callable[[float], float]] = {
+    "at 0": lambda at: at,
+    "late": lambda at: at + 2.2,
+    "with a hole": lambda at: at + 3.1 * (at >= 1.0),
+    "with a short and a long hole": lambda at: at + 0.15 * (at >= 1.0) + 70.0 * (at >= 2.5),
+    "late and with a hole": lambda at: at + 0.7 + 1.3 * (at >= 2.0),
+    "with jitter": lambda at: at + 0.008 * (round(at * 50) % 2),
+}
+FILMS = [
+    ("mp4", "aac", "mpeg4"),
+    ("mov", "alac", "mpeg4"),
+    ("matroska", "pcm_s16le", "mpeg4"),
+    ("matroska", "flac", "mpeg4"),
+    ("webm", "libopus", "libvpx"),
+    ("mpegts", "mp2", "mpeg2video"),
+    ("mpegts", "aac", "mpeg4"),
+]
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize(("container", "codec", "picture"), FILMS)
+async def test_each_click_is_where_a_player_has_it(container: str, codec: str, picture: str, shift: str) -> None:
+    times = SHIFTS[shift]
+    audio = await BufferSource(film(container, codec, times=times, picture=picture)).open()
+    sound = np.frombuffer(b"".join(await chunks(audio)), "<i2")
+    # A click that a hole falls into is torn, so it is not looked at.
+    assert click_times(sound) == pytest.approx([times(at) for at in CLICKS], abs=0.025)
+    assert not audio.notes
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [
+        ("mp3", "libmp3lame", 44_100),
+        ("mp3", "libmp3lame", 22_050),
+        ("opus", "libopus", 48_000),
+        ("ogg", "flac", 48_000),
+    ],
+)
+async def test_the_delay_of_an_encoder_is_removed(container: str, codec: str, rate: int) -> None:
+    data = film(container, codec, times=lambda at: at, picture=None, rate=rate)
+    sound = np.frombuffer(b"".join(await chunks(await BufferSource(data).open())), "<i2")
+    assert click_times(sound) == pytest.approx(CLICKS, abs=0.005)
+    assert len(sound) == pytest.approx(4 * RATE, abs=2)
+
+
+@pytest.mark.parametrize("container", ["opus", "matroska"])
+async def test_a_container_begins_with_its_earliest_stream(container: str) -> None:
+    data = film(container, "libopus", times=lambda at: at + 9.0 + (at >= 1.0), picture=None)
+    sound = np.frombuffer(b"".join(await chunks(await BufferSource(data).open())), "<i2")
+    assert click_times(sound) == pytest.approx([at + (at >= 1.0) for at in CLICKS], abs=0.025)
+
+
+@pytest.mark.parametrize(
+    ("codec", "begins"),
+    [
+        ("mp2", [50.0, 5.0]),  # an encoder that begins anew
+        ("aac", [5.0, 0.0]),
+        ("mp2", [50.0, 49.4]),
+        ("mp2", [50.0, 20.0, 54.0]),  # wrong timestamps in between
+        ("mp2", [50.0, 80_000.0, 54.0]),
+        ("aac", [2**33 / 90_000 - 1.0]),  # 33 bits that run over
+        ("mp2", [50.0, 5.0, 7.0, 1.0]),
+    ],
+)
+@pytest.mark.parametrize("waits", [True, False])
+async def test_timestamps_that_jump_back_lose_nothing_and_add_nothing(
+    codec: str, begins: list[float], waits: bool
+) -> None:
+    parts = [
+        film("mpegts", codec, times=lambda at, begin=begin: at + begin, seconds=2.0, picture=None) for begin in begins
+    ]
+    alone = sum(len(opened(part, waits=waits)[0]) for part in parts)
+    sound, notes = opened(b"".join(parts), waits=waits)
+    assert len(click_times(sound)) == 4 * len(begins)
+    assert len(sound) == pytest.approx(alone, abs=0.1 * RATE)
+    assert not [note for _, note in notes if note.missed]
+    assert len(notes) == (80_000.0 in begins)
+
+
+def opened(data: bytes, *, waits: bool) -> tuple[Samples, list[tuple[float, Note]]]:
+    """What a container gives: its sound, and its notes with the seconds of sound before them."""
+    decoder = Decoder("a film", None, multichannel=False)
+    sound, notes = b"", []
+    with av.open(io.BytesIO(data)) as container:
+        for item in decoder.container(container, waits=waits):
+            if isinstance(item, bytes):
+                assert len(item) == CHUNK
+                sound += item
+            if isinstance(item, Note):
+                notes.append((len(sound) / 2 / RATE, item))
+    return np.frombuffer(sound + b"".join(decoder.rest()), "<i2"), notes
+
+
+@pytest.mark.parametrize(("container", "codec", "picture"), FILMS)
+@pytest.mark.parametrize("hole", [0.3, 3.1, 600.0])
+async def test_a_hole_in_a_source_that_does_not_wait_is_told_once(
+    container: str, codec: str, picture: str, hole: float
+) -> None:
+    data = film(container, codec, times=lambda at: at + 1.0 + hole * (at >= 2.0), picture=None)
+    sound, notes = opened(data, waits=False)
+    assert click_times(sound) == pytest.approx(CLICKS, abs=0.025 + 0.022)
+    ((at, note),) = notes
+    assert at == pytest.approx(2.0, abs=0.1)
+    assert (note.type, note.missed) == ("source", pytest.approx(hole, abs=0.1))
+
+
+async def test_a_timestamp_that_leads_far_away_makes_a_note_and_no_silence() -> None:
+    data = film("matroska", "pcm_s16le", times=lambda at: at + 90_000 * (at >= 2.0), picture=None)
+    for waits in (True, False):
+        sound, notes = opened(data, waits=waits)
+        assert len(sound) == 4 * RATE
+        ((_, note),) = notes
+        assert (note.type, note.missed) == ("warning", 0.0)
+        assert "90000.0 s have no sound" in note.text
+
+
+async def test_a_picture_that_lasts_longer_than_the_sound_is_no_cut(tmp_path: Path) -> None:
+    for container, codec in (("mp4", "aac"), ("matroska", "aac"), ("mov", "pcm_s16le")):
+        path = tmp_path / "a"
+        path.write_bytes(film(container, codec, times=lambda at: at + (at >= 1.99), seconds=2.0))
+        assert not (await read_with_notes(path))[1]
+
+
+async def test_chunks_do_not_drift_in_an_hour(tmp_path: Path, wav: Callable[..., bytes]) -> None:
+    # 11,025 Hz: no whole number of samples in a packet is a whole number at 16 kHz.
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.tile(click(11_025, 5.0, 10.0), (360, 1)), 11_025))
+    sound = await read(path)
+    assert len(sound) == pytest.approx(3600 * RATE, abs=1)
+    last = sound[-10 * RATE :, 0]
+    assert click_times(last) == pytest.approx([5.0], abs=0.001)
