@@ -15,88 +15,57 @@ from typing import TYPE_CHECKING, Any
 
 from dgnb._version import __version__ as __version__
 
-# Public name -> module it lives in. Loaded on first use, so that importing dgnb stays cheap.
-_HOMES = {
-    "AudioError": "exceptions",
-    "AudioSource": "audio",
-    "AuthenticationError": "exceptions",
-    "BufferSource": "audio",
-    "CloseTimeout": "exceptions",
-    "ConfigurationError": "exceptions",
-    "Connection": "connection",
-    "ConnectionLost": "exceptions",
-    "ControlPanel": "widgets",
-    "DgnbError": "exceptions",
-    "FileSource": "audio",
-    "HandshakeError": "exceptions",
-    "LiveCaptions": "widgets",
-    "LiveOptions": "options",
-    "LiveSession": "session",
-    "ProtocolError": "exceptions",
-    "State": "session",
-    "Transcript": "transcript",
-    "URLSource": "audio",
-    "allow_nested": "nested",
-    "connect": "connection",
-    "run": "blocking",
-    "sessions": "session",
-    "transcribe": "session",
+# Room -> its public names. A room is loaded on the first use of one, so that importing dgnb stays cheap.
+_NAMES = {
+    "audio": ("AudioSource", "BufferSource", "FileSource", "URLSource"),
+    "blocking": ("run",),
+    "connection": ("Connection", "connect"),
+    "exceptions": (
+        *("AudioError", "AuthenticationError", "CloseTimeout", "ConfigurationError", "ConnectionLost", "DgnbError"),
+        *("HandshakeError", "ProtocolError"),
+    ),
+    "nested": ("allow_nested",),
+    "options": ("LiveOptions",),
+    "session": ("LiveSession", "State", "sessions", "transcribe"),
+    "transcript": ("Transcript",),
+    "widgets": ("ControlPanel", "LiveCaptions"),
 }
-_ROOMS = {"exports", "loopback", "messages", "plots", "samples", "tables"}
+_HOMES = {name: room for room, names in _NAMES.items() for name in names}
+_ROOMS = ("exports", "loopback", "messages", "plots", "samples", "tables")
 
-__all__ = [
-    "AudioError",
-    "AudioSource",
-    "AuthenticationError",
-    "BufferSource",
-    "CloseTimeout",
-    "ConfigurationError",
-    "Connection",
-    "ConnectionLost",
-    "ControlPanel",
-    "DgnbError",
-    "FileSource",
-    "HandshakeError",
-    "LiveCaptions",
-    "LiveOptions",
-    "LiveSession",
-    "ProtocolError",
-    "State",
-    "Transcript",
-    "URLSource",
-    "allow_nested",
-    "connect",
-    "exports",
-    "loopback",
-    "messages",
-    "plots",
-    "run",
-    "samples",
-    "sessions",
-    "tables",
-    "transcribe",
-]
+__all__ = [*_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
-    from dgnb import exports, loopback, messages, plots, samples, tables
-    from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource
-    from dgnb.blocking import run
-    from dgnb.connection import Connection, connect
-    from dgnb.exceptions import (
-        AudioError,
-        AuthenticationError,
-        CloseTimeout,
-        ConfigurationError,
-        ConnectionLost,
-        DgnbError,
-        HandshakeError,
-        ProtocolError,
-    )
-    from dgnb.nested import allow_nested
-    from dgnb.options import LiveOptions
-    from dgnb.session import LiveSession, State, sessions, transcribe
-    from dgnb.transcript import Transcript
-    from dgnb.widgets import ControlPanel, LiveCaptions
+    from dgnb import exports as exports
+    from dgnb import loopback as loopback
+    from dgnb import messages as messages
+    from dgnb import plots as plots
+    from dgnb import samples as samples
+    from dgnb import tables as tables
+    from dgnb.audio import AudioSource as AudioSource
+    from dgnb.audio import BufferSource as BufferSource
+    from dgnb.audio import FileSource as FileSource
+    from dgnb.audio import URLSource as URLSource
+    from dgnb.blocking import run as run
+    from dgnb.connection import Connection as Connection
+    from dgnb.connection import connect as connect
+    from dgnb.exceptions import AudioError as AudioError
+    from dgnb.exceptions import AuthenticationError as AuthenticationError
+    from dgnb.exceptions import CloseTimeout as CloseTimeout
+    from dgnb.exceptions import ConfigurationError as ConfigurationError
+    from dgnb.exceptions import ConnectionLost as ConnectionLost
+    from dgnb.exceptions import DgnbError as DgnbError
+    from dgnb.exceptions import HandshakeError as HandshakeError
+    from dgnb.exceptions import ProtocolError as ProtocolError
+    from dgnb.nested import allow_nested as allow_nested
+    from dgnb.options import LiveOptions as LiveOptions
+    from dgnb.session import LiveSession as LiveSession
+    from dgnb.session import State as State
+    from dgnb.session import sessions as sessions
+    from dgnb.session import transcribe as transcribe
+    from dgnb.transcript import Transcript as Transcript
+    from dgnb.widgets import ControlPanel as ControlPanel
+    from dgnb.widgets import LiveCaptions as LiveCaptions
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.session import LiveSession, State, sessions
+from dgnb.session.runner import running_loop
 
 __all__ = ["run"]
 
@@ -57,8 +58,8 @@ def run(coro: Awaitable[T]) -> T:
         What the coroutine returns.
 
     Raises:
-        ConfigurationError: The argument can't be awaited; or it would never end, because it belongs to the loop that
-            waits here, or because this call is already inside `dgnb.run()`.
+        ConfigurationError: The argument can't be awaited, or belongs to another loop; or this call is already inside
+            `dgnb.run()`.
         DgnbError: The helper thread ended meanwhile.
         BaseException: What the coroutine raises, unchanged.
 
@@ -104,13 +105,7 @@ class _Helper:
         self.loop = self._runner.get_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name="dgnb: run", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._runner.close()
-            raise DgnbError(
-                f"dgnb.run() can't work: {error}. Too much runs here at once; end some of it, or restart the kernel."
-            ) from None
+        self._thread.start()
 
     @property
     def alive(self) -> bool:
@@ -144,14 +139,31 @@ def _helper_for(awaitable: object) -> _Helper:
     """The helper that runs; an error where awaiting this in it is not possible, or would never end."""
     global _helper
     if not inspect.isawaitable(awaitable):
-        raise ConfigurationError(f"dgnb.run() wants a coroutine, {_instead_of(awaitable)}")
+        raise ConfigurationError(
+            f"dgnb.run() wants a coroutine, as in dgnb.run(dgnb.transcribe(…)), not {type(awaitable).__name__}. Call "
+            "an async function, and pass what it returns."
+        )
     with _lock:
         if _helper is None or not _helper.alive:
             _helper = _Helper()
         helper = _helper
-    if why := _why_endless(awaitable, _running_loop(), helper.loop):
-        raise ConfigurationError(why)
+    if running_loop() is helper.loop:
+        raise ConfigurationError("This runs inside dgnb.run() already, which would wait for itself: use await.")
+    if _owner(awaitable) not in (None, helper.loop):
+        raise ConfigurationError(
+            "This belongs to another loop, such as that of the cell, which waits while dgnb.run() runs. Await it "
+            "there; or make it inside the coroutine that you pass: async def main(): return await dgnb.LiveSession(…)."
+        )
     return helper
+
+
+def _owner(awaitable: object) -> asyncio.AbstractEventLoop | None:
+    """The loop of a future, or of the session that an awaitable is or whose method it is; None for any other."""
+    if isinstance(awaitable, asyncio.Future):
+        return awaitable.get_loop()
+    if isinstance(awaitable, types.CoroutineType) and awaitable.cr_frame is not None:
+        awaitable = awaitable.cr_frame.f_locals.get("self")
+    return awaitable.loop if isinstance(awaitable, LiveSession) and awaitable.state is not State.CLOSED else None
 
 
 def _after_fork() -> None:
@@ -255,56 +267,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 def _close(awaitable: object) -> None:
     """Close a coroutine that will not start, so that Python does not warn that it was never awaited."""
     if isinstance(awaitable, Coroutine):
         awaitable.close()
-
-
-def _instead_of(thing: object) -> str:
-    name = getattr(thing, "__name__", type(thing).__name__)
-    if inspect.iscoroutinefunction(thing):
-        return f"and {name} is a function that makes one: dgnb.run({name}(…))."
-    if inspect.isasyncgen(thing) or inspect.isasyncgenfunction(thing):
-        return f"not {name}, an async generator: iterate over it in an `async def`, and pass that coroutine."
-    return f"as in dgnb.run(dgnb.transcribe(…)), not {type(thing).__name__}."
-
-
-def _why_endless(
-    awaitable: Awaitable[Any], caller: asyncio.AbstractEventLoop | None, helper: asyncio.AbstractEventLoop
-) -> str:
-    """Why awaiting this on the helper's loop would never end, or ""."""
-    if caller is helper:
-        return "This runs inside dgnb.run() already, which would wait for itself: use await."
-    if isinstance(awaitable, asyncio.Future):
-        if awaitable.get_loop() is helper:
-            return ""
-        return f"This {type(awaitable).__name__} belongs to another loop. Pass the coroutine that it was made of."
-    session = _session_of(awaitable)
-    loop = None if session is None or session.state is State.CLOSED else session.loop
-    if loop is None or loop is helper:
-        return ""
-    if loop is caller:
-        return (
-            "This session belongs to the loop of this cell, which waits while dgnb.run() runs. Await it in the cell; "
-            "or make it inside the coroutine that you pass: async def main(): return await dgnb.LiveSession(…)."
-        )
-    if not loop.is_running():
-        return "This session belongs to a loop that does not run (any more). Make a new one inside the coroutine."
-    if session not in sessions():
-        return "This session was made in another loop: start() it there first, or make it inside the coroutine."
-    return ""
-
-
-def _session_of(awaitable: object) -> LiveSession | None:
-    """The session that an awaitable is, or whose method it is."""
-    if isinstance(awaitable, types.CoroutineType) and awaitable.cr_frame is not None:
-        awaitable = awaitable.cr_frame.f_locals.get("self")
-    return awaitable if isinstance(awaitable, LiveSession) else None

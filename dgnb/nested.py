@@ -18,7 +18,6 @@ __all__ = ["allow_nested"]
 _FIRST_RIGHT: Final = (1, 7, 3)
 """The first version of nest-asyncio2 that works on ipykernel 7."""
 _UPDATE: Final = "pip install 'nest-asyncio2>=1.7.3'"
-_applied = ""
 
 
 def allow_nested() -> str:
@@ -54,34 +53,17 @@ def allow_nested() -> str:
         asyncio.run(main())  # in a cell, in code that you can't change
         ```
     """
-    global _applied
     name, version = _nest_asyncio()
     _patch(name)
-    applied = f"{name} {version}"
-    if applied != _applied:
-        _applied = applied
-        for danger in dangers(name, version, sys.version_info[:2], _kernel()):
-            warnings.warn(danger, RuntimeWarning, stacklevel=2)
-    return applied
-
-
-def dangers(name: str, version: str, python: tuple[int, int], kernel: str) -> list[str]:
-    """The known faults of a package on this Python and this ipykernel ("" outside of a kernel), one warning each."""
-    if name == "nest-asyncio2":
-        return []
-    found = []
-    remedy = f"Use dgnb.run(…), or {_UPDATE} and restart the kernel."
-    if kernel and _numbers(kernel) >= (7,):
-        found.append(
-            f"nest-asyncio {version} loses messages on ipykernel {kernel}: cells and clicks that arrive during a "
-            f"nested run are never handled. {remedy}"
+    if name == "nest-asyncio" and (_kernel() >= (7,) or sys.version_info >= (3, 14)):
+        warnings.warn(
+            f"nest-asyncio {version} loses messages on ipykernel 7: cells and clicks that arrive during a nested run "
+            "are never handled. On Python 3.14 it breaks asyncio.timeout(). Use dgnb.run(…), or "
+            f"{_UPDATE} and restart the kernel.",
+            RuntimeWarning,
+            stacklevel=2,
         )
-    if python >= (3, 14):
-        found.append(
-            f"nest-asyncio {version} breaks asyncio.current_task() and asyncio.timeout() on Python "
-            f"{python[0]}.{python[1]}, which sessions use. {remedy}"
-        )
-    return found
+    return f"{name} {version}"
 
 
 def _nest_asyncio() -> tuple[str, str]:
@@ -124,10 +106,10 @@ def _patch(name: str) -> None:
             made.close()
 
 
-def _kernel() -> str:
-    """The version of ipykernel if this process is a kernel, else ""."""
+def _kernel() -> tuple[int, ...]:
+    """The version of ipykernel if this process is a kernel, else ()."""
     app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
-    return importlib.metadata.version("ipykernel") if app is not None and app.initialized() else ""
+    return _numbers(importlib.metadata.version("ipykernel")) if app is not None and app.initialized() else ()
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -55,14 +55,11 @@ class _Child:
         self.addresses = self._await_addresses()
 
     @property
-    def alive(self) -> bool:
+    def serves(self) -> bool:
+        """Whether it runs, with the model that the environment names now."""
         # After a fork, the parent holds the pipe too; so this process needs a child of its own.
-        return self.owner == os.getpid() and self.process.poll() is None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether it runs the model that the environment names now."""
-        return self.model == os.environ.get(MODEL_VARIABLE)
+        here = self.owner == os.getpid() and self.process.poll() is None
+        return here and self.model == os.environ.get(MODEL_VARIABLE)
 
     def _await_addresses(self) -> dict[str, Any]:
         late = threading.Timer(_START_TIMEOUT, self.process.kill)
@@ -141,7 +138,7 @@ def stop() -> None:
 def _ensure() -> _Child:
     global _running
     with _lock:
-        if _running is None or not (_running.alive and _running.wanted):
+        if _running is None or not _running.serves:
             if importlib.util.find_spec("faster_whisper") is None:
                 raise DgnbError(
                     "The offline engine is not installed: pip install 'dgnb[offline]'. Or set DEEPGRAM_API_KEY to "

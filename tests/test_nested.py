@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dgnb.nested import dangers
 from tests.test_blocking import python
 
 NEST_1 = """
@@ -59,7 +58,7 @@ def test_importing_applies_nothing() -> None:
 
 
 def test_asyncio_run_works_in_a_running_loop_afterwards() -> None:
-    warned = str(int(sys.version_info >= (3, 14)))
+    warned = str(3 * (sys.version_info >= (3, 14)))
     assert python(NEST_1 + IN_A_CELL + RUN_THE_CELL).split("\n") == ["nest-asyncio", warned, "42 42"]
 
 
@@ -143,22 +142,14 @@ def test_run_works_before_and_after_the_patch() -> None:
     assert said[0] == said[-1] == "42"
 
 
-@pytest.mark.parametrize(
-    ("name", "version", "python", "kernel", "says"),
-    [
-        ("nest-asyncio", "1.6.0", (3, 13), "", []),
-        ("nest-asyncio", "1.6.0", (3, 13), "6.31.0", []),
-        ("nest-asyncio", "1.6.0", (3, 11), "7.0.0", ["loses messages on ipykernel 7.0.0"]),
-        ("nest-asyncio", "1.6.0", (3, 14), "", ["breaks asyncio.current_task()"]),
-        ("nest-asyncio", "1.6.0", (3, 14), "7.4.0", ["loses messages", "breaks asyncio.current_task()"]),
-        ("nest-asyncio2", "1.7.4", (3, 14), "7.4.0", []),
-    ],
-)
-def test_it_warns_where_a_package_does_harm(
-    name: str, version: str, python: tuple[int, int], kernel: str, says: list[str]
-) -> None:
-    found = dangers(name, version, python, kernel)
-    assert len(found) == len(says)
-    for warning, expected in zip(found, says, strict=True):
-        assert expected in warning
-        assert "dgnb.run(…)" in warning
+@pytest.mark.parametrize(("version", "warnings"), [("6.31.0", 3 * (sys.version_info >= (3, 14))), ("7.0.0", 3)])
+def test_it_warns_where_the_package_does_harm(version: str, warnings: int) -> None:
+    code = f"""
+    import sys, types
+    application = types.SimpleNamespace(initialized=lambda: True)
+    sys.modules["ipykernel.kernelapp"] = types.SimpleNamespace(IPKernelApp=application)
+    _before = importlib.metadata.version
+    importlib.metadata.version = lambda name: {version!r} if name == "ipykernel" else _before(name)
+    """
+    said = python(NEST_1 + textwrap.dedent(code) + IN_A_CELL + RUN_THE_CELL)
+    assert said.split("\n") == ["nest-asyncio", str(warnings), "42 42"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 __all__ = ["Word", "path", "text", "words"]
 
@@ -38,16 +38,8 @@ class Word(TypedDict):
     """The speaker: 0 is the man, who speaks first, and 1 the woman."""
 
 
-class _Notes(TypedDict):
-    text: str
-    words: list[Word]
-
-
 def path() -> Path:
-    """The path of the recording.
-
-    Returns:
-        An Ogg Opus file, mono speech of about 45 seconds.
+    """The path of the recording, an Ogg Opus file: mono speech of about 45 seconds.
 
     Examples:
         >>> path().name
@@ -57,30 +49,24 @@ def path() -> Path:
 
 
 def text() -> str:
-    """The text of the recording, with capitals and punctuation.
-
-    Returns:
-        The words, joined by spaces.
+    """The text of the recording, with capitals and punctuation; its words are joined by spaces.
 
     Examples:
         >>> text().split(",")[0]
         'Good morning'
     """
-    return _notes()["text"]
+    return str(_notes()["text"])
 
 
 def words() -> list[Word]:
-    """The words of the recording with their true times.
-
-    Returns:
-        The words in spoken order, in a new list.
+    """The words of the recording in spoken order, with their true times, in a new list.
 
     Examples:
         >>> words()[1]["punctuated_word"]
         'morning,'
     """
-    return _notes()["words"]
+    return cast("list[Word]", _notes()["words"])
 
 
-def _notes() -> _Notes:
-    return cast(_Notes, json.loads((_HERE / "dialogue.json").read_text(encoding="utf-8")))
+def _notes() -> Any:
+    return json.loads((_HERE / "dialogue.json").read_text(encoding="utf-8"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -26,9 +24,6 @@ _BADGES: Final = {
     "offline": ("OFFLINE ENGINE", "#1a7f4b"),
     OWN_SERVER: ("OWN SERVER", "#8a5a00"),
 }
-_SPARKS: Final = "▁▂▃▄▅▆▇█"
-_LATENCIES: Final = 24
-"""How many latencies the status line shows as bars."""
 
 
 class PanelView(widgets.VBox):  # type: ignore[misc]
@@ -41,7 +36,7 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
         self, source: Any, options: LiveOptions, endpoint: Endpoint, changed: Callable[[], object], *, shared: bool
     ) -> None:
         self.badge = _html("dgnb-badge")
-        self.status = StatusLine()
+        self.status = _html("dgnb-status")
         self.hint = _html("dgnb-hint")
         self.error = _html("dgnb-error")
         self.captions = LiveCaptions()
@@ -104,7 +99,7 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
             control.disabled = running
         self.address.disabled = running or fixed_address
         self.captions.draw()
-        self.status.show(session)
+        self.status.value = "not started" if session is None else escaped(_status(session))
 
     def _show_badge(self, kind: str, where: str, *, running: bool) -> None:
         name, colour = _BADGES[kind]
@@ -136,45 +131,6 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
         self.text.layout.display = None
 
 
-class StatusLine(widgets.HTML):  # type: ignore[misc]
-    """State, time, words, latency and level of a session, on one line."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_class("dgnb-status")
-        self._session: LiveSession | None = None
-        self._opened_at: float | None = None
-        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
-
-    def show(self, session: LiveSession | None) -> None:
-        """Show how this session is now; None for no session yet."""
-        if session is not self._session:
-            self._session, self._opened_at = session, None
-            self._latencies.clear()
-        if session is not None and session.state is State.OPEN and self._opened_at is None:
-            self._opened_at = time.monotonic()
-        self.value = "not started" if session is None else " · ".join(map(escaped, self._parts(session)))
-
-    def _parts(self, session: LiveSession) -> list[str]:
-        running = session.state is not State.CLOSED
-        if session.reconnecting:
-            parts = [f"reconnecting, {session.pending:.0f} s of audio kept"]
-        else:
-            parts = ["paused" if session.paused else session.state.value]
-        if running and self._opened_at is not None:
-            parts.append(f"connected {time.monotonic() - self._opened_at:.0f} s")
-        parts += [f"{session.audio_cursor:.1f} s of audio", f"{session.transcript.word_count} words"]
-        if (latency := session.transcript.latency) is not None:
-            if running and latency not in list(self._latencies)[-1:]:
-                self._latencies.append(latency)
-            parts.append(f"latency {latency:.1f} s {_sparkline(self._latencies)}")
-        if running and (lag := session.lag) >= 1:
-            parts.append(f"kernel was busy for {lag:.0f} s")
-        if running and (level := session.level) is not None:
-            parts.append(f"level {'silence' if level == -math.inf else f'{level:.0f} dB'} {_meter(level)}")
-        return parts
-
-
 def _text(name: str, placeholder: str, width: str, kind: Any = widgets.Text) -> Any:
     return kind(placeholder=placeholder, description=name, continuous_update=False, layout=sized(width))
 
@@ -189,13 +145,18 @@ def _html(css_class: str) -> Any:
     return made
 
 
-def _sparkline(values: deque[float]) -> str:
-    """One bar a value, relative to the largest."""
-    most = max(max(values, default=0.0), 0.1)
-    return "".join(_SPARKS[min(len(_SPARKS) - 1, int(max(0.0, value) / most * (len(_SPARKS) - 1)))] for value in values)
-
-
-def _meter(level: float) -> str:
-    """A bar of ten blocks, from -60 dB to full scale."""
-    filled = 0 if level == -math.inf else max(0, min(10, round((level + 60) / 6)))
-    return "█" * filled + "░" * (10 - filled)
+def _status(session: LiveSession) -> str:
+    """State, audio, words, latency and level of a session, on one line."""
+    running = session.state is not State.CLOSED
+    if session.reconnecting:
+        parts = [f"reconnecting, {session.pending:.0f} s of audio kept"]
+    else:
+        parts = ["paused" if session.paused else session.state.value]
+    parts += [f"{session.audio_cursor:.1f} s of audio", f"{session.transcript.word_count} words"]
+    if (latency := session.transcript.latency) is not None:
+        parts.append(f"latency {latency:.1f} s")
+    if running and (lag := session.lag) >= 1:
+        parts.append(f"kernel was busy for {lag:.0f} s")
+    if running and (level := session.level) is not None:
+        parts.append("level silence" if level == -math.inf else f"level {level:.0f} dB")
+    return " · ".join(parts)
