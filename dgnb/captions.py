@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
+from dgnb.values import number, whole
 
 __all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "milliseconds", "plain", "to_srt", "to_webvtt"]
 
@@ -120,18 +120,15 @@ class CaptionLimits:
 
     def __post_init__(self) -> None:
         for name in ("max_chars", "max_lines"):
-            count = getattr(self, name)
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ConfigurationError(f"{name} must be a whole number of 1 or more, not {count!r}.")
-        bounds = {
-            "max_duration": (0.001, 1e9),
-            "min_duration": (0.0, self.max_duration),
-            "max_chars_per_second": (0.001, math.inf),
-        }
-        for name, (least, most) in bounds.items():
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-                raise ConfigurationError(f"{name} must be a number from {least} to {most}, not {value!r}.")
+            count = whole(f"{name} must be a whole number of 1 or more", getattr(self, name))
+            object.__setattr__(self, name, count)
+        for name, least, most in (
+            ("max_duration", 0.001, 1e9),
+            ("min_duration", 0.0, self.max_duration),
+            ("max_chars_per_second", 0.001, math.inf),
+        ):
+            value = number(f"{name} must be a number from {least} to {most}", getattr(self, name), least, most)
+            object.__setattr__(self, name, value)
 
 
 def cues(utterances: Sequence[Utterance], *, speakers: bool | None = None, **limits: Any) -> list[Cue]:
@@ -175,10 +172,10 @@ def to_srt(captions: Iterable[Cue]) -> str:
         ```
     """
     blocks = []
-    for number, cue in enumerate(captions, 1):
+    for count, cue in enumerate(captions, 1):
         text = _MARKUP.sub("\\g<0>\u2060", "\n".join(cue.lines))
         label = f"{cue.voice}: " if cue.voice and cue.turn else ""
-        blocks.append(f"{number}\n{_span(cue, ',')}\n{label}{text}\n")
+        blocks.append(f"{count}\n{_span(cue, ',')}\n{label}{text}\n")
     return "\n".join(blocks)
 
 

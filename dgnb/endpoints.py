@@ -17,6 +17,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
+from dgnb.values import native
 
 __all__ = ["Address", "Endpoint", "Secret", "choose", "is_loopback"]
 
@@ -50,6 +51,7 @@ class Secret:
         """
         if key is None or isinstance(key, Secret):
             return key
+        key = native(key)
         if not isinstance(key, str):
             raise ConfigurationError(f"The key in api_key= must be a string, not {type(key).__name__}.")
         return cls(key)
@@ -137,7 +139,7 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
     """
     # Rebound wherever a key is an argument, because a traceback may print arguments.
     secret = api_key = Secret.of(api_key)
-    reason = "endpoint="
+    endpoint, reason = native(endpoint), "endpoint="
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
         endpoint, reason = os.environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
     if endpoint == "offline":

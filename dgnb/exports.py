@@ -17,6 +17,7 @@ import msgspec
 from dgnb.captions import Utterance, Voices, milliseconds, plain
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Results, ServerMessage, Word
+from dgnb.values import native
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,6 +137,7 @@ def known(table: str) -> str:
     Raises:
         ConfigurationError: There is none.
     """
+    table = native(table)
     if table not in TABLES:
         raise ConfigurationError(f"There is no table {table!r}: {', '.join(TABLES)}.{nearest(str(table), TABLES)}")
     return table
@@ -225,6 +227,7 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
     Raises:
         ConfigurationError: `file_id` is empty or contains spaces.
     """
+    file_id = native(file_id)
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
         raise ConfigurationError(f"file_id must be a name without spaces, not {file_id!r}.")
     spoken = [(words, channel) for words, channel in utterances if words]

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import difflib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
+from dgnb.values import native, whole
 
-__all__ = ["ENCODINGS", "MODELS", "MOST_CHANNELS", "LiveOptions", "check_encoding"]
+__all__ = ["ENCODINGS", "MODELS", "MOST_CHANNELS", "LiveOptions", "as_options", "check_encoding"]
 
 Group = Literal["common", "formatting", "timing", "words", "audio", "account"]
 
@@ -42,6 +44,7 @@ MOST_CHANNELS: Final = 20
 """Channels that `/v1/listen` takes."""
 
 _LANGUAGE = re.compile(r"multi|[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
+_WANTED: Final = {bool: "True or False", int: "a whole number", str: "text"}
 _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
 _CALLBACK_PORTS = {None, 80, 443, 8080, 8443}
 
@@ -172,7 +175,9 @@ class LiveOptions:
                 raise ConfigurationError(
                     f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}."
                 )
-        object.__setattr__(self, "extra", dict(self.extra))
+        extra = {native(name): native(value) for name, value in self.extra.items()}
+        extra = {name: list(_many(value)) if _is_many(value) else value for name, value in extra.items()}
+        object.__setattr__(self, "extra", extra)
         _check_values(self)
         for conflict, message in _CONFLICTS:
             if conflict(self):
@@ -246,7 +251,9 @@ class LiveOptions:
             elif len(texts) > 1:
                 raise ConfigurationError(f"{name} was given {len(texts)} times; it takes one value.")
             else:
-                options[name] = _unwired(_FIELDS[name], texts[0])
+                # Other text is checked, and made a number, as an option.
+                logical = _kind(_FIELDS[name]) is bool or name == "endpointing"
+                options[name] = {"true": True, "false": False}.get(texts[0], texts[0]) if logical else texts[0]
         with warnings.catch_warnings():
             # The warning concerns the client, not this server.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -292,7 +299,10 @@ _CONFLICTS: Final[tuple[tuple[Callable[[LiveOptions], object], str], ...]] = (
         lambda o: o.utterance_end_ms is not None and not o.interim_results,
         "utterance_end_ms needs interim_results=True.",
     ),
-    (lambda o: o.sample_rate is not None and o.encoding is None, "sample_rate needs encoding, such as 'linear16'."),
+    (
+        lambda o: o.sample_rate is not None and o.encoding is None,
+        "sample_rate needs encoding, such as 'linear16'; for an array, pass it beside the options.",
+    ),
     (lambda o: o.encoding is not None and o.sample_rate is None, "encoding needs sample_rate, such as 16000."),
     (lambda o: o.channels != 1 and o.encoding is None, "channels needs encoding and sample_rate: it is for raw audio."),
     (lambda o: o.encoding == "amr-nb" and o.sample_rate != 8000, "encoding='amr-nb' has a sample_rate of 8000."),
@@ -304,6 +314,23 @@ _CONFLICTS: Final[tuple[tuple[Callable[[LiveOptions], object], str], ...]] = (
     (lambda o: o.callback is None and o.callback_method != "POST", "callback_method needs callback."),
 )
 """What does not go together, and what to do instead."""
+
+
+def as_options(options: object, named: Mapping[str, Any]) -> LiveOptions:
+    """Options that were given as an object, or by name.
+
+    Raises:
+        ConfigurationError: Both were given, or the object is no `LiveOptions`.
+    """
+    if options is None:
+        return LiveOptions(**named)
+    if not isinstance(options, LiveOptions):
+        raise ConfigurationError(
+            f"options is a LiveOptions, not {type(options).__name__}: write LiveOptions(smart_format=True), for one."
+        )
+    if named:
+        raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(named)}), not both.")
+    return options
 
 
 def check_encoding(encoding: object) -> None:
@@ -338,51 +365,44 @@ def _check_values(options: LiveOptions) -> None:
         _check_callback(options.callback)
 
 
+def _kind(f: dataclasses.Field[Any]) -> type:
+    """The type of one value of an option, by its annotation."""
+    return {"bool": bool, "int": int}.get(str(f.type).partition(" ")[0], str)
+
+
 def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
     """The value of one option in its normal form."""
-    meta = f.metadata
+    meta, value = f.metadata, native(value)
     if meta["many"]:
-        values = (value,) if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) else tuple(value)
+        values = _many(value)
         if meta["maximum"] is not None and len(values) > meta["maximum"]:
             raise ConfigurationError(f"{f.name} takes at most {meta['maximum']} values, not {len(values)}.")
-        return tuple(_checked_one(f, one, str) for one in values)
-    if value is None and f.default is None:
-        return None
-    kind: type = str
-    if isinstance(f.default, bool):
-        kind = bool
-    elif f.name == "endpointing" and value is False:
-        return False
-    elif meta["minimum"] is not None:
-        kind = int
-    return _checked_one(f, value, kind)
+        return tuple(_checked_one(f, one) for one in values)
+    if (value is None and f.default is None) or (value is False and f.name == "endpointing"):
+        return value
+    return _checked_one(f, value)
 
 
-def _checked_one(f: dataclasses.Field[Any], value: Any, kind: type) -> Any:
-    meta = f.metadata
-    exact: type = type(value)  # a bool is no number here
-    if exact is not kind:
-        wanted = {bool: "True or False", int: "a whole number", str: "text"}[kind]
-        also = {"endpointing": " or False", "utterance_end_ms": " or None"}.get(f.name, "")
-        raise ConfigurationError(f"{f.name} is {wanted}{also}, not {value!r}.")
+def _checked_one(f: dataclasses.Field[Any], value: Any) -> Any:
+    meta, kind = f.metadata, _kind(f)
+    rule = f"{f.name} is {_WANTED[kind]}"
+    rule += {"endpointing": " or False", "utterance_end_ms": " or None"}.get(f.name, "")
+    if kind is int:
+        value = whole(rule, value, least=-sys.maxsize)
+        if meta["minimum"] is not None and value < meta["minimum"]:
+            raise ConfigurationError(f"{f.name} is at least {meta['minimum']}, not {value}.")
+        if meta["maximum"] is not None and value > meta["maximum"]:
+            raise ConfigurationError(f"{f.name} is at most {meta['maximum']}, not {value}.")
+    elif type(value) is not kind:
+        raise ConfigurationError(f"{rule}, not {value!r}.")
     if kind is str and not value:
         raise ConfigurationError(f"{f.name} is empty. Leave it out instead.")
     if meta["choices"] and value not in meta["choices"]:
         hint = nearest(value, meta["choices"]) or f" Use one of: {', '.join(meta['choices'])}."
         raise ConfigurationError(f"{f.name}={value!r} is not allowed.{hint}")
-    if kind is int:
-        _check_range(f, value)
     if meta["max_length"] is not None and len(value) > meta["max_length"]:
         raise ConfigurationError(f"{f.name} is at most {meta['max_length']} characters long, not {len(value)}.")
     return value
-
-
-def _check_range(f: dataclasses.Field[Any], value: int) -> None:
-    least, most = f.metadata["minimum"], f.metadata["maximum"]
-    if value < least:
-        raise ConfigurationError(f"{f.name} is at least {least}, not {value}.")
-    if most is not None and value > most:
-        raise ConfigurationError(f"{f.name} is at most {most}, not {value}.")
 
 
 def _check_model(model: str) -> None:
@@ -408,20 +428,13 @@ def _check_callback(callback: str) -> None:
         raise ConfigurationError("callback is an http, https, ws or wss URL on port 80, 443, 8080 or 8443.")
 
 
-def _many(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, (list, tuple)) else (value,)
+def _many(value: Any) -> tuple[Any, ...]:
+    return tuple(map(native, value)) if _is_many(value) else (value,)
+
+
+def _is_many(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
 
 
 def _wire(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _unwired(f: dataclasses.Field[Any], text: str) -> Any:
-    """The inverse of `_wire`. Text that is no such value stays text, which the check refuses."""
-    if isinstance(f.default, bool) or (f.name == "endpointing" and text == "false"):
-        return {"true": True, "false": False}.get(text, text)
-    if f.metadata["minimum"] is not None and re.fullmatch(r"\d{1,15}", text, re.ASCII):
-        return int(text)
-    return text
+    return str(value).lower() if isinstance(value, bool) else str(value)

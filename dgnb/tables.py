@@ -12,7 +12,6 @@ on two channels speak at the same time. `first` and `last` are positions: `words
 from __future__ import annotations
 
 import math
-import numbers
 import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
@@ -23,6 +22,7 @@ import pandas as pd
 
 from dgnb import frames
 from dgnb.exceptions import ConfigurationError, nearest
+from dgnb.values import ABOVE_0, native, number
 
 __all__ = ["doubtful", "find", "pauses", "speaking_rate", "summary"]
 
@@ -63,7 +63,7 @@ def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
         transcript.pauses(longer=2).nlargest(5, "seconds")
         ```
     """
-    longer = _number("longer", longer)
+    longer = number("longer must be a number of at least 0", longer, 0.0)
     start, end, channel = _times("pauses", words)
     shown = _texts("pauses", words, "punctuated_word")
     starts, ends, channels = start.tolist(), end.tolist(), channel.tolist()
@@ -102,7 +102,7 @@ def speaking_rate(words: pd.DataFrame, window: float = 60.0) -> pd.DataFrame:
         transcript.speaking_rate(10).plot(x="start", y="words_per_minute")
         ```
     """
-    window = _number("window", window, "above 0", least=math.ulp(0.0))
+    window = number("window must be a number above 0", window, ABOVE_0)
     start, end, _ = _times("speaking_rate", words)
     if not start.size:
         return frames.rows(frames.RATES, [])
@@ -147,6 +147,7 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
         transcript.find("good morning")[["start", "context"]]
         ```
     """
+    phrase = native(phrase)
     if not isinstance(phrase, str):
         raise ConfigurationError(f"find() looks for text such as 'good morning', not {phrase!r}.")
     wanted = _parts(phrase)
@@ -155,10 +156,10 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
     start, end, channel = _times("find", words)
     shown = _texts("find", words, "punctuated_word")
     spoken = _texts("find", words, "word")
-    number = {part: index for index, part in enumerate(dict.fromkeys(wanted))}
-    pattern = [number[part] for part in wanted]
+    place = {part: index for index, part in enumerate(dict.fromkeys(wanted))}
+    pattern = [place[part] for part in wanted]
     # Most words occur many times and are split once.
-    known = {word: [number.get(part, -1) for part in _parts(word)] for word in set(spoken)}
+    known = {word: [place.get(part, -1) for part in _parts(word)] for word in set(spoken)}
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
         spans = _occurrences(pattern, [known[spoken[row]] for row in rows])
@@ -209,8 +210,8 @@ def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.D
         transcript.doubtful(below=0.6).nsmallest(10, "confidence")
         ```
     """
-    below = _number("below", below, "from 0 to 1", most=1.0)
-    join = _number("join", join)
+    below = number("below must be a number from 0 to 1", below, 0.0, 1.0)
+    join = number("join must be a number of at least 0", join, 0.0)
     start, end, channel = _times("doubtful", words)
     confidence = _floats("doubtful", words, "confidence")
     shown = _texts("doubtful", words, "punctuated_word")
@@ -401,13 +402,3 @@ def _column(function: str, table: pd.DataFrame, name: str, kind: str = "words") 
 
 def _remedy(kind: str) -> str:
     return f"Pass transcript.{kind}, or rows of it with all columns."
-
-
-def _number(
-    name: str, value: float, bound: str = "of at least 0", *, least: float = 0.0, most: float = math.inf
-) -> float:
-    """The argument as a float, if it is a finite number within its bounds."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not least <= value <= most:
-        raise ConfigurationError(f"{name} must be a number {bound}, not {value!r}.")
-    return float(value)

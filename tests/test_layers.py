@@ -12,7 +12,7 @@ import dgnb
 
 ROOT = Path(dgnb.__file__).parent
 FLOORS = [
-    {"_version", "exceptions", "cells"},
+    {"_version", "exceptions", "cells", "values"},
     {"options", "messages", "audio", "offline"},
     {"endpoints", "connection", "frames", "tables", "captions", "files"},
     {"exports"},
@@ -25,9 +25,9 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 ANYWHERE = {"samples"}
 """It imports nothing, so every room may import it."""
 
-LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "samples", "loopback"}
+LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "samples", "loopback", "values"}
 # Pairs on the same floor: the first may import the second.
-WITHIN = {("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
+WITHIN = {("values", "exceptions"), ("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
 HEAVY = {
     "pandas": {"exports", "frames", "tables", "transcript", "plots"},
     "matplotlib": {"plots"},

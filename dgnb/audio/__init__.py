@@ -8,21 +8,26 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     file.py     FileSource
     url/        URLSource: a thread that reads the web while the caller's loop is busy
     buffer.py   BufferSource
-    choose.py   as_source: makes a source of what a person passes. It imports all sources, so it stands above them.
     pacer.py    Pacer: lets chunks through on a clock
     timeline.py finds in the timestamps where sound is missing
     threads.py  the decoder's thread, and the pipe into it
     decode.py   what the thread does; the only module that touches PyAV
+
+`as_source` below makes a source of what a person passes: the one place to name a new kind.
 """
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from dgnb.audio.buffer import BufferSource
-from dgnb.audio.choose import as_source
 from dgnb.audio.file import FileSource
 from dgnb.audio.pacer import Pacer
 from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Audio, AudioSource, Note, SourceFormat
 from dgnb.audio.url import URLSource
+from dgnb.exceptions import ConfigurationError
+from dgnb.values import native
 
 __all__ = [
     "CHUNK_SECONDS",
@@ -37,3 +42,41 @@ __all__ = [
     "URLSource",
     "as_source",
 ]
+
+
+def as_source(
+    source: Any,
+    *,
+    encoding: str | None = None,
+    sample_rate: int | None = None,
+    channels: int = 1,
+    shared: bool = False,
+) -> AudioSource:
+    """A path, an http(s) address, or what `BufferSource` takes, as an `AudioSource`.
+
+    `encoding`, `sample_rate` and `channels` are for raw audio without a header, as in `FileSource`. An `AudioSource`
+    has them already.
+
+    `shared` is for an app that others use: only public addresses and files in the working folder are read. It does not
+    concern an `AudioSource`, because the app made that one itself.
+
+    Example:
+        ```python
+        >>> as_source("talk.m4a")
+        FileSource('talk.m4a')
+        ```
+
+    Raises:
+        ConfigurationError: It is none of these, or it is refused.
+    """
+    raw: dict[str, Any] = {"encoding": encoding, "sample_rate": sample_rate, "channels": channels}
+    source = native(source)
+    if isinstance(source, AudioSource):
+        return source
+    if isinstance(source, str) and source.strip().lower().startswith(("http://", "https://")):
+        return URLSource(source.strip(), shared=shared, **raw)
+    if isinstance(source, str) and "://" in source:
+        raise ConfigurationError("A source is a path or an http(s) address; other schemes are not read.")
+    if isinstance(source, str | os.PathLike):
+        return FileSource(source, shared=shared, **raw)
+    return BufferSource(source, **raw)

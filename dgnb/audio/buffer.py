@@ -1,18 +1,23 @@
-"""`BufferSource`: audio that is in memory, or comes from an async iterator."""
+"""`BufferSource`: audio that is in memory, in an open file, or comes from an async iterator."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import inspect
 import io
-from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, Final
+import os
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from dgnb.audio.decode import decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import Pipe, in_thread
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.options import MOST_CHANNELS
+from dgnb.values import native
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,15 +26,20 @@ __all__ = ["BufferSource"]
 
 _LOUDEST: Final = 4.0
 """Floats a little over 1 are clipped. Larger floats are refused: they have another scale."""
+_READ: Final = 65_536
+"""Bytes that are asked for at a time. Streams give what there is."""
 
 
 class BufferSource(AudioSource):
-    """Audio that is in memory, or comes from an async iterator.
+    """Audio that is in memory, in an open file, or comes from an async iterator.
 
     Args:
-        data: `bytes` or an async iterator of `bytes`: a container, or raw samples with `encoding` and `sample_rate`.
+        data: `bytes`, an open binary file, or an async iterator of `bytes`: a container, or raw samples with `encoding`
+            and `sample_rate`. A file is read from where it stands, and stays open. It may be a pipe, a socket's
+            `makefile("rb")`, the `stdout` of a subprocess, or the `content` of an aiohttp response: what has
+            `readline` is read by size, as its bytes arrive. A generator and a pipe can be opened once.
             Or a NumPy array of shape (samples,) or (samples, channels), int16, or float between -1 and 1, with
-            `sample_rate`. A generator can be opened once.
+            `sample_rate`.
         encoding: For raw bytes, as in `FileSource`.
         sample_rate: Samples a second of raw bytes or of an array.
         channels: Interleaved channels of raw bytes.
@@ -45,45 +55,56 @@ class BufferSource(AudioSource):
 
     def __init__(
         self,
-        data: bytes | bytearray | memoryview | np.ndarray[Any, Any] | AsyncIterable[bytes],
+        data: bytes | bytearray | memoryview | np.ndarray[Any, Any] | BinaryIO | AsyncIterable[bytes],
         *,
         encoding: str | None = None,
         sample_rate: int | None = None,
         channels: int = 1,
     ) -> None:
-        self._data: bytes | AsyncIterable[bytes]
+        self._data: Any = data
         self._taken = False
         if isinstance(data, (bytes, bytearray, memoryview)):
             self._data = bytes(data)
             self.name = f"{len(self._data)} bytes"
             if not self._data:
                 raise ConfigurationError("The buffer is empty.")
-        elif isinstance(data, AsyncIterable):
-            self._data = data
-            self.name = "an async iterator"
         elif hasattr(data, "dtype"):
-            if encoding not in (None, "linear16") or sample_rate is None:
-                raise ConfigurationError("An array needs sample_rate, such as sample_rate=16000, and no encoding.")
+            if sample_rate is None:
+                raise ConfigurationError("An array needs sample_rate: pass sample_rate=16000, beside any options.")
+            if native(encoding) not in (None, "linear16"):
+                raise ConfigurationError(f"An array is linear16, not {encoding!r}: leave out encoding.")
             self._data, channels = _array_bytes(data)
-            self.name = f"an array of {len(data)} samples"
+            self.name = f"an array of {len(self._data) // channels // 2} samples"
             encoding = "linear16"
+        elif hasattr(data, "read"):
+            self.name = _file_name(data)
+            if _can_seek(data):
+                self._data = _GivenFile(data)
+        elif isinstance(data, AsyncIterable):
+            self.name = "an async iterator"
         else:
             raise ConfigurationError(
-                f"A buffer is bytes, a NumPy array or an async iterator, not {type(data).__name__}."
+                "A source is a path, an http(s) address, bytes, an array, an open binary file, an async iterator or an "
+                f"AudioSource, not {type(data).__name__}."
             )
         self.format = SourceFormat.decodable(encoding, sample_rate, channels)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Find out the format. See `AudioSource.open`."""
         data = self._data
-        if isinstance(data, bytes):
-            produce = decoded(lambda: io.BytesIO(data), self.name, self.format, multichannel=multichannel)
+        if isinstance(data, bytes | _GivenFile):
+            produce = decoded(
+                lambda: io.BytesIO(data) if isinstance(data, bytes) else data,
+                self.name,
+                self.format,
+                multichannel=multichannel,
+            )
             return await in_thread(produce, self.name)
-        if hasattr(data, "__anext__") and self._taken:
-            raise AudioError("This async iterator was opened before, and can't begin anew. Make a new BufferSource.")
+        if self._taken and (hasattr(data, "__anext__") or hasattr(data, "read")):
+            raise AudioError(f"{self.name} was opened before, and can't begin anew. Make a new BufferSource.")
         self._taken = True
         pipe = Pipe()
-        filling = asyncio.create_task(_fill(pipe, data), name=f"dgnb: read {self.name}")
+        filling = asyncio.create_task(_fill(pipe, _chunks(data), self.name), name=f"dgnb: read {self.name}")
 
         async def release() -> None:
             pipe.end()
@@ -95,7 +116,44 @@ class BufferSource(AudioSource):
         return await in_thread(produce, self.name, release)
 
 
-async def _fill(pipe: Pipe, chunks: AsyncIterable[bytes]) -> None:
+class _GivenFile:
+    """An open file that can seek. It begins where it stood, and closing it is its owner's business."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._start = file.tell()
+        if file.seek(0, os.SEEK_END) <= self._start:
+            raise ConfigurationError("The file holds no bytes after its position. Call seek(0) on it first.")
+        self.read = file.read
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET:
+            offset += self._start
+        return int(self._file.seek(offset, whence) - self._start)
+
+    def tell(self) -> int:
+        return int(self._file.tell() - self._start)
+
+    def close(self) -> None:
+        pass
+
+
+def _file_name(file: Any) -> str:
+    if isinstance(file, io.TextIOBase):
+        raise ConfigurationError("The file is open as text. Open it with mode 'rb', or pass its .buffer.")
+    if getattr(file, "closed", None) is True:
+        raise ConfigurationError("The file is closed. Open it again, or pass its path.")
+    name = getattr(file, "name", None)
+    return os.path.basename(name) if isinstance(name, str) and name else "a stream"
+
+
+def _can_seek(file: Any) -> bool:
+    seekable = getattr(file, "seekable", None)
+    return seekable is not None and not inspect.iscoroutinefunction(seekable) and seekable()
+
+
+async def _fill(pipe: Pipe, chunks: AsyncIterable[bytes], name: str) -> None:
     # A generator that is left half-way is otherwise closed at some later time.
     closing: Any = contextlib.aclosing(chunks) if hasattr(chunks, "aclose") else contextlib.nullcontext()
     try:
@@ -106,9 +164,44 @@ async def _fill(pipe: Pipe, chunks: AsyncIterable[bytes]) -> None:
                 if not await pipe.put(bytes(chunk)):
                     break
     except Exception as error:
-        pipe.end(AudioError(f"The async iterator failed: {error!r}."))
+        pipe.end(AudioError(f"Reading {name} failed: {error!r}."))
     finally:
         pipe.end()
+
+
+def _chunks(data: Any) -> AsyncIterable[bytes]:
+    """The bytes of an async iterator. A stream is read by size, because iterating over it gives lines."""
+    if isinstance(data, AsyncIterable) and not hasattr(data, "readline"):
+        return data
+    return _pieces(data)
+
+
+async def _pieces(stream: Any) -> AsyncIterator[bytes]:
+    read = stream.read
+    if not inspect.iscoroutinefunction(read):
+        # read() of a pipe waits for all bytes that it is asked for, read1() for any.
+        blocking = getattr(stream, "read1", read)
+
+        async def read(size: int) -> bytes:
+            return await _in_daemon(lambda: blocking(size))
+
+    while piece := await read(_READ):
+        yield piece
+
+
+async def _in_daemon(work: Callable[[], bytes]) -> bytes:
+    """Run it in a daemon thread: a thread of the loop's pool that waits for a silent pipe would hold up the exit."""
+    outcome: concurrent.futures.Future[bytes] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="dgnb: read", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def _array_bytes(data: Any) -> tuple[bytes, int]:

@@ -11,6 +11,7 @@ from dgnb.audio.decode import decoded, passed
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import in_thread
 from dgnb.exceptions import AudioError, ConfigurationError
+from dgnb.values import native
 
 __all__ = ["FileSource"]
 
@@ -48,17 +49,21 @@ class FileSource(AudioSource):
         decode: bool = True,
         shared: bool = False,
     ) -> None:
-        if not str(path).strip():
+        path = native(path)
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigurationError(f"A FileSource takes a path, not {type(path).__name__}. Pass open files directly.")
+        path = os.fsdecode(path)
+        if not path.strip():
             raise ConfigurationError("The source is empty: give a path, an http(s) address or an AudioSource.")
         self._root: Path | None = None
         if shared:
             self._root = Path.cwd()
-            if objection := _leads_out(os.fspath(path)):
+            if objection := _leads_out(path):
                 raise ConfigurationError(f"This path is refused: {objection}. Name a file in the working folder.")
         try:
             self.path = self._root / path if self._root else Path(path).expanduser()
         except RuntimeError as error:
-            raise ConfigurationError(f"{str(path)!r} names a home folder that is not known here: {error}") from None
+            raise ConfigurationError(f"{path!r} names a home folder that is not known here: {error}") from None
         # A file name may hold bytes that are not text.
         self.name = self.path.name.encode("utf-8", "replace").decode()
         self.decode = decode
@@ -88,9 +93,8 @@ class FileSource(AudioSource):
             raise AudioError(f"{shown} can't be opened: {reason}. Is it yours to read?") from None
 
 
-def _leads_out(path: str | bytes) -> str:
+def _leads_out(text: str) -> str:
     """Why the text of a path is refused in an app that others use, or ""."""
-    text = os.fsdecode(path)
     if "\0" in text:
         return "it holds a NUL character"
     if PurePosixPath(text).is_absolute() or PureWindowsPath(text).anchor or text.startswith("~"):

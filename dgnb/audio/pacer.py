@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from dgnb.audio.source import CHUNK_SECONDS
-from dgnb.exceptions import ConfigurationError
+from dgnb.values import ABOVE_0, number
 
 __all__ = ["Pacer"]
 
@@ -48,8 +48,8 @@ class Pacer:
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if pace is not None and not (isinstance(pace, (int, float)) and 0 < pace < math.inf):
-            raise ConfigurationError("pace is a positive number, or None for as fast as the server takes it.")
+        if pace is not None:
+            pace = number("pace is a positive number, or None for as fast as the server takes it", pace, ABOVE_0)
         self._pace = pace
         # Deepgram limits real time, not the pace.
         self._most = 1.0 if pace is None else pace * self.CATCH_UP if pace <= 1 else max(pace, self.CATCH_UP)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.options import check_encoding
+from dgnb.values import native, whole
 
 __all__ = ["CHUNK_SECONDS", "MOST_NOTES", "SAMPLE_RATE", "Audio", "AudioSource", "Note", "SourceFormat"]
 
@@ -55,9 +56,10 @@ class SourceFormat:
         Raises:
             ConfigurationError: A value is wrong, or one of `encoding` and `sample_rate` is missing.
         """
-        for name, value in (("sample_rate", sample_rate), ("channels", channels)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ConfigurationError(f"{name} is a positive whole number, not {value!r}.")
+        encoding = native(encoding)
+        if sample_rate is not None:
+            sample_rate = whole("sample_rate is a positive whole number", sample_rate)
+        channels = whole("channels is a positive whole number", channels)
         if encoding is None and sample_rate is None:
             if channels != 1:
                 raise ConfigurationError("channels is for raw audio: it needs encoding and sample_rate too.")

@@ -22,9 +22,10 @@ from dgnb.connection.errors import GaveUp, connection_lost
 from dgnb.connection.unreached import handshake_error
 from dgnb.connection.wire import HiddenHeader, MaskedLog, SilenceWatch, Socket, open_socket
 from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
-from dgnb.exceptions import ConfigurationError, ConnectionLost
+from dgnb.exceptions import ConnectionLost
 from dgnb.messages import Metadata, Results, ServerMessage
-from dgnb.options import LiveOptions
+from dgnb.options import LiveOptions, as_options
+from dgnb.values import native
 
 __all__ = ["Connection", "connect"]
 
@@ -82,9 +83,7 @@ class connect:
         keep_alive_interval: float = 4.0,
     ) -> None:
         api_key = Secret.of(api_key)
-        if options is not None and not isinstance(options, LiveOptions):
-            raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
-        self._options = options or LiveOptions()
+        self._options = as_options(options, {})
         self._endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
         self._open_timeout = open_timeout
         self._close_timeout = close_timeout
@@ -222,12 +221,12 @@ class Connection:
 
     async def finalize(self, channel: int | None = None) -> None:
         """Ask for finals of all audio sent so far. The answer, if one comes, has `from_finalize`."""
-        await self._send(messages.encode(messages.Finalize(channel)))
+        await self._send(messages.encode(messages.Finalize(native(channel))))
 
     async def configure(self, *, keyterms: list[str] | None = None, numerals: bool | None = None) -> None:
         """Change key terms or numerals while the stream runs. `ConfigureSuccess` or `ConfigureFailure` answers."""
-        terms = None if keyterms is None else tuple(keyterms)
-        features = None if numerals is None else messages.Features(numerals)
+        terms = None if keyterms is None else tuple(map(native, keyterms))
+        features = None if numerals is None else messages.Features(native(numerals))
         await self._send(messages.encode(messages.Configure(terms, features)))
 
     async def close_stream(self) -> None:

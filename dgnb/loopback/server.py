@@ -22,6 +22,7 @@ from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
 from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
+from dgnb.values import ABOVE_0, native, number, whole
 
 __all__ = ["LoopbackServer", "serve"]
 
@@ -98,6 +99,7 @@ class LoopbackServer(Faults):
         radio: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
+        host, token = native(host), native(token)
         if not is_loopback(host):
             raise ConfigurationError(
                 f"host={host!r} is not this machine's own. The loopback server has no defence against a network: "
@@ -105,15 +107,14 @@ class LoopbackServer(Faults):
             )
         if token == "":
             raise ConfigurationError("token is empty. Leave it out to let any key in.")
-        if not idle_timeout > 0:
-            raise ConfigurationError("idle_timeout is a positive number of seconds.")
         self.token = token
         self.requests: list[Handshake] = []
         self.connections: list[ServedConnection] = []
-        self._host, self._port = host.removeprefix("[").removesuffix("]"), port
-        self._idle_timeout = idle_timeout
-        self._max_connections = max_connections
-        self._engine = _LazyEngine(engine, model)
+        self._host = host.removeprefix("[").removesuffix("]")
+        self._port = whole("port is a whole number up to 65535, or 0 for any", port, 0, 65_535)
+        self._idle_timeout = number("idle_timeout is a positive number of seconds", idle_timeout, ABOVE_0)
+        self._max_connections = whole("max_connections is a whole number", max_connections, 0)
+        self._engine = _LazyEngine(native(engine), native(model))
         self._listeners: dict[Listener, ServedConnection] = {}
         self._radio = Radio(radio, self._in_force)
         self._runner: web.AppRunner | None = None

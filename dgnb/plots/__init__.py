@@ -11,8 +11,6 @@ the reason. Characters that the font lacks are drawn as boxes: for Chinese, for 
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +22,7 @@ from dgnb.plots.lanes import lanes
 from dgnb.plots.page import page, rows
 from dgnb.plots.voices import voices
 from dgnb.transcript import Transcript
+from dgnb.values import ABOVE_0, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,11 +62,11 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
         ```
     """
     _check("timeline", transcript, ax)
-    start = _number("start", start)
+    start = number("start must be a number", start)
     words, gaps = transcript.words, transcript.gaps
     if end is None:
         end = max([start + 1.0, *(table["end"].max() for table in (words, gaps) if len(table))])
-    if not (end := _number("end", end)) > start:
+    if not (end := number("end must be a number", end)) > start:
         raise ConfigurationError(f"end must be after start; {end!r} is not.")
     who = voices(words)
     inside = ((words["end"] > start) & (words["start"] < end)).to_numpy()
@@ -104,7 +103,7 @@ def confidence(
         ```
     """
     _check("confidence", transcript, ax)
-    draw = partial(curves.confidence, transcript.words, _number("low", low), _window(window))
+    draw = partial(curves.confidence, transcript.words, number("low must be a number", low), _window(window))
     return _along_time(transcript, draw, ax)
 
 
@@ -250,15 +249,5 @@ def _check(function: str, transcript: object, ax: object) -> None:
         raise ConfigurationError(f"ax must be a matplotlib Axes, or None for a new one, not {type(ax).__name__}.")
 
 
-def _number(name: str, value: object) -> float:
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ConfigurationError(f"{name} must be a number, not {value!r}.")
-    return float(value)
-
-
 def _window(window: object) -> float | None:
-    if window is None:
-        return None
-    if not (seconds := _number("window", window)) > 0:
-        raise ConfigurationError(f"window must be more than 0 seconds, not {window!r}.")
-    return seconds
+    return None if window is None else number("window must be a number above 0", window, ABOVE_0)

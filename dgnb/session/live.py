@@ -14,12 +14,13 @@ from dgnb.audio import AudioSource, Pacer, as_source
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
-from dgnb.options import LiveOptions
+from dgnb.options import LiveOptions, as_options
 from dgnb.session.report import report
 from dgnb.session.requests import Requests
 from dgnb.session.runner import Runner
 from dgnb.session.stream import Settings, State
 from dgnb.transcript import Transcript
+from dgnb.values import ABOVE_0, native, number
 
 __all__ = ["LiveSession", "transcribe"]
 
@@ -38,7 +39,8 @@ class LiveSession:
     the end of the block. `async for` gives the messages, from the first on.
 
     Args:
-        source: A path, an http(s) address, bytes, a NumPy array, an async iterator of bytes, or an `AudioSource`.
+        source: A path, an http(s) address, an `AudioSource`, or what `BufferSource` takes: bytes, a NumPy array, an
+            open binary file, the stdout of a subprocess, an async iterator of bytes.
         options: What to ask for; or options by name as further arguments, as `smart_format=True`.
         encoding: How a source without a header is read, as `"linear16"`. What is sent is linear16 at 16 kHz.
         sample_rate: Samples a second of a source without a header, or of an array.
@@ -93,13 +95,11 @@ class LiveSession:
         **wire: Any,
     ) -> None:
         api_key = Secret.of(api_key)
-        if options is not None and wire:
-            raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(wire)}), not both.")
-        options = LiveOptions(**wire) if options is None else _checked_options(options)
+        options = as_options(options, wire)
         settings = _settings(duration, pace, close_timeout, reconnect, journal)
         self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
         if options.encoding is not None:
-            if self._format != _UNSAID:
+            if self._format not in (_UNSAID, _format_of(options)):
                 raise ConfigurationError("encoding, sample_rate and channels are given twice: by name and in options.")
             self._format, options = _format_of(options), options.for_audio(*_UNSAID)
         self.source = _source(source, *self._format)
@@ -240,7 +240,7 @@ class LiveSession:
                 read anew.
             HandshakeError: The server refused the new options; the stream goes on with the old ones.
         """
-        options = _checked_options(options)
+        options = as_options(options, {})
         if options.encoding is not None:
             if _format_of(options) != self._format:
                 raise ConfigurationError("encoding says how the source is read: start a new session for that.")
@@ -260,6 +260,8 @@ class LiveSession:
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is CLOSED, `timeout` seconds at most, and say whether it is; its error is not raised."""
+        if timeout is not None:
+            timeout = number("timeout is a number of seconds, or None for no limit", timeout, most=math.inf)
         return await self._runner.wait(timeout)
 
     def __await__(self) -> Generator[Any, None, Transcript]:
@@ -360,12 +362,6 @@ async def transcribe(
 # Arguments
 
 
-def _checked_options(options: LiveOptions) -> LiveOptions:
-    if not isinstance(options, LiveOptions):
-        raise ConfigurationError(f"options is a LiveOptions, not {type(options).__name__}.")
-    return options
-
-
 def _settings(
     duration: float | None,
     pace: float | None,
@@ -373,21 +369,18 @@ def _settings(
     reconnect: bool | float,
     journal: str | os.PathLike[str] | None,
 ) -> Settings:
-    if duration is not None and not _positive(duration):
-        raise ConfigurationError(f"duration is a positive number of seconds, not {duration!r}.")
-    if not _positive(close_timeout):
-        raise ConfigurationError(f"close_timeout is a positive number of seconds, not {close_timeout!r}.")
-    if not isinstance(reconnect, bool) and not _positive(reconnect):
-        raise ConfigurationError(f"reconnect is True, False or a positive number of seconds, not {reconnect!r}.")
+    if duration is not None:
+        duration = number("duration is a positive number of seconds", duration, ABOVE_0)
+    close_timeout = number("close_timeout is a positive number of seconds", close_timeout, ABOVE_0)
+    reconnect = native(reconnect)
+    if not isinstance(reconnect, bool):
+        reconnect = number("reconnect is True, False or a positive number of seconds", reconnect, ABOVE_0)
+    journal = native(journal)
     if journal is not None and (not isinstance(journal, (str, os.PathLike)) or not os.fspath(journal)):
         raise ConfigurationError(f"journal is the path of a file, not {journal!r}.")
     patience = _PATIENCE if reconnect is True else float(reconnect)
-    path = None if journal is None else os.path.expanduser(os.fspath(journal))
+    path = None if journal is None else os.path.expanduser(os.fsdecode(journal))
     return Settings(duration, pace, close_timeout, patience, path)
-
-
-def _positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:

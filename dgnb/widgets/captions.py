@@ -9,6 +9,7 @@ from typing import Final
 
 import ipywidgets as widgets
 
+from dgnb.exceptions import ConfigurationError
 from dgnb.session import LiveSession
 from dgnb.transcript import Transcript
 
@@ -41,6 +42,10 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
     """
 
     def __init__(self, session: LiveSession | None = None, *, height: str = "12em") -> None:
+        if not isinstance(session, LiveSession | None):
+            raise ConfigurationError(f"LiveCaptions follow a LiveSession, not {type(session).__name__}.")
+        if not isinstance(height, str):
+            raise ConfigurationError(f"height is a CSS height such as '12em', not {height!r}.")
         super().__init__()
         self.add_class("dgnb-captions")
         self.session = session

@@ -14,7 +14,7 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.options import MODELS, LiveOptions
 from dgnb.widgets.source import row, sized
 
-__all__ = ["OptionsForm"]
+__all__ = ["FORMAT", "OptionsForm"]
 
 _GROUPS: Final = {
     "words": "Words and speakers",
@@ -26,7 +26,7 @@ _GROUPS: Final = {
 _LANGUAGES: Final = ("en", "en-US", "en-GB", "multi", "de", "es", "fr", "hi", "it", "ja", "nl", "pt", "ru")
 _SUGGESTIONS: Final = {"model": MODELS, "language": _LANGUAGES}
 _WIDE: Final = {"description_width": "10em"}
-_FORMAT: Final = ("encoding", "sample_rate", "channels")
+FORMAT: Final = ("encoding", "sample_rate", "channels")
 """The fields that say how a raw source is read. They are shown among the options, and are not part of them."""
 
 
@@ -65,7 +65,7 @@ class OptionsForm(widgets.VBox):  # type: ignore[misc]
         Raises:
             ConfigurationError: They are not valid; the message names the nearest valid value.
         """
-        chosen = self._chosen(field.name for field in dataclasses.fields(LiveOptions) if field.name not in _FORMAT)
+        chosen = self._chosen(field.name for field in dataclasses.fields(LiveOptions) if field.name not in FORMAT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the panel shows it as a hint
             return LiveOptions(**chosen)
@@ -76,8 +76,9 @@ class OptionsForm(widgets.VBox):  # type: ignore[misc]
         Raises:
             ConfigurationError: It is not valid.
         """
-        chosen = {"encoding": None, "sample_rate": None, "channels": 1, **self._chosen(_FORMAT)}
-        return chosen if SourceFormat.of(**chosen) else {}
+        chosen = {"encoding": None, "sample_rate": None, **self._chosen(FORMAT)}
+        found = SourceFormat.of(**chosen)
+        return {name: getattr(found, name) for name in FORMAT} if found else {}
 
     def _chosen(self, names: Iterable[str]) -> dict[str, Any]:
         read = {name: _read(_FIELDS[name], self.controls[name].value) for name in names}
@@ -137,16 +138,9 @@ def _read(field: dataclasses.Field[Any], value: Any) -> Any:
     if not isinstance(value, str) or field.metadata["choices"]:
         return value
     text = value.strip()
-    if not text:
-        return None
-    if field.metadata["minimum"] is None:
-        return text
-    if text.lower() in ("false", "off", "no"):
+    if field.name == "endpointing" and text.lower() in ("false", "off", "no"):
         return False
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigurationError(f"{field.name} is a whole number, not {text!r}.") from None
+    return text or None
 
 
 def _extra(text: str) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.options import LiveOptions
+from dgnb.options import LiveOptions, as_options
 from dgnb.session import LiveSession, State
 from dgnb.transcript import Transcript
+from dgnb.values import ABOVE_0, native, number
 from dgnb.widgets.captions import watch
+from dgnb.widgets.form import FORMAT
 from dgnb.widgets.view import OWN_SERVER, PanelView
 
 __all__ = ["ControlPanel"]
@@ -72,13 +76,19 @@ class ControlPanel(PanelView):
         **wire: Any,
     ) -> None:
         api_key = Secret.of(api_key)
-        if options is not None and wire:
-            raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(wire)}), not both.")
-        options = LiveOptions(**{"interim_results": True, **wire}) if options is None else options
+        source = native(source)
+        raw = {name: wire.pop(name) for name in FORMAT if name in wire}
+        options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
+        if raw:
+            # An array is linear16.
+            found = SourceFormat.of(**{"encoding": "linear16" if hasattr(source, "dtype") else None, **raw})
+            options = options.for_audio(**dataclasses.asdict(found)) if found else options
+        if duration is not None:
+            duration = number("duration is a positive number of seconds", duration, ABOVE_0)
         self._key = api_key
-        self._pace = pace
-        self._reconnect = reconnect
-        self._journal = journal
+        self._pace = native(pace)
+        self._reconnect = native(reconnect)
+        self._journal = None if journal is None else os.fsdecode(native(journal))
         self._shared = shared
         self._most_seconds = duration if shared else None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -147,7 +157,7 @@ class ControlPanel(PanelView):
             "duration": self._duration(),
             "pace": self._pace,
             "reconnect": self._reconnect,
-            "journal": None if self._journal is None else os.fspath(self._journal),
+            "journal": self._journal,
         }
         defaults = {"channels": "1", "duration": "None", "pace": "1.0", "reconnect": "True", "journal": "None"}
         arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name)]
@@ -330,22 +340,13 @@ class ControlPanel(PanelView):
 def _doubts(options: LiveOptions, kind: str) -> list[str]:
     """Warnings about what is valid but likely to disappoint."""
     hints = []
-    english = options.language.lower().partition("-")[0] == "en"
-    if kind == "offline" and not english:
+    if kind == "offline" and options.language.lower().partition("-")[0] != "en":
         hints.append("The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model.")
-    if kind == "deepgram" and not english and _english_only(options.model):
-        hints.append(f"{options.model} is documented for English only; for {options.language} use nova-3 or nova-2.")
     if kind == "offline" and (options.diarize or options.diarize_model):
         hints.append("The offline engine does not tell speakers apart.")
     if options.diarize:
         hints.append("diarize is deprecated by Deepgram: diarize_model asks for the same.")
     return hints
-
-
-def _english_only(model: str) -> bool:
-    """Whether a model is for one field, such as nova-3-medical. General models know more languages."""
-    name = model.removeprefix("nova-3").removeprefix("nova-2").removeprefix("nova")
-    return name not in ("", "-general") and model.startswith("nova")
 
 
 _panels: Cells[ControlPanel] = Cells()

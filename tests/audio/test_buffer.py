@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgnb.audio import Audio, BufferSource
+from dgnb.audio import Audio, BufferSource, as_source
 from dgnb.exceptions import AudioError, ConfigurationError
 
 Samples = npt.NDArray[Any]
@@ -67,7 +75,7 @@ async def test_an_array_of_another_byte_order_is_read_correctly(tone: Callable[.
     ("array", "options", "message"),
     [
         (np.zeros(9), {}, "needs sample_rate"),
-        (np.zeros(9), {"sample_rate": RATE, "encoding": "mulaw"}, "no encoding"),
+        (np.zeros(9), {"sample_rate": RATE, "encoding": "mulaw"}, "leave out encoding"),
         (np.zeros(0), {"sample_rate": RATE}, r"not \(0,\)"),
         (np.zeros((2, 2, 2)), {"sample_rate": RATE}, "of shape"),
         (np.array(1.0), {"sample_rate": RATE}, "of shape"),
@@ -149,7 +157,7 @@ async def test_the_error_of_an_iterator_comes_after_its_audio(tone: Callable[...
 
     audio = await BufferSource(broken(), encoding="linear16", sample_rate=RATE).open()
     got: list[bytes] = []
-    with pytest.raises(AudioError, match=r"The async iterator failed: OSError.*unplugged"):
+    with pytest.raises(AudioError, match=r"Reading an async iterator failed: OSError.*unplugged"):
         await collect(audio, got)
     await audio.aclose()
     assert sum(map(len, got)) == 16_000
@@ -230,3 +238,164 @@ async def test_an_iterator_is_read_no_further_ahead_than_the_pipe_holds() -> Non
             break
     assert given - taken < 2_500_000
     await audio.aclose()
+
+
+# Open files and streams
+
+
+class Trickle(io.RawIOBase):
+    """A file of bytes that cannot seek, such as a pipe: it gives as many as it likes."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self._data = io.BytesIO(data)
+        self._most = most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._data.readinto(memoryview(buffer)[: self._most])
+
+
+class Upload:
+    """An upload as web frameworks give it: it has `read`, and neither `readline` nor an iterator."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._data.read(size)
+
+
+class Lines(Upload):
+    """A stream of asyncio, aiohttp or aiofiles: iterating over it gives lines."""
+
+    async def readline(self) -> bytes:
+        raise ValueError("Separator is not found, and chunk exceed the limit")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self.readline()
+
+
+class Microphone(Upload):
+    """An iterator with a method of its own that is called `read`."""
+
+    async def read(self, size: int = -1) -> bytes:
+        raise NotImplementedError
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._data.getvalue()
+
+
+STREAMS: list[Callable[[bytes], Any]] = [
+    io.BytesIO,
+    lambda data: Trickle(data, 1000),
+    lambda data: io.BufferedReader(Trickle(data, 1000)),
+    lambda data: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data))),
+    Upload,
+    Lines,
+    Microphone,
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("header", [True, False])
+async def test_an_open_file_or_stream_is_read_by_size(
+    stream: Callable[[bytes], Any], header: bool, wav: Callable[..., bytes], tone: Callable[..., Samples]
+) -> None:
+    sound = tone(2.35)
+    sound[1000:9000] = 10  # line ends
+    raw: dict[str, Any] = {} if header else {"encoding": "linear16", "sample_rate": RATE}
+    source = as_source(stream(wav(sound) if header else sound.tobytes()), **raw)
+    assert np.array_equal(await samples(await source.open()), sound)
+
+
+async def test_the_output_of_a_subprocess_is_audio(tone: Callable[..., Samples], tmp_path: Path) -> None:
+    sound = tone(3.0)
+    path = tmp_path / "tone.raw"
+    path.write_bytes(sound.tobytes())
+    code = f"import sys; sys.stdout.buffer.write(open({str(path)!r}, 'rb').read())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+    source = as_source(process.stdout, encoding="linear16", sample_rate=RATE)
+    assert np.array_equal(await samples(await source.open()), sound)
+    await process.wait()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as blocking:  # noqa: ASYNC220
+        source = as_source(blocking.stdout, encoding="linear16", sample_rate=RATE)
+        assert np.array_equal(await samples(await source.open()), sound)
+
+
+async def test_the_body_of_an_aiohttp_response_is_audio(tone: Callable[..., Samples]) -> None:
+    sound = tone(3.0)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=sound.tobytes())
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    async with TestClient(TestServer(app)) as client, client.get("/") as response:
+        source = as_source(response.content, encoding="linear16", sample_rate=RATE)
+        assert np.array_equal(await samples(await source.open()), sound)
+
+
+async def test_the_file_of_a_socket_gives_its_first_chunk_at_once_and_closing_waits_for_no_more(
+    tone: Callable[..., Samples],
+) -> None:
+    near, far = socket.socketpair()
+    with near, far, near.makefile("rb") as file:
+        far.sendall(tone(0.3).tobytes())
+        audio = await BufferSource(file, encoding="linear16", sample_rate=RATE).open()
+        assert audio.live
+        assert len(await anext(audio)) == 3200
+        await asyncio.wait_for(audio.aclose(), 5)
+        far.sendall(bytes(100))  # ends the thread that still reads
+
+
+async def test_a_file_is_read_from_where_it_stands_and_stays_open(
+    wav: Callable[..., bytes], tone: Callable[..., Samples], tmp_path: Path
+) -> None:
+    sound = tone(0.55)
+    path = tmp_path / "two.bin"
+    path.write_bytes(b"something else" + wav(sound))
+    with path.open("rb") as file:
+        file.seek(14)
+        source = BufferSource(file)
+        assert source.name == "two.bin"
+        for _ in range(2):
+            audio = await source.open()
+            assert not audio.live
+            assert np.array_equal(await samples(audio), sound)
+        assert not file.closed
+
+
+def test_a_file_that_gives_no_bytes_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+    with (
+        path.open(encoding="utf-8") as file,
+        pytest.raises(ConfigurationError, match=r"mode 'rb', or pass its \.buffer"),
+    ):
+        BufferSource(file)  # type: ignore[arg-type]
+    with path.open("rb") as closed:
+        pass
+    with pytest.raises(ConfigurationError, match="The file is closed"):
+        BufferSource(closed)
+    written = io.BytesIO()
+    written.write(b"RIFF")
+    with pytest.raises(ConfigurationError, match=r"Call seek\(0\) on it first"):
+        BufferSource(written)
+    written.seek(0)
+    BufferSource(written)
+
+
+async def test_a_stream_that_fails_raises_one_clear_error_and_is_opened_once() -> None:
+    source = BufferSource(Microphone(b""), encoding="linear16", sample_rate=RATE)  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match=r"holds no samples|is empty"):
+        await source.open()
+    source = BufferSource(Trickle(b"", 9), encoding="linear16", sample_rate=RATE)  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match=r"holds no samples|is empty"):
+        await source.open()
+    with pytest.raises(AudioError, match="opened before"):
+        await source.open()

@@ -18,7 +18,7 @@ from dgnb.exceptions import ConfigurationError
         ({"encoding": "linaer16", "sample_rate": 16_000}, "Did you mean 'linear16'"),
         ({"encoding": "nonsense", "sample_rate": 16_000}, "Use one of: linear16"),
         ({"encoding": "linear16", "sample_rate": 0}, "sample_rate is a positive whole number, not 0"),
-        ({"encoding": "linear16", "sample_rate": "16000"}, "sample_rate is a positive whole number, not '16000'"),
+        ({"encoding": "linear16", "sample_rate": "16 kHz"}, "sample_rate is a positive whole number, not '16 kHz'"),
         ({"encoding": "linear16", "sample_rate": 16_000, "channels": True}, "channels is a positive whole number"),
         ({"channels": 2}, "channels is for raw audio"),
         ({"encoding": "speex", "sample_rate": 16_000}, "decode=False"),

@@ -359,12 +359,10 @@ def test_a_wrong_format_of_raw_audio_gives_a_hint_before_start(choices: dict[str
     ("endpoint", "choices", "told"),
     [
         ("offline", {"language": "de"}, "English only"),
-        ("deepgram", {"model": "nova-3-medical", "language": "de"}, "documented for English only"),
         ("deepgram", {"diarize": True}, "deprecated"),
         ("offline", {"diarize_model": "latest"}, "speakers"),
         ("deepgram", {"model": "nova-2", "keyterm": "x"}, "keyterm needs nova-3"),
         ("deepgram", {"language": "de"}, ""),
-        ("deepgram", {"model": "nova-2-general", "language": "de"}, ""),
     ],
 )
 def test_a_doubtful_choice_gives_a_hint_before_start(endpoint: str, choices: dict[str, Any], told: str) -> None:

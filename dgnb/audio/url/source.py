@@ -15,7 +15,7 @@ thread decodes what that thread reads.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from dgnb.audio.url.fetch import Fetcher
 from dgnb.audio.url.policy import Policy
 from dgnb.audio.url.reader import Listener, backoff
 from dgnb.exceptions import ConfigurationError
+from dgnb.values import ABOVE_0, native, number
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -66,7 +67,7 @@ class URLSource(AudioSource):
         self,
         url: str,
         *,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         encoding: str | None = None,
         sample_rate: int | None = None,
         channels: int = 1,
@@ -74,6 +75,7 @@ class URLSource(AudioSource):
         reconnect: bool = True,
         shared: bool = False,
     ) -> None:
+        url = native(url)
         try:
             parts = urlsplit(url)
             right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -81,15 +83,15 @@ class URLSource(AudioSource):
             right = False
         if not right:
             raise ConfigurationError("A URL source is an http:// or https:// address with a host.")
-        if not stall_timeout > 0:
-            raise ConfigurationError("stall_timeout is a positive number of seconds.")
         shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
         self.name = f"{shown}?…" if parts.query else shown
         self.format = SourceFormat.decodable(encoding, sample_rate, channels)
         self.reconnect = reconnect
         self._url = url
-        self._headers = dict(headers or {})
-        self._stall_timeout = stall_timeout
+        if not isinstance(headers, Mapping | None):
+            raise ConfigurationError("headers is a mapping of names to values, such as {'User-Agent': 'dgnb'}.")
+        self._headers = {str(native(name)): str(native(value)) for name, value in (headers or {}).items()}
+        self._stall_timeout = number("stall_timeout is a positive number of seconds", stall_timeout, ABOVE_0)
         self._policy = Policy(shared=shared)
         rng = random.Random()
         self._wait: Callable[[int], float] = lambda tries: backoff(tries, rng)

@@ -1,0 +1,69 @@
+"""Arguments of other libraries' types as Python's own text and numbers, and the checks of numbers."""
+
+from __future__ import annotations
+
+import enum
+import math
+import numbers
+import re
+import sys
+from decimal import Decimal
+from typing import Any, Final
+
+from dgnb.exceptions import ConfigurationError
+
+__all__ = ["ABOVE_0", "native", "number", "whole"]
+
+ABOVE_0: Final = math.ulp(0.0)
+"""The smallest positive number: the lower bound of what must be positive."""
+_MOST_WHOLE: Final = 10**15 - 1
+
+
+def native(value: Any) -> Any:
+    """Text or a number as Python's own `str`, `bool`, `int` or `float`; anything else unchanged.
+
+    Takes members of an `Enum` by their value, NumPy's scalars and arrays without a dimension, subclasses of `str`,
+    `int` and `float`, decimals and fractions, and the URL objects of yarl, httpx, pydantic and `urllib.parse`.
+    """
+    if isinstance(value, enum.Enum):
+        return native(value.value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, numbers.Integral):
+        return value if isinstance(value, bool) else int(value)
+    if isinstance(value, numbers.Real | Decimal):
+        return float(value)
+    if hasattr(value, "scheme") and hasattr(value, "host"):
+        return str(value)
+    return value.geturl() if hasattr(value, "geturl") else value
+
+
+def number(rule: str, value: Any, least: float = -sys.float_info.max, most: float = sys.float_info.max) -> float:
+    """A number within its bounds, as a float. `rule` begins the error: "duration is a positive number of seconds".
+
+    Raises:
+        ConfigurationError: It is no number, NaN, or out of bounds.
+    """
+    given = native(value)
+    if isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most:
+        return float(given)
+    raise ConfigurationError(f"{rule}, not {value!r}.")
+
+
+def whole(rule: str, value: Any, least: int = 1, most: int = _MOST_WHOLE) -> int:
+    """A whole number within its bounds, also as the text of its digits, as on the wire. `rule` is as in `number`.
+
+    Raises:
+        ConfigurationError: It is no whole number, or out of bounds.
+    """
+    given = native(value)
+    if isinstance(given, str) and re.fullmatch(r"\d{1,15}", given, re.ASCII):
+        given = int(given)
+    elif isinstance(given, float) and given.is_integer():
+        # A column of a table that has a missing value holds floats.
+        given = int(given)
+    if type(given) is int and least <= given <= most:
+        return given
+    raise ConfigurationError(f"{rule}, not {value!r}.")
