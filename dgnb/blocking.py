@@ -105,7 +105,13 @@ class _Helper:
         self.loop = self._runner.get_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name="dgnb: run", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._runner.close()
+            raise DgnbError(
+                f"dgnb.run() can't work: {error}. Too much runs here at once; end some of it, or restart the kernel."
+            ) from None
 
     @property
     def alive(self) -> bool:

@@ -132,7 +132,7 @@ async def test_how_the_input_is_read_is_no_option_of_the_request(server: Loopbac
         await session
         assert server.connections[-1].audio_seconds == pytest.approx(1.0, abs=0.01)
     with pytest.raises(ConfigurationError, match="twice"):
-        LiveSession(bytes(8000), dgnb.LiveOptions(**raw), endpoint=server.url, **raw)
+        LiveSession(bytes(8000), dgnb.LiveOptions(**raw), endpoint=server.url, **{**raw, "sample_rate": 16_000})
 
 
 async def test_options_that_name_the_same_input_format_can_be_applied(server: LoopbackServer) -> None:
