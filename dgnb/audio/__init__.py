@@ -9,9 +9,12 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     url/        URLSource: a thread that reads the web while the caller's loop is busy
     buffer.py   BufferSource
     pacer.py    Pacer: lets chunks through on a clock
-    timeline.py finds in the timestamps where sound is missing
     threads.py  the decoder's thread, and the pipe into it
-    decode.py   what the thread does; the only module that touches PyAV
+    decode.py   what the thread does
+    tracks.py   which audio track is heard
+    timeline.py where the timestamps leave out sound
+    resample.py linear16 at 16 kHz of frames of any format; the mix of their channels
+    head.py     what the first bytes of a file say, and the errors for one that is not audio
 
 `as_source` below makes a source of what a person passes: the one place to name a new kind.
 """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from dgnb.audio.decode import decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import Pipe, in_thread
+from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.options import MOST_CHANNELS
 from dgnb.values import native
@@ -43,6 +44,7 @@ class BufferSource(AudioSource):
         encoding: For raw bytes, as in `FileSource`.
         sample_rate: Samples a second of raw bytes or of an array.
         channels: Interleaved channels of raw bytes.
+        track: As in `FileSource`.
 
     Example:
         ```python
@@ -60,9 +62,11 @@ class BufferSource(AudioSource):
         encoding: str | None = None,
         sample_rate: int | None = None,
         channels: int = 1,
+        track: int | str | None = None,
     ) -> None:
         self._data: Any = data
         self._taken = False
+        self._track = as_track(track)
         if isinstance(data, (bytes, bytearray, memoryview)):
             self._data = bytes(data)
             self.name = f"{len(self._data)} bytes"
@@ -92,12 +96,10 @@ class BufferSource(AudioSource):
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Find out the format. See `AudioSource.open`."""
         data = self._data
+        how: Any = {"multichannel": multichannel, "track": self._track}
         if isinstance(data, bytes | _GivenFile):
             produce = decoded(
-                lambda: io.BytesIO(data) if isinstance(data, bytes) else data,
-                self.name,
-                self.format,
-                multichannel=multichannel,
+                lambda: io.BytesIO(data) if isinstance(data, bytes) else data, self.name, self.format, **how
             )
             return await in_thread(produce, self.name)
         if self._taken and (hasattr(data, "__anext__") or hasattr(data, "read")):
@@ -112,7 +114,7 @@ class BufferSource(AudioSource):
             await asyncio.wait([filling])
 
         # It is live, and still waits: it is asked for its next bytes only when there is room.
-        produce = decoded(lambda: pipe, self.name, self.format, multichannel=multichannel, live=True)
+        produce = decoded(lambda: pipe, self.name, self.format, live=True, **how)
         return await in_thread(produce, self.name, release)
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from dgnb.audio.decode import decoded, passed
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import in_thread
+from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.values import native
 
@@ -26,6 +27,8 @@ class FileSource(AudioSource):
         channels: For raw audio: interleaved channels.
         decode: False sends the bytes as they are. You give up exact times, resuming after a lost connection, and
             mixing and resampling.
+        track: Which audio track is heard, where there are several: its index from 0 on, or its language such as "eng"
+            or "en". Without it, the one that the file marks as default, and a note names the others.
         shared: For an app that others use: only files in the working folder and below are opened, whatever links say.
 
     Example:
@@ -47,6 +50,7 @@ class FileSource(AudioSource):
         sample_rate: int | None = None,
         channels: int = 1,
         decode: bool = True,
+        track: int | str | None = None,
         shared: bool = False,
     ) -> None:
         path = native(path)
@@ -67,12 +71,17 @@ class FileSource(AudioSource):
         # A file name may hold bytes that are not text.
         self.name = self.path.name.encode("utf-8", "replace").decode()
         self.decode = decode
+        self._track = as_track(track)
+        if track is not None and not decode:
+            raise ConfigurationError(
+                "track chooses what is decoded, and decode=False sends all. Leave out one of them."
+            )
         self.format = (SourceFormat.decodable if decode else SourceFormat.of)(encoding, sample_rate, channels)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the file. See `AudioSource.open`."""
         if self.decode:
-            produce = decoded(self._open_file, self.name, self.format, multichannel=multichannel)
+            produce = decoded(self._open_file, self.name, self.format, multichannel=multichannel, track=self._track)
         else:
             produce = passed(self._open_file, self.name, self.format)
         return await in_thread(produce, self.name)

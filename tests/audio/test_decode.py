@@ -16,12 +16,13 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgnb.audio import Audio, BufferSource, FileSource, Note
 from dgnb.audio.decode import Decoder
-from dgnb.exceptions import AudioError
+from dgnb.exceptions import AudioError, ConfigurationError
 
 Samples = npt.NDArray[Any]
 
@@ -272,10 +273,10 @@ PNG = bytes.fromhex(
     "050001a5f645400000000049454e44ae426082"
 )
 BAD_FILES = {
-    "text": (b"These are words, not sound.\n" * 40, "Raw samples need encoding and sample_rate|holds no audio"),
+    "text": (b"These are words, not sound.\n" * 40, "is text, not audio; it begins with 'These are"),
     "html": (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a page or a document"),
     "playlist": (b"#EXTM3U\nhttp://127.0.0.1/a.mp3\n", "is a playlist"),
-    "json": (b'{"error": "no such file"}', "a.wav"),
+    "json": (b'{"error": "no such file"}', "is text, not audio"),
     "png": (PNG, "holds no audio|can't be decoded"),
     "random": (np.random.default_rng(1).bytes(50_000), "can't be decoded|holds no audio"),
     "zeros": (bytes(50_000), "can't be decoded|holds no audio"),
@@ -629,3 +630,169 @@ async def test_chunks_do_not_drift_in_an_hour(tmp_path: Path, wav: Callable[...,
     assert len(sound) == pytest.approx(3600 * RATE, abs=1)
     last = sound[-10 * RATE :, 0]
     assert click_times(last) == pytest.approx([5.0], abs=0.001)
+
+
+# Which sound is heard
+
+
+def tracks(container: str, languages: list[str], *, default: int | None = None) -> bytes:
+    """A file with a track for each language: a tone whose amplitude is 1000, 2000, …"""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        streams: list[Any] = []
+        for number, language in enumerate(languages):
+            streams.append(output.add_stream("pcm_s16le" if container == "matroska" else "alac", rate=RATE))
+            streams[-1].layout = "mono"
+            streams[-1].metadata["language"] = language
+            streams[-1].disposition = Disposition.default if number == default else Disposition(0)
+        for part in range(10):
+            for number, stream in enumerate(streams, 1):
+                sound = (1000 * number * np.sin(np.arange(1600) * 0.3)).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(sound[None], format="s16", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = RATE, part * 1600, Fraction(1, RATE)
+                output.mux([packet for f in converted(frame, stream) for packet in stream.encode(f)])
+        for stream in streams:
+            output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def converted(frame: Any, stream: Any) -> list[Any]:
+    context = stream.codec_context
+    return av.AudioResampler(format=context.format.name, layout="mono", rate=RATE).resample(frame)
+
+
+@pytest.mark.parametrize(
+    ("default", "track", "heard"),
+    [
+        (None, None, 0),
+        (0, None, 0),
+        (2, None, 2),
+        (2, 1, 1),
+        (0, np.int64(2), 2),
+        (0, "ger", 1),
+        (0, "de", 1),
+        (0, "deu", 1),
+        (0, "de-AT", 1),
+        (1, "EN", 0),
+        (0, "fra", 2),
+    ],
+)
+async def test_the_track_is_the_default_one_or_the_one_that_is_asked_for(
+    default: int | None, track: int | str | None, heard: int
+) -> None:
+    data = tracks("matroska", ["eng", "ger", "fre"], default=default)
+    audio = await BufferSource(data, track=track).open()
+    sound = np.frombuffer(b"".join(await chunks(audio)), "<i2")
+    assert sound.max() == pytest.approx(1000 * (heard + 1), rel=0.01)
+    if track is not None:
+        assert not audio.notes
+        return
+    (note,) = audio.notes
+    assert note.type == "warning"
+    assert f"track {heard} (" in note.text.partition(" is heard")[0]
+    named = note.text.partition("There are also")[2]
+    assert [f"track {number} (" in named for number in range(3)] == [number != heard for number in range(3)]
+    assert "eng" in note.text
+    assert "fre" in note.text
+
+
+async def test_an_mp4_of_several_tracks_is_read_by_its_default_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(tracks("mp4", ["eng", "spa"], default=1))
+    got, notes = await read_with_notes(path)
+    assert got.max() == pytest.approx(2000, rel=0.01)
+    assert len(notes) == 1
+    audio = await FileSource(path, track="en").open()
+    assert np.frombuffer(b"".join(await chunks(audio)), "<i2").max() == pytest.approx(1000, rel=0.01)
+
+
+@pytest.mark.parametrize("track", [3, "spa", "Klingon"])
+async def test_the_error_for_a_track_that_is_not_there_lists_the_tracks(track: int | str) -> None:
+    with pytest.raises(AudioError, match=r"no audio track .*track 0 \(eng, .*track 1 \(ger, .*leave out track"):
+        await BufferSource(tracks("matroska", ["eng", "ger"]), track=track).open()
+
+
+@pytest.mark.parametrize("track", [-1, True, 1.5, "", " ", b"eng"])
+def test_a_track_is_an_index_or_a_language(track: Any) -> None:
+    for make in (lambda: FileSource("a.mp4", track=track), lambda: BufferSource(b"RIFF", track=track)):
+        with pytest.raises(ConfigurationError, match="track is an index from 0 on or a language"):
+            make()
+
+
+def test_a_track_is_not_chosen_in_what_is_sent_as_it_is() -> None:
+    with pytest.raises(ConfigurationError, match="Leave out one"):
+        FileSource("a.mp4", decode=False, track=1)
+
+
+def opposite(rate: int, seconds: float, noise: float) -> Samples:
+    rng = np.random.default_rng(3)
+    t = np.arange(round(seconds * rate)) / rate
+    sound = 9000 * np.sin(2 * np.pi * 300 * t) * (np.sin(2 * np.pi * 1.3 * t) > -0.3)
+    return np.stack([sound, -0.95 * sound], 1) + rng.normal(0, noise, (len(sound), 2))
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "rate"),
+    [
+        ("pcm_s16le", "wav", 44_100),
+        ("libmp3lame", "mp3", 44_100),
+        ("aac", "mp4", 48_000),
+        ("flac", "flac", 16_000),
+        ("pcm_s24le", "wav", 48_000),
+    ],
+)
+@pytest.mark.parametrize("begins", [0.0, 3.0])
+async def test_channels_that_cancel_each_other_out_are_noticed(
+    encoded: Callable[..., bytes], codec: str, container: str, rate: int, begins: float
+) -> None:
+    same = np.repeat(opposite(rate, begins, 60)[:, :1], 2, axis=1)
+    sound = np.concatenate([same, opposite(rate, 5.0, 60)]).astype(np.int16)
+    audio = await BufferSource(encoded(sound, rate, codec, container, 128_000)).open()
+    notes, got, noted = [], b"", -1.0
+    async for part in audio:
+        if audio.notes:
+            noted = len(got) / 2 / RATE
+            notes.append(audio.notes.popleft())
+        got += part
+    await audio.aclose()
+    (note,) = notes
+    assert note.type == "warning"
+    assert "only the left is heard" in note.text
+    assert noted == pytest.approx(begins, abs=0.25)
+    heard = np.frombuffer(got, "<i2").astype(float)
+    loudness = [np.sqrt(np.mean(heard[at : at + 1600] ** 2)) for at in range(0, len(heard) - 1600, 1600)]
+    expected = sound[:: rate // 1000, 0].astype(float)
+    expected = [np.sqrt(np.mean(expected[at : at + 100] ** 2)) for at in range(0, 100 * len(loudness), 100)]
+    # At most 0.1 s is lost where they begin to cancel each other out.
+    off = np.abs(np.array(loudness) - expected) > 1500
+    assert off.sum() <= 2
+    assert len(heard) == pytest.approx(len(sound) / rate * RATE, abs=0.05 * RATE)
+
+
+async def test_other_stereo_is_mixed(wav: Callable[..., bytes], tone: Callable[..., Samples]) -> None:
+    left, right = tone(2.0, hertz=300), tone(2.0, hertz=470)
+    silent = np.zeros_like(left)
+    for sides in ((left, right), (left, silent), (silent, silent), (left, left), (left, -left // 3)):
+        sound = np.concatenate(sides, axis=1)
+        audio = await BufferSource(wav(sound)).open()
+        got = np.frombuffer(b"".join(await chunks(audio)), "<i2").astype(int)
+        assert np.abs(got - sound.astype(int).mean(axis=1)).max() <= 1
+        assert not audio.notes
+
+
+async def test_opposite_channels_are_kept_apart_as_they_are(wav: Callable[..., bytes]) -> None:
+    sound = opposite(RATE, 1.0, 0.0).astype(np.int16)
+    audio = await BufferSource(wav(sound)).open(multichannel=True)
+    assert b"".join(await chunks(audio)) == sound.tobytes()
+    assert not audio.notes
+
+
+@pytest.mark.parametrize("promised", [2, 1000, 8000, 24_000])
+async def test_samples_beyond_the_length_in_a_header_are_heard(tmp_path: Path, promised: int) -> None:
+    path = tmp_path / "a.wav"
+    note_before = chunk(b"LIST", b"INFOISFT\4\0\0\0abc\0")
+    path.write_bytes(riff(note_before, form(), chunk(b"data", PCM, promised), size=promised + 36))
+    got, notes = await read_with_notes(path)
+    assert np.array_equal(got[: len(SOUND)], SOUND)
+    (note,) = notes
+    assert f"holds {len(PCM) - promised} bytes more than its header promises" in note.text

@@ -1,0 +1,195 @@
+"""What the first bytes of a file say about it, and the errors for a file that is not audio."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, Final
+
+from dgnb.audio.source import SourceFormat
+from dgnb.exceptions import AudioError
+
+__all__ = ["Head", "printable", "reason", "refuse", "undecodable"]
+
+_HEADERS: Final = {
+    b"RIFF": "WAV",
+    b"RF64": "WAV",
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3": "MP3",
+    b"\x1aE\xdf\xa3": "WebM",
+}
+_MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+_OTHERS: Final = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"PK\3\4": "a ZIP archive or an office document",
+    b"\x1f\x8b": "a gzip archive",
+    b"MThd": "MIDI notes",
+}
+_CHUNKED: Final = {
+    (b"RIFF", b"WAVE"): ("<", b"data"),
+    (b"FORM", b"AIFF"): (">", b"SSND"),
+    (b"FORM", b"AIFC"): (">", b"SSND"),
+}
+"""Files of chunks: their byte order, and the chunk of the samples."""
+_MOST_CHUNKS: Final = 1000
+_LEAST_SURPLUS: Final = 4096
+"""Bytes. Fewer are padding."""
+_UNKNOWN_SIZE: Final = 0x7FFF0000
+"""A program that writes WAV into a pipe states this size or more, because it does not know the size."""
+
+
+def printable(start: bytes) -> str:
+    """The first bytes for a message: quoted, short, without control characters."""
+    return repr(start[:40].decode("ascii", "backslashreplace"))
+
+
+class Head:
+    """A file that remembers its first bytes, so that an error can show them.
+
+    Attributes:
+        start: The first 64 bytes, or fewer.
+        can_seek: It can be read from any place.
+        surplus: Bytes of samples beyond the length in a WAV or AIFF header. They are read too.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        start = b""
+        while len(start) < 64 and (more := file.read(64 - len(start))):
+            start += more
+        self.start = self._pending = start
+        self.can_seek = hasattr(file, "seek")
+        self.surplus = 0
+        if self.can_seek:
+            self._mend()
+            self.rewind()
+            # PyAV seeks in what has these.
+            self.seek = self._file.seek
+            self.tell = self._file.tell
+
+    @property
+    def error(self) -> AudioError | None:
+        """What ended the file early, or None."""
+        error: AudioError | None = getattr(self._file, "error", None)
+        return error
+
+    def missing(self) -> int:
+        """Bytes that are missing by the header of a WAV or AIFF file. FFmpeg does not tell: it takes what there is."""
+        order: Any = {b"RIFF": "little", b"FORM": "big"}.get(self.start[:4])
+        promised = int.from_bytes(self.start[4:8], order) if order else 0
+        if not 0 < promised < _UNKNOWN_SIZE:
+            return 0
+        # Some writers count the eight bytes before the length too, and some pad an odd length.
+        missing = promised + 8 - int(self._file.seek(0, os.SEEK_END))
+        return missing if missing > 8 else 0
+
+    def _mend(self) -> None:
+        """Find out whether samples go on behind the data of a WAV or AIFF file, and if so, change its length."""
+        order, data = _CHUNKED.get((self.start[:4], self.start[8:12]), ("", b""))
+        size = int(self._file.seek(0, os.SEEK_END))
+        at, end = 12, 0
+        # Each chunk has a name of four letters, a length, and an even number of bytes.
+        for _ in range(_MOST_CHUNKS if order else 0):
+            self._file.seek(at)
+            name, length = struct.unpack(f"{order}4sI", self._file.read(8).ljust(8, b"\0"))
+            stop = at + 8 + length + length % 2
+            if end and not (name.isascii() and name.decode().isprintable() and stop <= size + 1):
+                break
+            if name == data:
+                if not length:
+                    return
+                field, end = at + 4, stop
+            if stop + 8 > size:
+                return
+            at = stop
+        else:
+            return
+        if size - end >= _LEAST_SURPLUS:
+            self.surplus = size - end
+            self._file = _Changed(self._file, field, struct.pack(f"{order}I", min(size - field - 4, _UNKNOWN_SIZE - 1)))
+
+    def rewind(self) -> None:
+        """Go back to the first byte."""
+        self._pending = b""
+        self._file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """As the file's own."""
+        if self._pending:
+            taken = self._pending[:size] if size >= 0 else self._pending
+            self._pending = self._pending[len(taken) :]
+        else:
+            taken = self._file.read(size)
+        return taken
+
+
+class _Changed:
+    """A file of which some bytes read otherwise."""
+
+    def __init__(self, file: Any, at: int, data: bytes) -> None:
+        self._file, self._at, self._data = file, at, data
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        begin = self.tell()
+        found = bytearray(self._file.read(size))
+        for position, byte in enumerate(self._data, self._at - begin):
+            if 0 <= position < len(found):
+                found[position] = byte
+        return bytes(found)
+
+
+def refuse(start: bytes, name: str, raw: SourceFormat | None) -> None:
+    """Refuse a file whose first bytes say more than FFmpeg's error would."""
+    if not start:
+        return  # the feed may have failed: its error says more
+    if raw:
+        for mark, kind in _HEADERS.items():
+            if start.startswith(mark) and raw.encoding not in ("flac", "ogg-opus"):
+                raise AudioError(f"{name} has a {kind} header, so it is not raw {raw.encoding}. Leave out encoding.")
+        return
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(_MARKUP):
+        raise AudioError(f"{name} is a page or a document, not audio; it begins with {printable(start)}.")
+    if text.startswith((b"#extm3u", b"[playlist]")):
+        raise AudioError(f"{name} is a playlist, not audio. Use the address of a stream in it.")
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg says."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def undecodable(error: Exception, name: str, head: Head) -> str:
+    """The error's text for a file that FFmpeg does not read."""
+    start = head.start
+    if not start:
+        return f"{name} is empty."
+    begins = f"{name} can't be decoded as audio ({reason(error)}); it begins with {printable(start)}."
+    if start[4:8] == b"ftyp" and not head.can_seek:
+        return (
+            f"{name} can't be decoded as it arrives ({reason(error)}): an MP4 file may keep its index at the end. "
+            "Download it, and use the file."
+        )
+    if start[4:8] == b"ftyp":
+        return (
+            f"{name} can't be decoded ({reason(error)}); the index at its end may be missing. Was it copied to the end?"
+        )
+    for mark, kind in _OTHERS.items():
+        if start.startswith(mark):
+            return f"{name} is {kind}, not audio. Give an audio or video file."
+    if _is_text(start):
+        return f"{name} is text, not audio; it begins with {printable(start)}. Give an audio or video file."
+    if start.startswith((*_HEADERS, *(form for form, _ in _CHUNKED))):
+        return f"{begins} It may be damaged. Was it recorded, or copied, to the end?"
+    return f"{begins} Raw samples need encoding and sample_rate, such as encoding='linear16', sample_rate=16000."
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether the first bytes of a file are words. A character may be cut off at their end."""
+    text = start.decode("utf-8-sig", "replace").rstrip("\ufffd")
+    return len(text) > 7 and all(letter.isprintable() or letter in "\r\n\t" for letter in text) and "\ufffd" not in text

@@ -1,0 +1,129 @@
+"""`Resampler`: makes linear16 at 16 kHz of frames of any format, and mixes their channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.audio.source import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+
+__all__ = ["Resampler"]
+
+_QUIET: Final = 1e-5
+"""Power, where 1 is full scale (-50 dB). Below it, left and right are not compared."""
+_OPPOSITE: Final = 0.05
+"""Power of the sum of left and right over that of their difference. Below it, the mix loses more than 13 dB."""
+_AGREED: Final = 10
+"""So many stretches of 100 ms in a row end what was opposite."""
+_FORMS: Final = {"s16": ("<i2", 32768.0), "s32": ("<i4", 2.0**31), "flt": ("<f4", 1.0), "dbl": ("<f8", 1.0)}
+"""FFmpeg's names of sample formats; NumPy's, and full scale."""
+
+
+class Resampler:
+    """Converts frames to interleaved linear16 at 16 kHz. The format of the frames may change at any frame.
+
+    Where left and right are opposite, they would cancel each other out in the mix: both become the left then.
+
+    Args:
+        channels: 1 mixes all channels.
+
+    Attributes:
+        one_sided: Left and right are opposite now.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.one_sided = False
+        self._channels = channels
+        self._agreed = 0
+        self._form: tuple[Any, ...] | None = None
+        self._layout: Any = None
+        self._mixed = False
+        self._resampler: AudioResampler | None = None
+
+    def __call__(self, frames: list[AudioFrame]) -> bytes:
+        """About 100 ms of frames: so often it is decided whether left and right are opposite."""
+        if frames and self._channels == 1 and frames[-1].layout.nb_channels == 2:
+            self._listen(frames[-1])
+            if self.one_sided:
+                frames = list(map(_left_twice, frames))
+        return b"".join(map(self._resampled, frames))
+
+    def _listen(self, frame: AudioFrame) -> None:
+        left, right, both = _powers(frame)
+        if left + right < _QUIET:
+            return
+        self._agreed = 0 if left + right + 2 * both < _OPPOSITE * (left + right - 2 * both) else self._agreed + 1
+        # A pause holds noise, which is not opposite.
+        self.one_sided = not self._agreed or (self.one_sided and self._agreed < _AGREED)
+
+    def _resampled(self, frame: AudioFrame) -> bytes:
+        import av
+
+        tail = b""
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            tail = self.flush()
+            self._form = form
+            # FFmpeg would guess the places of unnamed channels, and leave one out as the bass: NumPy mixes them.
+            self._mixed = self._channels == 1 and frame.layout.nb_channels > 2 and "channels" in frame.layout.name
+            if self._channels == 1:
+                layout: Any = frame.layout if self._mixed else "mono"
+            else:
+                self._layout = layout = self._layout or frame.layout
+            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=SAMPLE_RATE)
+        assert self._resampler is not None
+        frame.pts = None
+        return tail + self._bytes(self._resampler.resample(frame))
+
+    def flush(self) -> bytes:
+        """What the resampler still holds. The next frame gets a new resampler."""
+        resampler, self._resampler, self._form = self._resampler, None, None
+        return self._bytes(resampler.resample(None)) if resampler else b""
+
+    def _bytes(self, frames: list[AudioFrame]) -> bytes:
+        return b"".join(map(self._frame_bytes, frames))
+
+    def _frame_bytes(self, frame: AudioFrame) -> bytes:
+        channels = frame.layout.nb_channels
+        data = memoryview(frame.planes[0])[: 2 * channels * frame.samples]
+        if not self._mixed:
+            return bytes(data)
+        import numpy as np
+
+        mixed = np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1).round()
+        return bytes(mixed.astype("<i2").tobytes())
+
+
+def _powers(frame: AudioFrame) -> tuple[float, float, float]:
+    """The power of left and of right, and the mean of their product, of about 500 samples; 1 is full scale."""
+    import numpy as np
+
+    kind = frame.format.name
+    size, full = _FORMS.get(kind.removesuffix("p"), ("", 1.0))
+    if not size:
+        return 0.0, 0.0, 0.0
+    step = frame.samples // 500 + 1
+    if frame.format.is_planar:
+        sides = [np.frombuffer(memoryview(plane), size, frame.samples)[::step] for plane in frame.planes]
+    else:
+        both = np.frombuffer(memoryview(frame.planes[0]), size, 2 * frame.samples)
+        sides = [both[:: 2 * step], both[1 :: 2 * step]]
+    left, right = (side.astype(np.float32) for side in sides)
+    unit = 1 / (full * full * len(left))
+    return float(left @ left) * unit, float(right @ right) * unit, float(left @ right) * unit
+
+
+def _left_twice(frame: AudioFrame) -> AudioFrame:
+    import av
+
+    sound = frame.to_ndarray()
+    if frame.format.is_planar:
+        sound[1] = sound[0]
+    else:
+        sound[0, 1::2] = sound[0, ::2]
+    twice = av.AudioFrame.from_ndarray(sound, format=frame.format.name, layout=frame.layout.name)
+    twice.sample_rate = frame.sample_rate
+    return twice

@@ -1,0 +1,82 @@
+"""Which of a container's audio tracks is heard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.exceptions import AudioError
+from dgnb.values import native, whole
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+__all__ = ["as_track", "chosen", "other_tracks", "stated_end"]
+
+_LANGUAGES: Final = (
+    "ara ar|bul bg|cat ca|ces cze cs|dan da|deu ger de|ell gre el|eng en|est et|fas per fa|fin fi|fra fre fr|heb he|"
+    "hin hi|hrv hr|hun hu|ind id|isl ice is|ita it|jpn ja|kor ko|lit lt|lav lv|msa may ms|nld dut nl|nor nob no nb|"
+    "pol pl|por pt|ron rum ro|rus ru|slk slo sk|slv sl|spa es|srp sr|swe sv|tam ta|tel te|tha th|tur tr|ukr uk|vie vi|"
+    "zho chi zh"
+)
+"""ISO 639: containers spell a language with three letters, in one of two ways; people spell it with two."""
+
+
+def as_track(track: Any) -> int | str | None:
+    """Check what a person passes as `track`.
+
+    Raises:
+        ConfigurationError: It is neither an index nor a language.
+    """
+    track = native(track)
+    if track is None or (isinstance(track, str) and track.strip() and not track.isdecimal()):
+        return track
+    return whole("track is an index from 0 on or a language such as 'eng'", track, least=0)
+
+
+def chosen(container: InputContainer, name: str, track: int | str | None) -> AudioStream:
+    """The track that is asked for; without `track`, the one that the container marks as default, or else the first.
+
+    Raises:
+        AudioError: There is no such track, or no audio.
+    """
+    from av.stream import Disposition
+
+    found = container.streams.audio
+    if not found:
+        raise AudioError(f"{name} holds no audio ({container.format.long_name}). Give an audio or video file.")
+    if track is None:
+        return next((stream for stream in found if stream.disposition & Disposition.default), found[0])
+    for number, stream in enumerate(found):
+        if number == track or (isinstance(track, str) and _language(stream.language or "") == _language(track)):
+            return stream
+    there = "; ".join(_described(container, stream) for stream in found)
+    raise AudioError(f"{name} has no audio track {track!r}. It has {there}. Use one of these, or leave out track.")
+
+
+def other_tracks(container: InputContainer, heard: AudioStream) -> str:
+    """A sentence on the tracks that are not heard, or ""."""
+    others = "; ".join(_described(container, stream) for stream in container.streams.audio if stream != heard)
+    return others and f"{_described(container, heard)} is heard. There are also {others}."
+
+
+def stated_end(container: InputContainer, stream: AudioStream) -> float:
+    """The timestamp in seconds at which a track ends by the header; 0.0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    try:
+        # Matroska has the end of each track in its tags, and only the end of the longest in its header.
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except (KeyError, ValueError):
+        return (container.duration or 0) / 1_000_000 if len(container.streams) == 1 else 0.0
+
+
+def _described(container: InputContainer, stream: AudioStream) -> str:
+    more = [stream.language, stream.layout.name, stream.metadata.get("title")]
+    return f"track {container.streams.audio.index(stream)} ({', '.join(filter(None, more))})"
+
+
+def _language(name: str) -> str:
+    code = name.strip().lower().replace("_", "-").partition("-")[0]
+    return next((group for group in _LANGUAGES.split("|") if code in group.split()), code)
