@@ -123,11 +123,11 @@ class Decoder:
                 if self._heard and not self._raw and (other := self._other_length(container, head)):
                     yield Note("warning", other)
                 elif self._damaged:
-                    yield from self._damage(0.0, live)
+                    yield from self._damage(0.0, waits)
         except AudioError:
             raise
         except Exception as error:
-            if not self._heard or live or head.error:
+            if not self._heard or not waits or head.error:
                 raise head.error or AudioError(undecodable(error, self._name, head)) from None
             came = f"{self._timeline.position:.1f} s of it are there"
             yield Note("warning", f"{self._name} is damaged: {came}, and it can't be read on ({reason(error)}).")
@@ -167,7 +167,7 @@ class Decoder:
                     rate = self._usable(frame.sample_rate)
                 missed = self._timeline.missed(frame)
                 if self._damaged:
-                    yield from self._damage(missed, live)
+                    yield from self._damage(missed, waits)
                 if missed:
                     yield from self._converted(last=True)
                     yield from self._missing(missed, waits)
@@ -226,10 +226,10 @@ class Decoder:
         self.channels = self.channels or channels
         self._resampler = self._resampler or Resampler(self.channels)
 
-    def _damage(self, missed: float, live: bool) -> Iterator[Note]:
-        """The note for packets that did not decode. A station may be joined in the middle of a packet."""
+    def _damage(self, missed: float, waits: bool) -> Iterator[Note]:
+        """The note for packets that did not decode. A source that does not wait has a note on the missed seconds."""
         count, self._damaged = self._damaged, 0
-        if (live and not self._timeline.position) or self._damages > _MOST_DAMAGED:
+        if not waits or self._damages > _MOST_DAMAGED:
             return
         self._damages += 1
         more = " There are more such places." if self._damages > _MOST_DAMAGED else ""
