@@ -9,14 +9,13 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
-import contextvars
 import inspect
 import logging
 import os
 import signal
 import threading
 import types
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any, Final, TypeVar
 
 from dgnb.exceptions import ConfigurationError, DgnbError
@@ -74,13 +73,10 @@ def run(coro: Awaitable[T]) -> T:
         ```
     """
     try:
-        helper = _helper_for(coro)
-    except BaseException:
-        _close(coro)
-        raise
-    try:
-        outcome: T = _Call(coro, helper).result()
+        outcome: T = _outcome(coro, _helper_for(coro))
     finally:
+        if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+            coro.close()  # It did not start, and Python would warn that it was never awaited.
         # Register again, so that stop() runs before the exit hooks of what was imported meanwhile (the offline engine).
         atexit.unregister(stop)
         atexit.register(stop)
@@ -184,73 +180,40 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class _Call:
-    """One awaitable on the helper's loop, and the thread that waits for its outcome."""
-
-    def __init__(self, awaitable: Awaitable[Any], helper: _Helper) -> None:
-        self._awaitable = awaitable
-        self._helper = helper
-        self._outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._task: asyncio.Task[None] | None = None
-
-    # In the calling thread
-
-    def result(self) -> Any:
-        try:
-            with _interruptible():
-                # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
-                self._helper.loop.call_soon_threadsafe(self._begin, context=contextvars.copy_context())
-                while not self._done(_TICK):
-                    if not (self._helper.alive or self._done(0)):
-                        raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
-        except BaseException as interrupt:
-            self._abandon(interrupt)
-            raise
-        try:
-            return self._outcome.result()
-        finally:
-            del self  # breaks the cycle: the exception's traceback holds this frame, and self holds the exception
-
-    def _done(self, timeout: float) -> bool:
-        return bool(concurrent.futures.wait([self._outcome], timeout).done)
-
-    def _abandon(self, interrupt: BaseException) -> None:
-        try:
-            self._helper.loop.call_soon_threadsafe(self._cancel)
-        except RuntimeError:  # the loop is closed
-            if self._task is None:
-                _close(self._awaitable)
-            return
-        if not self._done(_CLEAN_UP):
+def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
+    """Have the helper await it. Returns or raises its outcome; an interrupt cancels it."""
+    outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
+    task = asyncio.run_coroutine_threadsafe(_carry(awaitable, outcome), helper.loop)
+    try:
+        with _interruptible():
+            while not _done(outcome, _TICK):
+                if not (helper.alive or _done(outcome, 0)):
+                    raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
+    except BaseException as interrupt:
+        task.cancel()
+        if helper.alive and not _done(outcome, _CLEAN_UP):
             logger.warning("Interrupted: what dgnb.run() ran still cleans up, in the background.")
-        elif (error := self._outcome.exception()) and not isinstance(error, asyncio.CancelledError):
+        elif outcome.done() and not isinstance(error := outcome.exception(), asyncio.CancelledError | None):
             interrupt.add_note(f"While it was cancelled, it failed with {type(error).__name__}: {error}")
+        raise
+    try:
+        return outcome.result()
+    finally:
+        del outcome  # breaks the cycle: the exception's traceback holds this frame, which holds the outcome
 
-    # In the helper thread
 
-    def _begin(self) -> None:
-        self._task = self._helper.loop.create_task(self._carry(), name="dgnb: run")
-        self._task.add_done_callback(lambda _: self._never_started())
+async def _carry(awaitable: Awaitable[Any], outcome: concurrent.futures.Future[Any]) -> None:
+    try:
+        outcome.set_result(await awaitable)
+    except BaseException as error:  # SystemExit too belongs to the caller; here it would end the loop
+        outcome.set_exception(error)
+    finally:
+        del outcome  # as in _outcome()
 
-    async def _carry(self) -> None:
-        try:
-            self._outcome.set_result(await self._awaitable)
-        except BaseException as error:  # SystemExit too belongs to the caller; here it would end the loop
-            self._outcome.set_exception(error)
-        finally:
-            del self  # as in result()
 
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            self._never_started()
-
-    def _never_started(self) -> None:
-        """Settle a call that was cancelled before its first step."""
-        if not self._outcome.done():
-            _close(self._awaitable)
-            self._outcome.set_exception(asyncio.CancelledError())
+def _done(outcome: concurrent.futures.Future[Any], timeout: float) -> bool:
+    return bool(concurrent.futures.wait([outcome], timeout).done)
 
 
 @contextlib.contextmanager
@@ -271,9 +234,3 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _close(awaitable: object) -> None:
-    """Close a coroutine that will not start, so that Python does not warn that it was never awaited."""
-    if isinstance(awaitable, Coroutine):
-        awaitable.close()

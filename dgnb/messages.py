@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 
 from dgnb.exceptions import ProtocolError
+from dgnb.values import native
 
 __all__ = [
     "Alternative",
@@ -286,7 +287,7 @@ ControlMessage = KeepAlive | Finalize | CloseStream | Configure
 
 _server_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Known)
 _control_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ControlMessage)
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=native)
 
 
 def parse(data: str | bytes) -> ServerMessage:

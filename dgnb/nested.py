@@ -6,18 +6,12 @@ import asyncio
 import contextlib
 import importlib
 import importlib.metadata
-import re
 import sys
 import warnings
-from typing import Final
 
 from dgnb.exceptions import DgnbError
 
 __all__ = ["allow_nested"]
-
-_FIRST_RIGHT: Final = (1, 7, 3)
-"""The first version of nest-asyncio2 that works on ipykernel 7."""
-_UPDATE: Final = "pip install 'nest-asyncio2>=1.7.3'"
 
 
 def allow_nested() -> str:
@@ -25,7 +19,7 @@ def allow_nested() -> str:
 
     Use it for code that calls them and that you can't change. For your own code use `dgnb.run()`, which needs no patch.
     The patch changes the whole process until the kernel restarts. dgnb never applies it by itself. It takes
-    nest-asyncio2 (1.7.3 or newer) where that is installed, else nest-asyncio 1.x, its archived forerunner. In a script,
+    nest-asyncio2 where that is installed, else nest-asyncio 1.x, its archived forerunner. In a script,
     call it before the loop is made or inside the loop. Calling it again does nothing.
 
     Measured on ipykernel 6.29 to 7.4 and Python 3.11 to 3.14:
@@ -34,15 +28,14 @@ def allow_nested() -> str:
       Run All, later cells stay `[*]` for ever, and a click on Stop is lost. This gives a warning.
     - nest-asyncio 1.6 on Python 3.14 breaks `asyncio.current_task()` and `asyncio.timeout()`, which sessions use. This
       gives a warning.
-    - nest-asyncio2 1.7.1 and 1.7.2 also fail on ipykernel 7. They are refused.
+    - nest-asyncio2 1.7.1 and 1.7.2 also fail on ipykernel 7: update them.
     - Tasks become 30 to 50 % slower in the whole process, and a click waits until a nested run has ended.
 
     Returns:
         What was applied, such as `"nest-asyncio2 1.7.4"`.
 
     Raises:
-        DgnbError: The loop can't be patched (uvloop), nest-asyncio2 is too old, or neither package is installed.
-            Nothing was patched.
+        DgnbError: The loop can't be patched (uvloop), or neither package is installed. Nothing was patched.
 
     Warns:
         RuntimeWarning: The package that was applied loses messages or breaks timeouts here.
@@ -54,12 +47,13 @@ def allow_nested() -> str:
         ```
     """
     name, version = _nest_asyncio()
+    again = hasattr(asyncio, "_nest_patched")
     _patch(name)
-    if name == "nest-asyncio" and (_kernel() >= (7,) or sys.version_info >= (3, 14)):
+    if not again and name == "nest-asyncio" and (_kernel() >= 7 or sys.version_info >= (3, 14)):
         warnings.warn(
             f"nest-asyncio {version} loses messages on ipykernel 7: cells and clicks that arrive during a nested run "
             "are never handled. On Python 3.14 it breaks asyncio.timeout(). Use dgnb.run(…), or "
-            f"{_UPDATE} and restart the kernel.",
+            "pip install nest-asyncio2 and restart the kernel.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -67,22 +61,12 @@ def allow_nested() -> str:
 
 
 def _nest_asyncio() -> tuple[str, str]:
-    """The package to apply and its version. A package that was applied already is chosen again."""
-    versions = {}
-    for name in ("nest-asyncio2", "nest-asyncio"):
+    """The package to apply and its version. nest-asyncio is chosen again where it was applied already."""
+    former = hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2")
+    for name in ("nest-asyncio",) if former else ("nest-asyncio2", "nest-asyncio"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    name = next(iter(versions), "")
-    if hasattr(asyncio, "_nest_patched") and "nest-asyncio" in versions:
-        name = "nest-asyncio2" if hasattr(asyncio, "_nest_asyncio2") else "nest-asyncio"
-    if name not in versions:
-        raise DgnbError(f"Neither nest-asyncio2 nor nest-asyncio is installed: {_UPDATE}.")
-    if name == "nest-asyncio2" and _numbers(versions[name]) < _FIRST_RIGHT:
-        raise DgnbError(
-            f"nest-asyncio2 {versions[name]} is too old: it fails on ipykernel 7. Update it and restart the kernel: "
-            f"{_UPDATE}. Or use dgnb.run(…), which needs no patch."
-        )
-    return name, versions[name]
+            return name, importlib.metadata.version(name)
+    raise DgnbError("Neither nest-asyncio2 nor nest-asyncio is installed: pip install nest-asyncio2.")
 
 
 def _patch(name: str) -> None:
@@ -106,11 +90,8 @@ def _patch(name: str) -> None:
             made.close()
 
 
-def _kernel() -> tuple[int, ...]:
-    """The version of ipykernel if this process is a kernel, else ()."""
+def _kernel() -> int:
+    """The major version of ipykernel if this process is a kernel, else 0."""
     app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
-    return _numbers(importlib.metadata.version("ipykernel")) if app is not None and app.initialized() else ()
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    running = app is not None and app.initialized()
+    return int(importlib.metadata.version("ipykernel").partition(".")[0]) if running else 0

@@ -11,7 +11,6 @@ import dataclasses
 import difflib
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
@@ -182,13 +181,6 @@ class LiveOptions:
         for conflict, message in _CONFLICTS:
             if conflict(self):
                 raise ConfigurationError(message.format(model=self.model))
-        if self.diarize:
-            # The stack is: this method, the generated __init__, the caller.
-            warnings.warn(
-                "diarize is deprecated by Deepgram: diarize_model='latest' asks for the same.",
-                DeprecationWarning,
-                stacklevel=3,
-            )
 
     def __repr__(self) -> str:
         return f"LiveOptions({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
@@ -254,10 +246,7 @@ class LiveOptions:
                 # Other text is checked, and made a number, as an option.
                 logical = _kind(_FIELDS[name]) is bool or name == "endpointing"
                 options[name] = {"true": True, "false": False}.get(texts[0], texts[0]) if logical else texts[0]
-        with warnings.catch_warnings():
-            # The warning concerns the client, not this server.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return cls(**options, extra=extra)
+        return cls(**options, extra=extra)
 
     def for_audio(self, encoding: str | None, sample_rate: int | None, channels: int) -> Self:
         """The same options for audio of this form, which is not validated. `encoding=None`: audio with a header."""

@@ -30,7 +30,8 @@ def native(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return value.item()
+        # Times and durations would be numbers without their unit.
+        return value if getattr(value.dtype, "kind", None) in ("m", "M") else value.item()
     if isinstance(value, numbers.Integral):
         return value if isinstance(value, bool) else int(value)
     if isinstance(value, numbers.Real | Decimal):

@@ -58,7 +58,7 @@ def test_importing_applies_nothing() -> None:
 
 
 def test_asyncio_run_works_in_a_running_loop_afterwards() -> None:
-    warned = str(3 * (sys.version_info >= (3, 14)))
+    warned = str(int(sys.version_info >= (3, 14)))
     assert python(NEST_1 + IN_A_CELL + RUN_THE_CELL).split("\n") == ["nest-asyncio", warned, "42 42"]
 
 
@@ -67,21 +67,6 @@ def test_nest_asyncio_2_is_preferred(tmp_path: Path, version: str) -> None:
     said = python("import dgnb; print(dgnb.allow_nested())", fake_nest_2(tmp_path, version))
     assert said.split("\n")[-1] == f"nest-asyncio2 {version}"
     assert "applied to" in said
-
-
-@pytest.mark.parametrize("version", ["1.7.1", "1.7.2"])
-def test_a_faulty_nest_asyncio_2_is_refused(tmp_path: Path, version: str) -> None:
-    code = """
-    import asyncio, dgnb
-    try:
-        dgnb.allow_nested()
-    except dgnb.DgnbError as error:
-        print(error, hasattr(asyncio, "_nest_patched"))
-    """
-    said = python(code, fake_nest_2(tmp_path, version))
-    assert f"nest-asyncio2 {version} is too old" in said
-    assert "pip install 'nest-asyncio2>=1.7.3'" in said
-    assert said.endswith("False")
 
 
 def test_without_either_package_the_error_says_what_to_install() -> None:
@@ -96,7 +81,7 @@ def test_without_either_package_the_error_says_what_to_install() -> None:
     except dgnb.DgnbError as error:
         print(error)
     """
-    assert "pip install 'nest-asyncio2>=1.7.3'" in python(code)
+    assert "pip install nest-asyncio2" in python(code)
 
 
 def test_a_loop_that_can_not_be_patched_is_an_error_and_nothing_is_patched() -> None:
@@ -142,7 +127,7 @@ def test_run_works_before_and_after_the_patch() -> None:
     assert said[0] == said[-1] == "42"
 
 
-@pytest.mark.parametrize(("version", "warnings"), [("6.31.0", 3 * (sys.version_info >= (3, 14))), ("7.0.0", 3)])
+@pytest.mark.parametrize(("version", "warnings"), [("6.31.0", int(sys.version_info >= (3, 14))), ("7.0.0", 1)])
 def test_it_warns_where_the_package_does_harm(version: str, warnings: int) -> None:
     code = f"""
     import sys, types

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import warnings
 from typing import Any
 
 import pytest
@@ -198,13 +197,6 @@ def test_options_are_given_by_name() -> None:
         LiveOptions("nova-3")  # type: ignore[misc]
 
 
-def test_diarize_is_taken_with_a_warning_that_names_its_successor() -> None:
-    with pytest.warns(DeprecationWarning, match="diarize_model='latest'") as caught:
-        options = LiveOptions(diarize=True)
-    assert caught[0].filename == __file__
-    assert ("diarize", "true") in options.query()
-
-
 # As an object
 
 
@@ -245,9 +237,7 @@ def test_options_fit_the_audio_that_was_found() -> None:
     raw = options.for_audio("linear16", 16_000, 2)
     assert (raw.encoding, raw.sample_rate, raw.channels, raw.punctuate) == ("linear16", 16_000, 2, True)
     assert raw.for_audio(None, None, 2) == options
-    with pytest.warns(DeprecationWarning, match="diarize_model"):
-        old = LiveOptions(diarize=True)
-    assert old.for_audio("linear16", 8000, 1).diarize
+    assert LiveOptions(diarize=True).for_audio("linear16", 8000, 1).diarize
 
 
 # Back from the wire
@@ -302,8 +292,5 @@ def test_a_wrong_query_is_refused(pairs: list[tuple[str, str]], message: str) ->
         LiveOptions.from_query(pairs)
 
 
-def test_reading_a_query_with_diarize_gives_no_warning() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert LiveOptions.from_query([("diarize", "true")]).diarize
+def test_a_parameter_that_is_no_option_is_kept_with_all_its_values() -> None:
     assert LiveOptions.from_query([("new", "a"), ("new", "b")]).extra == {"new": ["a", "b"]}

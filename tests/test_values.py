@@ -10,7 +10,6 @@ import json
 import math
 import os
 import urllib.parse
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,9 @@ def test_text_and_numbers_become_python_s_own(given: object, wanted: object) -> 
     assert type(found) is type(wanted)
 
 
-@pytest.mark.parametrize("thing", [None, b"a", [5], np.zeros(1), pd.NA, pd.Series([5]), object])
+@pytest.mark.parametrize(
+    "thing", [None, b"a", [5], np.zeros(1), pd.NA, pd.Series([5]), object, np.timedelta64(5, "ns")]
+)
 def test_anything_else_is_left_as_it_is(thing: object) -> None:
     assert native(thing) is thing
 
@@ -174,10 +175,8 @@ def test_options_take_text_and_numbers_of_any_library(field: dataclasses.Field[A
     if field.name in ("keywords", "language_hint"):
         needs = {"keywords": {"model": "nova-2"}, "language_hint": {"language": "multi"}}[field.name]
     for value in values:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            options = dgnb.LiveOptions(**{**needs, field.name: value})
-            again = dgnb.LiveOptions(**own(options.changed()))
+        options = dgnb.LiveOptions(**{**needs, field.name: value})
+        again = dgnb.LiveOptions(**own(options.changed()))
         assert repr(options) == repr(again)
         assert options == again
         assert options.query() == again.query()
@@ -319,6 +318,9 @@ async def test_the_loopback_server_and_a_connection_take_them_too() -> None:
             await connection.finalize(np.int64(0))  # type: ignore[arg-type]
             await connection.close_stream()
             assert any("hello" in str(message) for message in [message async for message in connection])
+        with server.rejecting(np.int64(503), headers={"Retry-After": np.int64(0)}, times=np.int64(1)):
+            script = dgnb.loopback.Script(Text.HELLO, words_per_second=np.float32(3), start=decimal.Decimal(0))  # type: ignore[arg-type]
+            assert [word.text for word in script.words] == ["hello", "world"]
         with server.dropping(after=np.float32(0.2), code=np.int64(1011), times=np.int64(1)):
             session = dgnb.LiveSession(SPEECH, sample_rate=16_000, endpoint=address, api_key=token, pace=None).start()
             assert await session.wait(np.float64(30))

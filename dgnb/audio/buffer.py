@@ -64,49 +64,53 @@ class BufferSource(AudioSource):
         channels: int = 1,
         track: int | str | None = None,
     ) -> None:
-        self._data: Any = data
+        self._stream: Any = None
         self._taken = False
         self._track = as_track(track)
         if isinstance(data, (bytes, bytearray, memoryview)):
-            self._data = bytes(data)
-            self.name = f"{len(self._data)} bytes"
-            if not self._data:
+            held = bytes(data)
+            self.name = f"{len(held)} bytes"
+            if not held:
                 raise ConfigurationError("The buffer is empty.")
+            self._file: Callable[[], Any] = lambda: io.BytesIO(held)
         elif hasattr(data, "dtype"):
             if sample_rate is None:
                 raise ConfigurationError("An array needs sample_rate: pass sample_rate=16000, beside any options.")
             if native(encoding) not in (None, "linear16"):
                 raise ConfigurationError(f"An array is linear16, not {encoding!r}: leave out encoding.")
-            self._data, channels = _array_bytes(data)
-            self.name = f"an array of {len(self._data) // channels // 2} samples"
+            data, channels = _array_bytes(data)
+            self.name = f"an array of {len(data) // channels // 2} samples"
             encoding = "linear16"
-        elif hasattr(data, "read"):
+            self._file = lambda: io.BytesIO(data)
+        elif _is_stream(data):
             self.name = _file_name(data)
             if _can_seek(data):
-                self._data = _GivenFile(data)
+                given = _GivenFile(data)
+                self._file = lambda: given
+            else:
+                self._stream = data
         elif isinstance(data, AsyncIterable):
             self.name = "an async iterator"
+            self._stream = data
         else:
             raise ConfigurationError(
                 "A source is a path, an http(s) address, bytes, an array, an open binary file, an async iterator or an "
-                f"AudioSource, not {type(data).__name__}."
+                f"AudioSource, not {type(data).__name__}. Of a response pass its stream: .content, or .aiter_bytes()."
             )
         self.format = SourceFormat.decodable(encoding, sample_rate, channels)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Find out the format. See `AudioSource.open`."""
-        data = self._data
         how: Any = {"multichannel": multichannel, "track": self._track}
-        if isinstance(data, bytes | _GivenFile):
-            produce = decoded(
-                lambda: io.BytesIO(data) if isinstance(data, bytes) else data, self.name, self.format, **how
-            )
-            return await in_thread(produce, self.name)
-        if self._taken and (hasattr(data, "__anext__") or hasattr(data, "read")):
+        stream = self._stream
+        if stream is None:
+            return await in_thread(decoded(self._file, self.name, self.format, **how), self.name)
+        if self._taken and (hasattr(stream, "__anext__") or hasattr(stream, "read")):
             raise AudioError(f"{self.name} was opened before, and can't begin anew. Make a new BufferSource.")
         self._taken = True
         pipe = Pipe()
-        filling = asyncio.create_task(_fill(pipe, _chunks(data), self.name), name=f"dgnb: read {self.name}")
+        chunks = _pieces(stream) if _is_stream(stream) else stream
+        filling = asyncio.create_task(_fill(pipe, chunks, self.name), name=f"dgnb: read {self.name}")
 
         async def release() -> None:
             pipe.end()
@@ -141,6 +145,23 @@ class _GivenFile:
         pass
 
 
+def _is_stream(data: Any) -> bool:
+    """Whether it is read by size. Iterating over a stream gives lines; of somebody's own iterator, audio.
+
+    The `read` of an http response takes no size: it gives all at once.
+    """
+    read = getattr(data, "read", None)
+    if read is None or (isinstance(data, AsyncIterable) and not hasattr(data, "readline")):
+        return False
+    try:
+        inspect.signature(read).bind(_READ)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # Functions in C need not tell.
+    return True
+
+
 def _file_name(file: Any) -> str:
     if isinstance(file, io.TextIOBase):
         raise ConfigurationError("The file is open as text. Open it with mode 'rb', or pass its .buffer.")
@@ -169,13 +190,6 @@ async def _fill(pipe: Pipe, chunks: AsyncIterable[bytes], name: str) -> None:
         pipe.end(AudioError(f"Reading {name} failed: {error!r}."))
     finally:
         pipe.end()
-
-
-def _chunks(data: Any) -> AsyncIterable[bytes]:
-    """The bytes of an async iterator. A stream is read by size, because iterating over it gives lines."""
-    if isinstance(data, AsyncIterable) and not hasattr(data, "readline"):
-        return data
-    return _pieces(data)
 
 
 async def _pieces(stream: Any) -> AsyncIterator[bytes]:

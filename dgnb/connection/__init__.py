@@ -25,7 +25,6 @@ from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
 from dgnb.exceptions import ConnectionLost
 from dgnb.messages import Metadata, Results, ServerMessage
 from dgnb.options import LiveOptions, as_options
-from dgnb.values import native
 
 __all__ = ["Connection", "connect"]
 
@@ -221,12 +220,12 @@ class Connection:
 
     async def finalize(self, channel: int | None = None) -> None:
         """Ask for finals of all audio sent so far. The answer, if one comes, has `from_finalize`."""
-        await self._send(messages.encode(messages.Finalize(native(channel))))
+        await self._send(messages.encode(messages.Finalize(channel)))
 
     async def configure(self, *, keyterms: list[str] | None = None, numerals: bool | None = None) -> None:
         """Change key terms or numerals while the stream runs. `ConfigureSuccess` or `ConfigureFailure` answers."""
-        terms = None if keyterms is None else tuple(map(native, keyterms))
-        features = None if numerals is None else messages.Features(native(numerals))
+        terms = None if keyterms is None else tuple(keyterms)
+        features = None if numerals is None else messages.Features(numerals)
         await self._send(messages.encode(messages.Configure(terms, features)))
 
     async def close_stream(self) -> None:

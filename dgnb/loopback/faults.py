@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from dgnb.values import native
+
 __all__ = ["Broadcasting", "Dropping", "Fault", "Faults", "InForce", "Rejecting", "Silent", "Unclosing", "Unresponsive"]
 
 Ending = Literal["closed", "reset", "stalled"]
@@ -27,6 +29,9 @@ class Fault:
     """Something to do wrong, `times` times or without end."""
 
     times: int | None = None
+
+    def __post_init__(self) -> None:
+        vars(self).update({name: native(value) for name, value in vars(self).items()})
 
     def strike(self) -> None:
         """Count one time."""
@@ -157,7 +162,8 @@ class Faults:
                 await dgnb.transcribe("speech.wav", endpoint=server.url)
             ```
         """
-        with self._in_force.during(Rejecting(times, status, error, body, dict(headers or {}))):
+        sent = {name: str(native(value)) for name, value in (headers or {}).items()}
+        with self._in_force.during(Rejecting(times, status, error, body, sent)):
             yield
 
     @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -66,9 +65,7 @@ class OptionsForm(widgets.VBox):  # type: ignore[misc]
             ConfigurationError: They are not valid; the message names the nearest valid value.
         """
         chosen = self._chosen(field.name for field in dataclasses.fields(LiveOptions) if field.name not in FORMAT)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the panel shows it as a hint
-            return LiveOptions(**chosen)
+        return LiveOptions(**chosen)
 
     def source_format(self) -> dict[str, Any]:
         """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header.

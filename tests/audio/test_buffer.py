@@ -399,3 +399,14 @@ async def test_a_stream_that_fails_raises_one_clear_error_and_is_opened_once() -
         await source.open()
     with pytest.raises(AudioError, match="opened before"):
         await source.open()
+
+
+def test_a_response_instead_of_its_stream_is_refused_at_once() -> None:
+    class Response:
+        """As of aiohttp or httpx: `read` gives all of it."""
+
+        async def read(self) -> bytes:
+            raise NotImplementedError
+
+    with pytest.raises(ConfigurationError, match=r"not Response\. Of a response pass its stream: \.content"):
+        as_source(Response())

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, Event, Heard, HeardWord, SpeechStarted
+from dgnb.values import ABOVE_0, native, number
 
 __all__ = ["Script"]
 
@@ -58,11 +59,12 @@ class Script:
         cut: float = 10.0,
         speaker: int | None = None,
     ) -> None:
-        if not words_per_second > 0 or not cut > 0 or start < 0 or gap < 0:
-            raise ConfigurationError("words_per_second and cut are positive; start and gap are not negative.")
+        rule = "words_per_second and cut are positive; start and gap are not negative"
+        words_per_second, cut = number(rule, words_per_second, ABOVE_0), number(rule, cut, ABOVE_0, math.inf)
+        start, gap = number(rule, start, 0.0), number(rule, gap, 0.0)
         words = []
         sentence, position = start, 0
-        for word in text.split():
+        for word in native(text).split():
             begin, end = sentence + position / words_per_second, sentence + (position + 1) / words_per_second
             words.append(HeardWord(word, round(begin, 6), round(end, 6), 0.99, speaker))
             position += 1
