@@ -4,8 +4,9 @@ Words come in utterances; a caption never spans two of them. Within an utterance
 caption ends at the end of a sentence, a clause or a breath, if one is near. The lines of a caption are about equally
 long. Times are whole milliseconds.
 
-Captions are ordered by start. Two captions of one channel never overlap, unless they start together: the earlier one
-ends where the later one starts. Captions of different channels overlap where people speak at once; players stack them.
+Captions are ordered by start. Two captions of one channel never overlap: the earlier one ends where the later one
+starts, after three frames at the earliest. Captions of different channels overlap where people speak at once; players
+stack them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from dgnb.messages import Word
 from dgnb.values import number, whole
+from dgnb.writing import Said, breakable, one_line, units, width
 
 __all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "milliseconds", "plain", "to_srt", "to_webvtt"]
 
@@ -29,8 +31,11 @@ Utterance = tuple[Sequence[Word], int]
 
 _PAUSE: Final = 800
 """Milliseconds of silence that end a caption."""
+_FRAMES: Final = 125
+"""Milliseconds of three frames of a film: the eye misses what is shorter."""
+_WHOLE: Final = 4
+"""Longer words of a script without spaces may be divided between lines."""
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _SENTENCE: Final = tuple(".?!…。？！؟۔।")
 _CLAUSE: Final = tuple(",;:—–،؛、，；：")
 _QUOTES: Final = "\"'”’»)]"
@@ -81,11 +86,14 @@ class Voices:
 
 
 class _Piece(NamedTuple):
-    """Text without a space, usually a word; times in milliseconds."""
+    """Text that stays on one line, usually a word; times in milliseconds."""
 
     text: str
     start: int
     end: int
+    gap: int
+    """Columns of the space before it: 1 or 0."""
+    width: int
 
 
 class _Draft(NamedTuple):
@@ -95,35 +103,29 @@ class _Draft(NamedTuple):
     end: int
     channel: int
     voice: str
-    texts: list[str]
+    pieces: list[_Piece]
 
 
 @dataclass(frozen=True)
 class CaptionLimits:
-    """How large a caption may be and how long it stays. Its attributes are the defaults of `Transcript.to_srt`.
+    """How large a caption may be and how long it stays: the arguments of `Transcript.to_srt`, and their defaults.
 
     Raises:
         ConfigurationError: A limit that no caption can keep.
     """
 
     max_chars: int = 42
-    """Characters a line, a speaker's label included; a longer word has a line of its own."""
     max_lines: int = 2
-    """Lines a caption."""
     max_duration: float = 7.0
-    """Seconds a caption."""
     min_duration: float = 0.8
-    """Seconds that a caption stays at least, where nobody speaks after it."""
     max_chars_per_second: float = 20.0
-    """Reading speed. A caption with more characters stays longer, where nobody speaks after it; no words are left out.
-    `math.inf` for no limit."""
 
     def __post_init__(self) -> None:
         for name in ("max_chars", "max_lines"):
             count = whole(f"{name} must be a whole number of 1 or more", getattr(self, name))
             object.__setattr__(self, name, count)
         for name, least, most in (
-            ("max_duration", 0.001, 1e9),
+            ("max_duration", _FRAMES / 1000, 1e9),
             ("min_duration", 0.0, self.max_duration),
             ("max_chars_per_second", 0.001, math.inf),
         ):
@@ -151,12 +153,12 @@ def cues(utterances: Sequence[Utterance], *, speakers: bool | None = None, **lim
             for run in _runs(spoken):
                 for taken in _filled(run, _label_width(voice), within):
                     start, end = min(piece.start for piece in taken), max(piece.end for piece in taken)
-                    drafts.append(_Draft(start, end, channel, voice, [piece.text for piece in taken]))
-    drafts.sort(key=lambda draft: draft.start)
+                    drafts.append(_Draft(start, end, channel, voice, taken))
+    drafts = _apart(drafts)
     found, before = [], ""
     for draft, end in zip(drafts, _ends(drafts, within), strict=True):
         turn = draft.voice != before
-        lines = _lines(draft.texts, _label_width(draft.voice) if turn else 0, within.max_chars)
+        lines = _lines(draft.pieces, _label_width(draft.voice) if turn else 0, within.max_chars)
         found.append(Cue(draft.start / 1000, end / 1000, lines, draft.voice, turn))
         before = draft.voice
     return found
@@ -191,9 +193,7 @@ def to_webvtt(captions: Iterable[Cue]) -> str:
 
 def plain(word: Word) -> str:
     """The word as displayed, on one line and without control characters; may be empty."""
-    text = word.punctuated_word or word.word
-    # Fast path for nearly every word.
-    return text if text.isprintable() and " " not in text else " ".join(_CONTROLS.sub(" ", text).split())
+    return one_line(word.punctuated_word or word.word)
 
 
 def _label_width(voice: str) -> int:
@@ -212,22 +212,36 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
         end = milliseconds(word.end, start)
         if end < start:
             end = start
+        if "-->" in text:
+            # Players read it as structure.
+            text = text.replace("-->", "→")
+        gap = int(not (type(word) is Said and not word.spaced))
+        if run and not gap and not breakable(run[-1].text, text):
+            last = run[-1]
+            run[-1] = _Piece(last.text + text, last.start, max(last.end, end), last.gap, last.width + width(text))
+            before = end
+            continue
         if run and start - before >= _PAUSE:
             yield run
             run = []
         before = end
-        if "-->" in text:
-            # Players read it as structure.
-            text = text.replace("-->", "→")
-        if " " not in text:
-            run.append(_Piece(text, start, end))
-            continue
-        # A number or an address may be several words in one; each gets its share of the time.
-        texts = text.split(" ")
-        bounds = [start + (end - start) * n // len(texts) for n in range(len(texts) + 1)]
-        run += map(_Piece, texts, bounds, bounds[1:])
+        run += _pieces(text, start, end, gap)
     if run:
         yield run
+
+
+def _pieces(text: str, start: int, end: int, gap: int) -> list[_Piece]:
+    """A word as pieces; `gap` columns stand before it."""
+    if len(text) <= _WHOLE and " " not in text:
+        return [_Piece(text, start, end, gap, max(1, width(text)))]
+    # A number or an address may be several words in one; each gets its share of the time.
+    parts = [(unit, int(not n)) for token in text.split(" ") for n, unit in enumerate(units(token))]
+    parts[0] = (parts[0][0], gap)
+    bounds = [start + (end - start) * n // len(parts) for n in range(len(parts) + 1)]
+    return [
+        _Piece(part, since, until, space, max(1, width(part)))
+        for (part, space), since, until in zip(parts, bounds, bounds[1:], strict=False)
+    ]
 
 
 def milliseconds(seconds: float, otherwise: int = 0) -> int:
@@ -252,16 +266,16 @@ def _filled(run: list[_Piece], label: int, limits: CaptionLimits) -> Iterator[li
 
 def _reach(run: list[_Piece], first: int, label: int, limits: CaptionLimits) -> int:
     """The latest end of a caption that begins with the piece `first`; it has at least that piece."""
-    _, start, end = run[first]
+    start, end = run[first].start, run[first].end
     longest = round(limits.max_duration * 1000)
-    lines, width = 1, label + len(run[first].text)
+    lines, filled = 1, label + run[first].width
     for index in range(first + 1, len(run)):
-        text, begins, ends = run[index]
-        start, end = min(start, begins), max(end, ends)
-        if width + 1 + len(text) <= limits.max_chars:
-            width += 1 + len(text)
+        piece = run[index]
+        start, end = min(start, piece.start), max(end, piece.end)
+        if filled + piece.gap + piece.width <= limits.max_chars:
+            filled += piece.gap + piece.width
         else:
-            lines, width = lines + 1, len(text)
+            lines, filled = lines + 1, piece.width
         if lines > limits.max_lines or end - start > longest:
             return index
     return len(run)
@@ -269,7 +283,7 @@ def _reach(run: list[_Piece], first: int, label: int, limits: CaptionLimits) -> 
 
 def _break(run: list[_Piece], first: int, last: int) -> int:
     """The best end of a caption that may reach `last`: near it, after a sentence, a clause or a breath."""
-    lengths = list(itertools.accumulate(len(piece.text) + 1 for piece in run[first:last]))
+    lengths = list(itertools.accumulate(piece.width + piece.gap for piece in run[first:last]))
     best, place = 0.0, last
     for index, length in enumerate(lengths, first + 1):
         share = length / lengths[-1]
@@ -288,35 +302,50 @@ def _closes(text: str) -> float:
     return 1.0 if text.endswith(_SENTENCE) else 0.5 if text.endswith(_CLAUSE) else 0.0
 
 
-def _lines(texts: list[str], label: int, chars: int) -> tuple[str, ...]:
+def _lines(pieces: list[_Piece], label: int, chars: int) -> tuple[str, ...]:
     """The fewest lines, about equally long; the first has room for a label."""
-    widths = [len(text) for text in texts]
+    widths, gaps = [piece.width for piece in pieces], [0, *(piece.gap for piece in pieces[1:]), 0]
     widths[0] += label
-    rest = sum(widths) + len(widths) - 1
+    rest = sum(widths) + sum(gaps)
     if rest <= chars:
-        return (" ".join(texts),)
+        return (_text(pieces),)
     # How many lines the pieces from each index on need.
-    needs, lines, width = [0] * len(texts), 0, chars
-    for index in reversed(range(len(texts))):
-        if width + 1 + widths[index] <= chars:
-            width += 1 + widths[index]
+    needs, lines, filled = [0] * len(pieces), 0, chars
+    for index in reversed(range(len(pieces))):
+        if filled + gaps[index + 1] + widths[index] <= chars:
+            filled += gaps[index + 1] + widths[index]
         else:
-            lines, width = lines + 1, widths[index]
+            lines, filled = lines + 1, widths[index]
         needs[index] = lines
     made, first = [], 0
     while needs[first] > 1:
-        ideal, width, best, last = rest / needs[first], -1, math.inf, first + 1
-        for index in range(first, len(texts) - 1):
-            width += 1 + widths[index]
-            if width > chars and index > first:
+        ideal, filled, best, last = rest / needs[first], -gaps[first], math.inf, first + 1
+        for index in range(first, len(pieces) - 1):
+            filled += gaps[index] + widths[index]
+            if filled > chars and index > first:
                 break
-            cost = abs(width - ideal) - 6 * _closes(texts[index])
+            cost = abs(filled - ideal) - 6 * _closes(pieces[index].text)
             if needs[index + 1] < needs[first] and cost < best:
                 best, last = cost, index + 1
-        made.append(" ".join(texts[first:last]))
-        rest -= sum(widths[first:last]) + last - first
+        made.append(_text(pieces[first:last]))
+        rest -= sum(widths[first:last]) + sum(gaps[first + 1 : last + 1])
         first = last
-    return (*made, " ".join(texts[first:]))
+    return (*made, _text(pieces[first:]))
+
+
+def _text(pieces: list[_Piece]) -> str:
+    return "".join(f"{' ' * piece.gap}{piece.text}" for piece in pieces)[pieces[0].gap :]
+
+
+def _apart(drafts: list[_Draft]) -> list[_Draft]:
+    """The captions by start; one that begins within three frames of its channel's last one begins after them."""
+    starts: dict[int, int] = {}
+    placed = []
+    for draft in sorted(drafts, key=attrgetter("start")):
+        start = max(draft.start, starts.get(draft.channel, -_FRAMES) + _FRAMES)
+        starts[draft.channel] = start
+        placed.append(draft._replace(start=start))
+    return sorted(placed, key=attrgetter("start"))
 
 
 def _ends(drafts: list[_Draft], limits: CaptionLimits) -> list[int]:
@@ -324,17 +353,15 @@ def _ends(drafts: list[_Draft], limits: CaptionLimits) -> list[int]:
     ends: list[int] = []
     next_start = math.inf
     longest, shortest = round(limits.max_duration * 1000), round(limits.min_duration * 1000)
-    # For each channel, the start of its next caption, and the next later start.
-    next_own: dict[int, tuple[int, float]] = {}
+    next_own: dict[int, int] = {}
     for draft in reversed(drafts):
         start = draft.start
-        chars = sum(map(len, draft.texts)) + len(draft.texts) - 1 + _label_width(draft.voice)
+        chars = sum(piece.width + piece.gap for piece in draft.pieces) + _label_width(draft.voice)
+        chars -= draft.pieces[0].gap
         wanted = start + max(shortest, math.ceil(chars * 1000 / limits.max_chars_per_second))
-        end = max(draft.end, start + 1, min(wanted, next_start))
-        then, later = next_own.get(draft.channel, (start, math.inf))
-        bound = then if then > start else later
-        ends.append(int(min(end, start + longest, bound)))
-        next_own[draft.channel] = (start, bound)
+        end = max(draft.end, start + _FRAMES, min(wanted, next_start))
+        ends.append(int(min(end, start + longest, next_own.get(draft.channel, end))))
+        next_own[draft.channel] = start
         next_start = start
     return ends[::-1]
 

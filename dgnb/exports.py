@@ -18,6 +18,7 @@ from dgnb.captions import Utterance, Voices, milliseconds, plain
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Results, ServerMessage, Word
 from dgnb.values import native
+from dgnb.writing import joined, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +44,7 @@ def __dir__() -> list[str]:
 
 
 def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
-    """A table as CSV (RFC 4180: commas, CRLF). Missing values are empty; numbers keep every digit; NUL becomes a space.
-
-    Args:
-        frame: The table.
-        safe: Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula: text that begins
-            with `=`, `+`, `-`, `@`, a tab, a line break or a `'`. Numbers stay numbers. `read_csv` removes it.
-    """
+    """A table as CSV (RFC 4180: commas, CRLF): see `Transcript.to_csv`. NUL becomes a space."""
     frame = frame.copy()
     for column in frame.select_dtypes("datetimetz"):
         # Times are slow to format, and many words arrive at the same time.
@@ -147,14 +142,9 @@ def known(table: str) -> str:
 
 
 def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> str:
-    """Words and utterances as a Praat TextGrid, with an interval tier of each for every speaker or channel.
+    """Words and utterances as a Praat TextGrid up to `duration` seconds: see `Transcript.to_textgrid`.
 
-    The intervals of a tier cover the time from 0 to the end, with empty intervals where nobody speaks. Praat allows
-    neither overlaps nor intervals without length: an interval ends where the next one begins, and lasts 1 ms or more.
-
-    Args:
-        utterances: The words of each, with its channel.
-        duration: Seconds of audio; the end of the last word if that is later.
+    Praat allows no intervals without length: each lasts 1 ms or more, and empty ones are where nobody speaks.
     """
     tiled = {name: _tiled(spans) for name, spans in _tiers(utterances).items()}
     end = max([1, milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
@@ -184,7 +174,7 @@ def _tiers(utterances: Sequence[Utterance]) -> dict[str, list[tuple[float, float
             label = f"{voice}: " if voice else ""
             spans = [(word.start, word.end, plain(word)) for word in words]
             tiers.setdefault(f"{label}words", []).extend(spans)
-            text = " ".join(filter(None, (text for _, _, text in spans)))
+            text = one_line(joined(words))
             tiers.setdefault(f"{label}utterances", []).append((*_span(words), text))
     return tiers or {"words": [], "utterances": []}
 
@@ -220,12 +210,8 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
     Channels count from 1. Names are `speaker_0` or `unknown`; with several channels `channel_1_speaker_0` or
     `channel_1`, because speaker 0 of another channel is someone else. A turn lasts 1 ms or more.
 
-    Args:
-        utterances: The words of each, with its channel.
-        file_id: The name of the recording, without spaces.
-
     Raises:
-        ConfigurationError: `file_id` is empty or contains spaces.
+        ConfigurationError: `file_id`, the name of the recording, is empty or contains spaces.
     """
     file_id = native(file_id)
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
@@ -253,13 +239,6 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
 
 def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
     """All words in the format of Deepgram's response for a recording, with `utterances=true`.
-
-    It has `metadata`, `results.channels` with one alternative each, and `results.utterances`. A missing confidence is
-    left out.
-
-    Args:
-        utterances: The words of each, with its channel.
-        metadata: See `about`.
 
     Raises:
         DgnbError: A channel number is too large for a recording.
@@ -334,7 +313,9 @@ def _timestamp(nanoseconds: int | None) -> str | None:
 def _said(words: Sequence[Word]) -> dict[str, Any]:
     confidences = [word.confidence for word in words if word.confidence is not None]
     mean = {"confidence": sum(confidences) / len(confidences)} if confidences else {}
-    return {"transcript": " ".join(word.punctuated_word or word.word for word in words), **mean, "words": words}
+    # With the fields of the service alone.
+    plain = [Word(*(getattr(word, name) for name in Word.__struct_fields__)) for word in words]
+    return {"transcript": joined(words), **mean, "words": plain}
 
 
 def _without_nan(word: Word) -> Word:

@@ -39,6 +39,8 @@ WORDS: Final[Mapping[str, str]] = {
     "channel": "int64",
     "language": "string",
     "utterance": "int64",
+    "spaced": "bool",
+    "estimated": "bool",
     "received_at": _UTC,
 }
 UTTERANCES: Final[Mapping[str, str]] = {

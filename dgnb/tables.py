@@ -11,7 +11,9 @@ on two channels speak at the same time. `first` and `last` are positions: `words
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
@@ -23,6 +25,7 @@ import pandas as pd
 from dgnb import frames
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.values import ABOVE_0, native, number
+from dgnb.writing import UNSPACED, spaced
 
 __all__ = ["doubtful", "find", "pauses", "speaking_rate", "summary"]
 
@@ -32,6 +35,8 @@ _CONTEXT: Final = 5
 """Words of context on each side of a phrase."""
 _MOST_WINDOWS: Final = 1_000_000
 _APOSTROPHES: Final = "'’ʼ"
+_CHARACTERS: Final = re.compile(f"[{UNSPACED}\uac00-\ud7a3]")
+"""Characters that are compared one by one, whatever the words are. Korean has spaces, but not before its particles."""
 
 _Floats = npt.NDArray[np.float64]
 _Positions = npt.NDArray[np.intp]
@@ -129,7 +134,8 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
     """Every occurrence of a phrase, in order of time.
 
     Only whole words match. Case, punctuation, the encoding of accents and the ends of utterances are ignored. A hyphen
-    separates two words: "well-known" and "well known" match. Apostrophes are ignored.
+    separates two words: "well-known" and "well known" match. Apostrophes are ignored. Chinese, Japanese, Korean, Thai,
+    Lao, Khmer and Burmese are compared by the character: a phrase may begin and end within a word.
 
     Args:
         words: `transcript.words`, or rows of it.
@@ -155,7 +161,7 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
         raise ConfigurationError(f"find() needs a word; {phrase!r} has no letter or digit.")
     start, end, channel = _times("find", words)
     shown = _texts("find", words, "punctuated_word")
-    spoken = _texts("find", words, "word")
+    spaces, spoken = _spaces(words, shown), _texts("find", words, "word")
     place = {part: index for index, part in enumerate(dict.fromkeys(wanted))}
     pattern = [place[part] for part in wanted]
     # Most words occur many times and are split once.
@@ -163,12 +169,12 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
         spans = _occurrences(pattern, [known[spoken[row]] for row in rows])
-        text = [shown[row] for row in rows] if spans else []
         for a, b in spans:
-            around = " ".join(text[max(0, a - _CONTEXT) : b + 1 + _CONTEXT])
+            text = _joined(shown, spaces, rows[a : b + 1])
+            around = _joined(shown, spaces, rows[max(0, a - _CONTEXT) : b + 1 + _CONTEXT])
             first, last = int(rows[a]), int(rows[b])
             times = (float(start[first]), float(end[last]))
-            found.append((*times, " ".join(text[a : b + 1]), around, int(channel[first]), first, last))
+            found.append((*times, text, around, int(channel[first]), first, last))
     return frames.rows(frames.FOUND, sorted(found, key=lambda row: (row[0], row[4])))
 
 
@@ -215,6 +221,7 @@ def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.D
     start, end, channel = _times("doubtful", words)
     confidence = _floats("doubtful", words, "confidence")
     shown = _texts("doubtful", words, "punctuated_word")
+    spaces = _spaces(words, shown)
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
         # First and last index of each stretch. A comparison with NaN is false.
@@ -227,7 +234,7 @@ def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.D
             reached = max(reached, end[rows[index]])
         for first, last in stretches:
             span = rows[first : last + 1]
-            text = " ".join(shown[row] for row in span)
+            text = _joined(shown, spaces, span)
             lowest = np.nanmin(confidence[span])
             times = (start[span[0]], end[span].max())
             found.append((*times, text, span.size, lowest, channel[span[0]], span[0], span[-1]))
@@ -338,7 +345,7 @@ def _parts(text: str) -> list[str]:
     if text.isascii() and text.isalnum():
         return [text.lower()]
     text = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(map(_compared, text)).split()
+    return _CHARACTERS.sub(r" \g<0> ", "".join(map(_compared, text))).split()
 
 
 def _compared(character: str) -> str:
@@ -347,6 +354,18 @@ def _compared(character: str) -> str:
     if character in _APOSTROPHES or kind == "Cf":
         return ""
     return character if kind[0] in "LMNS" else " "
+
+
+def _spaces(words: pd.DataFrame, shown: list[str]) -> list[bool]:
+    """Whether a space stands before each word. A table of an older version or of your own may lack the column."""
+    if "spaced" in words.columns:
+        return [value is not False for value in words["spaced"].tolist()]
+    return [True, *itertools.starmap(spaced, itertools.pairwise(shown))]
+
+
+def _joined(shown: list[str], spaces: list[bool], rows: _Positions) -> str:
+    """The words at these positions as one text."""
+    return "".join(" " * spaces[row] + shown[row] for row in rows).removeprefix(" " * spaces[rows[0]])
 
 
 def _by_channel(start: _Floats, channel: npt.NDArray[np.int64]) -> Iterator[_Positions]:

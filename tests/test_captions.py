@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dgnb.captions import Cue, Utterance, Voices, cues, plain, to_srt, to_webvtt
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
+from dgnb.writing import Said, width
 
 
 class Read(NamedTuple):
@@ -213,7 +214,8 @@ def test_the_parts_of_a_word_with_spaces_share_its_time() -> None:
 
 def test_a_short_caption_stays_longer_where_nobody_speaks() -> None:
     assert times(made([Word("a", 1.0, 1.1)])) == [(1.0, 1.8)]
-    assert times(made([Word("a", 1.0, 1.1)], min_duration=0, max_chars_per_second=math.inf)) == [(1.0, 1.1)]
+    assert times(made([Word("a", 1.0, 1.1)], min_duration=0, max_chars_per_second=math.inf)) == [(1.0, 1.125)]
+    assert times(made([Word("a", 1.0, 1.2)], min_duration=0, max_chars_per_second=math.inf)) == [(1.0, 1.2)]
     assert times(made([Word("a", 1.0, 1.1)], [Word("b", 1.5, 3.0)])) == [(1.0, 1.5), (1.5, 3.0)]
 
 
@@ -233,7 +235,8 @@ def test_a_caption_does_not_stay_into_the_next_one() -> None:
 def test_captions_of_a_channel_do_not_overlap() -> None:
     assert times(made([Word("a", 1.0, 5.0)], [Word("b", 3.0, 4.0)])) == [(1.0, 3.0), (3.0, 4.0)]
     together = made([Word("a", 1.0, 5.0)], [Word("b", 1.0, 4.0)], [Word("c", 2.0, 4.0)])
-    assert times(together) == [(1.0, 2.0), (1.0, 2.0), (2.0, 4.0)]
+    # Each stays for three frames.
+    assert times(together) == [(1.0, 1.125), (1.125, 2.0), (2.0, 4.0)]
 
 
 def test_people_on_two_channels_may_speak_at_once() -> None:
@@ -249,16 +252,60 @@ def test_captions_are_ordered_by_start() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "shown"),
     [
-        (-1.0, -1.0, (0.0, 0.001)),
-        (1.0, 1.0, (1.0, 1.001)),
-        (2.0, 1.0, (2.0, 2.001)),
-        (math.nan, math.inf, (0.0, 0.001)),
+        (-1.0, -1.0, (0.0, 0.125)),
+        (1.0, 1.0, (1.0, 1.125)),
+        (2.0, 1.0, (2.0, 2.125)),
+        (math.nan, math.inf, (0.0, 0.125)),
     ],
 )
 def test_a_word_with_odd_times_has_a_caption(start: float, end: float, shown: tuple[float, float]) -> None:
     captions = made([Word("a", start, end)], min_duration=0, max_chars_per_second=math.inf)
     assert times(captions) == [shown]
     assert len(read_srt(to_srt(captions))) == len(read_webvtt(to_webvtt(captions))) == 1
+
+
+# Scripts without spaces
+
+
+def unspaced(*texts: str, each: float = 0.4) -> list[Word]:
+    """Words between which no space stands."""
+    return [Said(text, each * i, each * (i + 1), None, text, spaced=False) for i, text in enumerate(texts)]
+
+
+def test_a_caption_breaks_between_characters_where_words_have_no_spaces() -> None:
+    chinese = unspaced("今天", "天气", "很", "好", "，", "我们", "出去", "散步", "吧", "。")
+    assert lines(chinese, max_chars=16) == [("今天天气很好，", "我们出去散步吧。")]
+    assert lines(chinese, max_chars=42) == [("今天天气很好，我们出去散步吧。",)]
+    thai = unspaced("วันนี้", "อากาศ", "ดี", "มาก")
+    assert lines(thai, max_chars=8, max_lines=1) == [("วันนี้อากาศ",), ("ดีมาก",)]
+
+
+def test_a_whole_sentence_that_is_one_word_is_divided_and_shares_its_time() -> None:
+    captions = made([Word("x", 0.0, 4.0, None, "今日は天気がいいね。")], max_chars=8, max_lines=1, min_duration=0)
+    assert [cue.lines for cue in captions] == [("今日は天",), ("気がいい",), ("ね。",)]
+    assert all(width(line) <= 8 for cue in captions for line in cue.lines)
+    assert captions[-1].end == 4.0
+
+
+def test_no_line_begins_with_closing_punctuation_or_ends_with_opening_punctuation() -> None:
+    text = "彼は「おはようございます」と言った。そして、出かけた。"
+    for chars in range(4, 30):
+        for cue in made([Word("x", 0.0, 9.0, None, text)], max_chars=chars):
+            for line in cue.lines:
+                assert line[0] not in "」。、"
+                assert line[-1] != "「"
+
+
+def test_what_is_glued_in_a_script_with_spaces_stays_together() -> None:
+    korean = [
+        *words("오늘 날씨가"),
+        Said("좋", 0.6, 0.8, None, "좋"),
+        Said("네요", 0.8, 1.0, None, "네요", spaced=False),
+    ]
+    assert lines(korean, max_chars=6, max_lines=4) == [("오늘", "날씨가", "좋네요")]
+    assert lines([Word("don", 0, 1, None, "Don"), Said("'t", 1, 2, None, "'t", spaced=False)], max_chars=3) == [
+        ("Don't",)
+    ]
 
 
 # Speakers
@@ -332,6 +379,7 @@ def test_voices_have_the_same_names_in_every_export() -> None:
         {"max_lines": 0},
         {"max_lines": None},
         {"max_duration": 0},
+        {"max_duration": 0.1},
         {"max_duration": math.nan},
         {"max_duration": math.inf},
         {"max_duration": "7"},
@@ -376,7 +424,7 @@ spoken = st.builds(
     st.lists(st.tuples(st.lists(spoken, max_size=10), st.integers(0, 2)), max_size=5),
     st.integers(1, 50),
     st.integers(1, 4),
-    st.floats(0.001, 10),
+    st.floats(0.125, 10),
     st.sampled_from([None, True, False]),
 )
 @settings(max_examples=300, deadline=None)
@@ -394,17 +442,18 @@ def test_any_words_make_valid_captions_within_the_limits(
     srt_text, vtt_text = read_srt(to_srt(captions)), read_webvtt(to_webvtt(captions))
     assert len(srt_text) == len(vtt_text) == len(captions)
     assert [cue.start for cue in captions] == sorted(cue.start for cue in captions)
-    said = [token for utterance in utterances for token in shown([utterance]).split()]
-    assert sorted(" ".join(caption.text for caption in vtt_text).split()) == sorted(said)
+    # A word of a script without spaces may be divided.
+    said = "".join(shown([utterance]) for utterance in utterances)
+    assert sorted("".join("".join(caption.text for caption in vtt_text).split())) == sorted("".join(said.split()))
     for cue, read, other in zip(captions, srt_text, vtt_text, strict=True):
         assert (read.start, read.end) == (other.start, other.end)
-        assert read.start < read.end <= read.start + max(1, round(max_duration * 1000))
+        assert read.start + 125 <= read.end <= read.start + round(max_duration * 1000)
         assert (other.voice or "") == cue.voice
         label = f"{cue.voice}: " if cue.voice and cue.turn else ""
         assert read.text == label + other.text
         assert 1 <= len(cue.lines) <= max_lines
         for line in read.text.split("\n"):
-            assert len(line) <= max_chars or " " not in line.removeprefix(label)
+            assert width(line) <= max_chars or " " not in line.removeprefix(label)
 
 
 @st.composite
@@ -425,9 +474,10 @@ def test_captions_have_the_times_of_their_words(said: list[Word], max_chars: int
     by_name = {word.word: word for word in said}
     read = read_srt(to_srt(captions))
     assert " ".join(caption.text for caption in read).split() == [word.word for word in said]
-    for caption, after in zip(read, [*read[1:], None], strict=True):
+    for before, caption, after in zip([None, *read], read, [*read[1:], None], strict=False):
         first, last = (by_name[name] for name in (caption.text.split()[0], caption.text.split()[-1]))
-        assert abs(caption.start - first.start * 1000) <= 1
+        # It begins with its first word, or when the caption before it has stayed for three frames.
+        assert abs(caption.start - first.start * 1000) <= 1 or (before and caption.start == before.start + 125)
         # It ends with its last word, in the silence after that, or at the longest duration.
         assert caption.end >= min(last.end * 1000, caption.start + 7000) - 1
         assert after is None or caption.end <= max(after.start, caption.start + 1)

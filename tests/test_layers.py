@@ -14,6 +14,7 @@ ROOT = Path(dgnb.__file__).parent
 FLOORS = [
     {"_version", "exceptions", "cells", "values"},
     {"options", "messages", "audio", "offline"},
+    {"writing"},
     {"endpoints", "connection", "frames", "tables", "captions", "files"},
     {"exports"},
     {"transcript"},

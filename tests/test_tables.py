@@ -27,6 +27,10 @@ HELPERS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str, st
 }
 
 
+_USUAL = (True, False, 0)
+"""The last columns of a word: a space stands before it, its times are the server's, when it came."""
+
+
 def spoken(
     *words: tuple[str, float, float],
     channel: int = 0,
@@ -34,7 +38,7 @@ def spoken(
     confidence: float | None = 0.9,
 ) -> pd.DataFrame:
     """A words table of (text, start, end)."""
-    rows = [(text.lower(), text, a, b, confidence, speaker, channel, None, 0, 0) for text, a, b in words]
+    rows = [(text.lower(), text, a, b, confidence, speaker, channel, None, 0, *_USUAL) for text, a, b in words]
     return frames.rows(frames.WORDS, rows)
 
 
@@ -56,7 +60,10 @@ def some_words(draw: st.DrawFn, *, unique: bool = False) -> pd.DataFrame:
     rows = draw(st.lists(SPOKEN, max_size=30, unique_by=by))
     return frames.rows(
         frames.WORDS,
-        ((text.lower(), text, a, a + long, sure, None, channel, None, 0, 0) for text, a, long, sure, channel in rows),
+        (
+            (text.lower(), text, a, a + long, sure, None, channel, None, 0, *_USUAL)
+            for text, a, long, sure, channel in rows
+        ),
     )
 
 
@@ -342,6 +349,28 @@ def test_a_phrase_is_found_with_its_times_and_context() -> None:
 def test_case_punctuation_and_accents_do_not_matter(said: str, phrase: str, times: int) -> None:
     words = spoken(*((text, i, i + 0.5) for i, text in enumerate(said.split())))
     assert len(tables.find(words, phrase)) == times
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "count"),
+    [
+        ("今天 天气 很 好", "天天", 1),
+        ("今天 天气", "今 天", 1),
+        ("사람들이 왔다", "사람", 1),
+        ("อากาศ ดี", "อากาศดี", 1),
+        ("今 day", "ay", 0),
+    ],
+)
+def test_scripts_without_fixed_words_are_compared_by_the_character(text: str, phrase: str, count: int) -> None:
+    assert len(tables.find(spoken(*((word, i, i + 1.0) for i, word in enumerate(text.split()))), phrase)) == count
+
+
+def test_a_table_without_the_column_of_spaces_is_joined_by_its_script() -> None:
+    words = spoken(("我们", 0, 1), ("出去", 1, 2), ("hello", 2, 3), ("there", 3, 4), confidence=0.1).drop(
+        columns="spaced"
+    )
+    assert tables.find(words, "出去")["context"].tolist() == ["我们出去 hello there"]
+    assert tables.doubtful(words)["text"].tolist() == ["我们出去 hello there"]
 
 
 def test_a_phrase_does_not_span_two_channels() -> None:

@@ -2,6 +2,7 @@
 
 Each function draws on the `ax` that you pass, or on a new figure, and returns the `Axes`; `overview` returns a
 `Figure`. You do not need to close a new figure: `ax.figure.savefig("words.png")`. A notebook shows each picture once.
+Each raises `DgnbError` without matplotlib, and `ConfigurationError` for an argument of the wrong type or out of range.
 
 The pictures are light, or dark where the background is dark: `matplotlib.style.use("dark_background")`, or axes of
 your own. Each speaker has a colour, the same in every picture. Grey marks what was not transcribed; the legend gives
@@ -52,10 +53,6 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
         end: Seconds; the end of the last word or gap when None.
         ax: Where to draw; a new figure when None.
 
-    Raises:
-        DgnbError: matplotlib is not installed.
-        ConfigurationError: `end` is not after `start`, or an argument is of the wrong type.
-
     Example:
         ```python
         dgnb.plots.timeline(transcript, end=30);
@@ -89,13 +86,9 @@ def confidence(
 
     Args:
         transcript: What to draw.
-        ax: Where to draw; a new figure when None.
         low: Words below it are marked, 0 to 1.
-        window: Seconds that the mean is taken over; a round length that suits the whole when None.
-
-    Raises:
-        DgnbError: matplotlib is not installed.
-        ConfigurationError: An argument is wrong.
+        window: Seconds that the mean is taken over; when None, a round length that suits the whole.
+        ax: Where to draw; a new figure when None.
 
     Example:
         ```python
@@ -115,12 +108,8 @@ def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | N
 
     Args:
         transcript: What to draw.
+        window: Seconds that the mean is taken over; when None, a round length that suits the whole.
         ax: Where to draw; a new figure when None.
-        window: Seconds that the mean is taken over; a round length that suits the whole when None.
-
-    Raises:
-        DgnbError: matplotlib is not installed.
-        ConfigurationError: An argument is wrong.
 
     Example:
         ```python
@@ -135,14 +124,6 @@ def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
     """Draw how often the interims before each final were rewritten, per word; see `Transcript.results`.
 
     A final is a bar over its time; a final whose interims were right at once is a thin line.
-
-    Args:
-        transcript: What to draw.
-        ax: Where to draw; a new figure when None.
-
-    Raises:
-        DgnbError: matplotlib is not installed.
-        ConfigurationError: An argument is of the wrong type.
 
     Example:
         ```python
@@ -160,12 +141,8 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
 
     Args:
         transcript: What to draw.
-        ax: Where to draw; a new figure when None.
         window: Seconds a step; a round length that suits the whole when None.
-
-    Raises:
-        DgnbError: matplotlib is not installed.
-        ConfigurationError: An argument is wrong.
+        ax: Where to draw; a new figure when None.
 
     Example:
         ```python
@@ -178,13 +155,6 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
 
 def overview(transcript: Transcript) -> Figure:
     """Draw who spoke when, confidence, latency and words per minute, one above the other on one time axis.
-
-    Args:
-        transcript: What to draw.
-
-    Raises:
-        DgnbError: matplotlib is not installed.
-        ConfigurationError: It is not a transcript.
 
     Example:
         ```python

@@ -387,8 +387,6 @@ class Stream:
         if self.options.callback is None:
             ledger.close(type(self.error).__name__ if self.error else "the session was stopped before it was heard")
             self._report_gaps()
-            for start, until in filter(_is_gap, transcript.unheard(capture.captured)):
-                transcript.add_gap(start, until, "no final came")
 
     def _report_gaps(self) -> None:
         """Put what is lost for good into the transcript's gaps."""
@@ -404,7 +402,3 @@ class Stream:
     def _enter(self, state: State) -> None:
         self.state = state
         self._notify()
-
-
-def _is_gap(unheard: tuple[float, float]) -> bool:
-    return unheard[1] - unheard[0] > UNHEARD

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
 _INTERNAL: Final = frozenset(
-    {"add_gap", "count", "drop_interims", "feed", "lines", "note", "saved", "since", "unheard", "word_count"}
+    {"add_gap", "count", "drop_interims", "feed", "lines", "note", "saved", "since", "word_count"}
 )
 """What sessions and widgets need of a transcript, and users do not."""
 
@@ -29,7 +29,8 @@ _INTERNAL: Final = frozenset(
 class Transcript(Reducer):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
-    Each table is a snapshot: changing it changes nothing here. All times are seconds on the source's timeline, also
+    Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
+    not at all, and raises `DgnbError` when it can't be written. All times are seconds on the source's timeline, also
     after a reconnect. Not thread-safe: use it in the session's loop, which runs every cell.
 
     Example:
@@ -45,7 +46,7 @@ class Transcript(Reducer):
         self._made: Snapshots | None = None
 
     def __repr__(self) -> str:
-        return f"<Transcript: {len(self._words)} words in {self._coverage.end:.1f} s>"
+        return f"<Transcript: {len(self._words)} words in {max(self._reached.values(), default=0.0):.1f} s>"
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in _INTERNAL]
@@ -57,7 +58,9 @@ class Transcript(Reducer):
         """One row for each word of the finals, in the order that they came.
 
         Columns: `word` (as recognised), `punctuated_word` (as displayed), `start`, `end` (s), `confidence` (0 to 1, or
-        NaN), `speaker` (or NA), `channel`, `language` (or NA), `utterance` (row of `utterances`), `received_at` (UTC).
+        NaN), `speaker` (or NA), `channel`, `language` (or NA), `utterance` (row of `utterances`), `spaced` (whether a
+        space stands before it: not in Chinese, Japanese or Thai), `estimated` (whether its times are a share of its
+        final's, because the server sent text without words), `received_at` (UTC).
         """
         return self._snapshots.words()
 
@@ -169,18 +172,19 @@ class Transcript(Reducer):
         """SubRip captions of the finals so far: written to `path`, or returned without one.
 
         Args:
-            path: A file to write. It is replaced as a whole or not at all.
-            max_chars: Characters a line. A longer word has a line of its own.
+            path: The file, or None for the text.
+            max_chars: Columns a line, with the name of who speaks. Wide characters, such as Chinese ones, take two. A
+                longer word has a line of its own; in a script without spaces, a line may end at any character.
             max_lines: Lines a caption.
             max_duration: Seconds a caption.
-            min_duration: Seconds that a caption stays at least, unless someone speaks after it.
-            max_chars_per_second: Reading speed. A caption that needs more time stays longer, unless someone speaks
-                after it. No text is left out.
+            min_duration: Seconds that a caption stays at least, unless someone speaks after it. It stays for three
+                frames, 0.125 s, anyway.
+            max_chars_per_second: Reading speed in columns. A caption that needs more time stays longer, unless someone
+                speaks after it. No text is left out. `math.inf` for no limit.
             speakers: Whether to name who speaks, as in `Speaker 0: `. None: if there are several speakers or channels.
 
         Raises:
             ConfigurationError: A limit that no caption can keep.
-            DgnbError: The file can't be written. It is as it was before.
         """
         cues = captions.cues(
             self._spoken(),
@@ -223,16 +227,16 @@ class Transcript(Reducer):
 
         Spreadsheets run text that begins with `=`, `+`, `-`, `@`, a tab or a line break as a formula. `safe` puts a `'`
         before it, in cells and headers, and starts the file with the mark by which spreadsheets recognise UTF-8.
-        Numbers stay numbers. `dgnb.exports.read_csv` gives back the same table; pandas and others can read the file.
+        Numbers stay numbers, with every digit, and missing values are empty. `dgnb.exports.read_csv` gives back the
+        same table. `pandas.read_csv` needs `keep_default_na=False`, or it takes words such as "null" for missing ones.
 
         Args:
-            path: A file to write. It is replaced as a whole or not at all.
+            path: The file, or None for the text.
             table: `words`, `utterances`, `results`, `events` or `gaps`.
             safe: Make it safe to open in a spreadsheet.
 
         Raises:
             ConfigurationError: There is no table of that name.
-            DgnbError: The file can't be written. It is as it was before.
         """
         text = exports.to_csv(getattr(self, exports.known(table)), safe=safe)
         return _deliver(text, path, mark="\ufeff" if safe else "")
@@ -241,13 +245,12 @@ class Transcript(Reducer):
         """Write a table as Parquet, which keeps its dtypes: `pandas.read_parquet` gives the same table.
 
         Args:
-            path: A file to write. It is replaced as a whole or not at all.
+            path: The file.
             table: `words`, `utterances`, `results`, `events` or `gaps`.
 
         Raises:
             ConfigurationError: There is no table of that name.
-            DgnbError: pyarrow is not installed (`pip install 'dgnb[export]'`), or the file can't be written. It is as
-                it was before.
+            DgnbError: pyarrow is not installed (`pip install 'dgnb[export]'`).
         """
         files.write(path, exports.to_parquet(getattr(self, exports.known(table))))
 
@@ -256,9 +259,6 @@ class Transcript(Reducer):
 
         Each speaker, or channel, has a tier of words and a tier of utterances, from 0 to the end of the audio, in whole
         milliseconds. Praat allows no overlap in a tier: an interval ends where the next one begins.
-
-        Raises:
-            DgnbError: The file can't be written. It is as it was before.
         """
         return _deliver(exports.to_textgrid(self._spoken(), duration=self._duration()), path)
 
@@ -266,12 +266,11 @@ class Transcript(Reducer):
         """Who spoke when, as RTTM, one line for each utterance: written to `path`, or returned without one.
 
         Args:
-            path: A file to write. It is replaced as a whole or not at all.
+            path: The file, or None for the text.
             file_id: The name of the recording, without spaces.
 
         Raises:
             ConfigurationError: `file_id` is empty or has spaces in it.
-            DgnbError: The file can't be written. It is as it was before.
         """
         return _deliver(exports.to_rttm(self._spoken(), file_id=file_id), path)
 
@@ -280,9 +279,6 @@ class Transcript(Reducer):
 
         Tools for such answers read it: it has `metadata`, `results.channels` and `results.utterances`. Values that a
         stream does not have are empty (`sha256`) or left out (a confidence).
-
-        Raises:
-            DgnbError: The file can't be written. It is as it was before.
         """
         began = next((record.at for record in self._log.records()), None)
         metadata = exports.about(self.messages, began=began, duration=self._duration())
@@ -291,10 +287,7 @@ class Transcript(Reducer):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write every message with its time of arrival as JSON lines. `load` gives an equal transcript.
 
-        The file is replaced as a whole or not at all. It holds no key.
-
-        Raises:
-            DgnbError: The file can't be written. It is as it was before.
+        The file holds no key.
         """
         lines, written = self.saved()
         files.write(path, storage.header(sum(written)) + lines)
@@ -342,7 +335,7 @@ class Transcript(Reducer):
 
     def _duration(self) -> float:
         """Seconds of audio that finals cover, or that the server received by its own account."""
-        return max(self._received, self._coverage.end)
+        return max([self._received, *self._reached.values()])
 
 
 def _deliver(text: str, path: str | os.PathLike[str] | None, *, mark: str = "") -> str | None:

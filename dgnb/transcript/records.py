@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +17,6 @@ from dgnb.messages import (
     UnknownMessage,
     UtteranceEnd,
     Warning,
-    Word,
 )
 
 __all__ = [
@@ -32,7 +30,6 @@ __all__ = [
     "latency_of",
     "placed",
     "results_row",
-    "shown",
     "writable",
 ]
 
@@ -84,11 +81,6 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 def writable(text: str) -> str:
     """The text with `?` for what UTF-8 can't encode: file names and broken messages may hold lone surrogates."""
     return text.encode("utf-8", "replace").decode()
-
-
-def shown(words: Iterable[Word]) -> str:
-    """The words as one text, as displayed."""
-    return " ".join(word.punctuated_word or word.word for word in words)
 
 
 def channel_of(results: Results) -> int:

@@ -1,8 +1,8 @@
 """`Reducer`: from the server's messages to what was said so far.
 
 The rules: finals tile the timeline of their channel and never change. Each `Results` replaces the interim of its
-channel. A final clears it, also one that covers less than the interim. Of a final that says again what an earlier one
-said, only the new words count.
+channel. A final clears it, also one that covers less than the interim. A word that an earlier final said at the same
+time does not count again. A final covers what its connection was sent before it, also silence that it leaves out.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd
+from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
 from dgnb.transcript import storage
-from dgnb.transcript.coverage import Coverage
 from dgnb.transcript.log import MessageLog
 from dgnb.transcript.records import Event, Gap, Line, Record, channel_of, event_of, latency_of, placed, writable
 from dgnb.transcript.words import WordLog
+from dgnb.writing import closing, fitted, joined, spaced, spread
 
 __all__ = ["Reducer"]
 
 logger = logging.getLogger("dgnb")
+
+_SLACK: Final = 0.02
+"""Seconds that neighbouring finals of a channel may overlap: the server rounds times."""
+_ESTIMATED: Final = (
+    "The server sends text without words. Each word gets a share of its final's time; `estimated` marks it in `words`."
+)
 
 Observer = Callable[[ServerMessage], object]
 
@@ -37,7 +44,8 @@ class Reducer:
         self._gaps: list[Gap] = []
         self._interims: dict[int, Results] = {}
         self._newest_interim: Record | None = None
-        self._coverage = Coverage()
+        self._reached: dict[int, float] = {}  # where the last final of each channel ends
+        self._estimates = False  # whether text without words has come
         self._finals: list[str] = []
         self._words = WordLog()
         self._observers: list[Observer] = []
@@ -123,15 +131,46 @@ class Reducer:
         self._interims.pop(channel, None)
         if record.offset:
             final = placed(final, record.offset)
-        text, words, warning = self._coverage.add(final, channel)
-        if warning:
-            self.note("warning", warning, at=record.at)
-        if text:
-            self._finals.append(text)
-        if words:
+        end = final.start + final.duration
+        words: Sequence[Word] = final.words
+        text = final.transcript.strip() or joined(words)
+        before = self._words.ending(channel)
+        if before and closing(text):
+            # Some servers send a full stop in a final of its own.
+            text = "" if before.endswith(text) else text
+            self._words.punctuate(channel, text)
+        elif text:
+            space = not before or spaced(before, text)
+            if words:
+                words = fitted(text, words, space)
+            else:
+                words = spread(text, final.start, end, space)
+                if not self._estimates:
+                    self._estimates = True
+                    self.note("warning", _ESTIMATED, at=record.at)
+            if not self._follows(final, end, channel):
+                again = len(words) - len(words := self._words.unsaid(words, channel))
+                if again:
+                    text = joined(words)
+                    what = f"A final from {final.start:.3f} to {end:.3f} s says again what an earlier one said"
+                    self.note("warning", f"{what}; {again} of its words are left out.", at=record.at)
             self._words.add(words, channel, record.at)
+        if text:
+            gap = " " if self._finals and spaced(self._finals[-1], text) else ""
+            self._finals.append(gap + text)
+        self._reached[channel] = max(self._reached.get(channel, end), end)
         if final.speech_final:
             self._words.end_utterance(channel)
+
+    def _follows(self, final: Results, end: float, channel: int) -> bool:
+        """Whether a final begins where the one before it ended, or later, and holds all its words: nearly all do."""
+        start = final.start
+        if start < self._reached.get(channel, start) - _SLACK:
+            return False
+        for word in final.words:  # noqa: SIM110 - a generator costs three times as much, at each final
+            if word.start < start or word.end > end:
+                return False
+        return True
 
     def _take_event(self, record: Record, message: ServerMessage) -> None:
         if isinstance(message, UtteranceEnd):
@@ -147,7 +186,7 @@ class Reducer:
     @property
     def text(self) -> str:
         """The text of all finals, in the order that they came."""
-        return " ".join(self._finals)
+        return "".join(self._finals)
 
     @property
     def interim(self) -> str:
@@ -180,11 +219,7 @@ class Reducer:
     @property
     def transcript_cursor(self) -> float:
         """How far finals cover the audio, in seconds, on the channel that is furthest behind."""
-        return self._coverage.cursor
-
-    def unheard(self, until: float) -> list[tuple[float, float]]:
-        """Internal: the stretches up to `until` seconds that some channel has no final for and no gap tells of."""
-        return self._coverage.missing(until, [(gap.start, gap.end) for gap in self._gaps])
+        return min(self._reached.values(), default=0.0)
 
     @property
     def latency(self) -> float | None:

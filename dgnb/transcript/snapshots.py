@@ -35,24 +35,27 @@ class Snapshots:
         self._utterances = frames.GrowingTable(frames.UTTERANCES, block=128)
         self._events = frames.GrowingTable(frames.EVENTS)
         self._gaps = frames.GrowingTable(frames.GAPS)
-        self._words_read = 0
+        self._words_read = self._words_amended = self._utterances_amended = 0
         self._start_results()
 
     def words(self) -> pd.DataFrame:
         """See `Transcript.words`."""
-        table = self._words
-        if len(table) < len(self._log):
-            table.replace(table.settled, frames.table(frames.WORDS, self._log.columns(table.settled)))
+        table, amended = self._words, self._log.punctuated
+        if len(table) < len(self._log) or len(amended) > self._words_amended:
+            first = min([table.settled, *amended[self._words_amended :]])
+            table.replace(first, frames.table(frames.WORDS, self._log.columns(first)))
+            self._words_amended = len(amended)
         return table.snapshot()
 
     def utterances(self) -> pd.DataFrame:
         """See `Transcript.utterances`."""
-        table = self._utterances
-        if self._words_read < len(self._log):
+        table, amended = self._utterances, self._log.punctuated
+        changed = min([self._words_read, *amended[self._utterances_amended :]])
+        if changed < len(self._log):
             # Any utterance that has not ended may have new words, also one that is settled.
-            first = min(table.settled, self._log.changed(self._words_read))
+            first = min(table.settled, self._log.changed(changed))
             table.replace(first, frames.rows(frames.UTTERANCES, self._log.rows(first)))
-            self._words_read = len(self._log)
+            self._words_read, self._utterances_amended = len(self._log), len(amended)
         return table.snapshot()
 
     def results(self) -> pd.DataFrame:

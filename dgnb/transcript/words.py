@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from dgnb.messages import Word
-from dgnb.transcript.records import Line, shown
+from dgnb.transcript.records import Line
+from dgnb.writing import Said, joined
 
 __all__ = ["WordLog"]
+
+_SAME_TIME: Final = 0.25
+"""Seconds by which a word's time may differ when the same audio is heard again."""
 
 
 class _Open(msgspec.Struct):
@@ -25,8 +30,8 @@ class _Open(msgspec.Struct):
 class WordLog:
     """The words of the finals in the order that they came, and the utterances that they belong to.
 
-    Times are seconds on the source's timeline. A word never changes; an utterance gets words until it ends: at an
-    endpoint, at an `UtteranceEnd`, or where the speaker changes.
+    Times are seconds on the source's timeline. A word never changes, but punctuation may come after it. An utterance
+    gets words until it ends: at an endpoint, at an `UtteranceEnd`, or where the speaker changes.
     """
 
     def __init__(self) -> None:
@@ -37,6 +42,13 @@ class WordLog:
         self._channels = array("q")
         self._firsts = array("q")
         self._open: dict[int, _Open] = {}
+        self._last: dict[int, int] = {}
+        """The position of the last word of each channel."""
+        self._places: dict[tuple[int, int], list[int]] = {}
+        """The words of each channel in each second of the timeline, up to the one at position `_placed`."""
+        self._placed = 0
+        self.punctuated: list[int] = []
+        """The positions of the words that got punctuation later."""
 
     def __len__(self) -> int:
         return len(self._words)
@@ -52,7 +64,41 @@ class WordLog:
             self._utterances.append(current.utterance)
             current.last_word_end = word.end
         self._words.extend(words)
+        if words:
+            self._last[channel] = len(self._words) - 1
         self._arrivals.extend(array("q", (at,)) * len(words))
+
+    def ending(self, channel: int) -> str:
+        """The last word of a channel, as displayed, or ""."""
+        word = self._words[self._last[channel]] if channel in self._last else None
+        return (word.punctuated_word or word.word) if word else ""
+
+    def punctuate(self, channel: int, text: str) -> None:
+        """Put punctuation behind the last word of a channel."""
+        position = self._last[channel]
+        word = self._words[position]
+        self._words[position] = msgspec.structs.replace(word, punctuated_word=self.ending(channel) + text)
+        self.punctuated.append(position)
+
+    def unsaid(self, words: Sequence[Word], channel: int) -> Sequence[Word]:
+        """Those of the words that the channel does not have at the same time. Each of its words answers for one."""
+        for position in range(self._placed, len(self._words)):
+            place = (self._channels[self._utterances[position]], math.floor(_middle(self._words[position])))
+            self._places.setdefault(place, []).append(position)
+        self._placed = len(self._words)
+        free = {
+            position
+            for second in {math.floor(_middle(word)) + step for word in words for step in (-1, 0, 1)}
+            for position in self._places.get((channel, second), ())
+        }
+        new = []
+        for word in words:
+            same = [position for position in free if _same(word, self._words[position])]
+            if same:
+                free.remove(min(same, key=lambda position: abs(_middle(self._words[position]) - _middle(word))))
+            else:
+                new.append(word)
+        return tuple(new)
 
     def end_utterance(self, channel: int, last_word_end: float | None = None) -> None:
         """End the utterance that a channel is in; with `last_word_end`, only one whose words end there or before."""
@@ -64,7 +110,7 @@ class WordLog:
     def lines(self, words: int) -> list[Line]:
         """The last so many words by utterance, oldest first, at a cost that does not grow with the log."""
         return [
-            Line(spoken[0].start, spoken[-1].end, spoken[0].speaker, self._channels[utterance], shown(spoken))
+            Line(spoken[0].start, spoken[-1].end, spoken[0].speaker, self._channels[utterance], joined(spoken))
             for utterance, spoken in self._grouped(max(0, len(self._words) - words)).items()
         ]
 
@@ -92,6 +138,8 @@ class WordLog:
             "channel": [self._channels[utterance] for utterance in utterances],
             "language": [word.language for word in words],
             "utterance": utterances,
+            "spaced": [type(word) is not Said or word.spaced for word in words],
+            "estimated": [type(word) is Said and word.estimated for word in words],
             "received_at": self._arrivals[first:],
         }
 
@@ -107,8 +155,24 @@ class WordLog:
         return groups
 
 
+def _middle(word: Word) -> float:
+    return (word.start + word.end) / 2
+
+
+def _same(one: Word, other: Word) -> bool:
+    """Whether both are the same word at the same time. Capitals and punctuation do not count."""
+    a, b = _middle(one), _middle(other)
+    together = abs(a - b) <= _SAME_TIME or one.start <= b <= one.end or other.start <= a <= other.end
+    return together and _letters(one) == _letters(other)
+
+
+def _letters(word: Word) -> str:
+    text = word.word.casefold()
+    return "".join(filter(str.isalnum, text)) or text
+
+
 def _row(words: list[Word], channel: int) -> tuple[Any, ...]:
     # NaN is not a confidence.
     confidences = [c for word in words if (c := word.confidence) is not None and c == c]
     mean = sum(confidences) / len(confidences) if confidences else None
-    return words[0].start, words[-1].end, shown(words), len(words), mean, words[0].speaker, channel
+    return words[0].start, words[-1].end, joined(words), len(words), mean, words[0].speaker, channel

@@ -62,8 +62,10 @@ def ask_to_stop(session):
 
 def hole(session):
     '''What finals leave uncovered, but for the quarter of a second that a server may leave at the end.'''
-    spans = session.transcript.unheard(captured(session))
-    return [span for span in spans if span[1] - span[0] > 0.25] + session.transcript.gaps.to_dict("records")
+    finals = session.transcript.results.query("is_final").sort_values("start")
+    ends = [0.0, *finals["end"].cummax()]
+    spans = [span for span in zip(ends, [*finals["start"], captured(session)]) if span[1] - span[0] > 0.25]
+    return spans + session.transcript.gaps.to_dict("records")
 
 def told(session, *kinds):
     return session.transcript.events.query("type in @kinds")["text"].tolist()

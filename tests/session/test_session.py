@@ -26,7 +26,7 @@ from dgnb.exceptions import (
     HandshakeError,
 )
 from dgnb.loopback import LoopbackServer, Script
-from dgnb.messages import Channel, Metadata, Results
+from dgnb.messages import Metadata, Results
 from tests.support.speech import SECONDS, speech
 from tests.support.waiting import until
 
@@ -715,7 +715,7 @@ async def test_a_change_of_options_cuts_where_a_final_ended(server: LoopbackServ
     assert ends.iloc[-1] == pytest.approx(20)
     for number in list(ends.index)[1:]:
         assert begins[number] == pytest.approx(ends[: number - 1].max())
-    assert session.transcript.unheard(20) == []
+    assert len(session.transcript.gaps) == 0
 
 
 async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: LoopbackServer, tap: Tap) -> None:
@@ -832,14 +832,6 @@ async def test_a_source_that_fails_is_reported_even_when_the_server_does_not_fin
     with server.silent(), pytest.raises(AudioError, match="unplugged"):
         await session
     assert session.transcript.events["text"].str.contains("did not finish in time").any()
-
-
-async def test_audio_between_finals_that_nobody_heard_is_a_gap() -> None:
-    transcript = dgnb.Transcript()
-    for start, duration in ((3.0, 1.0), (7.0, 3.0)):
-        transcript.feed(Results((0, 1), duration, start, Channel(()), is_final=True))
-    assert transcript.unheard(12.0) == [(0.0, 3.0), (4.0, 7.0), (10.0, 12.0)]
-    assert dgnb.Transcript().unheard(1.0) == [(0.0, 1.0)]
 
 
 async def test_an_error_is_logged_when_only_a_finalize_was_waited_for(

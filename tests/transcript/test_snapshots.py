@@ -103,4 +103,4 @@ def test_dir_shows_what_users_need_and_nothing_else() -> None:
     shown = dir(dgnb.Transcript())
     assert not [name for name in shown if name.startswith("_")]
     assert {"words", "utterances", "text", "observe", "save", "to_srt", "find"} <= set(shown)
-    assert not {"feed", "note", "add_gap", "drop_interims", "since", "count", "unheard", "saved"} & set(shown)
+    assert not {"feed", "note", "add_gap", "drop_interims", "since", "count", "saved"} & set(shown)

@@ -141,7 +141,7 @@ def test_only_what_is_new_in_an_overlapping_final_counts() -> None:
     )
     assert transcript.text == "one two three four."
     assert transcript.words["word"].tolist() == ["one", "two", "three", "four"]
-    assert "1.000 s of it are left out" in transcript.events["text"].iloc[-1]
+    assert "1 of its words are left out" in transcript.events["text"].iloc[-1]
 
 
 def test_a_final_that_comes_late_is_taken() -> None:
@@ -165,6 +165,130 @@ def test_an_empty_answer_to_finalize_changes_nothing() -> None:
     transcript = fed(result(0, 2, said("one")), result(2, 0), result(2, 0), result(2, 1, said("two", start=2.1)))
     assert transcript.text == "one two"
     assert len(transcript.events) == 0
+
+
+def timed(*words: tuple[str, float, float]) -> tuple[Word, ...]:
+    return tuple(Word(*word) for word in words)
+
+
+def test_a_word_astride_the_border_of_two_finals_is_kept_wherever_it_stands() -> None:
+    one = result(0.0, 2.3, timed(("one", 0.2, 0.6), ("two", 1.0, 1.4)))
+    two = result(2.3, 2.3, timed(("three", 2.0, 2.4), ("four", 3.0, 3.4)))
+    assert fed(one, two).words["word"].tolist() == ["one", "two", "three", "four"]
+    assert len(fed(one, two).events) == 0
+    # Both finals have it: once.
+    both = result(0.0, 2.3, timed(("one", 0.2, 0.6), ("three", 2.0, 2.4)))
+    transcript = fed(both, two)
+    assert transcript.words["word"].tolist() == ["one", "three", "four"]
+    assert transcript.text == "one three four"
+    assert "1 of its words are left out" in transcript.events["text"].iloc[-1]
+
+
+def test_another_word_at_the_same_time_is_kept_and_so_is_the_same_word_at_another_time() -> None:
+    one = result(0, 2, timed(("no", 0.0, 0.2), ("no", 0.25, 0.45), ("way", 1.0, 1.4)))
+    again = result(0, 3, timed(("No,", 0.02, 0.2), ("no", 0.27, 0.45), ("no", 0.5, 0.7), ("weigh", 1.0, 1.4)))
+    transcript = fed(one, again)
+    assert transcript.words["word"].tolist() == ["no", "no", "way", "no", "weigh"]
+    assert transcript.words["start"].tolist() == [0.0, 0.25, 1.0, 0.5, 1.0]
+
+
+def test_a_repeated_final_with_times_out_of_all_bounds_costs_no_time() -> None:
+    far = result(-1e9, 2e9, timed(("one", -1e9, 1e9), ("two", 1e9, 1e9)))
+    assert fed(far, far).words["word"].tolist() == ["one", "two"]
+
+
+# Text without words
+
+
+def test_text_without_words_becomes_words_that_share_its_time() -> None:
+    transcript = fed(
+        result(1, 2, text="hello there", speech_final=True),
+        result(3, 1, text="you"),
+        result(4, 1, said("all", start=4)),
+    )
+    table = transcript.words
+    assert table["word"].tolist() == ["hello", "there", "you", "all"]
+    assert table["start"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert table["end"].tolist()[:3] == [2.0, 3.0, 4.0]
+    assert table["estimated"].tolist() == [True, True, True, False]
+    assert table["confidence"].isna().tolist() == [True, True, True, False]
+    assert transcript.text == "hello there you all"
+    assert transcript.utterances["transcript"].tolist() == ["hello there", "you all"]
+    assert [text for text in transcript.events["text"] if "text without words" in text] == transcript.events[
+        "text"
+    ].tolist()
+    assert len(transcript.events) == 1
+
+
+def test_text_without_words_has_its_times_on_the_source_and_counts_once() -> None:
+    transcript = fed(result(0, 2, text="今天。"), result(0, 2, text="今天。"), offset=10.0)
+    assert transcript.text == "今天。"
+    assert transcript.words["start"].tolist() == pytest.approx([10.0, 10.0 + 2 / 3])
+    assert transcript.to_srt() == "1\n00:00:10,000 --> 00:00:12,000\n今天。\n"
+
+
+@pytest.mark.parametrize("mark", [".", "?!", "…", "。", "»"])
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("with_word", [False, True])
+def test_punctuation_that_comes_late_joins_the_word_before(mark: str, ended: bool, with_word: bool) -> None:
+    late = result(1, 0, timed((mark, 1.0, 1.0)) if with_word else (), text=mark, speech_final=True)
+    transcript = fed(result(0, 1, said("one", "two"), speech_final=ended))
+    before = transcript.words, transcript.utterances
+    for _ in range(2):
+        transcript.feed(late)
+    transcript.feed(result(1, 1, said("three", start=1.0)))
+    assert transcript.text == f"one two{mark} three"
+    assert transcript.words["punctuated_word"].tolist() == ["one", f"two{mark}", "three"]
+    assert transcript.words["word"].tolist() == ["one", "two", "three"]
+    assert transcript.utterances["transcript"].tolist() == [f"one two{mark}", "three"]
+    assert f"two{mark}" in str(transcript.to_srt())
+    assert before[0]["punctuated_word"].tolist() == ["one", "two"]
+    assert not transcript.words["estimated"].any()
+
+
+def test_late_punctuation_joins_a_word_of_its_own_channel_and_needs_one() -> None:
+    transcript = fed(result(0, 1, said("left")), result(0, 1, said("right"), channel=1), result(1, 0, text="."))
+    assert transcript.words["punctuated_word"].tolist() == ["left.", "right"]
+    assert fed(result(0, 1, text=".")).text == "."
+
+
+# Scripts without spaces
+
+
+@pytest.mark.parametrize(
+    ("texts", "phrase", "found"),
+    [
+        ([("今天天气很好。", "今天 天气 很 好"), ("我们出去吧。", "我们 出去 吧")], "天气很好我们", "天气很好。我们"),
+        ([("今日は、天気がいいですね", "今日 は 天気 が いい です ね")], "天気が", "天気が"),
+        ([("วันนี้อากาศดีมาก", "วันนี้ อากาศ ดี มาก"), ("ครับ", "ครับ")], "อากาศดี", "อากาศดี"),
+        ([("오늘 날씨가 좋네요.", "오늘 날씨 가 좋 네요"), ("네.", "네")], "날씨가 좋네요", "날씨가 좋네요."),
+        ([("我用 iPhone 拍照", "我 用 iphone 拍照")], "用iphone拍照", "用 iPhone 拍照"),
+        ([("我用iPhone拍照", "我 用 iPhone 拍照")], "iPhone", "iPhone"),
+    ],
+)
+def test_text_is_joined_as_the_server_joins_it(texts: list[tuple[str, str]], phrase: str, found: str) -> None:
+    transcript, expected, at = Transcript(), "", 0.0
+    for text, words in texts:
+        spoken = timed(*((word, at + 0.25 * i, at + 0.25 * i + 0.25) for i, word in enumerate(words.split())))
+        transcript.feed(result(at, 0.25 * len(spoken), spoken, text=text))
+        at += 0.25 * len(spoken)
+        # Korean has a space between sentences.
+        expected += (" " if expected and "네" in text else "") + text
+    assert transcript.text == expected
+    assert transcript.utterances["transcript"].tolist() == [expected]
+    assert "".join(line.text for line in transcript.lines()) == expected
+    assert str(transcript.to_srt(max_duration=60, max_chars=80)).split("\n")[2] == expected
+    assert str(transcript.to_webvtt(max_duration=60, max_chars=80)).split("\n")[3] == expected
+    heard = json.loads(str(transcript.to_deepgram_json()))["results"]
+    assert heard["utterances"][0]["transcript"] == expected
+    assert not {"spaced", "estimated"} & {name for word in heard["utterances"][0]["words"] for name in word}
+    assert f'"{expected}"' in str(transcript.to_textgrid())
+    table = transcript.words
+    pieces = zip(table["spaced"], table["punctuated_word"], strict=True)
+    assert "".join(" " * space + word for space, word in pieces).strip() == expected
+    assert transcript.find(phrase)["text"].tolist() == [found]
+    assert found in transcript.find(phrase)["context"].iloc[0]
+    assert transcript.doubtful(0.5)["text"].tolist() == []
 
 
 # Utterances
@@ -292,46 +416,6 @@ def test_a_gap_goes_from_a_time_to_the_same_or_a_later_one(start: float, end: fl
         transcript.add_gap(start, end, "no")
     transcript.add_gap(1.0, 1.0, "the station was away for 30 s")
     assert transcript.gaps[["start", "end"]].to_numpy().tolist() == [[1.0, 1.0]]
-
-
-def test_what_a_gap_tells_of_is_not_unheard_again() -> None:
-    transcript = fed(result(3, 1), result(7, 3))
-    transcript.add_gap(0.0, 1.0, "a")
-    transcript.add_gap(8.0, 11.0, "b")
-    transcript.add_gap(4.5, 5.0, "c")
-    transcript.add_gap(6.0, 6.0, "d")
-    assert transcript.unheard(12.0) == [(1.0, 3.0), (4.0, 4.5), (5.0, 7.0), (11.0, 12.0)]
-    assert transcript.unheard(4.7) == [(1.0, 3.0), (4.0, 4.5)]
-    for start, end in transcript.unheard(12.0):
-        transcript.add_gap(start, end, "the rest")
-    assert transcript.unheard(12.0) == []
-
-
-def test_what_one_channel_did_not_hear_is_unheard() -> None:
-    transcript = fed(result(0, 10), result(0, 4, channel=1))
-    assert transcript.unheard(10.0) == [(4.0, 10.0)]
-    transcript.add_gap(3.0, 8.0, "the line went dead")
-    assert transcript.unheard(10.0) == [(8.0, 10.0)]
-    assert Transcript().unheard(1.0) == [(0.0, 1.0)]
-
-
-@given(
-    finals=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), max_size=8),
-    gaps=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), max_size=5),
-    until=st.integers(0, 40),
-)
-@settings(max_examples=100, deadline=None)
-def test_every_second_is_heard_told_of_as_a_gap_or_unheard(
-    finals: list[tuple[int, int]], gaps: list[tuple[int, int]], until: int
-) -> None:
-    transcript = fed(*(result(start, duration) for start, duration in finals))
-    for start, duration in gaps:
-        transcript.add_gap(start, start + duration, "")
-    known = {second for start, duration in [*finals, *gaps] for second in range(start, start + duration)}
-    unheard = transcript.unheard(until)
-    seconds = [second for start, end in unheard for second in range(round(start), round(end))]
-    assert seconds == [second for second in range(until) if second not in known]
-    assert unheard == sorted(unheard)
 
 
 # Tables
