@@ -56,12 +56,12 @@ def _option(
     choices: Iterable[Any] = (),
     minimum: int | None = None,
     maximum: int | None = None,
-    many: bool = False,
     max_length: int | None = None,
 ) -> Any:
     """A field with the metadata to validate it and to build a form for it.
 
-    `maximum` is the largest number, or the largest number of values of an option that takes many.
+    The annotation says whether it is a bool, a whole number or text. One with a default of () takes many texts.
+    `maximum` is the largest number, or the largest number of texts.
     """
     metadata = {
         "group": group,
@@ -69,7 +69,7 @@ def _option(
         "choices": tuple(choices),
         "minimum": minimum,
         "maximum": maximum,
-        "many": many,
+        "many": default == (),
         "max_length": max_length,
     }
     return field(default=default, metadata=metadata)
@@ -106,25 +106,22 @@ class LiveOptions:
     utterance_end_ms: int | None = _option(
         None, "common", "Milliseconds without words until UtteranceEnd; needs interim_results.", minimum=1000
     )
-    keyterm: Sequence[str] = _option(
-        (), "common", "Terms to listen for (nova-3); case is kept.", many=True, maximum=100
-    )
+    keyterm: Sequence[str] = _option((), "common", "Terms to listen for (nova-3); case is kept.", maximum=100)
 
     diarize_model: Literal["latest", "v1"] | None = _option(
         None, "words", "Tell speakers apart, with this version of the diarizer.", choices=("latest", "v1")
     )
-    keywords: Sequence[str] = _option((), "words", "word:intensifier (before nova-3).", many=True, maximum=100)
-    search: Sequence[str] = _option((), "words", "Terms to search for in the audio.", many=True, maximum=50)
-    replace: Sequence[str] = _option((), "words", "find:replacement; write find in lower case.", many=True, maximum=200)
+    keywords: Sequence[str] = _option((), "words", "word:intensifier (before nova-3).", maximum=100)
+    search: Sequence[str] = _option((), "words", "Terms to search for in the audio.", maximum=50)
+    replace: Sequence[str] = _option((), "words", "find:replacement; write find in lower case.", maximum=200)
     redact: Sequence[str] = _option(
         (),
         "words",
         "Kinds of content to redact.",
         choices=("true", "false", "pci", "numbers", "aggressive_numbers", "ssn"),
-        many=True,
     )
     detect_entities: bool = _option(False, "words", "List entities in each final; turns punctuate on.")
-    language_hint: Sequence[str] = _option((), "words", "Languages to expect (nova-3, language=multi).", many=True)
+    language_hint: Sequence[str] = _option((), "words", "Languages to expect (nova-3, language=multi).")
     numerals: bool = _option(False, "formatting", "Write numbers as digits.")
     profanity_filter: bool = _option(False, "formatting", "Remove profanity.")
     dictation: bool = _option(False, "formatting", "Spoken punctuation commands; needs punctuate.")
@@ -136,7 +133,7 @@ class LiveOptions:
     channels: int = _option(1, "audio", "Channels of raw audio; needs encoding.", minimum=1, maximum=MOST_CHANNELS)
     version: str = _option("latest", "account", "Version of the model.")
     tag: Sequence[str] = _option(
-        (), "account", "Labels for usage reports, at most 128 characters each.", many=True, max_length=128
+        (), "account", "Labels for usage reports, at most 128 characters each.", max_length=128
     )
     mip_opt_out: bool = _option(False, "account", "Keep the audio out of Deepgram's model improvement programme.")
     callback: str | None = _option(None, "account", "URL that the results are sent to, instead of this connection.")

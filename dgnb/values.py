@@ -38,7 +38,8 @@ def native(value: Any) -> Any:
         return float(value)
     if hasattr(value, "scheme") and hasattr(value, "host"):
         return str(value)
-    return value.geturl() if hasattr(value, "geturl") else value
+    # An http response has geturl() too.
+    return value.geturl() if isinstance(value, tuple) and hasattr(value, "geturl") else value
 
 
 def number(rule: str, value: Any, least: float = -sys.float_info.max, most: float = sys.float_info.max) -> float:

@@ -48,6 +48,13 @@ class Rate(enum.IntEnum):
     A = 5
 
 
+class Answer:
+    """A response of urllib: it can tell its address."""
+
+    def geturl(self) -> str:
+        raise NotImplementedError
+
+
 class Count(int):
     """A number of somebody's own type."""
 
@@ -72,7 +79,7 @@ def test_text_and_numbers_become_python_s_own(given: object, wanted: object) -> 
 
 
 @pytest.mark.parametrize(
-    "thing", [None, b"a", [5], np.zeros(1), pd.NA, pd.Series([5]), object, np.timedelta64(5, "ns")]
+    "thing", [None, b"a", [5], np.zeros(1), pd.NA, pd.Series([5]), object, np.timedelta64(5, "ns"), Answer()]
 )
 def test_anything_else_is_left_as_it_is(thing: object) -> None:
     assert native(thing) is thing

@@ -128,7 +128,8 @@ class _GivenFile:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._start = file.tell()
-        if file.seek(0, os.SEEK_END) <= self._start:
+        file.seek(0, os.SEEK_END)
+        if file.tell() <= self._start:
             raise ConfigurationError("The file holds no bytes after its position. Call seek(0) on it first.")
         self.read = file.read
         self.seek(0)
@@ -163,7 +164,7 @@ def _is_stream(data: Any) -> bool:
 
 
 def _file_name(file: Any) -> str:
-    if isinstance(file, io.TextIOBase):
+    if hasattr(file, "encoding"):
         raise ConfigurationError("The file is open as text. Open it with mode 'rb', or pass its .buffer.")
     if getattr(file, "closed", None) is True:
         raise ConfigurationError("The file is closed. Open it again, or pass its path.")
@@ -172,8 +173,7 @@ def _file_name(file: Any) -> str:
 
 
 def _can_seek(file: Any) -> bool:
-    seekable = getattr(file, "seekable", None)
-    return seekable is not None and not inspect.iscoroutinefunction(seekable) and seekable()
+    return not inspect.iscoroutinefunction(file.read) and hasattr(file, "seekable") and file.seekable()
 
 
 async def _fill(pipe: Pipe, chunks: AsyncIterable[bytes], name: str) -> None:

@@ -125,13 +125,7 @@ class ControlPanel(PanelView):
         return self.session is not None and self.session.state is not State.CLOSED
 
     def __repr__(self) -> str:
-        if self.session is None:
-            return "<ControlPanel, not started>"
-        session = self.session
-        return (
-            f"<ControlPanel {'paused' if session.paused else session.state.value}: {session.source.name} to "
-            f"{session.endpoint.kind}, {session.audio_cursor:.1f} s, {session.transcript.word_count} words>"
-        )
+        return f"<ControlPanel of {self.session!r}>" if self.session else "<ControlPanel, not started>"
 
     def options(self) -> LiveOptions:
         """The options that the form shows. How a raw source is read is not among them.
@@ -149,8 +143,8 @@ class ControlPanel(PanelView):
         """
         source, comment = self.source.code()
         arguments = [source]
-        if changed := self.options().changed():
-            arguments.append(f"dgnb.LiveOptions({', '.join(f'{name}={value!r}' for name, value in changed.items())})")
+        if self.options().changed():
+            arguments.append(f"dgnb.{self.options()!r}")
         named = {
             "endpoint": self._wanted_endpoint(),
             **(self.form.source_format() if self.source.takes_format else {}),
@@ -198,7 +192,7 @@ class ControlPanel(PanelView):
         else:
             kind = endpoint.kind
             where = "on this machine" if kind == "offline" else (endpoint.url or "").partition("://")[2]
-        self._show_badge(kind, where, running=self.running)
+        self._show_badge(kind, where)
 
     def _changed(self) -> None:
         """A control was changed: show at once what would go wrong."""

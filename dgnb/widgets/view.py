@@ -101,11 +101,10 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
         self.captions.draw()
         self.status.value = "not started" if session is None else escaped(_status(session))
 
-    def _show_badge(self, kind: str, where: str, *, running: bool) -> None:
+    def _show_badge(self, kind: str, where: str) -> None:
         name, colour = _BADGES[kind]
-        verb = "running on" if running else "would run on"
         self.badge.value = (
-            f'<span title="{verb} {escaped(where)}" style="background:{colour};color:white;padding:2px 8px;'
+            f'<span style="background:{colour};color:white;padding:2px 8px;'
             f'border-radius:4px;font-weight:600;margin-right:8px">{name}</span>'
             f'<span style="margin-right:12px">{escaped(where)}</span>'
         )

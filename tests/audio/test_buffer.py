@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import io
 import socket
@@ -280,6 +281,16 @@ class Lines(Upload):
         return await self.readline()
 
 
+class AsyncFile(Lines):
+    """A file of anyio or trio: only `seekable` does not wait."""
+
+    def seekable(self) -> bool:
+        return True
+
+    async def tell(self) -> int:
+        raise NotImplementedError
+
+
 class Microphone(Upload):
     """An iterator with a method of its own that is called `read`."""
 
@@ -297,6 +308,7 @@ STREAMS: list[Callable[[bytes], Any]] = [
     lambda data: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data))),
     Upload,
     Lines,
+    AsyncFile,
     Microphone,
 ]
 
@@ -377,6 +389,8 @@ def test_a_file_that_gives_no_bytes_is_refused_with_what_to_do(tmp_path: Path) -
         path.open(encoding="utf-8") as file,
         pytest.raises(ConfigurationError, match=r"mode 'rb', or pass its \.buffer"),
     ):
+        BufferSource(file)  # type: ignore[arg-type]
+    with codecs.open(str(path), encoding="utf-8") as file, pytest.raises(ConfigurationError, match="open as text"):
         BufferSource(file)  # type: ignore[arg-type]
     with path.open("rb") as closed:
         pass
