@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import inspect
 import io
 import os
@@ -196,23 +197,19 @@ async def _pieces(stream: Any) -> AsyncIterator[bytes]:
     read = stream.read
     if not inspect.iscoroutinefunction(read):
         # read() of a pipe waits for all bytes that it is asked for, read1() for any.
-        blocking = getattr(stream, "read1", read)
-
-        async def read(size: int) -> bytes:
-            return await _in_daemon(lambda: blocking(size))
-
+        read = functools.partial(_in_daemon, getattr(stream, "read1", read))
     while piece := await read(_READ):
         yield piece
 
 
-async def _in_daemon(work: Callable[[], bytes]) -> bytes:
-    """Run it in a daemon thread: a thread of the loop's pool that waits for a silent pipe would hold up the exit."""
+async def _in_daemon(read: Callable[[int], bytes], size: int) -> bytes:
+    """Read in a daemon thread: a thread of the loop's pool that waits for a silent pipe would hold up the exit."""
     outcome: concurrent.futures.Future[bytes] = concurrent.futures.Future()
     outcome.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            outcome.set_result(work())
+            outcome.set_result(read(size))
         except Exception as error:
             outcome.set_exception(error)
 

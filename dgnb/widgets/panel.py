@@ -291,7 +291,8 @@ class ControlPanel(PanelView):
 
     def _write_code(self) -> None:
         self.error.value = ""
-        self._show_code(self.code())
+        self.text.value = self.code()
+        self.text.layout.display = None
 
     # What the controls say
 

@@ -125,10 +125,6 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
             f'white-space:normal;overflow-wrap:anywhere"><b>{escaped(name)}</b><br>{escaped(error)}{more}</div>'
         )
 
-    def _show_code(self, code: str) -> None:
-        self.text.value = code
-        self.text.layout.display = None
-
 
 def _text(name: str, placeholder: str, width: str, kind: Any = widgets.Text) -> Any:
     return kind(placeholder=placeholder, description=name, continuous_update=False, layout=sized(width))
