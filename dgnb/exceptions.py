@@ -126,7 +126,7 @@ class ProtocolError(DgnbError):
     """The server sent a text frame that is not a JSON object. The connection stays open."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """A hint to append to a message: `" Did you mean 'diarize'?"`, or "" when no name is near."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {match[0]!r}?" if match else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -399,9 +398,8 @@ def _check_model(model: str) -> None:
         raise ConfigurationError(f"model={model!r} is served on /v2/listen, which dgnb does not speak. Use 'nova-3'.")
     if model.startswith("whisper"):
         raise ConfigurationError(f"model={model!r} cannot be streamed at Deepgram. Use 'nova-3'.")
-    close = difflib.get_close_matches(model.lower().replace("_", "-").replace(" ", "-"), MODELS, n=1, cutoff=0.85)
-    if close:
-        raise ConfigurationError(f"There is no model {model!r}. Did you mean {close[0]!r}?")
+    if close := nearest(model.lower().replace("_", "-").replace(" ", "-"), MODELS, cutoff=0.85):
+        raise ConfigurationError(f"There is no model {model!r}.{close}")
 
 
 def _check_callback(callback: str) -> None:

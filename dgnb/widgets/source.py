@@ -114,8 +114,6 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
         if self.kind.value == UPLOAD:
             name = self._file[0] if self._file else ""
             return repr(name), "# You uploaded this file to the panel: put it beside the notebook first."
-        if isinstance(self._given, FileSource):
-            return repr(str(self._given.path)), ""
         return "source", "# `source` is what you gave to ControlPanel."
 
     def _choose(self) -> None:
