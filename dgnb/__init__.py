@@ -11,6 +11,7 @@ transcript.words
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dgnb._version import __version__ as __version__
@@ -22,7 +23,7 @@ _NAMES = {
     "connection": ("Connection", "connect"),
     "exceptions": (
         *("AudioError", "AuthenticationError", "CloseTimeout", "ConfigurationError", "ConnectionLost", "DgnbError"),
-        *("HandshakeError", "ProtocolError"),
+        *("HandshakeError", "ProtocolError", "SessionStopped"),
     ),
     "nested": ("allow_nested",),
     "options": ("LiveOptions",),
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dgnb.exceptions import DgnbError as DgnbError
     from dgnb.exceptions import HandshakeError as HandshakeError
     from dgnb.exceptions import ProtocolError as ProtocolError
+    from dgnb.exceptions import SessionStopped as SessionStopped
     from dgnb.nested import allow_nested as allow_nested
     from dgnb.options import LiveOptions as LiveOptions
     from dgnb.session import LiveSession as LiveSession
@@ -66,6 +68,10 @@ if TYPE_CHECKING:
     from dgnb.transcript import Transcript as Transcript
     from dgnb.widgets import ControlPanel as ControlPanel
     from dgnb.widgets import LiveCaptions as LiveCaptions
+
+if "IPython" in sys.modules:
+    # It learns which cells run from here on.
+    importlib.import_module("dgnb.cells")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@
     │   └── AuthenticationError             401, 403: says where the key came from, never the key
     ├── ConnectionLost (ConnectionError)    .code .reason .request_id .gave_up
     ├── CloseTimeout (TimeoutError)         the server did not finish in time; the transcript is kept
+    ├── SessionStopped                      .transcript: it ends before its source does
     └── ProtocolError                       a text frame that is not a JSON object
 
 Each message says what happened, quotes the server's words, and ends with what to change. No exception carries a key.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "AudioError",
@@ -27,6 +29,7 @@ __all__ = [
     "DgnbError",
     "HandshakeError",
     "ProtocolError",
+    "SessionStopped",
 ]
 
 
@@ -41,6 +44,12 @@ class DgnbError(Exception):
             print(error)
         ```
     """
+
+    def __init__(self, message: str = "", **told: Any) -> None:
+        if unknown := [name for name in told if not hasattr(type(self), name)]:
+            raise TypeError(f"{type(self).__name__} has no attribute {unknown[0]!r}.")
+        super().__init__(message)
+        vars(self).update(told)
 
 
 class ConfigurationError(DgnbError, ValueError):
@@ -62,22 +71,11 @@ class HandshakeError(DgnbError):
         retry_after: Seconds to wait before the next try, from the `Retry-After` header, or None.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        error: str = "",
-        request_id: str = "",
-        transient: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = error
-        self.request_id = request_id
-        self.transient = transient
-        self.retry_after = retry_after
+    status: int | None = None
+    error: str = ""
+    request_id: str = ""
+    transient: bool = False
+    retry_after: float | None = None
 
 
 class AuthenticationError(HandshakeError):
@@ -97,29 +95,29 @@ class ConnectionLost(DgnbError, ConnectionError):
 
     Attributes:
         code: The WebSocket close code; 1006 when none was received.
-        reason: The server's reason, or "".
+        reason: The server's reason, from its close frame and from an `Error` message before it; or "".
         request_id: Deepgram's id of the request, or "".
         gave_up: Why this side dropped the connection, or None when the server or the network ended it.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: int = 1006,
-        reason: str = "",
-        request_id: str = "",
-        gave_up: GaveUp | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.request_id = request_id
-        self.gave_up = gave_up
+    code: int = 1006
+    reason: str = ""
+    request_id: str = ""
+    gave_up: GaveUp | None = None
 
 
 class CloseTimeout(DgnbError, TimeoutError):
     """The server did not finish within `close_timeout`. The transcript keeps what had arrived."""
+
+
+class SessionStopped(DgnbError):
+    """Who waited for a whole transcript does not get one: the session was stopped, or replaced by another one.
+
+    Attributes:
+        transcript: The `Transcript` up to the stop.
+    """
+
+    transcript: Any = None
 
 
 class ProtocolError(DgnbError):

@@ -15,6 +15,7 @@ from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.options import LiveOptions, as_options
+from dgnb.session.registry import sessions
 from dgnb.session.report import report
 from dgnb.session.requests import Requests
 from dgnb.session.runner import Runner
@@ -52,7 +53,6 @@ class LiveSession:
         pace: Seconds of audio sent a second: 1.0 is real time. None: as fast as a server on this machine takes it, and
             1.2 for any other, as Deepgram takes 1.25.
         close_timeout: Seconds without a message after which the server is given up at the end of the source.
-            `stop()` waits for 5 s at most.
         reconnect: Open a new connection when one is lost, and send again what no final covers: no word is lost, and
             none comes twice. True: try for half an hour; a number: for so many seconds; False: not at all. 120 s of
             audio are kept meanwhile; of a live source, what is older becomes a row in `transcript.gaps`.
@@ -115,7 +115,7 @@ class LiveSession:
         if not hasattr(self, "_runner"):
             # A traceback that shows local variables also shows a session whose __init__ failed.
             return "<LiveSession, not made>"
-        state = self.state.value if self._runner.started or self._runner.closed else "not started"
+        state = self.state.value if self in sessions() or self._runner.closed else "not started"
         if self.paused:
             state = "paused"
         elif self.reconnecting:
@@ -179,11 +179,9 @@ class LiveSession:
         return self._stream.capture.level
 
     def report(self) -> str:
-        """How it went, to read or to send along with a question; at any time, and without the key.
+        """How it went so far, to read or to send along with a question, without the key.
 
-        One line: seconds of audio captured, acknowledged by finals, pending, and in gaps; words; reconnects; the
-        longest time that nothing was sent, and the longest that the kernel was busy, in seconds. After a fault also
-        what happened in the server's words, whether the line is encrypted or has a proxy, and versions.
+        One line of figures, in seconds. After a fault also the server's words, the way to it, and versions.
         """
         return report(self._stream, self.transcript, self.endpoint)
 
@@ -192,9 +190,8 @@ class LiveSession:
     def start(self) -> LiveSession:
         """Begin, and return at once. Starting twice is no error; a session that has ended stays so.
 
-        In a notebook, a cell that is run again ends the session that it started before; the new one begins after that.
-
-        It runs in the loop in which the session was made: a cell's, or that of the running coroutine.
+        It runs in the loop in which it was made. In JupyterLab, a cell that is run again ends the sessions that it
+        started before, and the new one begins after that. A thread, or a task after other cells ran, ends none.
 
         Raises:
             ConfigurationError: No loop runs, so there is nothing to run in.
@@ -205,9 +202,9 @@ class LiveSession:
         return self
 
     def pause(self) -> None:
-        """Hold the audio back; KeepAlive keeps the connection. A file waits; a live source is skipped meanwhile.
+        """Hold the audio back; KeepAlive keeps the connection. Word times count the audio sent, without pauses.
 
-        Word times count the audio sent, so a pause takes no time on them. Pausing twice is no error.
+        A file and an iterator wait. A station does not: it loses the length of the pause, as `transcript.gaps` says.
         """
         self._runner.on_loop(self._stream.pause)
 
@@ -229,11 +226,8 @@ class LiveSession:
     async def apply(self, options: LiveOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
-        Key terms and numerals are sent as `Configure` where the service takes that. Any other change ends the
-        connection and opens another one, which is sent again what had no final yet; meanwhile the audio waits. What
-        says how the source is read (`multichannel`, `encoding` and so on) can't change.
-
-        Cancelling takes the change back where it has not begun.
+        Key terms and numerals are sent as `Configure` where the service takes that. Any other change opens another
+        connection, which is sent again what had no final yet. Cancelling takes a change back that has not begun.
 
         Raises:
             ConfigurationError: The session is not open, or another change is under way, or the source would have to be
@@ -265,7 +259,10 @@ class LiveSession:
         return await self._runner.wait(timeout)
 
     def __await__(self) -> Generator[Any, None, Transcript]:
-        """Start it, wait until it is CLOSED, and raise its error. Cancelling stops the waiting, not the session."""
+        """Start it, wait until it is CLOSED, and raise its error. Cancelling stops the waiting, not the session.
+
+        A session that is stopped meanwhile, or replaced because its cell is run again, raises `SessionStopped`.
+        """
         self.start()
         return self._runner.result().__await__()
 
@@ -332,6 +329,7 @@ async def transcribe(
         HandshakeError: The server was not reached, or refused; `AuthenticationError` for the key.
         ConnectionLost: The connection ended too early, and a new one did not help or was not wanted.
         CloseTimeout: The server did not finish in time.
+        SessionStopped: The session was stopped or replaced before the source ended.
 
     Example:
         ```python
@@ -355,8 +353,7 @@ async def transcribe(
         journal=journal,
         **wire,
     ) as session:
-        await session.wait()
-    return session.transcript
+        return await session._runner.whole()
 
 
 # Arguments

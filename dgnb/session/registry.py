@@ -39,7 +39,14 @@ def sessions() -> list[LiveSession]:
 def add(runner: Runner) -> list[Runner]:
     """Register a session that starts. Returns those that an earlier run of the same cell started and that still run."""
     _runners.append(runner)
-    return [former for former in _started.replace(runner) if not former.closed]
+    formers, unclear = ([other for other in others if not other.closed] for others in _started.replace(runner))
+    if unclear:
+        runner.session.transcript.note(
+            "warning",
+            f"{len(unclear) + 1} sessions are running, as nobody can tell here whether this one is to replace another: "
+            "dgnb.sessions() lists them, and `await session.stop()` ends one.",
+        )
+    return formers
 
 
 def ended(runner: Runner) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped
 from dgnb.options import LiveOptions
 from dgnb.session import registry
 from dgnb.session.stop import INTERRUPTED
@@ -33,12 +33,14 @@ class Runner:
         session: Whose task it is.
         stream: What the task runs.
         loop: Where it runs: the loop in which the session was made or, failing that, started.
+        replaced: Whether the session was stopped because the cell that started it was run again.
     """
 
     def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings) -> None:
         self.session = session
         self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
         self.loop = running_loop()
+        self.replaced = False
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._waiting = 0
@@ -51,11 +53,6 @@ class Runner:
     def closed(self) -> bool:
         """Whether the session has ended."""
         return self.stream.state is State.CLOSED
-
-    @property
-    def started(self) -> bool:
-        """Whether there is, or was, a task."""
-        return self._task is not None
 
     # Life cycle
 
@@ -102,6 +99,7 @@ class Runner:
             self._task.add_done_callback(lambda _: self._end())
             for former in formers:
                 former.session.transcript.note("replaced", "The cell that started it was run again.")
+                former.replaced = True
                 former.request_stop()
 
     def _stop(self) -> None:
@@ -162,22 +160,34 @@ class Runner:
     async def result(self) -> Transcript:
         """Wait until the session is closed, and raise its error. Cancelling stops the waiting, not the session."""
         try:
-            await self.wait()
+            return await self.whole()
         except asyncio.CancelledError:
             if not self.stream.stop.asked:
                 logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
             raise
+
+    async def whole(self) -> Transcript:
+        """Wait until the session is closed, and raise its error, or that a stop that you did not know of cut it off."""
+        expected = self.stream.stop.asked and not self.replaced
+        await self.wait()
         self.raise_error()
+        if self.stream.cut_off and not expected:
+            why = "the cell that started it was run again" if self.replaced else "it was stopped"
+            raise SessionStopped(
+                f"{self.session.source.name} was transcribed up to {self.session.audio_cursor:.1f} s only: {why}. This "
+                "error's `transcript` has the words up to there; transcribe it again for all of them.",
+                transcript=self.session.transcript,
+            )
         return self.session.transcript
 
     async def stop(self) -> None:
         """Stop, wait until the session is closed, and raise its error unless that was reported before."""
+        reported = self._reported
         with self.listening():
             self.request_stop()
-            if self._reported:
-                await self.wait()
-            else:
-                await self.result()
+            await self.wait()
+            if not reported:
+                self.raise_error()
 
     async def interrupt(self) -> None:
         """Stop, wait for what arrives at once, and say where it is. The rest arrives in the background."""

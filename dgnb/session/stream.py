@@ -84,6 +84,7 @@ class Stream:
         capture: The audio, and what became of it.
         stop: Whether a stop was asked for.
         change: New options that wait for a connection, or None.
+        cut_off: Whether it has ended by a stop before all of the source was heard.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Stream:
         self.capture = Capture(source, transcript, settings.duration, settings.pace)
         self.stop = Stop()
         self.change: Change | None = None
-        self._source_name = source.name
+        self.cut_off = False
         self._endpoint = endpoint
         self._transcript = transcript
         self._settings = settings
@@ -169,15 +170,15 @@ class Stream:
     def resume(self) -> None:
         """Let the audio flow again, if it is held back."""
         if self.capture.paused and self.state is not State.CLOSED:
-            skipped = self.capture.resume()
-            text = f"; {skipped:.1f} s of the live stream were skipped" if skipped else ""
-            self._transcript.note("resumed", f"at {self.capture.audio_cursor:.1f} s{text}")
+            text = f"at {self.capture.audio_cursor:.1f} s"
+            self._transcript.note("resumed", "; ".join(filter(None, (text, self.capture.resume()))))
             self._notify()
 
     # Life cycle
 
     async def run(self) -> None:
         """Transcribe the source to its end, or until a stop. It raises nothing: `error` says why it ended early."""
+        self.cut_off = True
         try:
             await self._writer.open()
             watch = asyncio.create_task(self._watch.run(), name="dgnb: watch the loop")
@@ -218,6 +219,7 @@ class Stream:
                 raise
             self._transcript.note("error", str(error))
         finally:
+            self.cut_off = self.stop.asked and (capture.ledger.pending > 0 or not capture.ended)
             await capture.close()
         if failure := capture.failure:
             raise failure
@@ -337,6 +339,7 @@ class Stream:
             elsewhere=options.callback is not None,
             # Unpaced audio may wait long, and the engine on this machine may be slow.
             watched=options.callback is None and bool(settings.pace) and self._endpoint.kind != "offline",
+            answers_silence=self._link.answers_silence if self._link else self._endpoint.answers_silence,
             notify=self._notify,
             progress=self._retry.final,
             draining=lambda: self._enter(State.CLOSING),
@@ -377,13 +380,12 @@ class Stream:
         if capture.audio is None or (not self.connections and capture.audio.waits):
             return
         if not ledger.captured and self.error is None and not self.stop.asked:
-            transcript.note("warning", f"{self._source_name} held no audio.")
+            transcript.note("warning", f"{capture.source.name} held no audio.")
         if self.stop.asked and (capture.audio.waits or capture.seconds(ledger.unsent) <= UNHEARD):
             # What was not sent counts as not captured: a file can be read again.
             ledger.give_back()
-        if skipped := capture.skipped:
-            text = f"{skipped:.1f} s of the live stream were skipped in a pause that lasted to the end."
-            transcript.note("warning", text)
+        if text := capture.resume():
+            transcript.note("warning", f"{text} that lasted to the end.")
         if self.options.callback is None:
             ledger.close(type(self.error).__name__ if self.error else "the session was stopped before it was heard")
             self._report_gaps()

@@ -109,7 +109,7 @@ class ControlPanel(PanelView):
             button.on_click(lambda _, act=act: self._hand_over(act))
         self._draw()
         self._changed()
-        for predecessor in _panels.replace(self):
+        for predecessor in _panels.replace(self)[0]:
             predecessor.stop_button.click()
 
     # What other cells use

@@ -47,8 +47,13 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
         self.folder.cleanup()
 
-    def begin(self, code: str) -> str:
-        return self.client.execute(code)
+    def begin(self, code: str, cell: str | None = None) -> str:
+        """Run a cell; `cell` is its id, which JupyterLab sends and others do not."""
+        if cell is None:
+            return self.client.execute(code)
+        message = self.client.session.msg("execute_request", {"code": code}, metadata={"cellId": cell})
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     def end(self, message_id: str, timeout: float = 30) -> dict[str, Any]:
         """The reply to a cell, and all that it printed."""
@@ -67,8 +72,8 @@ class Kernel:
             pass
         return {**reply["content"], "printed": printed}
 
-    def run(self, code: str) -> str:
-        reply = self.end(self.begin(code))
+    def run(self, code: str, cell: str | None = None) -> str:
+        reply = self.end(self.begin(code, cell))
         assert reply["status"] == "ok", reply
         return str(reply["printed"])
 

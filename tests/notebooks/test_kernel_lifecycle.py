@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -505,7 +506,7 @@ def test_a_notebook_without_a_reader_ends_and_its_stream_with_it(server: Loopbac
 def test_a_start_cell_that_is_run_again_and_again_has_one_session(kernel: Chosen, server: LoopbackServer) -> None:
     seen, most = len(server.connections), 0
     for turn in range(20):
-        kernel.run("session = dgnb.LiveSession(source(), endpoint=url, interim_results=True).start()")
+        kernel.run("session = dgnb.LiveSession(source(), endpoint=url, interim_results=True).start()", cell="start")
         if turn % 4 == 3:
             kernel.wait_for("session.audio_cursor > 0.2")
         most = max(most, server.active)
@@ -518,13 +519,96 @@ def test_a_start_cell_that_is_run_again_and_again_has_one_session(kernel: Chosen
 
 
 def test_a_cell_may_start_several_sessions_and_others_leave_them_alone(kernel: Chosen, server: LoopbackServer) -> None:
-    kernel.run("two = [dgnb.LiveSession(source(), endpoint=url).start() for _ in range(2)]")
-    kernel.run("third = dgnb.LiveSession(source(), endpoint=url).start()")
+    kernel.run("two = [dgnb.LiveSession(source(), endpoint=url).start() for _ in range(2)]", cell="two")
+    kernel.run("third = dgnb.LiveSession(source(), endpoint=url).start()", cell="third")
     kernel.wait_for("all(s.audio_cursor > 0.2 for s in [*two, third])")
-    kernel.run("two = [dgnb.LiveSession(source(), endpoint=url).start() for _ in range(2)]")
+    kernel.run("two = [dgnb.LiveSession(source(), endpoint=url).start() for _ in range(2)]", cell="two")
     kernel.wait_for("all(s.audio_cursor > 0.2 for s in [*two, third])")
     until(lambda: server.active == 3)
     kernel.run("[await s.stop() for s in [*two, third]];")
+
+
+OPEN = "sum(s.state.value == 'open' for s in all_)"
+START = "all_.append(dgnb.LiveSession(source(), endpoint=url).start())"
+AFTERWARDS = {
+    "a task": f"""
+        async def later():
+            await go.wait()
+            {START}
+        task = asyncio.create_task(later())""",
+    "a thread": f"""
+        async def start(): {START}
+        def later():
+            while not go.is_set(): time.sleep(0.01)
+            dgnb.run(start())
+        threading.Thread(target=later).start()""",
+    "a thread of asyncio": f"""
+        async def start(): {START}
+        def later():
+            while not go.is_set(): time.sleep(0.01)
+            dgnb.run(start())
+        task = asyncio.create_task(asyncio.to_thread(later))""",
+    "a timer": """
+        def later():
+            if go.is_set(): all_.append(dgnb.LiveSession(source(), endpoint=url).start())
+            else: asyncio.get_running_loop().call_later(0.01, later)
+        later()""",
+}
+
+
+@pytest.fixture
+def any_kernel(request: pytest.FixtureRequest, kernels: dict[str, Chosen]) -> Iterator[Chosen]:
+    """A kernel of the version that the test is parametrized with."""
+    kernel = kernels[request.param]
+    kernel.run("import threading; all_ = []")
+    yield kernel
+    end_sessions(kernel)
+
+
+@pytest.mark.parametrize("any_kernel", KERNELS, indirect=True)
+@pytest.mark.parametrize("how", AFTERWARDS)
+def test_what_a_cell_does_after_other_cells_ran_ends_no_session_until_the_cell_is_run_again(
+    any_kernel: Chosen, how: str
+) -> None:
+    cell = f"go = asyncio.Event()\n{START}\n{textwrap.dedent(AFTERWARDS[how])}"
+    any_kernel.run(cell, cell="batch")
+    any_kernel.run("go.set()", cell="look")
+    for _ in range(2):
+        any_kernel.wait_for(f"{OPEN} == 2")
+        any_kernel.run("await asyncio.sleep(0.1)", cell="look")
+    any_kernel.run(START, cell="batch")
+    # Nobody can tell which cell a bare thread belongs to.
+    any_kernel.wait_for(f"{OPEN} == {2 if how == 'a thread' else 1}")
+    assert any_kernel.run("all_[0].state.value") == "'closed'"
+
+
+@pytest.mark.parametrize("any_kernel", KERNELS, indirect=True)
+def test_two_cells_with_the_same_text_have_a_session_each(any_kernel: Chosen) -> None:
+    for cell in ("one", "another", "one"):
+        any_kernel.run(START, cell=cell)
+    any_kernel.wait_for(f"{OPEN} == 2")
+    assert any_kernel.run("[bool(told(s, 'replaced')) for s in all_]") == "[True, False, False]"
+
+
+@pytest.mark.parametrize("any_kernel", KERNELS, indirect=True)
+def test_a_front_end_that_does_not_name_its_cells_keeps_both_sessions_and_says_so(any_kernel: Chosen) -> None:
+    any_kernel.run(START)
+    any_kernel.run(START)
+    any_kernel.wait_for(f"{OPEN} == 2")
+    assert any_kernel.run("told(all_[0], 'warning')") == "[]"
+    assert "2 sessions are running" in any_kernel.run("told(all_[1], 'warning')")
+
+
+def test_a_transcript_that_its_cell_cut_off_is_not_returned_as_a_whole_one(kernel: Chosen) -> None:
+    cell = "task = asyncio.create_task(dgnb.transcribe(source(), endpoint=url)); await asyncio.sleep(0.5)"
+    kernel.run(f"former = None\n{cell}", cell="batch")
+    kernel.run(f"former = task\n{cell}", cell="batch")
+    kernel.run("await asyncio.wait([former]);")
+    assert "SessionStopped" in kernel.run("former.exception()")
+    assert "was run again" in kernel.run("former.exception()")
+    events = "former.exception().transcript.events"
+    assert "replaced" in kernel.run(f"{events}['type'].tolist()")
+    assert kernel.run("task.done()") == "False"
 
 
 def test_a_panel_that_is_clicked_again_and_made_again_has_one_session(kernel: Chosen, server: LoopbackServer) -> None:
@@ -535,7 +619,7 @@ def test_a_panel_that_is_clicked_again_and_made_again_has_one_session(kernel: Ch
         "while not panel.running or not panel.session.audio_cursor: await asyncio.sleep(0.005)"
     )
     for _ in range(10):
-        kernel.run(cell)
+        kernel.run(cell, cell="panel")
     until(lambda: server.active == 1)
     assert kernel.run("[s for s in dgnb.sessions() if s.state.value != 'closed'] == [panel.session]") == "True"
     assert len(server.connections) - seen == 10

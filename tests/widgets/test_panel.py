@@ -15,6 +15,7 @@ from ipywidgets import Widget
 
 import dgnb
 from dgnb import ControlPanel, LiveCaptions, LiveOptions, LiveSession, State
+from dgnb.cells import Run, _running
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.messages import Alternative, Channel, Results, Word
@@ -485,15 +486,20 @@ async def test_an_uploaded_file_is_transcribed_and_kept_out_of_the_widget(panel:
 async def test_running_the_cell_again_ends_the_session_of_the_former_panel(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell: list[tuple[object, int]] = [("a cell", 1)]
-    monkeypatch.setattr("dgnb.cells._current", lambda: cell[0])
+    runs = {name: Run(name.split()[0]) for name in ("one", "two", "one again")}
+
+    def run_cell(name: str) -> None:
+        monkeypatch.setattr("dgnb.cells._newest", runs[name])
+        _running.set(runs[name])
+
+    run_cell("one")
     first, beside = (ControlPanel(endpoint=server.url, pace=5.0) for _ in range(2))
     await opened(first)
     await opened(beside)
-    cell[0] = ("another cell", 2)
+    run_cell("two")
     other = ControlPanel(endpoint=server.url, pace=5.0)
     await opened(other)
-    cell[0] = ("a cell", 3)
+    run_cell("one again")
     again = ControlPanel(endpoint=server.url, pace=5.0)
     await opened(again)
     await until(lambda: not first.running and not beside.running)
