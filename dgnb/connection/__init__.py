@@ -18,9 +18,9 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.errors import GaveUp, connection_lost
+from dgnb.connection.errors import GaveUp, connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
-from dgnb.connection.wire import HiddenHeader, MaskedLog, SilenceWatch, Socket, open_socket
+from dgnb.connection.wire import HiddenHeader, MaskedLog, OpenSocket, SilenceWatch, Socket
 from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
 from dgnb.exceptions import ConnectionLost
 from dgnb.messages import Metadata, Results, ServerMessage
@@ -122,9 +122,10 @@ class connect:
             ping_timeout=self._ping_timeout,
         )
 
-    async def _handshake(self, url: str, address: Address) -> Socket:
-        return await open_socket(
+    async def _handshake(self, url: str, address: Address) -> Any:
+        return await OpenSocket(
             url,
+            create_connection=Socket,
             additional_headers={"Authorization": HiddenHeader(f"Token {address.key.reveal()}")},
             user_agent_header=f"dgnb/{__version__}",
             # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
@@ -155,6 +156,7 @@ class Connection:
         ignored: Options that the server said it does not support (the loopback server says so).
         bytes_sent: Bytes of audio.
         stream_closed: Whether `close_stream()` was called.
+        said: The words of the server's last `Error` message, unless results came after it; or "".
         opened_at: When it was opened, in the loop's seconds.
         longest_silence: The longest time between two frames sent, in seconds. Deepgram closes after 10.
     """
@@ -175,6 +177,7 @@ class Connection:
         self.ignored = tuple(filter(None, (name.strip() for name in headers.get("dgnb-ignored", "").split(","))))
         self.bytes_sent = 0
         self.stream_closed = False
+        self.said = ""
         self.longest_silence = 0.0
         self._socket = socket_
         self._masked = masked
@@ -250,6 +253,10 @@ class Connection:
                 raise StopAsyncIteration from None
             raise self._lost(closed) from None
         message = messages.parse(data)
+        if why := reason_in(message):
+            self.said = self._masked(why)
+        elif isinstance(message, Results):
+            self.said = ""
         if not self.request_id and isinstance(message, Results | Metadata):
             of = message if isinstance(message, Metadata) else message.metadata
             self.request_id = (of and of.request_id) or ""
@@ -308,9 +315,11 @@ class Connection:
                 await asyncio.sleep(interval - idle)
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
+        told = self._masked(closed.rcvd.reason) if closed.rcvd else ""
+        reason = ": ".join(dict.fromkeys(filter(None, (told, self.said))))
         if closed.rcvd:
-            return connection_lost(closed.rcvd.code, self._masked(closed.rcvd.reason), request_id=self.request_id)
+            return connection_lost(closed.rcvd.code, reason, request_id=self.request_id)
         # Only a fault of the protocol makes websockets send a close frame with a reason.
         fault = closed.sent.reason if closed.sent else ""
         gave_up = self._gave_up or (GaveUp.PROTOCOL if fault else None)
-        return connection_lost(1006, gave_up=gave_up, detail=fault, request_id=self.request_id)
+        return connection_lost(1006, reason, gave_up=gave_up, detail=fault, request_id=self.request_id)

@@ -21,8 +21,20 @@ from websockets.http11 import Response
 
 from dgnb.endpoints import Address, Endpoint
 from dgnb.exceptions import AuthenticationError, ConnectionLost, GaveUp, HandshakeError
+from dgnb.messages import Error, ServerMessage, UnknownMessage
 
-__all__ = ["RULES", "Again", "GaveUp", "Rule", "connection_lost", "find_rule", "may_retry", "one_line", "refusal"]
+__all__ = [
+    "RULES",
+    "Again",
+    "GaveUp",
+    "Rule",
+    "connection_lost",
+    "find_rule",
+    "may_retry",
+    "one_line",
+    "reason_in",
+    "refusal",
+]
 
 _LONGEST_QUOTE: Final = 600
 """Characters of a server's own words that go into a message."""
@@ -129,6 +141,20 @@ def connection_lost(
         request_id=request_id,
         gave_up=gave_up,
     )
+
+
+def reason_in(message: ServerMessage) -> str:
+    """A server's words in an `Error` message, also in one that is spelled otherwise; "" for any other message."""
+    if isinstance(message, Error):
+        found = message.variant or message.code, message.description or message.message
+    elif isinstance(message, UnknownMessage) and isinstance(message.raw, dict):
+        fields = message.raw.get("error") or (message.raw if message.type.lower() == "error" else "")
+        names = ("description", "message", "reason", "detail")
+        said = [fields.get(name) for name in names] if isinstance(fields, dict) else [fields]
+        found = None, next(filter(None, said), None)
+    else:
+        return ""
+    return one_line(": ".join(map(str, filter(None, found))))
 
 
 def refusal(error: InvalidStatus, endpoint: Endpoint, address: Address) -> HandshakeError:

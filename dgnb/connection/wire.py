@@ -11,7 +11,7 @@ import websockets.asyncio.client as ws
 
 from dgnb.endpoints import Address
 
-__all__ = ["HiddenHeader", "MaskedLog", "SilenceWatch", "Socket", "open_socket"]
+__all__ = ["HiddenHeader", "MaskedLog", "OpenSocket", "SilenceWatch", "Socket"]
 
 _LOOK: Final = 1.0
 """Seconds between two looks at whether the server is silent."""
@@ -56,17 +56,11 @@ class Socket(ws.ClientConnection):
         super().data_received(data)
 
 
-class _Connect(ws.connect):
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        # A redirect is an error: the key must not go to another server.
+class OpenSocket(ws.connect):
+    """Opens a `Socket`. A redirect is an error: the key must not go to another server."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:  # noqa: D102
         return exc
-
-
-async def open_socket(url: str, **settings: Any) -> Socket:
-    """Open a WebSocket with the settings of `websockets.connect`, without following redirects."""
-    socket_ = await _Connect(url, create_connection=Socket, **settings)
-    assert isinstance(socket_, Socket)
-    return socket_
 
 
 class SilenceWatch:

@@ -26,13 +26,14 @@ class Capture:
     """Takes audio from a source: as it comes where it would be lost otherwise, else as fast as it is sent.
 
     Attributes:
+        source: Where the audio comes from.
         audio: What the source opened; None before that.
         ledger: What became of the audio, in bytes; empty before the source is open.
         bytes_per_second: Turns bytes into seconds.
         pacer: Lets chunks out at the pace.
         ended: Whether the source has ended.
         resumed: Set unless the session is paused.
-        skipped: Seconds of a live source that were skipped in this pause.
+        skipped: Seconds that were skipped in this pause, of a source that does not wait.
     """
 
     def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
@@ -44,10 +45,11 @@ class Capture:
         self.resumed = asyncio.Event()
         self.resumed.set()
         self.skipped = 0.0
-        self._source = source
+        self.source = source
         self._transcript = transcript
         self._duration = duration
         self._pace = pace
+        self._paused_at = self._skipped_at = 0.0
         self._newest = b""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -79,11 +81,6 @@ class Capture:
         return not self.resumed.is_set()
 
     @property
-    def live(self) -> bool:
-        """Whether the source goes on whether or not it is read."""
-        return self.audio is not None and self.audio.live
-
-    @property
     def decoded(self) -> bool:
         """Whether the audio is linear16, so that bytes are an exact time."""
         return self.audio is not None and self.audio.encoding == "linear16"
@@ -105,9 +102,9 @@ class Capture:
         Raises:
             AudioError: The source can't be opened, or is not audio.
         """
-        audio = await self._source.open(multichannel=multichannel)
+        audio = await self.source.open(multichannel=multichannel)
         if not isinstance(audio, Audio):
-            raise AudioError(f"open() of {self._source.name} gave {type(audio).__name__}, and not an Audio.")
+            raise AudioError(f"open() of {self.source.name} gave {type(audio).__name__}, and not an Audio.")
         self.audio = audio
         self.bytes_per_second = audio.bytes_per_second
         self.pacer = Pacer(self._pace, live=audio.live)
@@ -132,18 +129,32 @@ class Capture:
             async with asyncio.timeout_at(deadline):
                 await self.audio.aclose()
         except TimeoutError:
-            self._transcript.note("warning", f"{self._source.name} takes long to close, and is not waited for.")
+            self._transcript.note("warning", f"{self.source.name} takes long to close, and is not waited for.")
 
     def pause(self) -> None:
         """Begin a pause."""
         self.resumed.clear()
+        self._paused_at = asyncio.get_running_loop().time()
 
-    def resume(self) -> float:
-        """End a pause. Returns the seconds of a live source that were skipped in it."""
+    def resume(self) -> str:
+        """End a pause. Returns what it cost, in words, or ""."""
         self.resumed.set()
         self.pacer.restart()
         skipped, self.skipped = self.skipped, 0.0
-        return skipped
+        if not skipped:
+            return ""
+        text = f"{skipped:.1f} s of the live stream were skipped in a pause"
+        self._transcript.add_gap(self._skipped_at, self._skipped_at, text)
+        return text
+
+    def _skip(self, chunk: bytes, frame: int) -> bytes:
+        """Skip no more of a chunk than the pause has lasted, as a station may send much at once. Returns the rest."""
+        if not self.skipped:
+            self._skipped_at = self.captured
+        due = asyncio.get_running_loop().time() - self._paused_at - self.skipped
+        size = min(len(chunk), max(0, round(due * self.bytes_per_second / frame)) * frame)
+        self.skipped += self.seconds(size)
+        return chunk[size:]
 
     # What a connection does with the audio
 
@@ -155,7 +166,7 @@ class Capture:
     async def something_to_send(self) -> bool:
         """Wait until a connection would have audio to send; False where none will come."""
         while True:
-            if self.paused and not self.live:
+            if self.audio and self.audio.waits:
                 await self.resumed.wait()
             if self.ledger.unsent or self.ended:
                 return self.ledger.unsent > 0
@@ -183,9 +194,8 @@ class Capture:
                 odd += given
                 whole = len(odd) - len(odd) % frame
                 taken, odd = bytes(odd[:whole]), odd[whole:]
-                if audio.live and self.paused:
-                    self.skipped += self.seconds(len(taken))
-                    continue
+                if self.paused and not audio.waits:
+                    taken = self._skip(taken, frame)
                 for start in range(0, len(taken), largest):
                     while audio.waits and self.seconds(ledger.unsent) >= _READ_AHEAD:
                         self._sent.clear()
@@ -198,7 +208,7 @@ class Capture:
             if self._closing:
                 raise
             why = "was cancelled from inside: something that it waits for was."
-            raise AudioError(f"{self._source.name} {why}") from None
+            raise AudioError(f"{self.source.name} {why}") from None
         finally:
             self._take_notes(audio)
             self.ended = True

@@ -24,10 +24,8 @@ class Lost(NamedTuple):
 class Ledger:
     """Keeps audio until a final covers it, so that a new connection can begin where the last final ended.
 
-    A connection gets one unbroken stretch: `begin()` says where it begins, `peek()` and `advance()` hand it out,
-    `acknowledge()` frees what a final covers, and `rewind()` goes back to the end of the last final for the next
-    connection. When more than `capacity` bytes are pending, the oldest are dropped. Audio that was sent may still be
-    acknowledged: it is lost only with its connection. Audio that was not sent is lost at once, and the connection is
+    A connection gets one unbroken stretch. When more than `capacity` bytes are pending, the oldest are dropped. Audio
+    that was sent is lost only with its connection. Audio that was not sent is lost at once, and the connection is
     `torn`: it would take what follows for the next moment, so it must not get it.
 
     Args:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from dgnb.connection import Connection
-from dgnb.connection.errors import GaveUp
+from dgnb.connection.errors import GaveUp, find_rule
 from dgnb.exceptions import CloseTimeout, ConnectionLost, ProtocolError
-from dgnb.messages import Metadata, Results
+from dgnb.messages import Alternative, Metadata, Results
 from dgnb.session.capture import Capture
 from dgnb.session.stop import Stop
 from dgnb.transcript import Transcript
@@ -43,7 +43,8 @@ class Link:
         number: 0 for a session's first connection.
         close_timeout: Seconds without a message, after CloseStream, after which the server is given up.
         elsewhere: Whether results go to a callback address, so that no message shows what was heard.
-        watched: Whether a server that takes audio and sends no message is given up, though it answers pings.
+        watched: Whether to watch for a server that takes audio and sends no message, though it answers pings.
+        answers_silence: Whether it is known to send empty finals where nobody speaks, so that it is given up without.
         notify: Called after each message.
         progress: Called when finals cover more audio.
         draining: Called when the last messages are awaited.
@@ -57,12 +58,16 @@ class Link:
     close_timeout: float
     elsewhere: bool
     watched: bool
+    answers_silence: bool
     notify: Callable[[], None]
     progress: Callable[[], None]
     draining: Callable[[], None]
 
     def __post_init__(self) -> None:
-        self._begin = self._heard_to = self.capture.ledger.begin()
+        self._begin = self.capture.ledger.begin()
+        # What an earlier connection was sent, too, was silent there.
+        self._heard_to = max(self._begin, self.capture.ledger.reached)
+        self._spoke = False
         self._heard_at = self.connection.opened_at
         self._changing = False
         self._woken = asyncio.Event()
@@ -136,13 +141,14 @@ class Link:
             self._heard_at = asyncio.get_running_loop().time()
             # A loss is the receiver's to report, and a server that takes no more is given up below.
             with contextlib.suppress(ConnectionLost, TimeoutError):
-                async with asyncio.timeout_at(self.stop.close_deadline(self._heard_at, self.close_timeout)):
+                async with asyncio.timeout_at(self.stop.drain_deadline(self._heard_at, self.close_timeout)):
                     await self.connection.close_stream()
         if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.close_timeout)):
             self.connection.abort()
+            said = f" The server said {self.connection.said!r}." if self.connection.said else ""
             raise CloseTimeout(
                 "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
-                "stands in transcript.gaps. A slow server wants a larger close_timeout."
+                f"stands in transcript.gaps. A slow server wants a larger close_timeout.{said}"
             )
         receiver.result()
 
@@ -176,8 +182,7 @@ class Link:
                 await capture.more()
                 continue
             # A server closes a connection that gets no audio within 10 s of its opening, even in a pause.
-            holds = connection.bytes_sent > 0 and not capture.live
-            if capture.paused and holds:
+            if holds := connection.bytes_sent > 0:
                 await capture.resumed.wait()
             await capture.pacer.wait(capture.seconds(len(chunk)))
             if (capture.paused and holds) or ledger.torn:
@@ -194,8 +199,14 @@ class Link:
 
     def _check_silence(self) -> None:
         unanswered = self.capture.seconds(self.capture.ledger.sent - self._heard_to)
-        if min(unanswered, asyncio.get_running_loop().time() - self._heard_at) >= _SILENT:
+        if min(unanswered, asyncio.get_running_loop().time() - self._heard_at) < _SILENT:
+            return
+        if self.answers_silence:
             self.connection.give_up(GaveUp.SILENT)
+        elif not self._spoke:
+            self._spoke = True
+            text = f"{unanswered:.0f} s were sent, and the server has said nothing yet. If somebody speaks there:"
+            self.transcript.note("warning", f"{text} {find_rule(0, gave_up=GaveUp.SILENT).twice}")
 
     async def _receive(self) -> None:
         connection, capture, notify, number = self.connection, self.capture, self.notify, self.number
@@ -211,7 +222,7 @@ class Link:
             except ProtocolError as error:
                 self.transcript.note("warning", str(error))
                 continue
-            self._heard_at, self._heard_to = clock(), ledger.sent
+            self._heard_at, self._heard_to, self._spoke = clock(), ledger.sent, True
             feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)
             if isinstance(message, Results):
                 if message.is_final:
@@ -224,6 +235,8 @@ class Link:
 
     def _acknowledge(self, final: Results, ends: dict[int, float]) -> None:
         """Note that a final covers the audio up to its end; of several channels, each has to."""
+        if not (final.from_finalize or self.connection.stream_closed or any(map(_says, final.channel.alternatives))):
+            self.answers_silence = True
         channel, channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
         ends[channel] = max(ends.get(channel, 0.0), final.start + final.duration)
         if len(ends) >= channels:
@@ -246,6 +259,10 @@ class Link:
         if abs(metadata.duration - sent) > _AUDIT:
             text = f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s."
             self.transcript.note("warning", text)
+
+
+def _says(alternative: Alternative) -> bool:
+    return bool(alternative.words or alternative.transcript)
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

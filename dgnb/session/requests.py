@@ -31,20 +31,15 @@ class Requests:
 
     async def finalize(self) -> bool:
         """Ask for finals of what was sent; see `LiveSession.finalize`."""
-        connection = self._connection()
-        if connection is None:
-            state = self._runner.stream.state.value
-            raise ConfigurationError(f"Only an open session can be finalized; this one is {state}.")
-        answer = await self._ask(connection.finalize(), lambda m: isinstance(m, Results) and bool(m.from_finalize))
-        return answer is not None
+        request = self._connection().finalize()
+        return await self._ask(request, lambda m: isinstance(m, Results) and bool(m.from_finalize)) is not None
 
     async def apply(self, options: LiveOptions) -> None:
         """Change the options; see `LiveSession.apply`."""
-        stream, connection = self._runner.stream, self._connection()
+        stream = self._runner.stream
         if running_loop() is not self._runner.loop:
             raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
-        if connection is None:
-            raise ConfigurationError(f"Options can be applied to an open session; this one is {stream.state.value}.")
+        connection = self._connection()
         if stream.change is not None or self._configuring:
             raise ConfigurationError("Another change is under way: apply this one when it is done.")
         if options.multichannel != stream.options.multichannel:
@@ -58,8 +53,11 @@ class Requests:
             )
         await self._reconnect(options)
 
-    def _connection(self) -> Connection | None:
-        return self._runner.stream.connection if self._runner.stream.state is State.OPEN else None
+    def _connection(self) -> Connection:
+        stream = self._runner.stream
+        if stream.connection is None or stream.state is not State.OPEN:
+            raise ConfigurationError(f"Only an open session can do this; this one is {stream.state.value}.")
+        return stream.connection
 
     async def _configured(self, connection: Connection, options: LiveOptions) -> bool:
         """Whether `Configure` changed all that differs. Deepgram's global endpoint takes it, with nova-3."""

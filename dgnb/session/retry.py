@@ -19,7 +19,7 @@ FIRST_TRIES: Final = 4
 
 STRIKES: Final = 3
 QUICK: Final = 5.0
-"""Seconds. After `STRIKES` connections in a row that end sooner, each without a final, there is no further try."""
+"""Seconds. After `STRIKES` connections that the server closes sooner, without any final, there is no further try."""
 
 _MINUTE: Final = 60.0
 _TRIES_A_MINUTE: Final = 8
@@ -51,7 +51,10 @@ class Backoff:
 
 
 class Retry:
-    """Decides after each fault whether to connect again. Only a final shows that the server works, and resets it.
+    """Decides after each fault whether to connect again.
+
+    Once a final came, the server is known to work, and only the time without another final counts, however often the
+    connection ends. Before that, a server that closes again and again is given up: the request may be wrong.
 
     Args:
         patience: Seconds for which a server that was reached before is tried again; 0 for no second try.
@@ -64,20 +67,17 @@ class Retry:
         self._strikes = 0
         self._once: set[str | int] = set()
         self._reached = False
-        self._had_final = False
+        self._works = False
 
     def opened(self) -> None:
         """A connection is open."""
         self._reached = True
-        self._had_final = False
 
     def final(self) -> None:
         """A final came."""
-        self._had_final = True
+        self._works = True
         self._backoff = Backoff()
         self._since = None
-        self._strikes = 0
-        self._once.clear()
 
     def delay(self, error: Exception, now: float, *, uptime: float | None = None) -> float:
         """Decide about the next try.
@@ -95,10 +95,12 @@ class Retry:
         """
         if self.patience <= 0 or may_retry(error) is Again.NEVER:
             raise error
-        if why := self._hopeless(error, uptime):
+        if not self._works and (why := self._hopeless(error, uptime)):
             # Not from the error that it repeats: a notebook would print two tracebacks.
             raise _completed(error, why) from None
-        self._since = now if self._since is None else self._since
+        if self._since is None or (uptime is not None and uptime >= _MINUTE):
+            # A connection that held is progress, even where nobody spoke.
+            self._since = now
         wanted = getattr(error, "retry_after", None)
         delay = self._backoff.next(now, wanted)
         limit = self.patience if self._reached else min(self.patience, _MINUTE)
@@ -118,7 +120,8 @@ class Retry:
             if kind in self._once:
                 return f"It happened twice in a row. {advice}".rstrip()
             self._once.add(kind)
-        if uptime is not None and uptime < QUICK and not self._had_final:
+        # A line that broke, without a close frame, is the network's fault.
+        if uptime is not None and uptime < QUICK and not (isinstance(error, ConnectionLost) and error.code == 1006):
             self._strikes += 1
             if self._strikes == STRIKES:
                 return f"It was opened {STRIKES} times, and each time lost within {QUICK:g} s without a final."

@@ -38,12 +38,8 @@ class Stop:
         """Until when audio of a lost connection is sent again; infinite without a stop."""
         return self._asked_at + REPLAY
 
-    def close_deadline(self, now: float, close_timeout: float) -> float:
-        """Until when a server that takes no more audio may take CloseStream."""
-        return min(now + close_timeout, min(now, self._asked_at) + DRAIN)
-
     def drain_deadline(self, heard_at: float, close_timeout: float) -> float:
-        """Until when the next message is awaited, after one that came at `heard_at`."""
+        """Until when the server may take CloseStream or send its next message, after one that came at `heard_at`."""
         return min(heard_at + close_timeout, self._asked_at + DRAIN)
 
     def journal_deadline(self, now: float) -> float:

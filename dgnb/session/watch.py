@@ -64,5 +64,5 @@ class Watch:
         since = until - datetime.timedelta(seconds=seconds)
         text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
         self.transcript.note("warning", text)
-        if self.capture.audio and self.capture.live:
+        if self.capture.audio and self.capture.audio.live:
             self.transcript.add_gap(self.capture.captured, self.capture.captured, text)

@@ -359,6 +359,7 @@ async def test_a_server_that_takes_audio_and_sends_no_message_is_replaced(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.link._SILENT", 2.0)
+    monkeypatch.setattr("dgnb.endpoints.Endpoint.answers_silence", True)
     session = LiveSession(speech(10), endpoint=server.url, pace=2.5, interim_results=True).start()
     with server.silent():
         await until(lambda: told(session, "reconnecting"))
@@ -372,9 +373,150 @@ async def test_two_silent_connections_end_the_session_with_a_question_about_the_
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.link._SILENT", 1.0)
+    monkeypatch.setattr("dgnb.endpoints.Endpoint.answers_silence", True)
     with server.silent(), pytest.raises(ConnectionLost, match="format that encoding"):
         await transcribe(speech(60), endpoint=server.url, pace=4.0)
     assert len(server.connections) == 2
+
+
+VAD = {
+    "that never sends an empty final": None,
+    "that sends an empty final when it is asked to finalize": {"from_finalize": True},
+    "that sends one on its own": {},
+}
+
+
+@pytest.mark.parametrize("server_", VAD)
+async def test_a_server_is_given_up_in_silence_only_if_it_sends_empty_finals_there(
+    server_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As WhisperLiveKit does, which detects speech first: it says nothing while nobody speaks."""
+    monkeypatch.setattr("dgnb.session.link._SILENT", 1.0)
+    empty, opened = VAD[server_], 0
+
+    async def handler(socket: ServerConnection) -> None:
+        nonlocal opened
+        opened, received, speaks = opened + 1, 0, opened == 0
+        async for frame in socket:
+            if isinstance(frame, bytes):
+                received += len(frame)
+                if speaks and received >= 2 * RATE:
+                    speaks = False
+                    await socket.send(final(0.5, 0.5, "hi"))
+                    if empty is not None:
+                        nothing = {"channel": {"alternatives": [{"transcript": "", "words": []}]}}
+                        await socket.send(json.dumps(json.loads(final(1.0, 1.0, "")) | nothing | empty))
+            elif "CloseStream" in frame:
+                await socket.send(json.dumps({"type": "Metadata", "duration": received / RATE}))
+                return
+
+    async with plain(handler) as url:
+        session = LiveSession(speech(12), endpoint=url, pace=5.0)
+        transcript = await session
+    assert transcript.text == "hi"
+    assert (opened > 1) == (empty == {})
+    assert told(session, "warning") == []
+
+
+async def test_a_server_that_never_says_anything_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgnb.session.link._SILENT", 1.0)
+
+    async def handler(socket: ServerConnection) -> None:
+        async for frame in socket:
+            if isinstance(frame, str) and "CloseStream" in frame:
+                return
+
+    async with plain(handler) as url:
+        session = LiveSession(speech(10), endpoint=url, pace=5.0)
+        await session
+    assert kinds(session).count("opened") == 1
+    (text,) = told(session, "warning")
+    assert "the server has said nothing yet. If somebody speaks there: Is the audio in the format" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1000, ""), (1012, ""), (1011, "NET-0001"), (1011, "NET-0000"), (4400, "")]
+)
+async def test_a_server_that_closes_again_and_again_while_finals_come_is_not_given_up(code: int, reason: str) -> None:
+    closings = 0
+
+    async def handler(socket: ServerConnection) -> None:
+        nonlocal closings
+        received = 0
+        async for frame in socket:
+            received += len(frame) if isinstance(frame, bytes) else 0
+            if isinstance(frame, str) and "CloseStream" in frame:
+                await socket.send(final(0, received / RATE, "end"))
+                return
+            # Every second connection ends without a final, and every fourth one at once.
+            if received >= (RATE if closings % 4 else 1) and closings < 12:
+                if closings % 2:
+                    await socket.send(final(0, 0.5, "word"))
+                closings += 1
+                await socket.close(code, reason)
+                return
+
+    async with plain(handler) as url:
+        transcript = await transcribe(speech(6), endpoint=url, pace=None)
+    assert transcript.text.split() == ["word"] * 6 + ["end"]
+    assert transcript.words["start"].tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    assert closings == 12
+
+
+REASONS = {
+    "an Error with a description": {"type": "Error", "description": "This server takes channels=1 only."},
+    "an Error with a message": {"type": "Error", "message": "channels=1 only", "variant": "X"},
+    "an error in another spelling": {"type": "error", "error": {"message": "channels=1 only", "code": 7}},
+    "an object without a type": {"error": "channels=1 only"},
+    "an error that is an object": {"error": {"reason": "channels=1 only"}},
+}
+
+
+@pytest.mark.parametrize("end", ["4400", "1011", "a broken line", "silence"])
+@pytest.mark.parametrize("said", REASONS)
+async def test_a_reason_that_a_server_gives_in_a_message_stands_in_the_error(said: str, end: str) -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await socket.send(json.dumps(REASONS[said]))
+        if end.isdecimal():
+            await socket.close(int(end), "invalid session")
+        elif end == "silence":
+            await asyncio.wait_for(socket.wait_closed(), 10)
+        else:
+            socket.transport.abort()
+
+    async with plain(handler) as url:
+        session = LiveSession(speech(1), endpoint=url, pace=None, reconnect=False, close_timeout=0.3)
+        with pytest.raises((ConnectionLost, CloseTimeout), match="channels=1 only") as caught:
+            await session
+    if isinstance(caught.value, ConnectionLost):
+        assert "channels=1 only" in caught.value.reason
+        assert "channels=1 only" in session.report()
+
+
+async def test_an_error_message_before_later_results_is_no_reason() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await socket.send(
+            json.dumps({"type": "Error", "description": "That text was no JSON.", "variant": "SchemaError"})
+        )
+        await socket.send(final(0, 0.1, "hello"))
+        await socket.close(1011)
+
+    async with plain(handler) as url:
+        with pytest.raises(ConnectionLost) as caught:
+            await transcribe(speech(1), endpoint=url, pace=None, reconnect=False)
+    assert "JSON" not in str(caught.value)
+
+
+async def test_the_key_is_masked_in_a_reason_that_comes_in_a_message() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        told = socket.request.headers["Authorization"] if socket.request else ""
+        await socket.send(json.dumps({"type": "Error", "description": f"Who is {told}?"}))
+        await socket.close(1008)
+
+    async with plain(handler) as url:
+        with pytest.raises(ConnectionLost, match="Who is Token <key>") as caught:
+            await transcribe(speech(1), endpoint=url, pace=None, api_key="canary" * 6)
+    assert "canary" not in str(caught.value)
 
 
 async def test_stopping_right_after_a_change_keeps_what_was_said_before_it(server: LoopbackServer) -> None:

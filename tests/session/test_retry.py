@@ -145,16 +145,45 @@ def test_a_final_resets_the_count_of_short_connections() -> None:
         retry.final()
 
 
-def test_a_short_connection_with_a_final_does_not_count_as_short() -> None:
+FAULTS = {
+    "1000": lost(1000),
+    "1012": lost(1012),
+    "NET-0000": lost(1011, "NET-0000"),
+    "NET-0001": lost(1011, "NET-0001"),
+    "silence": connection_lost(1006, gave_up=GaveUp.SILENT),
+    "4400": lost(4400, "invalid session"),
+}
+
+
+def kept_trying(retry: Retry, error: dgnb.ConnectionLost) -> float:
+    """For how long a connection is opened again that is lost each time after a second."""
+    now = 0.0
+    while True:
+        retry.opened()
+        try:
+            now += retry.delay(error, now, uptime=1.0) + 1.0
+        except dgnb.ConnectionLost:
+            return now
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_after_a_final_only_the_time_without_another_one_counts(fault: str) -> None:
+    retry = Retry(600)
+    retry.final()
+    assert 580 < kept_trying(retry, FAULTS[fault]) < 605
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_connection_that_held_for_a_minute_begins_the_count_anew(fault: str) -> None:
     retry = Retry(600)
     retry.opened()
     retry.final()
-    retry.delay(lost(1006), 0.0, uptime=3.0)
-    for now in (1.0, 2.0):
-        retry.opened()
-        retry.delay(lost(1006), now, uptime=1.0)
-    retry.opened()
-    assert "3 times" in str(ended(retry, lost(1006), 3.0, uptime=1.0))
+    for now in range(0, 6000, 300):
+        retry.delay(FAULTS[fault], now, uptime=299.0)
+
+
+def test_a_network_that_breaks_again_and_again_before_the_first_final_is_tried_until_patience_ends() -> None:
+    assert 580 < kept_trying(Retry(600), lost(1006)) < 605
 
 
 def test_a_connection_that_opens_does_not_shorten_the_waits() -> None:

@@ -76,6 +76,11 @@ async def started(server: LoopbackServer) -> LiveSession:
     return dgnb.sessions()[-1]
 
 
+def captured(session: LiveSession) -> float:
+    """Seconds of audio that were captured, to a tenth."""
+    return float(session.report().split(" s captured")[0])
+
+
 def sent(session: LiveSession, seconds: float) -> bool:
     """Whether that much was sent. The decoder may still hold a tenth of a second."""
     return session.audio_cursor > seconds - 0.11
@@ -436,28 +441,77 @@ async def test_a_paused_file_waits_and_loses_nothing(server: LoopbackServer) -> 
     assert transcript.events["type"].tolist() == ["opened", "paused", "resumed", "Metadata", "closed"]
 
 
-async def test_a_live_source_is_skipped_while_paused_and_says_so(server: LoopbackServer, tap: Tap) -> None:
-    class Live(dgnb.AudioSource):
-        live = True
+class Live(dgnb.AudioSource):
+    """A tap that goes on whether or not it is read."""
 
-        async def open(self, *, multichannel: bool = False) -> Audio:
-            async def close() -> None: ...
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
 
-            return Audio(tap.chunks(), close, live=True)
+    async def open(self, *, multichannel: bool = False) -> Audio:
+        async def close() -> None: ...
 
-    session = LiveSession(Live(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: session.audio_cursor == 1.0)
+        return Audio(self.tap.chunks(), close, live=True)
+
+
+@pytest.mark.parametrize("end", ["resumed", "stopped"])
+async def test_a_live_source_loses_the_length_of_the_pause_and_says_so(
+    server: LoopbackServer, tap: Tap, end: str
+) -> None:
+    """Also where many seconds come at once in the pause, as from a station with segments."""
+    session = LiveSession(Live(tap), endpoint=server.url, pace=None).start()
+    tap.give(2)
+    await until(lambda: session.audio_cursor == 2.0)
     session.pause()
+    began = time.monotonic()
+    await asyncio.sleep(0.3)
     tap.give(3)
     await until(tap.seconds.empty)
-    session.resume()
-    tap.give(1)
-    await until(lambda: session.audio_cursor == 2.0)
+    least, most = 0.3, time.monotonic() - began
+    if end == "resumed":
+        session.resume()
+        tap.give(1)
+        await until(lambda: session.audio_cursor > 5.0)
     transcript = await session.stop()
-    assert transcript.events.query("type == 'resumed'")["text"].str.contains("3.0 s of the live stream").all(), (
-        transcript.events
-    )
+    (gap,) = transcript.gaps.query("reason.str.contains('in a pause')").to_dict("records")
+    assert gap["start"] == gap["end"] == 2.0
+    skipped = 6.0 - captured(session) - (0 if end == "resumed" else 1)
+    assert least - 0.05 <= skipped <= most + 0.05
+    assert gap["reason"] == f"{skipped:.1f} s of the live stream were skipped in a pause"
+    events = transcript.events.set_index("type")["text"]
+    assert gap["reason"] in events["resumed" if end == "resumed" else "warning"]
+
+
+@pytest.mark.parametrize("at", [0.0, 1.0])
+async def test_a_pause_skips_nothing_of_an_iterator(server: LoopbackServer, at: float) -> None:
+    async def recording() -> AsyncIterator[bytes]:
+        for _ in range(60):
+            yield bytes(3200)
+
+    source = dgnb.BufferSource(recording(), encoding="linear16", sample_rate=16000)
+    session = LiveSession(source, endpoint=server.url, pace=20.0).start()
+    await until(lambda: session.audio_cursor >= at)
+    session.pause()
+    await asyncio.sleep(0.3)
+    held = session.audio_cursor
+    assert held < at + 3
+    session.resume()
+    transcript = await session
+    assert session.audio_cursor == captured(session) == 6.0
+    assert transcript.gaps.empty
+
+
+async def test_a_pause_skips_nothing_of_a_queue_that_is_filled_meanwhile(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    tap.give(1)
+    await until(lambda: session.audio_cursor > 0.5)
+    session.pause()
+    tap.give(4)
+    await asyncio.sleep(0.2)
+    tap.end()
+    session.resume()
+    transcript = await session
+    assert session.audio_cursor == 5.0
+    assert transcript.gaps.empty
 
 
 async def test_stopping_while_paused_ends_it(server: LoopbackServer) -> None:
@@ -837,7 +891,7 @@ async def test_a_source_that_fails_is_reported_even_when_the_server_does_not_fin
 async def test_an_error_is_logged_when_only_a_finalize_was_waited_for(
     server: LoopbackServer, tap: Tap, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
+    session = LiveSession(tap.source(), endpoint=server.url, pace=None, reconnect=False).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
     with server.silent(), server.dropping(after=2.0):

@@ -10,8 +10,6 @@ def test_without_a_stop_only_the_close_timeout_counts() -> None:
     assert not stop.asked
     assert stop.replay_deadline == math.inf
     assert stop.drain_deadline(100.0, 10.0) == 110.0
-    assert stop.close_deadline(100.0, 10.0) == 100.0 + DRAIN
-    assert stop.close_deadline(100.0, 1.0) == 101.0
     assert stop.journal_deadline(100.0) == 100.0 + TOTAL
 
 
@@ -21,7 +19,7 @@ def test_all_deadlines_count_from_the_first_request() -> None:
     stop.ask(103.0)
     assert stop.asked
     assert stop.replay_deadline == 100.0 + REPLAY
-    assert stop.drain_deadline(102.0, 10.0) == stop.close_deadline(102.0, 10.0) == 100.0 + DRAIN
+    assert stop.drain_deadline(102.0, 10.0) == 100.0 + DRAIN
     assert stop.drain_deadline(101.0, 1.0) == 102.0
     assert stop.journal_deadline(104.0) == 100.0 + TOTAL
 
