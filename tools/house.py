@@ -25,8 +25,10 @@ FUNCTION_LINES: Final = 50
 BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
-    "package without loopback": (13_340, "audio/url (1,492 lines) is to be rebuilt on FFmpeg's demuxer; more must go"),
-    "dgnb/audio/url/reader.py Listener attributes": (19, "goes with the rebuilding of audio/url"),
+    "package without loopback": (
+        13_720,
+        "what real stations, films and servers send asked for more than the new house saved",
+    ),
     "dgnb/session/live.py transcribe lines": (54, "one line for each argument, in the signature and in the call"),
 }
 """What is over its limit: the name that this program prints, how far it may go, and the reason."""

@@ -1,4 +1,7 @@
-"""Requests: each redirect is checked by the policy, no body is unpacked, and errors are put into words."""
+"""Requests: each redirect is checked by the policy, no large body is unpacked, and errors are put into words.
+
+Whoever reads is the decoder's thread. It waits in a loop of its own, so that a blocked notebook costs no audio.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urljoin
 
 from dgnb._version import __version__
-from dgnb.audio.decode import printable
+from dgnb.audio.threads import no_thread
 from dgnb.audio.url.policy import Policy
 from dgnb.exceptions import AudioError
 
@@ -22,17 +27,21 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-__all__ = ["FATAL", "Answer", "Fetcher", "Trouble", "shown"]
+__all__ = ["Answer", "Fetcher", "Stopped", "Trouble", "address", "shown"]
 
-FATAL: Final = frozenset({401, 403, 404, 410, 451})
+T = TypeVar("T")
+
+_GONE: Final = frozenset({401, 403, 404, 410, 451})
 """Statuses that do not change when the request is repeated."""
-
 _CONNECT_TIMEOUT: Final = 10.0
 _MOST_HOPS: Final = 5
+_MOST_UNPACKED: Final = 1 << 20
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CREDENTIALS: Final = re.compile(r"(?<=//)[^/?#\s]*@")
 _QUERY: Final = re.compile(r"\?[^\s'\"…]+")
 _BROWSER: Final = "Does the address open in a browser?"
+_HEADERS: Final = "If it needs a login or a referrer, give headers={…}."
+_STATIONS: Final = ("icecast", "shoutcast", "liquidsoap", "steamcast")
 
 
 class Trouble(AudioError):
@@ -41,33 +50,61 @@ class Trouble(AudioError):
     Attributes:
         reason: The message without the name and the remedy.
         fatal: Another request would fail too.
+        status: Of the answer; 0 if there was none.
+        after: Seconds after which the server wants to be asked again.
     """
 
     def __init__(
-        self, name: str, reason: str, remedy: str = _BROWSER, *, fatal: bool = False, how: str = "can't be read: "
+        self,
+        name: str,
+        reason: str,
+        remedy: str = _BROWSER,
+        *,
+        fatal: bool = False,
+        how: str = "can't be read: ",
+        status: int = 0,
+        after: float = 0.0,
     ) -> None:
         super().__init__(f"{name} {how}{reason}. {remedy}")
         self.reason = reason
         self.fatal = fatal
+        self.status = status
+        self.after = after
 
 
-@dataclass(slots=True)
+class Stopped(AudioError):
+    """Nobody wants the audio any more."""
+
+
 class Answer:
     """The head of an answer, and its body part by part.
 
     Attributes:
         url: The address after all redirects.
         headers: Their names in any case.
-        read: The next part of the body; none at the end.
         close: Closes the connection.
+        unpack: Unpacks a short body that came compressed; None for any other.
     """
 
-    url: URL
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    read: Callable[[], Awaitable[bytes]]
-    close: Callable[[], None]
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        url: URL,
+        status: int,
+        reason: str,
+        headers: Mapping[str, str],
+        part: Callable[[], Awaitable[bytes]],
+        close: Callable[[], None],
+    ) -> None:
+        self.url = url
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.close = close
+        self._fetcher = fetcher
+        self._part = part
+        self._ahead = b""
+        self.unpack: Any = None
 
     @property
     def kind(self) -> str:
@@ -80,18 +117,71 @@ class Answer:
         told = self.headers.get("Content-Length", "")
         return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None
 
-    async def start(self, size: int) -> bytes:
+    @property
+    def station(self) -> bool:
+        """Whether it says that it is a radio station, which has no end."""
+        named = any(name.lower().startswith(("icy-", "ice-")) for name in self.headers)
+        return named or any(one in self.headers.get("Server", "").lower() for one in _STATIONS)
+
+    async def begin(self) -> None:
+        """Take the first part at once: aiohttp drops it when the connection breaks before it was taken."""
+        self._ahead = await self._next()
+
+    def read(self) -> bytes:
+        """The next part of the body; none at its end.
+
+        Raises:
+            AudioError: It broke off, nothing came for long, or the source was closed.
+        """
+        data, self._ahead = self._ahead, b""
+        return data or self._fetcher.run(self._next())
+
+    async def _next(self) -> bytes:
+        while True:
+            async with asyncio.timeout(self._fetcher.stall_timeout):
+                data = packed = await self._part()
+            if self.unpack and packed:
+                data = self.unpack.decompress(packed, _MOST_UNPACKED)
+                if self.unpack.unconsumed_tail:
+                    raise Trouble(shown(self.url), "its playlist unpacks to too many bytes", fatal=True)
+            if data or not packed:
+                return data
+
+    def start(self, size: int) -> bytes:
         """The first bytes of the body. `read` gives them again."""
         data = b""
-        while len(data) < size and (more := await self.read()):
+        while len(data) < size and (more := self.read()):
             data += more
-        ahead, read = [data], self.read
+        self._ahead = data
+        return data[:size]
 
-        async def again() -> bytes:
-            return (ahead.pop() if ahead else b"") or await read()
+    def whole(self, most: int, within: float) -> bytes:
+        """A body that is not long. The connection is closed on every path.
 
-        self.read = again
-        return data
+        Raises:
+            AudioError: It is longer than `most` bytes, took more seconds than `within`, or broke off.
+        """
+        data, latest = bytearray(), time.monotonic() + within
+        try:
+            while more := self.read():
+                data += more
+                if len(data) > most or time.monotonic() > latest:
+                    raise Trouble(shown(self.url), "it goes on for too long")
+        finally:
+            self.close()
+        return bytes(data)
+
+
+def address(text: str, base: URL | None = None) -> URL:
+    """An address, byte for byte as it was given: a server may have signed it with its percent signs.
+
+    Raises:
+        ValueError: It is none.
+    """
+    from yarl import URL
+
+    whole = urljoin(str(base), text) if base else text
+    return URL(whole, encoded=whole.isascii() and whole.isprintable() and " " not in whole)
 
 
 def shown(url: URL) -> str:
@@ -103,7 +193,7 @@ def shown(url: URL) -> str:
 
 
 class Fetcher:
-    """Sends requests, in the loop that it is entered in.
+    """Sends requests, from the thread that entered it. Only `stop` may be called from another one.
 
     Args:
         name: Of the source.
@@ -117,33 +207,70 @@ class Fetcher:
         self, name: str, origin: URL, headers: Mapping[str, str], policy: Policy, stall_timeout: float
     ) -> None:
         self._name = name
-        self._origin = origin
+        self.origin = origin
         self._headers = headers
         self._policy = policy
         self.stall_timeout = stall_timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._stopped = False
 
-    async def __aenter__(self) -> Fetcher:
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=self.stall_timeout)
-        connector = aiohttp.TCPConnector(resolver=_resolver(self._policy), use_dns_cache=False)
-        # identity: a compressed body could unpack to any size.
-        self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, connector=connector)
+    def __enter__(self) -> Fetcher:
+        try:
+            self._loop = asyncio.new_event_loop()
+        except OSError as error:
+            raise no_thread(self._name, error) from None
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        assert self._loop
         if self._session:
-            await self._session.close()
+            self._loop.run_until_complete(self._session.close())
+        self._loop.close()
 
-    async def get(self, url: URL, **extra: str) -> Answer:
+    def stop(self) -> None:
+        """End what is being waited for, and everything after it. From any thread."""
+        self._stopped = True
+        with contextlib.suppress(RuntimeError, AttributeError):  # no loop yet, or it is closed: nothing waits
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())  # type: ignore[union-attr]
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for something in the loop.
+
+        Raises:
+            Stopped: `stop` was called.
+            AudioError: It failed; the error in words that quote no credentials.
+        """
+        assert self._loop
+        task: asyncio.Task[T] = self._loop.create_task(work)
+        self._task = task
+        if self._stopped:
+            task.cancel()
+        try:
+            return self._loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            raise Stopped(f"{self._name} was closed.") from None
+        except AudioError:
+            raise
+        except Exception as error:
+            raise self._explained(error) from None
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; `stop` ends it."""
+        self.run(asyncio.sleep(seconds))
+
+    def get(self, url: URL, **extra: str) -> Answer:
         """The answer to a request for an address, after at most five redirects. Its status is 200, or 206 on `Range`.
 
         Raises:
-            Trouble: There is no answer, or its status is another.
+            AudioError: There is no answer, or its status is another.
         """
+        return self.run(self._get(url, extra))
+
+    async def _get(self, url: URL, extra: Mapping[str, str]) -> Answer:
         seen = set()
         for _ in range(_MOST_HOPS + 1):
             if objection := self._policy.objection(url):
@@ -154,6 +281,7 @@ class Fetcher:
             if answer.status not in _REDIRECTS or not location:
                 try:
                     self._check(answer, bool(extra))
+                    await answer.begin()
                 except BaseException:
                     answer.close()
                     raise
@@ -163,9 +291,7 @@ class Fetcher:
         raise Trouble(self._name, "it redirects more than five times", fatal=True)
 
     def _next(self, url: URL, location: str, seen: set[URL]) -> URL:
-        from yarl import URL
-
-        target = url.join(URL(location))
+        target = address(location, url)
         if target.scheme not in ("http", "https") or not target.host:
             raise Trouble(self._name, "it redirects to something that is no http:// or https:// address", fatal=True)
         if url.scheme == "https" and target.scheme == "http":
@@ -183,9 +309,20 @@ class Fetcher:
 
     def _check(self, answer: Answer, ranged: bool) -> None:
         if answer.status != 200 and not (ranged and answer.status == 206):
-            reason = f"{answer.status} {answer.reason}".strip()
-            raise Trouble(self._name, f"answered {reason}", fatal=answer.status in FATAL, how="")
-        if answer.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
+            after = answer.headers.get("Retry-After", "")
+            raise Trouble(
+                self._name,
+                f"answered {answer.status} {answer.reason}".strip(),
+                f"{_BROWSER} {_HEADERS}" if answer.status in (401, 403) else _BROWSER,
+                fatal=answer.status in _GONE,
+                how="",
+                status=answer.status,
+                after=float(after) if after.isascii() and after.isdigit() and len(after) < 4 else 0.0,
+            )
+        packed = answer.headers.get("Content-Encoding", "identity").lower()
+        if packed in ("gzip", "x-gzip", "deflate") and ("mpegurl" in answer.kind or ".m3u" in answer.url.path):
+            answer.unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        elif packed not in ("identity", ""):
             raise Trouble(
                 self._name,
                 "it sends its body compressed although it was asked not to",
@@ -198,13 +335,18 @@ class Fetcher:
         import aiohttp
         from multidict import CIMultiDict
 
-        assert self._session
+        if not self._session:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
+            connector = aiohttp.TCPConnector(resolver=_resolver(self._policy), use_dns_cache=False)
+            # A compressed body could unpack to any size.
+            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, connector=connector)
         headers = CIMultiDict({"User-Agent": f"dgnb/{__version__}", "Accept-Encoding": "identity", "Icy-MetaData": "1"})
-        if _same_place(self._origin, url):
+        if _same_place(self.origin, url):
             headers.update(self._headers)
         headers.update(extra)
         try:
-            response = await self._session.get(url, headers=headers, allow_redirects=False)
+            async with asyncio.timeout(_CONNECT_TIMEOUT + self.stall_timeout):
+                response = await self._session.get(url, headers=headers, allow_redirects=False)
         except aiohttp.ClientResponseError as error:
             # aiohttp does not take SHOUTcast's own status line.
             answer = await self._ask_shoutcast(url, headers)
@@ -212,6 +354,7 @@ class Fetcher:
                 raise error from None
             return answer
         return Answer(
+            self,
             url,
             response.status,
             response.reason or "",
@@ -262,44 +405,14 @@ class Fetcher:
         found = CIMultiDict(
             (name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:])
         )
-
-        async def read() -> bytes:
-            async with asyncio.timeout(self.stall_timeout):
-                return await reader.read(1 << 16)
-
         # It is a radio, even if no other header says so.
         found.setdefault("icy-name", "")
-        return Answer(url, int(code), reason, CIMultiDictProxy(found), read, close)
+        proxy = CIMultiDictProxy(found)
+        return Answer(self, url, int(code), reason, proxy, lambda: reader.read(1 << 16), close)
 
-    async def whole(self, answer: Answer, most: int) -> bytes:
-        """A short body. The connection is closed on every path.
-
-        Raises:
-            Trouble: It is longer than `most` bytes.
-        """
-        data = b""
-        try:
-            async with asyncio.timeout(self.stall_timeout):
-                while more := await answer.read():
-                    data += more
-                    if len(data) > most:
-                        raise Trouble(self._name, f"{shown(answer.url)} is no playlist: it goes on for too long")
-        finally:
-            answer.close()
-        return data
-
-    async def not_audio(self, answer: Answer) -> Trouble:
-        """The error for a page or a picture."""
-        start = printable(await answer.start(40))
-        words = f"is not audio but {answer.kind} ({answer.status} {answer.reason}); it begins with {start}"
-        return Trouble(self._name, words, "Use the address of the audio itself.", how="")
-
-    def explain(self, error: Exception) -> AudioError:
-        """The error in words that quote no credentials."""
+    def _explained(self, error: Exception) -> AudioError:
         import aiohttp
 
-        if isinstance(error, AudioError):
-            return error
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             what = f"it can't be reached within {_CONNECT_TIMEOUT:g} s"
         elif isinstance(error, TimeoutError):
@@ -308,7 +421,7 @@ class Fetcher:
             what = "the connection ended before the body was complete"
         else:
             # A library's message may quote an address, this one or the target of a redirect.
-            told = str(error).replace(str(self._origin), self._name)
+            told = str(error).replace(str(self.origin), self._name)
             what = _QUERY.sub("?…", _CREDENTIALS.sub("", told)) or type(error).__name__
         return Trouble(self._name, what)
 

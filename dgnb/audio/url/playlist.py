@@ -6,7 +6,7 @@ import html
 import re
 from typing import Final
 
-__all__ = ["LARGEST", "MOST_ENTRIES", "entries", "is_hls", "is_playlist"]
+__all__ = ["LARGEST", "MOST_ENTRIES", "entries", "is_hls", "is_page", "is_playlist"]
 
 LARGEST: Final = 1 << 16
 """Bytes. A longer body is not a playlist, whatever its content type says."""
@@ -14,6 +14,7 @@ MOST_ENTRIES: Final = 50
 
 _MARKS: Final = ("#extm3u", "[playlist]", "<asx")
 _KINDS: Final = ("mpegurl", "scpls", "xspf", "x-ms-asf", "x-ms-asx", "x-ms-wax", "x-ms-wvx")
+_NO_AUDIO: Final = ("application/json", "application/xhtml+xml")
 _SUFFIXES: Final = (".m3u", ".m3u8", ".pls", ".asx", ".xspf", ".wax")
 # The patterns are bounded: without bounds, 64 KiB could keep a thread busy for minutes.
 _PLS: Final = re.compile(r"^[ \t]*file(\d{1,9})[ \t]*=[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
@@ -31,6 +32,16 @@ def is_playlist(start: bytes, kind: str, path: str) -> bool:
         return True
     named = any(word in kind for word in _KINDS) or path.lower().endswith(_SUFFIXES)
     return named and bool(text) and all(c.isprintable() or c in "\r\n\t" for c in text) and not text.startswith("<!")
+
+
+def is_page(start: bytes, kind: str) -> bool:
+    """Whether a body is a text and not audio. Its bytes decide: some stations say that they send text."""
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # not only a character that is cut off
+            return False
+    return b"\0" not in start and (kind.startswith(("text/", "image/")) or kind in _NO_AUDIO)
 
 
 def is_hls(text: str) -> bool:

@@ -1,13 +1,12 @@
 """`URLSource`: a radio station, or a file on a server.
 
-A thread with a loop of its own reads the web, so that a cell that blocks the kernel costs no audio. The decoder's
-thread decodes what that thread reads.
+The decoder's thread reads the web in a loop of its own, so that a cell that blocks the kernel costs no audio.
 
-    reader.py    the thread: asks, reads on, asks again
-    feed.py      what it hands to the decoder's thread
+    reader.py    what is heard at one address: asks, reads on, asks again
+    body.py      one body as a file: resumed where it breaks off
     fetch.py     one answer: redirects, status, what goes wrong in words
     policy.py    which addresses may be asked
-    icy.py       SHOUTcast's metadata, taken out of the audio
+    icy.py       metadata inside the audio
     playlist.py  M3U, PLS, ASX, XSPF
     hls.py       streams in segments
 """
@@ -19,9 +18,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dgnb.audio.decode import Decoder
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import in_thread
-from dgnb.audio.url.fetch import Fetcher
+from dgnb.audio.tracks import as_track
+from dgnb.audio.url.fetch import Fetcher, address
 from dgnb.audio.url.policy import Policy
 from dgnb.audio.url.reader import Listener, backoff
 from dgnb.exceptions import ConfigurationError
@@ -37,8 +38,8 @@ class URLSource(AudioSource):
     """An http or https address: a radio station, a file on a server, a playlist, or HLS. Decoded as the bytes arrive.
 
     A thread reads it, also while a cell blocks the kernel. A station that ends, breaks off or falls silent is asked
-    again, up to 8 times in a row without audio; `Audio.notes` says what was missed. A file that breaks off is resumed
-    if the server can do that.
+    again, up to 8 times in a row without audio; `Audio.notes` says what was missed. What no header calls a station is
+    a file: it is over when the server says so, and it is resumed where it breaks off, if the server can do that.
 
     There is no limit on the total time. Redirects are followed, five at most, but not from https to http. Credentials
     and the query of the address are used, and never shown; they and `headers` go to this server only.
@@ -49,6 +50,7 @@ class URLSource(AudioSource):
         encoding: For raw audio without a header, as in `FileSource`.
         sample_rate: For raw audio: samples a second.
         channels: For raw audio: interleaved channels.
+        track: As in `FileSource`.
         stall_timeout: Seconds without a byte after which a connection is given up.
         reconnect: False ends the audio where the first connection ends.
         shared: For an app that others use: only public addresses are asked, also at a redirect, a playlist entry or a
@@ -71,6 +73,7 @@ class URLSource(AudioSource):
         encoding: str | None = None,
         sample_rate: int | None = None,
         channels: int = 1,
+        track: int | str | None = None,
         stall_timeout: float = 15.0,
         reconnect: bool = True,
         shared: bool = False,
@@ -87,6 +90,7 @@ class URLSource(AudioSource):
         self.name = f"{shown}?…" if parts.query else shown
         self.format = SourceFormat.decodable(encoding, sample_rate, channels)
         self.reconnect = reconnect
+        self._track = as_track(track)
         self._url = url
         if not isinstance(headers, Mapping | None):
             raise ConfigurationError("headers is a mapping of names to values, such as {'User-Agent': 'dgnb'}.")
@@ -99,10 +103,8 @@ class URLSource(AudioSource):
             raise ConfigurationError(f"{self.name} is refused: {objection}. Use another address.")
 
     def _parsed(self) -> URL:
-        from yarl import URL
-
         try:
-            return URL(self._url)
+            return address(self._url)
         except ValueError:
             raise ConfigurationError("A URL source is an http:// or https:// address with a host.") from None
 
@@ -110,5 +112,10 @@ class URLSource(AudioSource):
         """Send the request, and find out what the answer is. See `AudioSource.open`."""
         url = self._parsed()
         fetcher = Fetcher(self.name, url, self._headers, self._policy, self._stall_timeout)
-        listener = Listener(url, fetcher, self.name, reconnect=self.reconnect, wait=self._wait)
-        return await in_thread(listener.decoded(self.format, multichannel), self.name, listener.aclose)
+        decoder = Decoder(self.name, self.format, multichannel=multichannel, track=self._track)
+        listener = Listener(url, fetcher, decoder, self.name, reconnect=self.reconnect, wait=self._wait)
+
+        async def release() -> None:
+            fetcher.stop()
+
+        return await in_thread(listener.decoded(), self.name, release)

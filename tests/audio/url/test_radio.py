@@ -20,9 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgnb.audio import Audio, URLSource
-from dgnb.audio.threads import Pipe
 from dgnb.audio.url import icy
-from dgnb.audio.url.feed import Stretch
+from dgnb.audio.url.body import Stretch
 from dgnb.audio.url.reader import backoff
 from dgnb.exceptions import AudioError
 
@@ -70,7 +69,7 @@ class Line:
 
 def plays(*parts: bytes, headers: str = "", status: str = "HTTP/1.0 200 OK") -> Callable[[Line], Awaitable[None]]:
     async def script(line: Line) -> None:
-        await line.send(f"{status}\r\nContent-Type: audio/mpeg\r\n{headers}\r\n".encode())
+        await line.send(f"{status}\r\nContent-Type: audio/mpeg\r\nicy-name: X\r\n{headers}\r\n".encode())
         for part in parts:
             await line.send(part)
 
@@ -183,7 +182,7 @@ async def test_a_station_that_breaks_off_is_asked_again(station: Any) -> None:
         line.break_off()
 
     async def chunked(line: Line) -> None:
-        await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await line.send(b"HTTP/1.1 200 OK\r\nicy-name: X\r\nTransfer-Encoding: chunked\r\n\r\n")
         data = ramp(1.0)
         await line.send(f"{len(data):x}\r\n".encode() + data + b"\r\n5\r\nab")
 
@@ -204,7 +203,7 @@ async def test_a_station_that_falls_silent_is_asked_again_and_the_missed_time_is
     assert 0.25 < note.missed < 2
 
 
-@pytest.mark.parametrize("status", ["500 Oops", "503 Busy", "429 Slow Down", "400 Bad"])
+@pytest.mark.parametrize("status", ["500 Oops", "503 Busy", "429 Slow Down", "400 Bad", "404 File Not Found"])
 async def test_a_station_that_comes_back_after_an_error_goes_on(station: Any, status: str) -> None:
     made = await station(plays(ramp(1.0)), answers(status), answers(status), stays(plays(ramp(3.0))))
     audio = await source(made, **PCM).open()
@@ -214,7 +213,7 @@ async def test_a_station_that_comes_back_after_an_error_goes_on(station: Any, st
     assert kinds(audio) == ["source"]
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410, 451])
+@pytest.mark.parametrize("status", [401, 403, 410, 451])
 async def test_a_station_that_is_gone_for_good_is_not_asked_again(station: Any, status: int) -> None:
     made = await station(plays(ramp(1.0)), answers(f"{status} No"))
     audio = await source(made, **PCM).open()
@@ -275,15 +274,59 @@ async def test_reconnecting_can_be_turned_off(station: Any) -> None:
     assert len(made.requests) == 1
 
 
-async def test_a_file_of_unknown_length_that_comes_faster_than_real_time_ends_at_its_end(station: Any) -> None:
-    async def whole(line: Line) -> None:
-        data = ramp(5.0)
+def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n", wait: float = 0.0) -> Callable[[Line], Awaitable[None]]:
+    async def script(line: Line) -> None:
         await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        await line.send(f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n\r\n")
+        for part in parts:
+            await line.send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            await asyncio.sleep(wait)
+        await line.send(end)
 
-    made = await station(whole)
-    assert await rest(await source(made, **PCM).open()) == ramp(5.0)
+    return script
+
+
+async def until_closed(line: Line) -> None:
+    await line.send(b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n" + ramp(5.0))
+
+
+@pytest.mark.parametrize("sent", [chunked(ramp(5.0)), until_closed, chunked(ramp(2.5), ramp(2.5, 40_000), wait=0.3)])
+async def test_a_file_without_a_length_is_over_when_the_server_says_so(station: Any, sent: Any) -> None:
+    made = await station(sent)
+    audio = await source(made, **PCM).open()
+    assert not audio.live
+    assert len(await rest(audio)) == 5 * SECOND
+    assert not audio.notes
     assert len(made.requests) == 1
+
+
+async def test_a_file_without_a_length_that_breaks_off_and_begins_anew_is_not_heard_twice(station: Any) -> None:
+    made = await station(chunked(ramp(1.0), end=b"5\r\n"), chunked(ramp(5.0)))
+    parts: list[bytes] = []
+    audio = await source(made, **PCM).open()
+    with pytest.raises(AudioError, match="begins anew instead of going on"):
+        await collect(audio, parts)
+    await audio.aclose()
+    assert b"".join(parts) == ramp(1.0)
+
+
+async def test_a_stream_without_a_sign_of_a_station_goes_on_after_a_break(station: Any) -> None:
+    made = await station(chunked(ramp(1.0), end=b"5\r\n"), chunked(ramp(1.0, 9000)))
+    audio = await source(made, **PCM).open()
+    assert await rest(audio) == ramp(1.0) + ramp(1.0, 9000)
+    assert kinds(audio) == ["source"]
+
+
+@pytest.mark.parametrize("header", ["Server: Icecast 2.4.4", "ice-audio-info: bitrate=128", "icy-br: 64"])
+async def test_a_station_says_that_it_is_one(station: Any, header: str) -> None:
+    async def script(line: Line) -> None:
+        await line.send(f"HTTP/1.0 200 OK\r\n{header}\r\n\r\n".encode() + ramp(1.0))
+
+    made = await station(script)
+    audio = await source(made, **PCM).open()
+    assert audio.live
+    await hear(audio, 3.0)
+    await audio.aclose()
+    assert len(made.requests) >= 3
 
 
 @pytest.mark.parametrize("second", ["aac", "mp3 at another rate", "ogg"])
@@ -295,10 +338,10 @@ async def test_another_codec_after_a_reconnect_is_decoded(
         "mp3 at another rate": encoded(tone(3.0, 22_050), 22_050, "libmp3lame", "mp3"),
         "ogg": encoded(tone(3.0, 48_000), 48_000, "libopus", "ogg"),
     }
-    made = await station(plays(mp3), plays(bodies[second]), answers("404 Not Found"))
+    made = await station(plays(mp3), plays(bodies[second]), answers("410 Gone"))
     audio = await source(made).open()
     parts: list[bytes] = []
-    with pytest.raises(AudioError, match="404"):
+    with pytest.raises(AudioError, match="410"):
         await collect(audio, parts)
     await audio.aclose()
     assert sum(map(len, parts)) / SECOND == pytest.approx(9.0, abs=0.15)
@@ -322,36 +365,52 @@ async def test_another_codec_in_the_middle_of_a_body_is_decoded(
     assert len(got) / SECOND == pytest.approx(12.0, abs=0.7)
 
 
-async def test_bytes_that_a_decoder_fails_on_twice_are_left_out() -> None:
-    pipe = Pipe()
-    await pipe.put(b"OggS\0\2" + b"a" * 100)
-    stretch = Stretch(pipe, endless=False)
+class Bytes:
+    """What a `Body` has read so far."""
+
+    error = None
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def put(self, data: bytes) -> None:
+        self._left += data
+
+    def read(self, size: int) -> bytes:
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+
+def test_bytes_that_a_decoder_fails_on_twice_are_left_out() -> None:
+    pipe = Bytes()
+    pipe.put(b"OggS\0\2" + b"a" * 100)
+    stretch = Stretch(pipe)  # type: ignore[arg-type]
     for _ in range(2):
         assert stretch.read(4096).endswith(b"a")
         stretch.understood(0.1)
         assert stretch.again()
-    await pipe.put(b"b")
+    pipe.put(b"b")
     assert stretch.read(4096) == b"b"
 
 
-async def test_a_later_header_is_found_in_what_was_read_ahead_but_not_the_first_one() -> None:
-    pipe = Pipe()
-    stretch = Stretch(pipe, endless=False)
+def test_a_later_header_is_found_in_what_was_read_ahead_but_not_the_first_one() -> None:
+    pipe = Bytes()
+    stretch = Stretch(pipe)  # type: ignore[arg-type]
     for part in (b"OggS\0\2" + b"a" * 100, b"a" * 50 + b"OggS\0\2" + b"b" * 50, b"c" * 10):
-        await pipe.put(part)
+        pipe.put(part)
         stretch.read(4096)
         stretch.understood(0.1)
     assert stretch.again()
     assert stretch.read(4096) == b"OggS\0\2" + b"b" * 50 + b"c" * 10
 
 
-async def test_a_decoder_that_is_fed_for_long_and_gives_nothing_is_replaced() -> None:
-    pipe = Pipe()
-    stretch = Stretch(pipe, endless=False)
-    await pipe.put(b"a" * 8000)
+def test_a_decoder_that_is_fed_for_long_and_gives_nothing_is_replaced() -> None:
+    pipe = Bytes()
+    stretch = Stretch(pipe)  # type: ignore[arg-type]
+    pipe.put(b"a" * 8000)
     stretch.read(8000)
     stretch.understood(1.0)
-    await pipe.put(b"b" * 60_000)
+    pipe.put(b"b" * 60_000)
     fed = 0
     while data := stretch.read(4000):
         fed += len(data)
@@ -540,15 +599,14 @@ async def test_closing_takes_less_than_a_second_at_any_time(
             sock.close()
 
 
-@pytest.mark.parametrize("which", ["read", "decode"])
 async def test_a_thread_that_cannot_be_started_raises_one_clear_error(
-    station: Any, monkeypatch: pytest.MonkeyPatch, which: str
+    station: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await station(stays(plays(ramp(1.0))))
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith(f"dgnb: {which}"):
+        if thread.name.startswith("dgnb: decode"):
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -650,3 +708,42 @@ def test_a_title_is_one_short_printable_line(block: bytes, words: str) -> None:
 @pytest.fixture(scope="module")
 def mp3(encoded: Callable[..., bytes], tone: Callable[..., Samples]) -> bytes:
     return encoded(tone(6.0, 44_100), 44_100, "libmp3lame", "mp3", 64_000)
+
+
+def id3(size: int, flags: int = 0) -> bytes:
+    body = bytes((i * 7919 >> 3) & 255 for i in range(size))  # as a cover, full of what looks like the start of a frame
+    length = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\3\0" + bytes([flags]) + length + body + (bytes(10) if flags & 16 else b"")
+
+
+def ape(size: int) -> bytes:
+    body = bytes((i * 7919 >> 3) & 255 for i in range(size))
+    return b"APETAGEX" + b"\xd0\7\0\0" + size.to_bytes(4, "little") + b"\1\0\0\0" + b"\0\0\0\xa0" + bytes(8) + body
+
+
+@pytest.mark.parametrize(
+    "tag", [id3(150_000), id3(3000, 16), ape(90_000), id3(40) + ape(0)], ids=["cover", "id3", "ape", "two"]
+)
+@pytest.mark.parametrize("pieces", [1 << 20, 1000, 7])
+def test_no_byte_of_a_tag_gets_into_the_audio_wherever_it_is_cut(tag: bytes, pieces: int) -> None:
+    audio = b"\xff\xfb" + random.Random(1).randbytes(5000)
+    data = audio + tag + audio + tag + tag + audio
+    strip = icy.TagStripper(data[:16])
+    got = b"".join(strip(data[at : at + pieces]) for at in range(0, len(data), pieces)) + strip.rest()
+    assert got == audio * 3
+
+
+def test_what_is_not_mpeg_audio_keeps_its_bytes() -> None:
+    data = b"OggS" + id3(100)
+    strip = icy.TagStripper(data[:16])
+    assert strip(data) + strip.rest() == data
+
+
+@pytest.mark.parametrize("tag", [id3(150_000), ape(90_000)], ids=["ID3", "APE"])
+async def test_a_tag_in_the_middle_of_a_station_is_passed_over(station: Any, mp3: bytes, tag: bytes) -> None:
+    made = await station(stays(plays(mp3, tag, mp3, tag, mp3)))
+    audio = await source(made).open()
+    got = await asyncio.wait_for(hear(audio, 8.8), 10)
+    await audio.aclose()
+    assert len(got) / SECOND >= 8.8
+    assert not audio.notes

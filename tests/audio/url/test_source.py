@@ -7,6 +7,7 @@ import gzip
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ async def test_a_station_is_heard_as_soon_as_a_few_frames_have_come(
     async def station(request: web.Request) -> web.StreamResponse:
         """Sends a little more each time, until the listener has decoded something."""
         nonlocal sent
-        response = web.StreamResponse(headers={"Content-Type": "audio/mpeg"})
+        response = web.StreamResponse(headers={"Content-Type": "audio/mpeg", "icy-name": "X"})
         await response.prepare(request)
         while not heard.is_set() and sent < len(data):
             await response.write(data[sent : sent + 512])
@@ -182,10 +183,42 @@ async def test_the_error_names_a_status_that_is_not_success(web_server: Serve, s
     assert "Does the address open in a browser?" in message
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_the_error_for_a_refusal_names_the_headers(web_server: Serve, status: int) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    assert "give headers={…}" in await refused(URLSource(f"{await web_server(handler)}/a.mp3"))
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/png", "application/json", "text/plain", "video/unknown"])
+async def test_the_bytes_decide_where_the_content_type_lies(web_server: Serve, mp3: bytes, kind: str) -> None:
+    audio = await URLSource(f"{await web_server(answer(mp3, kind))}/a").open()
+    assert len(await anext(audio)) == 3200
+    await audio.aclose()
+
+
+@pytest.mark.parametrize(
+    "path", ["/a%40b%27.mp3?sig=ab%2Fcd%3D&acl=%2f*", "/a+b%20c.mp3?x=%7e&y=%C3%A4+", "/%2e%2E/a;b=1.mp3?a=b=c&&d"]
+)
+async def test_an_address_is_sent_byte_for_byte(web_server: Serve, mp3: bytes, path: str) -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        if len(asked) == 1:
+            return web.Response(status=302, headers={"Location": f"{path}&again=%2D"})
+        return web.Response(body=mp3)
+
+    audio = await URLSource(f"{await web_server(handler)}{path}").open()
+    await audio.aclose()
+    assert asked == [path, f"{path}&again=%2D"]
+
+
 async def test_the_error_for_a_web_page_quotes_its_first_words(web_server: Serve) -> None:
     page = b"<!doctype html><html><body>Sign in first \x1b[31m</body></html>"
     message = await refused(URLSource(f"{await web_server(answer(page, 'text/html'))}/a.mp3"))
-    assert "is not audio but text/html (200 OK); it begins with '<!doctype html>" in message
+    assert "is not audio but text/html; it begins with '<!doctype html>" in message
     assert "\x1b" not in message
 
 
@@ -216,6 +249,25 @@ async def test_an_mp4_with_its_index_at_the_end_says_what_to_do(
 ) -> None:
     url = await web_server(answer(encoded(tone(2.0, 44_100), 44_100, "aac", "mp4"), "audio/mp4"))
     assert "Download it, and use the file." in await refused(URLSource(f"{url}/a.m4a"))
+
+
+async def test_an_mp4_with_its_index_at_the_end_is_read_by_ranges_where_the_server_has_them(
+    web_server: Serve, encoded: Callable[..., bytes], tone: Callable[..., Samples], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.m4a"
+    path.write_bytes(encoded(tone(30.0, 44_100), 44_100, "aac", "mp4"))
+    ranges: list[str] = []
+
+    async def handler(request: web.Request) -> web.FileResponse:
+        ranges.append(request.headers.get("Range", ""))
+        return web.FileResponse(path, headers={"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"})
+
+    audio = await URLSource(f"{await web_server(handler)}/a.m4a").open()
+    parts: list[bytes] = []
+    await collect(audio, parts)
+    await audio.aclose()
+    assert sum(map(len, parts)) / 2 / RATE == pytest.approx(30.0, abs=0.05)
+    assert len(ranges) <= 10
 
 
 async def test_redirects_that_never_end_are_given_up(web_server: Serve) -> None:
