@@ -158,6 +158,8 @@ class Decoder:
                 yield Note("warning", f"{self._name} has several audio tracks. {others} Use track= for another.")
         frames = self._frames(container, stream)
         ahead, rate = 0.0, 0
+        # What is not live may come in larger parts, which cost less.
+        part = CHUNK_SECONDS if live else 2 * CHUNK_SECONDS
         try:
             for frame in frames:
                 if frame.sample_rate != rate:
@@ -174,7 +176,7 @@ class Decoder:
                 self._held.append(frame)
                 self._timeline.position += frame.samples / rate
                 ahead += frame.samples / rate
-                if ahead >= CHUNK_SECONDS:
+                if ahead >= part:
                     yield from self._converted()
                     ahead = len(self._pending) / (2 * self.channels * SAMPLE_RATE)
         except Exception:

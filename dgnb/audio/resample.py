@@ -16,9 +16,19 @@ _QUIET: Final = 1e-5
 """Power, where 1 is full scale (-50 dB). Below it, left and right are not compared."""
 _OPPOSITE: Final = 0.05
 """Power of the sum of left and right over that of their difference. Below it, the mix loses more than 13 dB."""
-_AGREED: Final = 10
-"""So many stretches of 100 ms in a row end what was opposite."""
-_FORMS: Final = {"s16": ("<i2", 32768.0), "s32": ("<i4", 2.0**31), "flt": ("<f4", 1.0), "dbl": ("<f8", 1.0)}
+_AGREED: Final = 5
+"""So many parts in a row end what was opposite."""
+_COMPARED: Final = 512
+_FORMS: Final = {
+    name + planar: form
+    for name, form in {
+        "s16": ("<i2", 32768.0),
+        "s32": ("<i4", 2.0**31),
+        "flt": ("<f4", 1.0),
+        "dbl": ("<f8", 1.0),
+    }.items()
+    for planar in ("", "p")
+}
 """FFmpeg's names of sample formats; NumPy's, and full scale."""
 
 
@@ -44,9 +54,9 @@ class Resampler:
         self._resampler: AudioResampler | None = None
 
     def __call__(self, frames: list[AudioFrame]) -> bytes:
-        """About 100 ms of frames: so often it is decided whether left and right are opposite."""
-        if frames and self._channels == 1 and frames[-1].layout.nb_channels == 2:
-            self._listen(frames[-1])
+        """The samples of 100 to 200 ms of frames: so often it is decided whether left and right are opposite."""
+        if frames and self._channels == 1 and frames[0].layout.nb_channels == 2:
+            self._listen(frames[len(frames) // 2])
             if self.one_sided:
                 frames = list(map(_left_twice, frames))
         return b"".join(map(self._resampled, frames))
@@ -98,22 +108,22 @@ class Resampler:
 
 
 def _powers(frame: AudioFrame) -> tuple[float, float, float]:
-    """The power of left and of right, and the mean of their product, of about 500 samples; 1 is full scale."""
+    """The power of left and of right, and the mean of their product, in the middle of a frame; 1 is full scale."""
     import numpy as np
 
-    kind = frame.format.name
-    size, full = _FORMS.get(kind.removesuffix("p"), ("", 1.0))
-    if not size:
+    kind, full = _FORMS.get(frame.format.name, ("", 1.0))
+    if not kind:
         return 0.0, 0.0, 0.0
-    step = frame.samples // 500 + 1
-    if frame.format.is_planar:
-        sides = [np.frombuffer(memoryview(plane), size, frame.samples)[::step] for plane in frame.planes]
+    planes: tuple[Any, ...] = frame.planes
+    count = min(frame.samples, _COMPARED)
+    begin = (frame.samples - count) // 2 * int(kind[-1])
+    if len(planes) == 2:
+        left, right = (np.frombuffer(plane, kind, count, begin).astype(np.float32, copy=False) for plane in planes)
     else:
-        both = np.frombuffer(memoryview(frame.planes[0]), size, 2 * frame.samples)
-        sides = [both[:: 2 * step], both[1 :: 2 * step]]
-    left, right = (side.astype(np.float32) for side in sides)
-    unit = 1 / (full * full * len(left))
-    return float(left @ left) * unit, float(right @ right) * unit, float(left @ right) * unit
+        both = np.frombuffer(planes[0], kind, 2 * count, 2 * begin).astype(np.float32)
+        left, right = both[::2], both[1::2]
+    unit = full * full * count
+    return left.dot(left) / unit, right.dot(right) / unit, left.dot(right) / unit
 
 
 def _left_twice(frame: AudioFrame) -> AudioFrame:
