@@ -235,8 +235,9 @@ class Decoder:
             return
         self._damages += 1
         more = " There are more such places." if self._damages > _MOST_DAMAGED else ""
-        place = f"{count} damaged packets ({missed:.2f} s) after {self._timeline.position:.1f} s"
-        yield Note("warning", f"{self._name}: {place} do not decode and are left out.{more}")
+        left_out = f"{count} packets" + (f", {missed:.1f} s" if missed else "")
+        place = f"after {self._timeline.position:.1f} s"
+        yield Note("warning", f"{self._name}: what stands {place} does not decode and is left out ({left_out}).{more}")
 
     def _converted(self, *, last: bool = False) -> Iterator[Item]:
         """The whole chunks of the frames that are held. `last`: what comes next does not follow on them."""

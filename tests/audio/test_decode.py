@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import resource
 import struct
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgnb.audio import Audio, BufferSource, FileSource, Note
-from dgnb.audio.decode import Decoder
+from dgnb.audio.decode import Decoder, decoded
 from dgnb.exceptions import AudioError, ConfigurationError
 
 Samples = npt.NDArray[Any]
@@ -796,3 +797,114 @@ async def test_samples_beyond_the_length_in_a_header_are_heard(tmp_path: Path, p
     assert np.array_equal(got[: len(SOUND)], SOUND)
     (note,) = notes
     assert f"holds {len(PCM) - promised} bytes more than its header promises" in note.text
+
+
+# Damage
+
+
+@pytest.mark.parametrize("harm", ["noise", "zeros"])
+@pytest.mark.parametrize(
+    ("container", "codec", "rate", "timed"),
+    [
+        ("mp4", "aac", 48_000, True),
+        ("mov", "alac", 48_000, True),
+        ("matroska", "flac", 48_000, True),
+        ("mp3", "libmp3lame", 44_100, False),
+        ("adts", "aac", 48_000, False),
+    ],
+)
+async def test_damage_in_the_middle_of_a_file_costs_only_itself(
+    container: str, codec: str, rate: int, timed: bool, harm: str
+) -> None:
+    data = bytearray(film(container, codec, times=lambda at: at, picture=None, seconds=8.0, rate=rate))
+    begin, end = int(len(data) * 0.45), int(len(data) * 0.55)
+    data[begin:end] = np.random.default_rng(4).bytes(end - begin) if harm == "noise" else bytes(end - begin)
+    audio = await BufferSource(bytes(data)).open()
+    sound = np.frombuffer(b"".join(await chunks(audio)), "<i2")
+    (note,) = audio.notes
+    assert note.type == "warning"
+    assert "does not decode and is left out" in note.text
+    heard = click_times(sound)
+    assert [at for at in heard if at < 3] == pytest.approx([0.25 + 0.5 * number for number in range(6)], abs=0.03)
+    # MP3 and AAC without a container have no timestamps: what is left out takes no time there.
+    late = 0.0 if timed else len(sound) / RATE - 8.0
+    assert [at for at in heard if at > 6 + late] == pytest.approx(
+        [6.25 + late, 6.75 + late, 7.25 + late, 7.75 + late], abs=0.05
+    )
+    assert len(sound) == pytest.approx((8 + late) * RATE, abs=0.05 * RATE)
+
+
+def test_a_file_that_can_not_be_read_on_keeps_what_came() -> None:
+    data = riff(form(), chunk(b"data", PCM * 60))
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > len(data) // 2:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    items = list(decoded(lambda: Failing(data), "a.wav", None))
+    sound = b"".join(item for item in items if isinstance(item, bytes))
+    assert len(sound) == pytest.approx(60 * RATE, abs=0.3 * RATE)
+    (note,) = [item for item in items if isinstance(item, Note)]
+    assert "a.wav is damaged" in note.text
+    assert "Input/output error" in note.text
+
+
+@pytest.mark.parametrize("rate", [10, 999, 384_001, 655_350])
+async def test_rates_that_are_no_rates_of_sound_are_refused(wav: Callable[..., bytes], rate: int) -> None:
+    with pytest.raises(AudioError, match=f"{rate} samples a second, not from 1000 to 384000. Is its header right"):
+        await BufferSource(wav(np.ones((4000, 1), np.int16), rate)).open()
+
+
+async def test_a_few_bytes_of_flac_take_little_memory() -> None:
+    bomb = bytes.fromhex(
+        "664c614380000022ffffffff0000000000000000a0f00001fffe00000000000000000000000000000000fff8700800fffe39002345cd4c"
+        "fff8700801fffe520012347768"
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(AudioError, match="10 samples a second"):
+        await BufferSource(bomb).open()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+async def test_raw_flac_that_is_none_is_an_error_with_all_its_channels() -> None:
+    for data in (b"this is no FLAC at all", bytes(5000)):
+        with pytest.raises(AudioError):
+            await BufferSource(data, encoding="flac", sample_rate=8000).open(multichannel=True)
+
+
+KNOWN = {
+    "PNG": PNG,
+    "PDF": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3" + bytes(300),
+    "ZIP": b"PK\3\4" + bytes(range(200)),
+    "JPEG": b"\xff\xd8\xff\xe0" + bytes(range(200)),
+    "WAV": riff(form())[:30],
+    "words": "Wörter, die kein Ton sind.\n".encode() * 9,
+    "code": b"def main():\n\treturn 1\n" * 30,
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+async def test_the_advice_on_raw_samples_is_not_given_where_more_is_known(kind: str) -> None:
+    with pytest.raises(AudioError) as caught:
+        await BufferSource(KNOWN[kind]).open()
+    assert "Raw samples" not in str(caught.value)
+
+
+async def test_a_container_without_a_duration_is_passed_through_at_the_rate_of_its_timestamps(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for container, codec in (("webm", "libopus"), ("matroska", "aac")):
+        file = io.BytesIO()
+        with av.open(file, "w", format=container, options={"live": "1"}) as output:
+            stream: Any = output.add_stream(codec, rate=48_000)
+            stream.layout = "mono"
+            with av.open(io.BytesIO(film("matroska", "pcm_s16le", times=lambda at: at, picture=None))) as source:
+                for frame in source.decode(audio=0):
+                    frame.pts = None
+                    output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        path.write_bytes(file.getvalue())
+        audio = await FileSource(path, decode=False).open()
+        await audio.aclose()
+        assert len(file.getvalue()) / audio.bytes_per_second == pytest.approx(4.0, abs=0.1)
