@@ -27,6 +27,7 @@ class JournalWriter:
         self._transcript = transcript
         self._opening: asyncio.Future[Journal] | None = None
         self._step: asyncio.Future[Any] | None = None
+        self._gone = False
 
     @property
     def _journal(self) -> Journal | None:
@@ -48,8 +49,13 @@ class JournalWriter:
     def write(self) -> None:
         """Begin to write what is new, unless the last write still goes on."""
         if self._step and self._step.done() and (journal := self._journal):
-            self._step = _in_thread(partial(journal.write, journal.take()))
+            self._step = _in_thread(partial(self._write, journal, journal.take()))
             self._step.add_done_callback(self._tell)
+
+    def _write(self, journal: Journal, batch: tuple[bytes, tuple[int, int, int]]) -> bool:
+        """Write in a thread. Returns whether the file is where it was made."""
+        journal.write(batch)
+        return journal.is_there()
 
     async def close(self, deadline: float) -> None:
         """Write what is new, and close the file. After `deadline`, on the loop's clock, this goes on by itself."""
@@ -73,6 +79,9 @@ class JournalWriter:
             if not isinstance(error, DgnbError):
                 raise error
             self._report(str(error))
+        elif step.result() is False and not self._gone:
+            self._gone = True
+            self._report(f"The journal {self._path} was removed or moved: transcript.save() writes all of it anew.")
 
     def _report(self, text: str) -> None:
         self._transcript.note("warning", text)

@@ -87,6 +87,12 @@ class Journal:
         except OSError as error:
             self._fail(error)
 
+    def is_there(self) -> bool:
+        """Whether the file can be found at `path`. One that was moved or removed is still written to."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._file.closed or os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        return False
+
     def flush(self) -> None:
         """Append what is new: `write(take())`. Nothing is new when nothing came, or once the journal is closed.
 

@@ -141,6 +141,29 @@ async def test_a_full_disk_is_reported_once_and_the_stream_goes_on(
     assert "ends here" in warning
 
 
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+async def test_a_journal_whose_file_is_taken_away_says_so_once(
+    server: LoopbackServer, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
+    path = tmp_path / "talk.jsonl"
+    session = LiveSession(speech(), endpoint=server.url, pace=4.0, journal=path).start()
+    await until(lambda: session.transcript.word_count)
+    moved = tmp_path / "elsewhere.jsonl"
+    path.rename(moved)
+    if how == "removed":
+        moved.unlink()
+    elif how == "replaced":
+        path.write_text("another file")
+    await until(lambda: warnings(session))
+    await session
+    (warning,) = warnings(session)
+    assert "removed or moved" in warning
+    assert "save()" in warning
+    if how == "replaced":
+        assert path.read_text() == "another file"
+
+
 EXITING = """
 import asyncio, sys
 import dgnb
