@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import AnyStr, Final, Literal
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
@@ -77,9 +77,13 @@ class Address:
     key: Secret
     key_origin: str
 
-    def masked(self, text: str) -> str:
-        """A server's words with `<key>` in place of the key: some servers quote it."""
-        return text.replace(self.key.reveal(), "<key>") if self.key_origin else text
+    def masked(self, said: AnyStr) -> AnyStr:
+        """What a server said, with `<key>` in place of the key: some servers quote it."""
+        if not self.key_origin:
+            return said
+        if isinstance(said, bytes):
+            return said.replace(self.key.reveal().encode(), b"<key>")
+        return said.replace(self.key.reveal(), "<key>")
 
 
 @dataclass(frozen=True, slots=True)

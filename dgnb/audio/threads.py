@@ -183,7 +183,8 @@ class DecoderThread:
                         found = item
                 if self._finished:
                     if self._error:
-                        raise self._error
+                        # The thread's frames hold what nobody may see, such as an address with its password.
+                        raise self._error.with_traceback(None)
                     return found
                 self._news.expect()
             await self._news.wait()
@@ -205,7 +206,7 @@ class DecoderThread:
                 if self._finished:
                     error, self._error = self._error, None
                     if error:
-                        raise error
+                        raise error.with_traceback(None)
                     raise StopAsyncIteration
                 self._news.expect()
             await self._news.wait()

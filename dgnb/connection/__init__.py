@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from functools import partial
 from types import TracebackType
 from typing import Any, Final
@@ -116,7 +116,7 @@ class connect:
         return Connection(
             socket_,
             url=url,
-            masked=address.masked,
+            address=address,
             keep_alive_interval=self._keep_alive_interval,
             close_timeout=self._close_timeout,
             ping_timeout=self._ping_timeout,
@@ -166,21 +166,21 @@ class Connection:
         socket_: Socket,
         *,
         url: str,
-        masked: Callable[[str], str],
+        address: Address,
         keep_alive_interval: float,
         close_timeout: float,
         ping_timeout: float | None,
     ) -> None:
         headers = socket_.response.headers if socket_.response else {}
         self.url = url
-        self.request_id = masked(headers.get("dg-request-id", ""))
+        self.request_id = address.masked(headers.get("dg-request-id", ""))
         self.ignored = tuple(filter(None, (name.strip() for name in headers.get("dgnb-ignored", "").split(","))))
         self.bytes_sent = 0
         self.stream_closed = False
         self.said = ""
         self.longest_silence = 0.0
         self._socket = socket_
-        self._masked = masked
+        self._address = address
         self._close_timeout = close_timeout
         if raw := socket_.transport.get_extra_info("socket"):
             # Audio that waits in a large system buffer counts as sent, and delays pings.
@@ -247,14 +247,14 @@ class Connection:
 
     async def __anext__(self) -> ServerMessage:
         try:
-            data = await self._socket.recv(decode=False)
+            data = self._address.masked(await self._socket.recv(decode=False))
         except ConnectionClosed as closed:
             if self.stream_closed and closed.rcvd is not None and closed.rcvd.code == 1000:
                 raise StopAsyncIteration from None
             raise self._lost(closed) from None
         message = messages.parse(data)
         if why := reason_in(message):
-            self.said = self._masked(why)
+            self.said = why
         elif isinstance(message, Results):
             self.said = ""
         if not self.request_id and isinstance(message, Results | Metadata):
@@ -315,7 +315,7 @@ class Connection:
                 await asyncio.sleep(interval - idle)
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
-        told = self._masked(closed.rcvd.reason) if closed.rcvd else ""
+        told = self._address.masked(closed.rcvd.reason) if closed.rcvd else ""
         reason = ": ".join(dict.fromkeys(filter(None, (told, self.said))))
         if closed.rcvd:
             return connection_lost(closed.rcvd.code, reason, request_id=self.request_id)

@@ -153,5 +153,7 @@ def _status(session: LiveSession) -> str:
     if running and (lag := session.lag) >= 1:
         parts.append(f"kernel was busy for {lag:.0f} s")
     if running and (level := session.level) is not None:
-        parts.append("level silence" if level == -math.inf else f"level {level:.0f} dB")
+        filled = 0 if level == -math.inf else max(0, min(10, round((level + 60) / 6)))  # from -60 dB to full scale
+        shown = "silence" if level == -math.inf else f"{level:.0f} dB"
+        parts.append(f"level {shown} {'█' * filled}{'░' * (10 - filled)}")
     return " · ".join(parts)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +238,25 @@ async def test_a_key_that_the_server_quotes_is_masked(server: LoopbackServer) ->
     assert CANARY not in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["description", "reason", "unheard_of"])
+async def test_a_key_that_a_message_quotes_is_masked_before_anybody_sees_it(field: str, tmp_path: Path) -> None:
+    async def echo(socket: ServerConnection) -> None:
+        quoted = socket.request.headers["Authorization"] if socket.request else ""
+        await socket.send(json.dumps({"type": "Error", field: f"Invalid credentials: {quoted}"}))
+        await socket.close(1008, quoted)
+
+    async with serve(echo, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        session = dgnb.LiveSession(
+            bytes(9000), RAW, endpoint=url, api_key=CANARY, journal=tmp_path / "a.jsonl", reconnect=False
+        )
+        with pytest.raises(dgnb.DgnbError) as caught:
+            await session.start()
+    seen = f"{caught.value} {session.transcript.events.to_string()} {session.transcript.results.to_string()}"
+    assert CANARY not in seen + (tmp_path / "a.jsonl").read_text()
+    assert "<key>" in seen
 
 
 async def test_no_frame_of_a_cancelled_or_refused_attempt_shows_the_key(server: LoopbackServer) -> None:

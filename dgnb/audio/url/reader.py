@@ -39,8 +39,7 @@ class Listener:
     """Gives all that is heard at one address as one row of chunks.
 
     Args:
-        url: The address.
-        fetcher: Asks for it.
+        fetcher: Asks for the address that is its origin.
         decoder: Decodes it.
         name: Of the source.
         reconnect: Ask again when a station ends, or a body breaks off.
@@ -49,7 +48,6 @@ class Listener:
 
     def __init__(
         self,
-        url: URL,
         fetcher: Fetcher,
         decoder: Decoder,
         name: str,
@@ -57,7 +55,6 @@ class Listener:
         reconnect: bool,
         wait: Callable[[int], float],
     ) -> None:
-        self._url = url
         self._fetcher = fetcher
         self._name = name
         self._reconnect = reconnect
@@ -92,7 +89,7 @@ class Listener:
         while True:
             self._heard, self._asked = 0.0, 0
             try:
-                yield from self._play(self._url, ())
+                yield from self._play(self._fetcher.origin, ())
                 return
             except Stopped:
                 raise
@@ -168,15 +165,15 @@ class Listener:
         if answer.length is None and not answer.station and self._start == start:
             words = "it broke off, and begins anew instead of going on"
             raise Trouble(self._name, words, "Ask for a file with a length, or download it.", fatal=True)
-        self._start, self._endless = start, answer.length is None
-        wait = self._wait if self._reconnect else None
+        self._start, self._endless = start, answer.station or answer.length is None
+        wait = self._wait if self._reconnect and not answer.station else None
         seeks = start[4:8] == b"ftyp" and answer.length and answer.headers.get("Accept-Ranges", "").lower() == "bytes"
         body = (SeekableBody if seeks else Body)(self._fetcher, answer, self._name, wait)
         try:
             yield from self._decoded(body, answer)
         finally:
             body.close()
-        if answer.station and answer.length is None and self._reconnect:
+        if answer.station and self._reconnect:
             raise Trouble(self._name, "the station ended the stream")
 
     def _decoded(self, body: Body, answer: Answer) -> Items:

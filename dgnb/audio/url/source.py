@@ -110,10 +110,10 @@ class URLSource(AudioSource):
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Send the request, and find out what the answer is. See `AudioSource.open`."""
-        url = self._parsed()
-        fetcher = Fetcher(self.name, url, self._headers, self._policy, self._stall_timeout)
+        # No frame of ours keeps the address in a variable: tracebacks may show those.
+        fetcher = Fetcher(self.name, self._parsed(), self._headers, self._policy, self._stall_timeout)
         decoder = Decoder(self.name, self.format, multichannel=multichannel, track=self._track)
-        listener = Listener(url, fetcher, decoder, self.name, reconnect=self.reconnect, wait=self._wait)
+        listener = Listener(fetcher, decoder, self.name, reconnect=self.reconnect, wait=self._wait)
 
         async def release() -> None:
             fetcher.stop()

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import socket
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,17 @@ async def test_a_body_that_breaks_off_gives_what_came_and_then_the_error(web_ser
 
 
 # Secrets
+
+
+@pytest.mark.parametrize("address", ["http://user:{0}@127.0.0.1:9/x?token={0}", "http://{0}@127.0.0.1:9/x#{0}"])
+async def test_no_frame_of_a_failure_shows_credentials_or_query(address: str) -> None:
+    with pytest.raises(AudioError) as caught:
+        await URLSource(address.format(SECRET), headers={"X-Key": SECRET}).open()
+    trace = caught.value.__traceback__
+    assert trace
+    # The first frame is this test's own.
+    shown = traceback.TracebackException(AudioError, caught.value, trace.tb_next, capture_locals=True)
+    assert SECRET not in "".join(shown.format())
 
 
 async def test_credentials_are_used_and_shown_nowhere(web_server: Serve, mp3: bytes) -> None:
