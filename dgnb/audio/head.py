@@ -110,7 +110,9 @@ class Head:
             return
         if size - end >= _LEAST_SURPLUS:
             self.surplus = size - end
-            self._file = _Changed(self._file, field, struct.pack(f"{order}I", min(size - field - 4, _UNKNOWN_SIZE - 1)))
+            # In a WAV file, 0 stands for all that there is: more than 32 bits can say.
+            length = 0 if data == b"data" else min(size - field - 4, 0xFFFFFFFF)
+            self._file = _Changed(self._file, field, struct.pack(f"{order}I", length))
 
     def rewind(self) -> None:
         """Go back to the first byte."""

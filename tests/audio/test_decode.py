@@ -799,6 +799,22 @@ async def test_samples_beyond_the_length_in_a_header_are_heard(tmp_path: Path, p
     assert f"holds {len(PCM) - promised} bytes more than its header promises" in note.text
 
 
+@pytest.mark.parametrize(("container", "codec"), [("aiff", "pcm_s16be"), ("au", "pcm_s16be"), ("flac", "flac")])
+async def test_a_header_that_promises_one_second_of_four_costs_nothing(container: str, codec: str) -> None:
+    data = bytearray(film(container, codec, times=lambda at: at, picture=None, rate=RATE))
+    if container == "flac":  # the lower 32 bits of the number of samples
+        data[22:26] = struct.pack(">I", RATE)
+    else:
+        at = data.index(b"SSND") + 4 if container == "aiff" else 8
+        data[at : at + 4] = struct.pack(">I", 2 * RATE)
+    audio = await BufferSource(bytes(data)).open()
+    sound = np.frombuffer(b"".join(await chunks(audio)), "<i2")
+    assert click_times(sound) == pytest.approx(CLICKS, abs=0.001)
+    (note,) = audio.notes
+    assert "its header promises" in note.text
+    assert "all 4.0 s are heard" in note.text
+
+
 # Damage
 
 
