@@ -23,7 +23,7 @@ from yarl import URL
 from dgnb.audio.source import Note
 from dgnb.audio.url import hls
 from dgnb.exceptions import AudioError
-from tests.audio.url.site import Site, pitches, rest, seconds, source
+from tests.audio.url.site import RATE, SECOND, Site, pitches, rest, seconds, source
 
 Samples = npt.NDArray[Any]
 Serve = Callable[..., Awaitable[str]]
@@ -540,3 +540,48 @@ async def test_faults_at_random_moments_cost_nothing_in_silence(web_server: Serv
     assert heard == sorted(set(heard))
     missing = heard[-1] - heard[0] + 1 - len(heard)
     assert sum(note.missed for note in notes) == pytest.approx(missing + 29 - heard[-1], abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["mpegts", "fmp4"])
+async def test_every_click_is_where_a_player_has_it(web_server: Serve, site: Site, tmp_path: Path, kind: str) -> None:
+    sound = np.zeros(44_100 * 8, "<i2")
+    at = [0.5 + n for n in range(8)]
+    for second in at:
+        sound[round(second * 44_100) :][:200] = 20_000
+    options = {"hls_time": "1", "hls_list_size": "0", "hls_segment_type": kind, "hls_fmp4_init_filename": "init.mp4"}
+    with av.open(str(tmp_path / "a.m3u8"), "w", format="hls", options=options) as out:
+        stream: Any = out.add_stream("aac", rate=44_100)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 44_100, 0
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=44_100, frame_size=1024)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            out.mux(stream.encode(part))
+    ending = {"mpegts": "ts", "fmp4": "m4s"}[kind]
+    names = ["a.m3u8", *(["init.mp4"] if kind == "fmp4" else []), *(f"a{n}.{ending}" for n in range(8))]
+    site.pages = {f"/{name}": (tmp_path / name).read_bytes() for name in names}
+    audio = await source(f"{await web_server(site.handle)}/a.m3u8").open()
+    heard = np.abs(np.frombuffer(await rest(audio), "<i2").astype(int))
+    starts = [int(n) for n in np.flatnonzero(heard > 8000) if not (heard[max(0, n - 1000) : n] > 8000).any()]
+    assert [start / RATE for start in starts] == pytest.approx(at, abs=0.025)
+
+
+@pytest.mark.parametrize("gone", [{3}, {4, 5}])
+async def test_what_comes_after_a_missing_segment_is_at_its_own_time(
+    web_server: Serve, ts: list[bytes], gone: set[int]
+) -> None:
+    window = Window(ts)
+    window.gone = gone
+    async with asyncio.timeout(30):
+        audio = await source(f"{await web_server(window.handle)}/live.m3u8").open()
+        at, times = 0.0, {}
+        async for chunk in audio:
+            while audio.notes:
+                at += audio.notes.popleft().missed
+            spectrum = np.abs(np.fft.rfft(np.frombuffer(chunk, "<i2")))
+            times.setdefault(round((spectrum.argmax() * RATE / (len(chunk) / 2) - 300) / 100), at)
+            at += len(chunk) / SECOND
+        await audio.aclose()
+    for n in range(2, 14):
+        if n not in gone:
+            assert times[n] == pytest.approx(1.04 * (n - 1), abs=0.2), "a segment holds 1.04 s"
