@@ -380,6 +380,37 @@ async def test_stop_is_bounded_when_the_server_does_not_finish(
         await session
 
 
+@pytest.mark.parametrize("how", ["transcribe()", "await session"])
+async def test_who_waits_for_a_whole_transcript_learns_that_it_was_cut_off(server: LoopbackServer, how: str) -> None:
+    whole = {"transcribe()": transcribe, "await session": LiveSession}[how]
+    task: asyncio.Future[dgnb.Transcript] = asyncio.ensure_future(whole(speech(60), endpoint=server.url))
+    session = await started(server)
+    await until(lambda: session.audio_cursor > 1)
+    cut_off = await session.stop()
+    with pytest.raises(dgnb.SessionStopped, match=r"up to \d\.\d s only: it was stopped") as caught:
+        await task
+    assert caught.value.transcript is cut_off
+    assert cut_off.text.split()[0] == TEXT.split()[0]
+    assert session.error is None
+
+
+async def test_a_stop_while_the_source_opens_cuts_a_transcript_off_too(server: LoopbackServer, tap: Tap) -> None:
+    session = LiveSession(tap.source(), endpoint=server.url)
+    task: asyncio.Future[dgnb.Transcript] = asyncio.ensure_future(session)
+    await until(lambda: session in dgnb.sessions())
+    await session.stop()
+    with pytest.raises(dgnb.SessionStopped, match=r"up to 0\.0 s only"):
+        await task
+
+
+async def test_a_stop_after_all_was_heard_cuts_nothing_off(server: LoopbackServer) -> None:
+    task = asyncio.ensure_future(transcribe(speech(), endpoint=server.url, pace=None))
+    session = await started(server)
+    await until(lambda: session.state is State.CLOSED)
+    await session.stop()
+    assert (await task).text == TEXT
+
+
 async def test_async_with_stops_at_the_end_of_the_block(server: LoopbackServer, tap: Tap) -> None:
     async with LiveSession(tap.source(), endpoint=server.url, pace=None) as session:
         tap.give(6)
@@ -470,11 +501,12 @@ async def test_a_live_source_loses_the_length_of_the_pause_and_says_so(
     if end == "resumed":
         session.resume()
         tap.give(1)
-        await until(lambda: session.audio_cursor > 5.0)
+        await until(tap.seconds.empty)
+    taken = captured(session)
     transcript = await session.stop()
     (gap,) = transcript.gaps.query("reason.str.contains('in a pause')").to_dict("records")
     assert gap["start"] == gap["end"] == 2.0
-    skipped = 6.0 - captured(session) - (0 if end == "resumed" else 1)
+    skipped = (6.0 if end == "resumed" else 5.0) - taken
     assert least - 0.05 <= skipped <= most + 0.05
     assert gap["reason"] == f"{skipped:.1f} s of the live stream were skipped in a pause"
     events = transcript.events.set_index("type")["text"]
