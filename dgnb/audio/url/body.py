@@ -35,7 +35,6 @@ class Body:
     Args:
         fetcher: Asks for the rest.
         answer: The first answer. This closes it.
-        name: Of the source.
         wait: Gives the seconds before the next try; None: what breaks off is not resumed.
 
     Attributes:
@@ -45,18 +44,17 @@ class Body:
         last: When its last byte came.
     """
 
-    def __init__(self, fetcher: Fetcher, answer: Answer, name: str, wait: Callable[[int], float] | None) -> None:
+    def __init__(self, fetcher: Fetcher, answer: Answer, wait: Callable[[int], float] | None) -> None:
         try:
             self._without_titles = icy.Stripper(icy.interval(answer.headers))
         except ValueError as error:
-            raise Trouble(name, str(error), fatal=True) from None
+            raise Trouble(fetcher.name, str(error), fatal=True) from None
         self._without_tags = icy.TagStripper(answer.start(16))
         self.error: AudioError | None = None
         self.notes: deque[Note] = deque()
         self.began = self.last = time.monotonic()
         self._fetcher = fetcher
         self._answer = answer
-        self._name = name
         self._wait = wait
         self._length = answer.length
         self._ready = b""
@@ -125,7 +123,7 @@ class Body:
 
     def _lost(self, reason: str) -> Trouble:
         words = f"{reason} (after {self._position} of {self._length} bytes), and it can't be resumed"
-        return Trouble(self._name, words, fatal=True)
+        return Trouble(self._fetcher.name, words, fatal=True)
 
 
 class SeekableBody(Body):

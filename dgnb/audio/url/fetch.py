@@ -14,7 +14,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from types import TracebackType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urljoin
 
@@ -76,6 +76,7 @@ class Stopped(AudioError):
     """Nobody wants the audio any more."""
 
 
+@dataclass(slots=True, repr=False)
 class Answer:
     """The head of an answer, and its body part by part.
 
@@ -86,25 +87,15 @@ class Answer:
         unpack: Unpacks a short body that came compressed; None for any other.
     """
 
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        url: URL,
-        status: int,
-        reason: str,
-        headers: Mapping[str, str],
-        part: Callable[[], Awaitable[bytes]],
-        close: Callable[[], None],
-    ) -> None:
-        self.url = url
-        self.status = status
-        self.reason = reason
-        self.headers = headers
-        self.close = close
-        self._fetcher = fetcher
-        self._part = part
-        self._ahead = b""
-        self.unpack: Any = None
+    _fetcher: Fetcher
+    url: URL
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    _part: Callable[[], Awaitable[bytes]]
+    close: Callable[[], None]
+    unpack: Any = None
+    _ahead: bytes = b""
 
     @property
     def kind(self) -> str:
@@ -192,8 +183,9 @@ def shown(url: URL) -> str:
     return f"{clean}?…" if url.raw_query_string else clean
 
 
+@dataclass(slots=True, repr=False)
 class Fetcher:
-    """Sends requests, from the thread that entered it. Only `stop` may be called from another one.
+    """Sends requests, from one thread. Only `stop` may be called from another one.
 
     Args:
         name: Of the source.
@@ -203,33 +195,22 @@ class Fetcher:
         stall_timeout: Seconds without a byte after which a connection is given up.
     """
 
-    def __init__(
-        self, name: str, origin: URL, headers: Mapping[str, str], policy: Policy, stall_timeout: float
-    ) -> None:
-        self._name = name
-        self.origin = origin
-        self._headers = headers
-        self._policy = policy
-        self.stall_timeout = stall_timeout
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._stopped = False
+    name: str
+    origin: URL
+    _headers: Mapping[str, str]
+    _policy: Policy
+    stall_timeout: float
+    _loop: asyncio.AbstractEventLoop | None = None
+    _session: aiohttp.ClientSession | None = None
+    _task: asyncio.Task[Any] | None = None
+    _stopped: bool = False
 
-    def __enter__(self) -> Fetcher:
-        try:
-            self._loop = asyncio.new_event_loop()
-        except OSError as error:
-            raise no_thread(self._name, error) from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._loop
-        if self._session:
-            self._loop.run_until_complete(self._session.close())
-        self._loop.close()
+    def close(self) -> None:
+        """Close all connections."""
+        if self._loop:
+            if self._session:
+                self._loop.run_until_complete(self._session.close())
+            self._loop.close()
 
     def stop(self) -> None:
         """End what is being waited for, and everything after it. From any thread."""
@@ -244,7 +225,11 @@ class Fetcher:
             Stopped: `stop` was called.
             AudioError: It failed; the error in words that quote no credentials.
         """
-        assert self._loop
+        try:
+            self._loop = self._loop or asyncio.new_event_loop()
+        except OSError as error:
+            work.close()
+            raise no_thread(self.name, error) from None
         task: asyncio.Task[T] = self._loop.create_task(work)
         self._task = task
         if self._stopped:
@@ -252,7 +237,7 @@ class Fetcher:
         try:
             return self._loop.run_until_complete(task)
         except asyncio.CancelledError:
-            raise Stopped(f"{self._name} was closed.") from None
+            raise Stopped(f"{self.name} was closed.") from None
         except AudioError:
             raise
         except Exception as error:
@@ -274,7 +259,7 @@ class Fetcher:
         seen = set()
         for _ in range(_MOST_HOPS + 1):
             if objection := self._policy.objection(url):
-                raise Trouble(self._name, f"{shown(url)} is refused: {objection}", "Use another address.", fatal=True)
+                raise Trouble(self.name, f"{shown(url)} is refused: {objection}", "Use another address.", fatal=True)
             seen.add(url)
             answer = await self._ask(url, extra)
             location = answer.headers.get("Location", "")
@@ -288,15 +273,15 @@ class Fetcher:
                 return answer
             answer.close()
             url = self._next(url, location, seen)
-        raise Trouble(self._name, "it redirects more than five times", fatal=True)
+        raise Trouble(self.name, "it redirects more than five times", fatal=True)
 
     def _next(self, url: URL, location: str, seen: set[URL]) -> URL:
         target = address(location, url)
         if target.scheme not in ("http", "https") or not target.host:
-            raise Trouble(self._name, "it redirects to something that is no http:// or https:// address", fatal=True)
+            raise Trouble(self.name, "it redirects to something that is no http:// or https:// address", fatal=True)
         if url.scheme == "https" and target.scheme == "http":
             raise Trouble(
-                self._name,
+                self.name,
                 f"it redirects from https to {shown(target)}, which is not encrypted",
                 "If that is all right, use that address.",
                 fatal=True,
@@ -304,14 +289,14 @@ class Fetcher:
         if not target.user and _same_place(url, target):
             target = target.with_user(url.user).with_password(url.password) if url.user else target
         if target in seen:
-            raise Trouble(self._name, "its redirects go round in a circle", fatal=True)
+            raise Trouble(self.name, "its redirects go round in a circle", fatal=True)
         return target
 
     def _check(self, answer: Answer, ranged: bool) -> None:
         if answer.status != 200 and not (ranged and answer.status == 206):
             after = answer.headers.get("Retry-After", "")
             raise Trouble(
-                self._name,
+                self.name,
                 f"answered {answer.status} {answer.reason}".strip(),
                 f"{_BROWSER} {_HEADERS}" if answer.status in (401, 403) else _BROWSER,
                 fatal=answer.status in _GONE,
@@ -324,7 +309,7 @@ class Fetcher:
             answer.unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         elif packed not in ("identity", ""):
             raise Trouble(
-                self._name,
+                self.name,
                 "it sends its body compressed although it was asked not to",
                 "Download it, and use the file.",
                 fatal=True,
@@ -421,9 +406,9 @@ class Fetcher:
             what = "the connection ended before the body was complete"
         else:
             # A library's message may quote an address, this one or the target of a redirect.
-            told = str(error).replace(str(self.origin), self._name)
+            told = str(error).replace(str(self.origin), self.name)
             what = _QUERY.sub("?…", _CREDENTIALS.sub("", told)) or type(error).__name__
-        return Trouble(self._name, what)
+        return Trouble(self.name, what)
 
 
 def _same_place(one: URL, other: URL) -> bool:

@@ -170,12 +170,10 @@ class Hls:
     """Follows one station or recording, and remembers across reconnects which segments were heard.
 
     Args:
-        name: Of the source.
         fetcher: Asks for everything.
     """
 
-    def __init__(self, name: str, fetcher: Fetcher) -> None:
-        self._name = name
+    def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
         self._playlist = _Playlist("", fetcher.origin)
         self._next: int | None = None
@@ -220,7 +218,7 @@ class Hls:
                 raise self._error
         yield from self._told()
         if not got:
-            raise Trouble(self._name, f"there is no audio in its HLS playlist: {self._why}")
+            raise Trouble(self._fetcher.name, f"there is no audio in its HLS playlist: {self._why}")
 
     def _told(self) -> Iterator[Note]:
         notes, self._notes = self._notes, []
@@ -240,7 +238,9 @@ class Hls:
         if "#EXT-X-STREAM-INF" not in text:
             self._take(_Playlist(text, url))
             return
-        failure = Trouble(self._name, "no variant of its HLS playlist has audio", "Use another address.", fatal=True)
+        failure = Trouble(
+            self._fetcher.name, "no variant of its HLS playlist has audio", "Use another address.", fatal=True
+        )
         for one in variants(text, url):
             try:
                 self._load(one)
@@ -255,9 +255,9 @@ class Hls:
             text = answer.whole(LARGEST, self._fetcher.stall_timeout).decode("utf-8", "replace")
         except Trouble as error:
             # Its address may have expired: the one that was given leads to another.
-            raise Trouble(self._name, f"its HLS playlist {error.reason}", status=error.status) from None
+            raise Trouble(self._fetcher.name, f"its HLS playlist {error.reason}", status=error.status) from None
         if "#EXTM3U" not in text[:99] or "#EXT-X-STREAM-INF" in text:
-            raise Trouble(self._name, f"{shown(url)} is no HLS playlist of segments")
+            raise Trouble(self._fetcher.name, f"{shown(url)} is no HLS playlist of segments")
         self._take(_Playlist(text, answer.url))
 
     def _take(self, playlist: _Playlist) -> None:
@@ -316,7 +316,7 @@ class Hls:
             self._load(self._playlist.url)
             still = time.monotonic() - self._moved
             if self._moved == moved and still > max(self._fetcher.stall_timeout, 3 * target):
-                raise Trouble(self._name, f"its HLS playlist stood still for {still:.0f} s")
+                raise Trouble(self._fetcher.name, f"its HLS playlist stood still for {still:.0f} s")
 
     def _missed(self, why: str, seconds: float) -> None:
         self._notes.append(Note("source", f"a part of the stream was missed: {why}", seconds))
@@ -333,7 +333,7 @@ class Hls:
         for tag in self._pending[0].tags:
             if locked := _LOCKED.match(tag):
                 words = f"its HLS segments are encrypted ({locked[1] or locked[2]})"
-                raise Trouble(self._name, words, "Use another address of this station.", fatal=True)
+                raise Trouble(self._fetcher.name, words, "Use another address of this station.", fatal=True)
         self._listed.append(self._pending.popleft())
         return True
 
@@ -378,7 +378,9 @@ class Hls:
         except Trouble as error:
             keyed = any(tag.startswith("#EXT-X-KEY") for segment in self._listed for tag in segment.tags)
             what = "are encrypted, and a key" if keyed else "need an init section, which"
-            raise Trouble(self._name, f"its HLS segments {what} can't be had: {error.reason}", fatal=True) from None
+            raise Trouble(
+                self._fetcher.name, f"its HLS segments {what} can't be had: {error.reason}", fatal=True
+            ) from None
 
     def _segment(self, segment: _Segment, end: int) -> bytes:
         """A segment, or nothing if it can't be had. A part of one never gets into a decoder."""
@@ -411,7 +413,9 @@ class Hls:
         """Leave out a segment. A new stretch begins after it."""
         self._failures += 1
         if self._failures >= _MOST_FAILURES:
-            raise Trouble(self._name, f"{self._failures} segments in a row could not be had; the last one, {why}")
+            raise Trouble(
+                self._fetcher.name, f"{self._failures} segments in a row could not be had; the last one, {why}"
+            )
         self._why = why
         self._missed(why, segment.seconds)
         self._pending.extendleft(reversed(self._listed))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dgnb.audio.decode import Decoder, Item, printable
@@ -35,38 +37,31 @@ def backoff(tries: int, rng: random.Random) -> float:
     return rng.uniform(0.0, min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** max(0, tries - 1)))
 
 
+@dataclass(repr=False)
 class Listener:
     """Gives all that is heard at one address as one row of chunks.
 
     Args:
         fetcher: Asks for the address that is its origin.
         decoder: Decodes it.
-        name: Of the source.
         reconnect: Ask again when a station ends, or a body breaks off.
         wait: Gives the seconds before the next try, after so many in a row without audio.
     """
 
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        decoder: Decoder,
-        name: str,
-        *,
-        reconnect: bool,
-        wait: Callable[[int], float],
-    ) -> None:
-        self._fetcher = fetcher
-        self._name = name
-        self._reconnect = reconnect
-        self._wait = wait
-        self._hls = Hls(name, fetcher)
-        self._decoder = decoder
-        self._endless = False
-        self._start = b""
-        self._heard = 0.0
-        self._asked = 0
-        self._last = time.monotonic()
-        self._away: tuple[float, str] | None = None
+    _fetcher: Fetcher
+    _decoder: Decoder
+    _reconnect: bool
+    _wait: Callable[[int], float]
+    _endless: bool = False
+    _start: bytes = b""
+    _heard: float = 0.0
+    _asked: int = 0
+    _last: float = field(default_factory=time.monotonic)
+    _away: tuple[float, str] | None = None
+
+    def __post_init__(self) -> None:
+        self._name = self._fetcher.name
+        self._hls = Hls(self._fetcher)
 
     def decoded(self) -> Items:
         """The chunks.
@@ -74,7 +69,7 @@ class Listener:
         Raises:
             AudioError: Nothing could be read, or no more.
         """
-        with self._fetcher:
+        with contextlib.closing(self._fetcher):
             try:
                 yield from self._listen()
             except Stopped:
@@ -168,7 +163,7 @@ class Listener:
         self._start, self._endless = start, answer.station or answer.length is None
         wait = self._wait if self._reconnect and not answer.station else None
         seeks = start[4:8] == b"ftyp" and answer.length and answer.headers.get("Accept-Ranges", "").lower() == "bytes"
-        body = (SeekableBody if seeks else Body)(self._fetcher, answer, self._name, wait)
+        body = (SeekableBody if seeks else Body)(self._fetcher, answer, wait)
         try:
             yield from self._decoded(body, answer)
         finally:

@@ -113,7 +113,7 @@ class URLSource(AudioSource):
         # No frame of ours keeps the address in a variable: tracebacks may show those.
         fetcher = Fetcher(self.name, self._parsed(), self._headers, self._policy, self._stall_timeout)
         decoder = Decoder(self.name, self.format, multichannel=multichannel, track=self._track)
-        listener = Listener(fetcher, decoder, self.name, reconnect=self.reconnect, wait=self._wait)
+        listener = Listener(fetcher, decoder, self.reconnect, self._wait)
 
         async def release() -> None:
             fetcher.stop()
