@@ -154,7 +154,8 @@ class Decoder:
         self._timeline = Timeline(container.start_time if waits else None, fills=waits)
         if stream is None:
             stream = chosen(container, self._name, self._track)
-            if self._track is None and (others := other_tracks(container, stream)):
+            first = self._resampler is None
+            if first and self._track is None and (others := other_tracks(container, stream)):
                 yield Note("warning", f"{self._name} has several audio tracks. {others} Use track= for another.")
         frames = self._frames(container, stream)
         ahead, rate = 0.0, 0
