@@ -164,8 +164,8 @@ class Reducer:
 
     def _follows(self, final: Results, end: float, channel: int) -> bool:
         """Whether a final begins where the one before it ended, or later, and holds all its words: nearly all do."""
-        start = final.start
-        if start < self._reached.get(channel, start) - _SLACK:
+        start, end = final.start - _SLACK, end + _SLACK
+        if start < self._reached.get(channel, start) - 2 * _SLACK:
             return False
         for word in final.words:  # noqa: SIM110 - a generator costs three times as much, at each final
             if word.start < start or word.end > end:

@@ -15,8 +15,8 @@ from dgnb.writing import Said, joined
 
 __all__ = ["WordLog"]
 
-_SAME_TIME: Final = 0.25
-"""Seconds by which a word's time may differ when the same audio is heard again."""
+_SLACK: Final = 0.02
+"""Seconds by which neighbouring words may overlap: the server rounds times."""
 
 
 class _Open(msgspec.Struct):
@@ -44,8 +44,8 @@ class WordLog:
         self._open: dict[int, _Open] = {}
         self._last: dict[int, int] = {}
         """The position of the last word of each channel."""
-        self._places: dict[tuple[int, int], list[int]] = {}
-        """The words of each channel in each second of the timeline, up to the one at position `_placed`."""
+        self._places: dict[tuple[int, str, int], list[int]] = {}
+        """Where a word stands that a channel has in a second of the timeline, up to position `_placed`."""
         self._placed = 0
         self.punctuated: list[int] = []
         """The positions of the words that got punctuation later."""
@@ -83,19 +83,21 @@ class WordLog:
     def unsaid(self, words: Sequence[Word], channel: int) -> Sequence[Word]:
         """Those of the words that the channel does not have at the same time. Each of its words answers for one."""
         for position in range(self._placed, len(self._words)):
-            place = (self._channels[self._utterances[position]], math.floor(_middle(self._words[position])))
+            word = self._words[position]
+            place = (self._channels[self._utterances[position]], _letters(word), math.floor(_middle(word)))
             self._places.setdefault(place, []).append(position)
         self._placed = len(self._words)
-        free = {
-            position
-            for second in {math.floor(_middle(word)) + step for word in words for step in (-1, 0, 1)}
-            for position in self._places.get((channel, second), ())
-        }
-        new = []
+        new, used = [], set()
         for word in words:
-            same = [position for position in free if _same(word, self._words[position])]
+            letters, second = _letters(word), math.floor(_middle(word))
+            same = [
+                position
+                for near in (second - 1, second, second + 1)
+                for position in self._places.get((channel, letters, near), ())
+                if position not in used and _together(word, self._words[position])
+            ]
             if same:
-                free.remove(min(same, key=lambda position: abs(_middle(self._words[position]) - _middle(word))))
+                used.add(min(same, key=lambda position: abs(_middle(self._words[position]) - _middle(word))))
             else:
                 new.append(word)
         return tuple(new)
@@ -159,14 +161,13 @@ def _middle(word: Word) -> float:
     return (word.start + word.end) / 2
 
 
-def _same(one: Word, other: Word) -> bool:
-    """Whether both are the same word at the same time. Capitals and punctuation do not count."""
-    a, b = _middle(one), _middle(other)
-    together = abs(a - b) <= _SAME_TIME or one.start <= b <= one.end or other.start <= a <= other.end
-    return together and _letters(one) == _letters(other)
+def _together(one: Word, other: Word) -> bool:
+    overlap = min(one.end, other.end) - max(one.start, other.start)
+    return overlap > _SLACK or abs(_middle(one) - _middle(other)) <= _SLACK
 
 
 def _letters(word: Word) -> str:
+    """The word as it is compared: without capitals and punctuation."""
     text = word.word.casefold()
     return "".join(filter(str.isalnum, text)) or text
 

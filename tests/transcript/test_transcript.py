@@ -192,6 +192,32 @@ def test_another_word_at_the_same_time_is_kept_and_so_is_the_same_word_at_anothe
     assert transcript.words["start"].tolist() == [0.0, 0.25, 1.0, 0.5, 1.0]
 
 
+def test_a_word_that_is_said_twice_across_a_border_is_no_repetition() -> None:
+    one = result(0, 1, timed(("so", 0.5, 0.8), ("very", 0.8, 1.0)))
+    # The server rounds: the last word ends after its final.
+    two = result(1, 0.5, timed(("very", 0.99, 1.2), ("much", 1.2, 1.501)))
+    transcript = fed(one, two)
+    assert transcript.words["word"].tolist() == ["so", "very", "very", "much"]
+    assert len(transcript.events) == 0
+
+
+def test_a_word_that_is_heard_again_a_little_later_counts_once() -> None:
+    again = result(0, 2, timed(("one", 0.3, 0.55), ("two", 1.0, 1.2)))
+    assert (
+        fed(
+            result(
+                0,
+                1,
+                timed(
+                    ("one", 0.2, 0.5),
+                ),
+            ),
+            again,
+        ).text
+        == "one two"
+    )
+
+
 def test_a_repeated_final_with_times_out_of_all_bounds_costs_no_time() -> None:
     far = result(-1e9, 2e9, timed(("one", -1e9, 1e9), ("two", 1e9, 1e9)))
     assert fed(far, far).words["word"].tolist() == ["one", "two"]
