@@ -5,6 +5,7 @@ TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep e
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import uuid
@@ -18,12 +19,23 @@ from dgnb.captions import Utterance, Voices, milliseconds, plain
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Results, ServerMessage, Word
 from dgnb.values import native
-from dgnb.writing import joined, one_line
+from dgnb.writing import CONTROLS, joined, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLES", "about", "known", "read_csv", "to_csv", "to_deepgram_json", "to_parquet", "to_rttm", "to_textgrid"]
+__all__ = [
+    "TABLES",
+    "about",
+    "known",
+    "read_csv",
+    "to_csv",
+    "to_deepgram_json",
+    "to_excel",
+    "to_parquet",
+    "to_rttm",
+    "to_textgrid",
+]
 
 TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
@@ -52,12 +64,44 @@ def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
         frame[column] = times.astype(str).take(codes)
     for column in frame.select_dtypes("string"):
         frame[column] = frame[column].str.replace("\0", " ", regex=False)
-        if safe:
-            risky = frame[column].str.startswith(_FORMULA, na=False)
-            frame[column] = frame[column].mask(risky, "'" + frame[column])
     if safe:
-        frame.columns = [f"'{name}" if name.startswith(_FORMULA) else name for name in frame.columns]
+        _make_safe(frame)
     return frame.to_csv(index=False, lineterminator="\r\n")
+
+
+def _make_safe(frame: pd.DataFrame) -> None:
+    """Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula."""
+    for column in frame.select_dtypes("string").columns:
+        risky = frame[column].str.startswith(_FORMULA, na=False)
+        frame[column] = frame[column].mask(risky, "'" + frame[column])
+    frame.columns = [f"'{name}" if name.startswith(_FORMULA) else name for name in frame.columns]
+
+
+def to_excel(tables: Mapping[str, pd.DataFrame]) -> bytes:
+    """Tables as the sheets of an Excel file: see `Transcript.to_excel`.
+
+    Raises:
+        DgnbError: openpyxl is not installed, or a table has more rows than a sheet.
+    """
+    import pandas as pd
+
+    file = io.BytesIO()
+    try:
+        with pd.ExcelWriter(file) as writer:
+            for name, table in tables.items():
+                frame = table.copy()
+                for column in frame.select_dtypes("datetimetz"):
+                    # Excel has no time zones.
+                    frame[column] = frame[column].dt.tz_localize(None)
+                for column in frame.select_dtypes("string"):
+                    frame[column] = frame[column].str.replace(CONTROLS, " ", regex=True)
+                _make_safe(frame)
+                frame.to_excel(writer, sheet_name=name, index=False)
+    except ImportError as error:
+        raise DgnbError("Excel files need openpyxl. Install it: pip install openpyxl") from error
+    except ValueError as error:
+        raise DgnbError(f"A table does not fit in a sheet: {error} Use to_csv() or to_parquet().") from error
+    return file.getvalue()
 
 
 def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool = True) -> pd.DataFrame:

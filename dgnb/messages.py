@@ -1,8 +1,8 @@
 """The messages of `/v1/listen` in both directions: immutable records with the wire's names. No I/O.
 
 `parse()` reads what a server sends, `parse_control()` what a client sends, and `encode()` writes either. Unknown fields
-are ignored. A message of an unknown type, or with a wrong field, becomes an `UnknownMessage` that keeps everything: a
-stream must not stop when the service adds a type.
+are ignored, and so are optional ones of a wrong type. A message of an unknown type, or with a wrong field that it
+needs, becomes an `UnknownMessage` that keeps everything: a stream must not stop when the service adds a type.
 
 Source: Deepgram's streaming specification (asyncapi) of 2026-07 and its SDK 7.17.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import typing
 from typing import Annotated, Any
 
 import msgspec
@@ -285,6 +286,7 @@ ServerMessage = _Known | UnknownMessage
 ControlMessage = KeepAlive | Finalize | CloseStream | Configure
 """What a client sends beside audio."""
 
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(_Known)}
 _server_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Known)
 _control_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ControlMessage)
 _encoder = msgspec.json.Encoder(enc_hook=native)
@@ -330,7 +332,7 @@ def encode(message: ServerMessage | ControlMessage) -> str:
 
 
 def _parse_leniently(data: str | bytes) -> ServerMessage:
-    """Read what the strict decoder refuses: NaN, lone surrogates, numbers as text, unknown types."""
+    """Read what the strict decoder refuses: NaN, lone surrogates, numbers as text, odd extras, unknown types."""
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     try:
         raw = _clean(json.loads(text, parse_constant=lambda _: None))
@@ -343,10 +345,62 @@ def _parse_leniently(data: str | bytes) -> ServerMessage:
     kind = raw.get("type")
     name = kind if isinstance(kind, str) else ""
     try:
-        message: ServerMessage = msgspec.convert(raw, _Known, strict=False)
+        try:
+            message: ServerMessage = msgspec.convert(raw, _Known, strict=False)
+        except msgspec.ValidationError:
+            kind = _KINDS.get(name)
+            if kind is None:
+                raise
+            message = msgspec.convert({**_mended(raw, kind), "type": name}, _Known, strict=False)
     except (ValueError, RecursionError) as error:
         return UnknownMessage(type=name, raw=raw, problem=str(error))
     return message
+
+
+def _mended(value: Any, kind: Any) -> Any:
+    """A JSON value without the parts that are not of their kind: an odd extra must not cost the words beside it.
+
+    A number where a text belongs becomes a text. A list of records loses the odd ones, but words are left out together:
+    the transcript beside them has their text. What is wrong and can't be left out stays.
+    """
+    if _fits(value, kind):
+        return value
+    if isinstance(value, int | float) and _fits(str(value), kind):
+        return str(value)
+    if _fits([value], kind):
+        return [value]
+    for one in (kind, *typing.get_args(kind)):
+        if isinstance(value, dict) and _is_record(one):
+            return _mended_record(value, one)
+        if isinstance(value, list) and typing.get_origin(one) is tuple and _is_record(inner := typing.get_args(one)[0]):
+            items = [item for item in (_mended(item, inner) for item in value) if _fits(item, inner)]
+            return items if inner is not Word or len(items) == len(value) else []
+    return value
+
+
+def _mended_record(value: dict[str, Any], kind: Any) -> dict[str, Any]:
+    if kind is Alternative and not isinstance(value.get("transcript"), str):
+        value = {**value, "transcript": ""}
+    mended = {}
+    for field in msgspec.structs.fields(kind):
+        if (name := field.encode_name) in value:
+            item = _mended(value[name], field.type)
+            # What was said is no extra.
+            if field.required or name == "alternatives" or _fits(item, field.type):
+                mended[name] = item
+    return mended
+
+
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _clean(value: Any) -> Any:

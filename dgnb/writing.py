@@ -45,7 +45,7 @@ _CLOSING: Final = rf".,!?;:…%)\]}}»”’{_WIDE_CLOSING}"
 _OPENING: Final = re.escape(_BEFORE) + "\u0e40-\u0e44\u0ec0-\u0ec4"
 _MARKS: Final = ("Mn", "Me", "Cf")
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _closing = re.compile(rf"[{_WIDE_CLOSING}]|[{_CLOSING}]+(?!\w)")
 _opening = re.compile(f"[{_OPENING}]")
 _unspaced = re.compile(f"[{UNSPACED}]")
@@ -74,11 +74,14 @@ def joined(words: Iterable[Word]) -> str:
 def one_line(text: str) -> str:
     """A text without line breaks and control characters."""
     # Fast path for nearly every word.
-    return text if text.isprintable() and " " not in text else " ".join(_CONTROLS.sub(" ", text).split())
+    return text if text.isprintable() and " " not in text else " ".join(CONTROLS.sub(" ", text).split())
 
 
 def spaced(before: str, after: str) -> bool:
     """Whether a space stands between two texts, where the server does not say."""
+    if after[:1].isascii() and after[:1].isalnum() and before[-1:].isalnum():
+        # Nearly all texts.
+        return True
     return not (_bound(before, after) or (_unspaced.match(before[-1:]) and _unspaced.match(after)))
 
 

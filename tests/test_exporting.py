@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib
 import io
 import json
 import math
@@ -11,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 import pytest
@@ -195,6 +196,97 @@ def test_a_safe_csv_has_a_byte_order_mark_that_pandas_accepts(tmp_path: Path) ->
     assert pd.read_csv(tmp_path / "a.csv")["word"].tolist() == ["schön"]
     transcript.to_csv(tmp_path / "a.csv", safe=False)
     assert (tmp_path / "a.csv").read_bytes().startswith(b"word,")
+
+
+def test_pandas_reads_every_word_of_a_csv_with_the_option_that_the_docs_name(tmp_path: Path) -> None:
+    words = tuple(Word(word, float(i), i + 0.5) for i, word in enumerate(["null", "NA", "nan", "none"]))
+    transcript = Transcript()
+    heard = Channel((Alternative("null NA nan none", words=words),))
+    transcript.feed(Results((0, 1), 4.0, 0.0, heard, is_final=True))
+    transcript.to_csv(tmp_path / "words.csv")
+    assert "keep_default_na=False" in str(Transcript.to_csv.__doc__)
+    read = pd.read_csv(tmp_path / "words.csv", keep_default_na=False)
+    assert read["word"].tolist() == ["null", "NA", "nan", "none"]
+
+
+class Sheets(pd.ExcelWriter):  # type: ignore[misc]
+    """Keeps the cells of each sheet instead of writing a file."""
+
+    _engine = "openpyxl"
+    _supported_extensions = (".xlsx",)
+    made: ClassVar[dict[str, list[list[Any]]]] = {}
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        Sheets.made = {}
+        super().__init__(*arguments, **named)
+
+    @property
+    def book(self) -> Any:
+        return None
+
+    @property
+    def sheets(self) -> dict[str, Any]:
+        return {}
+
+    def _write_cells(self, cells: Any, sheet_name: str | None = None, **_: Any) -> None:
+        rows: dict[int, list[Any]] = {}
+        for cell in cells:
+            rows.setdefault(cell.row, []).append(cell.val)
+        self.made[str(sheet_name)] = list(rows.values())
+
+    def _save(self) -> None:
+        self._handles.handle.write(b"a workbook")
+
+
+@pytest.fixture
+def excel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(importlib.import_module("pandas.io.excel._util")._writers, "openpyxl", Sheets)
+
+
+@pytest.mark.usefixtures("excel")
+def test_every_table_is_a_sheet_of_an_excel_file_with_its_moments_in_utc(tmp_path: Path) -> None:
+    transcript = Transcript()
+    word = Word("=1+1", 0.5, 1.0, None, "=1+1\x01")
+    heard = Channel((Alternative("=1+1\x01", words=(word,)),))
+    transcript.feed(Results((0, 1), 2.0, 0.0, heard, is_final=True), at=1_700_000_000_000_000_000)
+    transcript.note("opened", "-", at=1_700_000_000_000_000_000)
+    transcript.add_gap(1.0, 2.0, "why")
+    transcript.to_excel(tmp_path / "talk.xlsx")
+    assert (tmp_path / "talk.xlsx").read_bytes() == b"a workbook"
+    assert list(Sheets.made) == list(exports.TABLES)
+    header, row = Sheets.made["words"]
+    assert header == transcript.words.columns.tolist()
+    cells = dict(zip(header, row, strict=True))
+    assert cells["punctuated_word"] == "'=1+1 "
+    assert cells["start"] == 0.5
+    assert cells["received_at"] == pd.Timestamp("2023-11-14 22:13:20")
+    assert Sheets.made["events"][1][:3] == [pd.Timestamp("2023-11-14 22:13:20"), "opened", "'-"]
+    assert [len(rows) for rows in Sheets.made.values()] == [2] * 5
+    Transcript().to_excel(tmp_path / "none.xlsx", "gaps")
+    assert Sheets.made == {"gaps": [["start", "end", "reason"]]}
+    with pytest.raises(ConfigurationError, match="no table 'word'"):
+        transcript.to_excel(tmp_path / "no.xlsx", "word")
+
+
+@pytest.mark.usefixtures("excel")
+def test_a_table_that_is_longer_than_a_sheet_is_an_error_that_names_another_export(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    formatter = importlib.import_module("pandas.io.formats.excel").ExcelFormatter
+    monkeypatch.setattr(formatter, "max_rows", 1)
+    table = pd.DataFrame({"a": [1, 2]})
+    with pytest.raises(DgnbError, match=r"does not fit .* Use to_csv"):
+        exports.to_excel({"words": table})
+
+
+def test_excel_without_openpyxl_is_an_error_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    monkeypatch.setitem(sys.modules, "xlsxwriter", None)
+    with pytest.raises(DgnbError, match="pip install openpyxl"):
+        Transcript().to_excel(tmp_path / "talk.xlsx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_csv_of_something_else_is_a_clear_error(tmp_path: Path) -> None:

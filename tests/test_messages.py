@@ -17,16 +17,20 @@ from dgnb.messages import (
     Configure,
     ConfigureFailure,
     ConfigureSuccess,
+    Entity,
     Error,
     Features,
     Finalize,
     KeepAlive,
     Metadata,
+    ModelInfo,
     Results,
+    ResultsMetadata,
     SpeechStarted,
     UnknownMessage,
     UtteranceEnd,
     Warning,
+    Word,
     encode,
     parse,
     parse_control,
@@ -183,6 +187,75 @@ def test_null_alternatives_and_numbers_as_text_are_accepted() -> None:
     assert isinstance(lenient, Results)
     assert lenient.start == 5.99
     assert lenient.is_final is True
+
+
+HEARD = {
+    "type": "Results",
+    "channel_index": [0, 1],
+    "start": 0.0,
+    "duration": 1.0,
+    "is_final": True,
+    "channel": {"alternatives": [{"transcript": "hi you", "words": []}]},
+}
+WORDS = [{"word": "hi", "start": 0.1, "end": 0.5}, {"word": "you", "start": 0.5, "end": 0.9}]
+
+
+def heard(extra: dict[str, Any], word: dict[str, Any] | None = None, channel: dict[str, Any] | None = None) -> Results:
+    alternative = {"transcript": "hi you", "words": [{**WORDS[0], **(word or {})}, WORDS[1]]}
+    message = parse(json.dumps({**HEARD, "channel": {"alternatives": [alternative], **(channel or {})}, **extra}))
+    assert isinstance(message, Results)
+    assert message.transcript == "hi you"
+    assert parse(encode(message)) == message
+    return message
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"metadata": "none"},
+        {"metadata": {"model_info": [], "request_id": {}, "extra": 5}},
+        {"entities": [{"value": "x"}, 5, None]},
+        {"entities": {}},
+        {"entities": "none"},
+        {"speech_final": "perhaps"},
+        {"from_finalize": []},
+        {"channel_index": 0},
+    ],
+)
+def test_an_odd_extra_costs_itself_and_not_the_words(extra: dict[str, Any]) -> None:
+    message = heard(extra)
+    assert [(word.word, word.start, word.end) for word in message.words] == [("hi", 0.1, 0.5), ("you", 0.5, 0.9)]
+    assert message.channel_index[0] == 0
+    assert not message.entities
+    assert heard({}, channel={"search": [{"query": "x", "hits": 5}, 5]}).words == message.words
+
+
+@pytest.mark.parametrize(
+    "word",
+    [{"speaker": "A"}, {"speaker": 1.5}, {"confidence": "high"}, {"language": ["en"]}, {"punctuated_word": {}}],
+)
+def test_an_odd_extra_of_a_word_costs_itself(word: dict[str, Any]) -> None:
+    assert heard({}, word).words == (Word("hi", 0.1, 0.5), Word("you", 0.5, 0.9))
+
+
+def test_what_can_be_kept_of_an_odd_extra_is_kept() -> None:
+    message = heard({"metadata": {"request_id": "r", "model_info": {"name": "n", "version": 2025.4}}}, {"word": 5})
+    assert message.metadata == ResultsMetadata("r", model_info=ModelInfo("n", "2025.4"))
+    assert message.words[0].word == "5"
+    both = heard({"entities": [{"value": "x"}, {"label": "L", "value": 7, "confidence": "?"}]})
+    assert both.entities == (Entity("L", "7"),)
+
+
+@pytest.mark.parametrize("word", [{"start": None}, {"end": "later"}, {"word": None}])
+def test_words_that_cannot_be_read_are_left_to_the_transcript_beside_them(word: dict[str, Any]) -> None:
+    assert heard({}, word).words == ()
+
+
+def test_words_without_a_transcript_are_kept() -> None:
+    message = parse(json.dumps({**HEARD, "channel": {"alternatives": [{"transcript": None, "words": WORDS}]}}))
+    assert isinstance(message, Results)
+    assert message.transcript == ""
+    assert [word.word for word in message.words] == ["hi", "you"]
 
 
 def test_numbers_that_are_not_finite_are_missing() -> None:

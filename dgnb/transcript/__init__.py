@@ -187,7 +187,7 @@ class Transcript(Reducer):
             ConfigurationError: A limit that no caption can keep.
         """
         cues = captions.cues(
-            self._spoken(),
+            self._words.utterances(),
             max_chars=max_chars,
             max_lines=max_lines,
             max_duration=max_duration,
@@ -210,7 +210,7 @@ class Transcript(Reducer):
     ) -> str | None:
         """WebVTT captions of the finals so far, as `to_srt`. Voice tags such as `<v Speaker 0>` name who speaks."""
         cues = captions.cues(
-            self._spoken(),
+            self._words.utterances(),
             max_chars=max_chars,
             max_lines=max_lines,
             max_duration=max_duration,
@@ -241,6 +241,23 @@ class Transcript(Reducer):
         text = exports.to_csv(getattr(self, exports.known(table)), safe=safe)
         return _deliver(text, path, mark="\ufeff" if safe else "")
 
+    def to_excel(self, path: str | os.PathLike[str], table: str | None = None) -> None:
+        """Write all tables as the sheets of an Excel file, or one table.
+
+        Excel has no time zones and refuses moments that have one: they are written in UTC, without it. Text that a
+        spreadsheet would run as a formula gets a `'` before it, as in `to_csv`.
+
+        Args:
+            path: The file, whose name ends with `.xlsx`.
+            table: `words`, `utterances`, `results`, `events` or `gaps`; None for all.
+
+        Raises:
+            ConfigurationError: There is no table of that name.
+            DgnbError: openpyxl is not installed (`pip install openpyxl`), or a table has more rows than a sheet.
+        """
+        names = exports.TABLES if table is None else (exports.known(table),)
+        files.write(path, exports.to_excel({name: getattr(self, name) for name in names}))
+
     def to_parquet(self, path: str | os.PathLike[str], table: str = "words") -> None:
         """Write a table as Parquet, which keeps its dtypes: `pandas.read_parquet` gives the same table.
 
@@ -260,7 +277,7 @@ class Transcript(Reducer):
         Each speaker, or channel, has a tier of words and a tier of utterances, from 0 to the end of the audio, in whole
         milliseconds. Praat allows no overlap in a tier: an interval ends where the next one begins.
         """
-        return _deliver(exports.to_textgrid(self._spoken(), duration=self._duration()), path)
+        return _deliver(exports.to_textgrid(self._words.utterances(), duration=self._duration()), path)
 
     def to_rttm(self, path: str | os.PathLike[str] | None = None, *, file_id: str = "audio") -> str | None:
         """Who spoke when, as RTTM, one line for each utterance: written to `path`, or returned without one.
@@ -272,7 +289,7 @@ class Transcript(Reducer):
         Raises:
             ConfigurationError: `file_id` is empty or has spaces in it.
         """
-        return _deliver(exports.to_rttm(self._spoken(), file_id=file_id), path)
+        return _deliver(exports.to_rttm(self._words.utterances(), file_id=file_id), path)
 
     def to_deepgram_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """All words in the form of Deepgram's answer for a recording: written to `path`, or returned without one.
@@ -282,7 +299,7 @@ class Transcript(Reducer):
         """
         began = next((record.at for record in self._log.records()), None)
         metadata = exports.about(self.messages, began=began, duration=self._duration())
-        return _deliver(exports.to_deepgram_json(self._spoken(), metadata), path)
+        return _deliver(exports.to_deepgram_json(self._words.utterances(), metadata), path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write every message with its time of arrival as JSON lines. `load` gives an equal transcript.
@@ -328,10 +345,6 @@ class Transcript(Reducer):
 
             self._made = Snapshots(self._log, self._words)
         return self._made
-
-    def _spoken(self) -> list[captions.Utterance]:
-        """The words of each utterance, and its channel."""
-        return [(words, channel) for words, channel in self._words.utterances()]
 
     def _duration(self) -> float:
         """Seconds of audio that finals cover, or that the server received by its own account."""

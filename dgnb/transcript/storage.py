@@ -11,6 +11,7 @@ Lines of other kinds are ignored: a later version may have written them.
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
@@ -92,13 +93,15 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
         # open() takes a number for an open file; os.fsdecode refuses it.
         with open(os.fsdecode(path), "rb") as file:
             # The file may be anything, and have no line end at all.
-            head = msgspec.json.decode(file.readline(_HEADER_LIMIT), type=dict[str, Any])
+            first = file.readline(_HEADER_LIMIT).removeprefix(codecs.BOM_UTF8)
+            head = msgspec.json.decode(first, type=dict[str, Any])
             if "dgnb" not in head:
                 raise ValueError("its first line is not the header of one")
             if head["dgnb"] != _VERSION:
                 raise DgnbError(f"{path} is not a session file of version {_VERSION}. Was it saved by a newer dgnb?")
             grows = head.get("journal") is True
-            for number, line in enumerate(file, 2):
+            # Editors put a mark at the start and empty lines at the end.
+            for number, line in enumerate(filter(bytes.strip, file), 2):
                 if grows and not line.endswith(b"\n"):
                     # The journal's writer was killed in the middle of this line.
                     return

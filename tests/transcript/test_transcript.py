@@ -763,6 +763,18 @@ def test_what_is_no_session_file_at_all_is_one_clear_error(tmp_path: Path) -> No
     assert (tmp_path / "canary").exists()
 
 
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n", b"  \n"])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_file_that_an_editor_saved_again_is_loaded(tmp_path: Path, start: bytes, end: bytes, line_end: bytes) -> None:
+    transcript = fed(result(0, 1, said("one")), result(1, 1, said("two", start=1.0)))
+    transcript.save(tmp_path / "talk.jsonl")
+    saved = (tmp_path / "talk.jsonl").read_bytes()
+    for content in (saved, saved.replace(saved.split(b"\n")[0], b'{"dgnb":1,"journal":true}')):
+        (tmp_path / "again.jsonl").write_bytes(start + content.replace(b"\n", line_end) + end)
+        assert Transcript.load(tmp_path / "again.jsonl").text == "one two"
+
+
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
     everything().save(path)
