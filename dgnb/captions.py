@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from dgnb.messages import Word
 from dgnb.values import number, whole
@@ -60,11 +60,8 @@ class Cue:
 class Voices:
     """The names of speakers: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
 
-    Channels are named where there are several, and so are speakers.
-
-    Args:
-        utterances: All words.
-        speakers: True: name a single speaker too. False: name neither speakers nor channels.
+    Channels are named where there are several, and so are speakers. With `speakers`, a single speaker is named too;
+    with False, neither speakers nor channels are.
     """
 
     def __init__(self, utterances: Iterable[Utterance], speakers: bool | None = None) -> None:
@@ -133,18 +130,14 @@ class CaptionLimits:
             object.__setattr__(self, name, value)
 
 
-def cues(utterances: Sequence[Utterance], *, speakers: bool | None = None, **limits: Any) -> list[Cue]:
+def cues(utterances: Sequence[Utterance], within: CaptionLimits, speakers: bool | None = None) -> list[Cue]:
     """Cut utterances into captions, ordered by start.
 
     Args:
         utterances: The words of each, with its channel.
+        within: How large a caption may be, and how long it stays.
         speakers: Whether to say who speaks; None: where there are several speakers or channels, see `Voices`.
-        **limits: See `CaptionLimits`.
-
-    Raises:
-        ConfigurationError: A limit that no caption can keep.
     """
-    within = CaptionLimits(**limits)
     voices = Voices(utterances, speakers)
     drafts = []
     for words, channel in utterances:

@@ -24,18 +24,7 @@ from dgnb.writing import CONTROLS, joined, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "TABLES",
-    "about",
-    "known",
-    "read_csv",
-    "to_csv",
-    "to_deepgram_json",
-    "to_excel",
-    "to_parquet",
-    "to_rttm",
-    "to_textgrid",
-]
+__all__ = ["TABLES", "read_csv", "to_csv", "to_deepgram_json", "to_excel", "to_parquet", "to_rttm", "to_textgrid"]
 
 TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
@@ -71,18 +60,15 @@ def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
 
 def _make_safe(frame: pd.DataFrame) -> None:
     """Put a `'` before text, in cells and headers, that a spreadsheet would run as a formula."""
-    for column in frame.select_dtypes("string").columns:
+    column: str
+    for column in frame.select_dtypes("string"):
         risky = frame[column].str.startswith(_FORMULA, na=False)
         frame[column] = frame[column].mask(risky, "'" + frame[column])
     frame.columns = [f"'{name}" if name.startswith(_FORMULA) else name for name in frame.columns]
 
 
 def to_excel(tables: Mapping[str, pd.DataFrame]) -> bytes:
-    """Tables as the sheets of an Excel file: see `Transcript.to_excel`.
-
-    Raises:
-        DgnbError: openpyxl is not installed, or a table has more rows than a sheet.
-    """
+    """Tables as the sheets of an Excel file: see `Transcript.to_excel`."""
     import pandas as pd
 
     file = io.BytesIO()
@@ -159,11 +145,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """A table as Parquet. It keeps the dtypes: `pandas.read_parquet` returns the same table.
-
-    Raises:
-        DgnbError: pyarrow is not installed.
-    """
+    """A table as Parquet: see `Transcript.to_parquet`."""
     try:
         return frame.to_parquet(engine="pyarrow", index=False)
     except ImportError as error:
@@ -253,9 +235,6 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
 
     Channels count from 1. Names are `speaker_0` or `unknown`; with several channels `channel_1_speaker_0` or
     `channel_1`, because speaker 0 of another channel is someone else. A turn lasts 1 ms or more.
-
-    Raises:
-        ConfigurationError: `file_id`, the name of the recording, is empty or contains spaces.
     """
     file_id = native(file_id)
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
@@ -320,12 +299,9 @@ def _described(metadata: Metadata, channels: int) -> dict[str, Any]:
 
 
 def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
-    """What the server said about a stream, as one `Metadata`. The last message counts.
+    """What the server said about a stream of `duration` seconds, as one `Metadata`. The last message counts.
 
-    Args:
-        messages: All messages of the stream.
-        began: When the first one arrived, in nanoseconds since 1970. Used if the server does not say when it began.
-        duration: Seconds of audio.
+    `began`, in nanoseconds since 1970, is used if the server does not say when it began.
     """
     told, channels, request_id, models = Metadata(), 0, None, {}
     for message in messages:
@@ -340,7 +316,7 @@ def about(messages: Iterable[ServerMessage], *, began: int | None = None, durati
     return msgspec.structs.replace(
         told,
         request_id=told.request_id or request_id,
-        created=told.created or _timestamp(began),
+        created=told.created or (None if began is None else _timestamp(began)),
         duration=duration,
         channels=max(channels, told.channels or 0) or None,
         models=told.models or tuple(models),
@@ -348,9 +324,7 @@ def about(messages: Iterable[ServerMessage], *, began: int | None = None, durati
     )
 
 
-def _timestamp(nanoseconds: int | None) -> str | None:
-    if nanoseconds is None:
-        return None
+def _timestamp(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -120,10 +120,7 @@ def units(text: str) -> Iterator[str]:
 def fitted(text: str, words: Sequence[Word], space: bool) -> Sequence[Word]:
     """The words of a final as its transcript writes them: with its spaces, capitals and punctuation.
 
-    Args:
-        text: The transcript.
-        words: The words, in order. One that is not in the transcript stays as it is.
-        space: Whether a space stands before the first.
+    A word that is not in the transcript stays as it is. `space` says whether a space stands before the first.
     """
     shown = [word.punctuated_word or word.word for word in words]
     if space and " ".join(shown) == text:

@@ -14,7 +14,8 @@ import webvtt
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dgnb.captions import Cue, Utterance, Voices, cues, plain, to_srt, to_webvtt
+from dgnb.captions import CaptionLimits, Cue, Utterance, Voices, plain, to_srt, to_webvtt
+from dgnb.captions import cues as captions_of
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
 from dgnb.writing import Said, width
@@ -61,6 +62,10 @@ def words(text: str, *, start: float = 0.0, each: float = 0.3, speaker: int | No
         Word(word.lower(), start + each * i, start + each * (i + 0.9), None, word, speaker)
         for i, word in enumerate(text.split())
     ]
+
+
+def cues(utterances: Sequence[Utterance], *, speakers: bool | None = None, **limits: Any) -> list[Cue]:
+    return captions_of(utterances, CaptionLimits(**limits), speakers)
 
 
 def made(*utterances: Sequence[Word], channel: int = 0, **limits: Any) -> list[Cue]:

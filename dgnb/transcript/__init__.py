@@ -186,15 +186,8 @@ class Transcript(Reducer):
         Raises:
             ConfigurationError: A limit that no caption can keep.
         """
-        cues = captions.cues(
-            self._words.utterances(),
-            max_chars=max_chars,
-            max_lines=max_lines,
-            max_duration=max_duration,
-            min_duration=min_duration,
-            max_chars_per_second=max_chars_per_second,
-            speakers=speakers,
-        )
+        limits = CaptionLimits(max_chars, max_lines, max_duration, min_duration, max_chars_per_second)
+        cues = captions.cues(self._words.utterances(), limits, speakers)
         return _deliver(captions.to_srt(cues), path)
 
     def to_webvtt(
@@ -209,15 +202,8 @@ class Transcript(Reducer):
         speakers: bool | None = None,
     ) -> str | None:
         """WebVTT captions of the finals so far, as `to_srt`. Voice tags such as `<v Speaker 0>` name who speaks."""
-        cues = captions.cues(
-            self._words.utterances(),
-            max_chars=max_chars,
-            max_lines=max_lines,
-            max_duration=max_duration,
-            min_duration=min_duration,
-            max_chars_per_second=max_chars_per_second,
-            speakers=speakers,
-        )
+        limits = CaptionLimits(max_chars, max_lines, max_duration, min_duration, max_chars_per_second)
+        cues = captions.cues(self._words.utterances(), limits, speakers)
         return _deliver(captions.to_webvtt(cues), path)
 
     def to_csv(

@@ -94,11 +94,7 @@ class Journal:
         return False
 
     def flush(self) -> None:
-        """Append what is new: `write(take())`. Nothing is new when nothing came, or once the journal is closed.
-
-        Raises:
-            DgnbError: As `write`.
-        """
+        """Append what is new: `write(take())`. Nothing is new when nothing came, or once the journal is closed."""
         self.write(self.take())
 
     def close(self, batch: tuple[bytes, tuple[int, int, int]] | None = None) -> None:
@@ -106,9 +102,6 @@ class Journal:
 
         Args:
             batch: What `take` gave, so that this may run in a thread; None to take it now.
-
-        Raises:
-            DgnbError: As `write`.
         """
         try:
             self.write(self.take() if batch is None else batch)

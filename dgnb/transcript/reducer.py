@@ -18,15 +18,13 @@ from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, Utte
 from dgnb.transcript import storage
 from dgnb.transcript.log import MessageLog
 from dgnb.transcript.records import Event, Gap, Line, Record, channel_of, event_of, latency_of, placed, writable
-from dgnb.transcript.words import WordLog
+from dgnb.transcript.words import SLACK, WordLog
 from dgnb.writing import closing, fitted, joined, spaced, spread
 
 __all__ = ["Reducer"]
 
 logger = logging.getLogger("dgnb")
 
-_SLACK: Final = 0.02
-"""Seconds that neighbouring finals of a channel may overlap: the server rounds times."""
 _ESTIMATED: Final = (
     "The server sends text without words. Each word gets a share of its final's time; `estimated` marks it in `words`."
 )
@@ -164,8 +162,8 @@ class Reducer:
 
     def _follows(self, final: Results, end: float, channel: int) -> bool:
         """Whether a final begins where the one before it ended, or later, and holds all its words: nearly all do."""
-        start, end = final.start - _SLACK, end + _SLACK
-        if start < self._reached.get(channel, start) - 2 * _SLACK:
+        start, end = final.start - SLACK, end + SLACK
+        if start < self._reached.get(channel, start) - 2 * SLACK:
             return False
         for word in final.words:  # noqa: SIM110 - a generator costs three times as much, at each final
             if word.start < start or word.end > end:

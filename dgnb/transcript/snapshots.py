@@ -22,10 +22,6 @@ class Snapshots:
     """Reads the logs of a transcript when someone asks for a table, and converts what has come since the last time.
 
     Each frame is independent: changing it changes nothing here, nor in the next one.
-
-    Args:
-        messages: The log of the messages.
-        words: The log of the words of the finals.
     """
 
     def __init__(self, messages: MessageLog, words: WordLog) -> None:

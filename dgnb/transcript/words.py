@@ -13,10 +13,10 @@ from dgnb.messages import Word
 from dgnb.transcript.records import Line
 from dgnb.writing import Said, joined
 
-__all__ = ["WordLog"]
+__all__ = ["SLACK", "WordLog"]
 
-_SLACK: Final = 0.02
-"""Seconds by which neighbouring words may overlap: the server rounds times."""
+SLACK: Final = 0.02
+"""Seconds by which neighbouring words and finals may overlap: the server rounds times."""
 
 
 class _Open(msgspec.Struct):
@@ -163,7 +163,7 @@ def _middle(word: Word) -> float:
 
 def _together(one: Word, other: Word) -> bool:
     overlap = min(one.end, other.end) - max(one.start, other.start)
-    return overlap > _SLACK or abs(_middle(one) - _middle(other)) <= _SLACK
+    return overlap > SLACK or abs(_middle(one) - _middle(other)) <= SLACK
 
 
 def _letters(word: Word) -> str:
