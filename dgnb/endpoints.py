@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.values import native
 
-__all__ = ["Address", "Endpoint", "Secret", "choose", "is_loopback"]
-
 logger = logging.getLogger("dgnb")
 
 DEEPGRAM: Final = "wss://api.deepgram.com"

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from dgnb.exceptions import DgnbError
 
-__all__ = ["remedy", "write"]
-
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MISSING = {errno.ENOENT, errno.ENOTDIR}

@@ -20,8 +20,6 @@ from typing import IO, Any, Final
 
 from dgnb.exceptions import DgnbError
 
-__all__ = ["ensure", "radio_url", "stop"]
-
 MODEL_VARIABLE: Final = "DGNB_OFFLINE_MODEL"
 _START_TIMEOUT: Final = 60.0
 

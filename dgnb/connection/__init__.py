@@ -18,11 +18,11 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.errors import GaveUp, connection_lost, reason_in
+from dgnb.connection.errors import connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
 from dgnb.connection.wire import HiddenHeader, MaskedLog, OpenSocket, SilenceWatch, Socket
 from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
-from dgnb.exceptions import ConnectionLost
+from dgnb.exceptions import ConnectionLost, GaveUp
 from dgnb.messages import Metadata, Results, ServerMessage
 from dgnb.options import LiveOptions, as_options
 

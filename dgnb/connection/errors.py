@@ -23,19 +23,6 @@ from dgnb.endpoints import Address, Endpoint
 from dgnb.exceptions import AuthenticationError, ConnectionLost, GaveUp, HandshakeError
 from dgnb.messages import Error, ServerMessage, UnknownMessage
 
-__all__ = [
-    "RULES",
-    "Again",
-    "GaveUp",
-    "Rule",
-    "connection_lost",
-    "find_rule",
-    "may_retry",
-    "one_line",
-    "reason_in",
-    "refusal",
-]
-
 _LONGEST_QUOTE: Final = 600
 """Characters of a server's own words that go into a message."""
 

@@ -25,8 +25,6 @@ from dgnb.connection.errors import Again, find_rule, one_line, refusal
 from dgnb.endpoints import Address, Endpoint, is_loopback
 from dgnb.exceptions import ConfigurationError, DgnbError, HandshakeError
 
-__all__ = ["handshake_error"]
-
 _CERTIFICATE: Final = {
     9: "Is this machine's clock right?",
     10: "Is this machine's clock right? If so, the server's owner has to renew it.",

@@ -11,8 +11,6 @@ import websockets.asyncio.client as ws
 
 from dgnb.endpoints import Address
 
-__all__ = ["HiddenHeader", "MaskedLog", "OpenSocket", "SilenceWatch", "Socket"]
-
 _LOOK: Final = 1.0
 """Seconds between two looks at whether the server is silent."""
 

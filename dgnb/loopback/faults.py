@@ -19,8 +19,6 @@ from typing import Any, Literal, TypeVar
 
 from dgnb.values import native
 
-__all__ = ["Broadcasting", "Dropping", "Fault", "Faults", "InForce", "Rejecting", "Silent", "Unclosing", "Unresponsive"]
-
 Ending = Literal["closed", "reset", "stalled"]
 
 

@@ -13,8 +13,6 @@ from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.options import MODELS, LiveOptions
 
-__all__ = ["Refusal", "check_credential", "check_host", "check_language", "is_loopback", "parse_query"]
-
 _FREE: Final = ("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version")
 """Documented parameters that are no fields of `LiveOptions`."""
 

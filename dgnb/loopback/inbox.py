@@ -8,8 +8,6 @@ from typing import Final
 
 from dgnb.messages import CloseStream, Finalize
 
-__all__ = ["Inbox", "Item", "Stop"]
-
 # While there is room the socket is read, so pings are answered even if a client is far ahead of the engine. This is a
 # quarter of an hour of linear16 at 16 kHz.
 CAPACITY_BYTES: Final = 32 << 20

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Undecodable", "decode"]
-
 PIECE_SECONDS: Final = 0.25
 """The longest piece that is passed on, so that results come before all audio is decoded."""
 

@@ -40,8 +40,6 @@ from dgnb.messages import (
     parse_control,
 )
 
-__all__ = ["Listener"]
-
 logger = logging.getLogger("dgnb.loopback")
 
 _CLOSE_TIMEOUT: Final = 2.0

@@ -34,8 +34,6 @@ from dgnb.messages import (
 from dgnb.messages import SpeechStarted as SpeechStartedMessage
 from dgnb.options import LiveOptions
 
-__all__ = ["Recognizer", "ignored_options", "plain"]
-
 DEFAULT_PAUSE: Final = 0.7
 """Seconds of silence that end an utterance when `endpointing` is off."""
 

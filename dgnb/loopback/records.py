@@ -10,8 +10,6 @@ from typing import Any, Final, TypeVar
 
 from dgnb.options import LiveOptions
 
-__all__ = ["Handshake", "ServedConnection", "keep", "masked"]
-
 _KEPT: Final = 20_000
 _SECRET: Final = {"authorization", "proxy-authorization", "cookie"}
 

@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-__all__ = ["Container", "container_of", "headed"]
-
 
 class Container(NamedTuple):
     """A container, and FFmpeg's name for its demuxer."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     _Floats = npt.NDArray[np.float64]
 
-__all__ = ["churn", "confidence", "default_window", "latency", "speaking_rate"]
-
 _POINTS: Final = 600
 """Points of a line of means: about every other pixel."""
 _MANY: Final = 3000

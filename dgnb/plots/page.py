@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["page", "rows"]
-
 _ROW: Final = 6.0
 """Seconds a row."""
 _SIZES: Final = (8.0, 7.0, 6.0)

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ALARM", "HATCHES", "PALETTE", "colour", "dress", "figure", "hatch", "say", "style", "writable"]
-
 
 class Style(NamedTuple):
     """Colours that depend on the background."""

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["Voices", "voices"]
-
 _MOST: Final = 24
 
 

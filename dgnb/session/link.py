@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from dgnb.connection import Connection
-from dgnb.connection.errors import GaveUp, find_rule
-from dgnb.exceptions import CloseTimeout, ConnectionLost, ProtocolError
+from dgnb.connection.errors import find_rule
+from dgnb.exceptions import CloseTimeout, ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Alternative, Metadata, Results
 from dgnb.session.capture import Capture
 from dgnb.session.stop import Stop

@@ -11,8 +11,6 @@ from dgnb import files
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.transcript import Transcript, storage
 
-__all__ = ["Journal"]
-
 
 class Journal:
     """A file that what is new in a transcript is appended to, at each `flush`.

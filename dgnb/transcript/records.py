@@ -19,20 +19,6 @@ from dgnb.messages import (
     Warning,
 )
 
-__all__ = [
-    "Event",
-    "Gap",
-    "Line",
-    "Moment",
-    "Record",
-    "channel_of",
-    "event_of",
-    "latency_of",
-    "placed",
-    "results_row",
-    "writable",
-]
-
 Moment = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 """Nanoseconds since 1970, UTC, that fit in a column; checked when they are read from a file."""
 

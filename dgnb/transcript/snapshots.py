@@ -15,8 +15,6 @@ from dgnb.transcript.words import WordLog
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Snapshots"]
-
 
 class Snapshots:
     """Reads the logs of a transcript when someone asks for a table, and converts what has come since the last time.

@@ -22,8 +22,6 @@ from dgnb.exceptions import DgnbError, ProtocolError
 from dgnb.messages import Seconds, UnknownMessage, Whole, encode, parse
 from dgnb.transcript.records import Event, Gap, Moment, Record, writable
 
-__all__ = ["JOURNAL", "dump", "header", "pack", "read", "unpack"]
-
 _VERSION: Final = 1
 _HEADER_LIMIT: Final = 1000
 

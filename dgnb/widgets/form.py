@@ -13,8 +13,6 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.options import MODELS, LiveOptions
 from dgnb.widgets.source import row, sized
 
-__all__ = ["FORMAT", "OptionsForm"]
-
 _GROUPS: Final = {
     "words": "Words and speakers",
     "formatting": "Formatting",

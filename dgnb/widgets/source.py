@@ -13,8 +13,6 @@ from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, 
 from dgnb.exceptions import ConfigurationError
 from dgnb.widgets.captions import escaped
 
-__all__ = ["SourceChoice", "row", "sized"]
-
 SAMPLE: Final = "The sample recording"
 RADIO: Final = "The radio on this machine"
 TYPED: Final = "A path or address"

@@ -15,8 +15,6 @@ from dgnb.widgets.captions import LiveCaptions, escaped
 from dgnb.widgets.form import OptionsForm
 from dgnb.widgets.source import SourceChoice, row, sized
 
-__all__ = ["OWN_SERVER", "PanelView"]
-
 OWN_SERVER: Final = "custom"
 """The kind of an endpoint whose address is typed."""
 _BADGES: Final = {

@@ -14,18 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = [
-    "DEFAULT_MODEL",
-    "SAMPLE_RATE",
-    "Engine",
-    "EngineInfo",
-    "EngineStream",
-    "Event",
-    "Heard",
-    "HeardWord",
-    "SpeechStarted",
-]
-
 DEFAULT_MODEL = "tiny.en"
 """The Whisper model that is used when none is named."""
 

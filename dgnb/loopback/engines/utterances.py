@@ -21,8 +21,6 @@ import numpy as np
 from dgnb.loopback.engines import SAMPLE_RATE, Event, Heard, HeardWord, SpeechStarted
 from dgnb.loopback.engines.voice import FRAME, Samples, Voice
 
-__all__ = ["Decoded", "Decoder", "UtteranceStream"]
-
 _SPEECH = 0.5
 """Probability from which a frame holds a voice; Silero's own threshold."""
 _QUIET = 0.35

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FRAME", "Samples", "SileroVoice", "Voice"]
-
 FRAME = 512
 """Samples in a frame, which has one probability: 32 ms."""
 

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 
-__all__ = ["CARRIED", "CARRIER", "MODELS", "Weights", "check", "find", "sha256"]
-
 _log = logging.getLogger(__name__)
 
 MODELS = {

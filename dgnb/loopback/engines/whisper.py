@@ -29,8 +29,6 @@ from dgnb.loopback.engines import weights as _weights
 from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
 from dgnb.loopback.engines.voice import Samples, SileroVoice
 
-__all__ = ["WhisperEngine"]
-
 _WINDOW = 30.0
 _SHORTEST_WINDOW = 10.0
 _MARGIN = 2.0

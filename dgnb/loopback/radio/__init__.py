@@ -24,8 +24,6 @@ from dgnb.loopback.faults import Broadcasting, InForce
 from dgnb.loopback.radio.hls import LiveWindow
 from dgnb.loopback.radio.programme import MP3, OGG, Programme, Recording
 
-__all__ = ["Radio"]
-
 BURST_SECONDS: Final = 1.0
 """Seconds of audio that a listener gets at once, as on real stations, so that players start without delay."""
 

@@ -9,8 +9,6 @@ from typing import Final
 
 from dgnb.loopback.radio.programme import SEGMENT_SECONDS, Segments
 
-__all__ = ["WINDOW", "LiveWindow", "available"]
-
 WINDOW: Final = 4
 """Segments in a live playlist."""
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-__all__ = ["MP3", "OGG", "SEGMENT_SECONDS", "Encoding", "Programme", "Recording", "Segments", "encode", "frames"]
-
 SEGMENT_SECONDS: Final = 2
 
 _Made = TypeVar("_Made")
