@@ -142,7 +142,7 @@ class Reducer:
             if words:
                 words = fitted(text, words, space)
             else:
-                words = spread(text, final.start, end, space)
+                words = spread(text, final.start, max(final.start, end), space)
                 if not self._estimates:
                     self._estimates = True
                     self.note("warning", _ESTIMATED, at=record.at)

@@ -50,7 +50,7 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
         self.add_class("dgnb-captions")
         self.session = session
         self._height = height
-        self._drawn: tuple[int, int, str] | None = None
+        self._drawn: tuple[object, ...] = ()
         self._watching: asyncio.Task[None] | None = None
         self.draw()
         if session is not None:
@@ -63,7 +63,7 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
     def draw(self) -> None:
         """Show what has arrived so far. If nothing is new, nothing is sent to the browser."""
         transcript = self.session.transcript if self.session else Transcript()
-        state = (id(transcript), transcript.word_count, transcript.interim)
+        state = (id(transcript), transcript.word_count, transcript.lines(1), transcript.interim)
         if state != self._drawn:
             self._drawn = state
             self.value = _page(transcript, self._height)

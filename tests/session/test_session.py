@@ -26,7 +26,7 @@ from dgnb.exceptions import (
     HandshakeError,
 )
 from dgnb.loopback import LoopbackServer, Script
-from dgnb.messages import Metadata, Results
+from dgnb.messages import Alternative, Channel, Metadata, Results, Word, encode
 from tests.support.speech import SECONDS, speech
 from tests.support.waiting import until
 
@@ -278,6 +278,40 @@ async def test_a_server_that_never_finishes_is_given_up_after_close_timeout(serv
     with server.refusing_to_close(), pytest.raises(CloseTimeout):
         await session
     assert session.transcript.text == TEXT
+
+
+@pytest.mark.parametrize(
+    ("finals", "received", "gaps"),
+    [
+        (((0.5, 1.5), (4.0, 5.0), (7.9, 8.9)), 9.0, []),
+        (((3.0, 4.0),), 9.0, []),  # Five seconds of silence at the end, which the Metadata cover.
+        ((), 9.0, []),
+        (((3.0, 4.0),), 7.0, [[7.0, 9.0]]),
+        (((3.0, 4.0),), None, [[4.0, 9.0]]),
+    ],
+)
+async def test_silence_that_a_server_received_and_left_out_is_no_gap(
+    finals: tuple[tuple[float, float], ...], received: float | None, gaps: list[list[float]]
+) -> None:
+    async def answer(connection: ServerConnection) -> None:
+        async for message in connection:
+            if isinstance(message, str) and "CloseStream" in message:
+                for start, end in finals:
+                    words = (Word("word", start, end),)
+                    heard = Channel((Alternative("word", words=words),))
+                    await connection.send(encode(Results((0, 1), end - start, start, heard, is_final=True)))
+                await connection.send(encode(Metadata(duration=received)))
+                return
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        silence = np.zeros(9 * 16_000, "int16")
+        session = LiveSession(silence, sample_rate=16_000, pace=None, endpoint=f"ws://127.0.0.1:{port}").start()
+        await session
+    table = session.transcript.gaps
+    assert table[["start", "end"]].to_numpy().tolist() == gaps
+    assert f"{sum(end - start for start, end in gaps):.1f} s in gaps" in session.report()
+    assert session.transcript.word_count == len(finals)
 
 
 async def test_all_audio_that_a_silent_server_got_is_a_gap(server: LoopbackServer) -> None:

@@ -531,6 +531,16 @@ async def test_captions_show_finals_and_the_interim_differently(server: Loopback
     assert "LiveCaptions of" in repr(captions)
 
 
+def test_captions_show_a_full_stop_that_comes_late() -> None:
+    captions = LiveCaptions()
+    captions.session = LiveSession(b"x", endpoint="offline")
+    captions.session.transcript.feed(final(0, "hello"))
+    captions.draw()
+    captions.session.transcript.feed(Results((0, 1), 0.0, 1.0, Channel((Alternative("."),)), is_final=True))
+    captions.draw()
+    assert "hello." in captions.value
+
+
 def test_captions_do_not_grow_with_the_transcript() -> None:
     captions = LiveCaptions()
     captions.session = LiveSession(b"x", endpoint="offline")
