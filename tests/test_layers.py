@@ -42,8 +42,10 @@ HEAVY = {
     "nest_asyncio2": {"nested"},
 }
 EAGER = {
-    "pandas": {"frames", "tables"},
-    "numpy": {"frames", "tables", "loopback"},
+    "pandas": {"frames", "tables", "plots"},
+    "matplotlib": {"plots"},
+    "numpy": {"frames", "tables", "plots", "loopback"},
+    "av": {"loopback"},
     "aiohttp": {"loopback"},
     "websockets": {"connection"},
     "ipywidgets": {"widgets"},

@@ -221,7 +221,7 @@ class Faults:
         status: int | None = None,
         times: int | None = None,
     ) -> Iterator[None]:
-        """Let the station (`/radio`, `/radio.ogg`) fail for those who begin to listen within the context.
+        """Let the station (`/radio`) fail for those who begin to listen within the context.
 
         Args:
             after: Seconds of audio after which it ends; 0 ends right after the headers. By default it goes on for

@@ -6,23 +6,27 @@ Deepgram (`DATA-0000`).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import av
+import numpy as np
 
 from dgnb.loopback.engines import SAMPLE_RATE
 from dgnb.loopback.sniff import container_of, headed
 from dgnb.options import LiveOptions
 
-if TYPE_CHECKING:
-    import av
-    import numpy as np
-    from numpy.typing import NDArray
-
 PIECE_SECONDS: Final = 0.25
 """The longest piece that is passed on, so that results come before all audio is decoded."""
 
-_PCM: Final = {"linear16": "<i2", "linear32": "<f4", "mulaw": "u1", "alaw": "u1"}
+_PCM: Final = {
+    "linear16": ("pcm_s16le", 2),
+    "linear32": ("pcm_f32le", 4),
+    "mulaw": ("pcm_mulaw", 1),
+    "alaw": ("pcm_alaw", 1),
+}
+"""FFmpeg's codec, and the bytes of a sample."""
+
 _PACKETS: Final = {"opus", "speex"}
 _DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
 _HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
@@ -78,59 +82,36 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
 
 
 def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
-    import av
-    import numpy as np
-
-    encoding, count = str(options.encoding), options.channels
-    kind = np.dtype(_PCM[encoding])
-    resamplers = [_Resampler() for _ in range(count if options.multichannel else 1)]
+    codec, width = _PCM[str(options.encoding)]
+    # To the codec it is one channel: FFmpeg has no layout for every number of channels.
+    context: Any = av.CodecContext.create(codec, "r")
+    context.sample_rate, context.layout = options.sample_rate, "mono"
+    resamplers = [_Resampler() for _ in range(options.channels if options.multichannel else 1)]
     rest = b""
     for chunk in data:
         chunk = rest + chunk
-        whole = len(chunk) - len(chunk) % (kind.itemsize * count)
+        whole = len(chunk) - len(chunk) % (width * options.channels)
         rest = chunk[whole:]
         if not whole:
             continue
-        samples = _as_int16(encoding, np.frombuffer(chunk[:whole], kind)).reshape(-1, count)
+        (decoded,) = context.decode(av.Packet(chunk[:whole]))
+        samples = decoded.to_ndarray().reshape(-1, options.channels)
+        if options.encoding == "linear32":
+            # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
+            samples = (np.nan_to_num(samples, nan=0.0).clip(-1, 1) * 32767).round().astype("<i2")
         if not options.multichannel:
             samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
         pieces = []
         for resampler, channel in zip(resamplers, np.ascontiguousarray(samples.T), strict=True):
             frame = av.AudioFrame.from_ndarray(channel.reshape(1, -1), format="s16p", layout="mono")
-            frame.sample_rate = options.sample_rate or SAMPLE_RATE
+            frame.sample_rate = decoded.sample_rate
             pieces.append(b"".join(piece for (piece,) in resampler.feed(frame)))
         yield pieces
     yield [b"".join(piece for (piece,) in resampler.flush()) for resampler in resamplers]
 
 
-def _as_int16(encoding: str, values: NDArray[Any]) -> NDArray[np.int16]:
-    import numpy as np
-
-    if encoding == "linear16":
-        return values
-    if encoding == "linear32":
-        # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
-        clean = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
-        return (clean.clip(-1, 1) * 32767).round().astype("<i2")
-    return _g711(encoding).take(values)
-
-
-@functools.cache
-def _g711(encoding: str) -> NDArray[np.int16]:
-    """The 256 samples of a companding law, by FFmpeg."""
-    import av
-
-    context: Any = av.CodecContext.create(f"pcm_{encoding}", "r")
-    context.sample_rate, context.layout = 8000, "mono"
-    (frame,) = context.decode(av.Packet(bytes(range(256))))
-    samples: NDArray[np.int16] = frame.to_ndarray()[0]
-    return samples
-
-
 def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
     """Decode a codec without framing: each message is one packet."""
-    import av
-
     context: Any = av.CodecContext.create(str(options.encoding), "r")
     context.sample_rate = options.sample_rate
     context.layout = "stereo" if options.channels == 2 else "mono"
@@ -150,8 +131,6 @@ def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[lis
 
 
 def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str | None) -> Iterator[list[bytes]]:
-    import av
-
     pipe = _Pipe(data)
     demuxer = demuxer or _sniffed(pipe)
     if demuxer is None:
@@ -227,8 +206,6 @@ class _Resampler:
 
     def feed(self, frame: Any) -> Iterator[list[bytes]]:
         if self._resampler is None:
-            import av
-
             layout = frame.layout.name if self._multichannel else "mono"
             self._resampler = av.AudioResampler(format="s16p", layout=layout, rate=SAMPLE_RATE)
         frame.pts = None

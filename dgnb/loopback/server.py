@@ -125,7 +125,8 @@ class LoopbackServer(Faults):
             raise RuntimeError("A LoopbackServer is used once: call serve() again.")
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/v1/listen", self._listen, allow_head=False)
-        app.router.add_routes(self._radio.routes())
+        for path in ("/radio", "/radio.mp3"):
+            app.router.add_get(path, self._radio.listen, allow_head=False)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -165,7 +166,7 @@ class LoopbackServer(Faults):
 
     @property
     def radio_url(self) -> str:
-        """An endless station to stream from, `http://…/radio`. `dgnb.loopback.radio` lists its other paths."""
+        """An endless station to stream from: MP3 at `http://…/radio`."""
         return f"http://{self._netloc}/radio"
 
     @property

@@ -2,7 +2,8 @@
 
 Each function draws on the `ax` that you pass, or on a new figure, and returns the `Axes`; `overview` returns a
 `Figure`. You do not need to close a new figure: `ax.figure.savefig("words.png")`. A notebook shows each picture once.
-Each raises `DgnbError` without matplotlib, and `ConfigurationError` for an argument of the wrong type or out of range.
+Each raises `ConfigurationError` for an argument of the wrong type or out of range. Without matplotlib, the import of
+this module raises `DgnbError`.
 
 The pictures are light, or dark where the background is dark: `matplotlib.style.use("dark_background")`, or axes of
 your own. Each speaker has a colour, the same in every picture. Grey marks what was not transcribed; the legend gives
@@ -14,9 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from dgnb.exceptions import ConfigurationError, DgnbError
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+except ModuleNotFoundError:
+    raise DgnbError("Plots need matplotlib: pip install 'dgnb[plots]'.") from None
+
 from dgnb.plots import curves, style
 from dgnb.plots.axis import gap_bands, legend, time_axis
 from dgnb.plots.lanes import lanes
@@ -24,10 +32,6 @@ from dgnb.plots.page import page, rows
 from dgnb.plots.voices import voices
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
 
@@ -211,10 +215,6 @@ def _check(function: str, transcript: object, ax: object) -> None:
         inner = isinstance(getattr(transcript, "transcript", None), Transcript)
         hint = " Pass its .transcript." if inner else ""
         raise ConfigurationError(f"{function}() draws a Transcript, not {type(transcript).__name__}.{hint}")
-    try:
-        from matplotlib.axes import Axes
-    except ModuleNotFoundError:
-        raise DgnbError("Plots need matplotlib: pip install 'dgnb[plots]'.") from None
     if ax is not None and not isinstance(ax, Axes):
         raise ConfigurationError(f"ax must be a matplotlib Axes, or None for a new one, not {type(ax).__name__}.")
 

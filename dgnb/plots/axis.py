@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Patch
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from dgnb.plots.style import HATCHES, style, writable
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 _ROUND: Final = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -37,8 +41,6 @@ def round_up(seconds: float) -> float:
 
 def time_axis(ax: Axes, start: float, end: float) -> None:
     """Show `start` to `end` seconds: as seconds up to two minutes, then as m:ss or h:mm:ss."""
-    from matplotlib.ticker import FuncFormatter, MultipleLocator
-
     step = round_up((end - start) / 10)
     furthest = max(abs(start), abs(end))
     ax.set_xlim(start, end)
@@ -63,8 +65,6 @@ def clock(seconds: float, furthest: float, step: float = 1.0) -> str:
 
 def boxes(ax: Axes, bars: Iterable[Box], **look: Any) -> None:
     """Draw bars as one artist."""
-    from matplotlib.collections import PolyCollection
-
     corners = [[(a, low), (a, high), (b, high), (b, low)] for a, b, low, high in bars]
     if corners:
         ax.add_collection(PolyCollection(corners, **look), autolim=False)
@@ -72,8 +72,6 @@ def boxes(ax: Axes, bars: Iterable[Box], **look: Any) -> None:
 
 def gap_boxes(ax: Axes, gaps: Iterable[tuple[str, Box]], **where: Any) -> list[Any]:
     """Draw in grey what was not transcribed, given as (reason, bar); the entries for the legend, longest first."""
-    from matplotlib.patches import Patch
-
     by_reason: dict[str, list[Box]] = {}
     for reason, box in gaps:
         by_reason.setdefault(reason, []).append(box)
@@ -135,9 +133,6 @@ def legend(ax: Axes, handles: Sequence[Any]) -> None:
 
 def text_width(text: str, size: float) -> float:
     """How wide the text is, in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
     width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)
     # Rendered glyphs stand on whole pixels, a little further apart.
     return float(width) * 1.06 + 1.0

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from dgnb import tables
 from dgnb.plots.axis import Box, boxes, round_up
 from dgnb.plots.style import ALARM, PALETTE, colour, dress, say, style
 from dgnb.plots.voices import voices
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    _Floats = npt.NDArray[np.float64]
+_Floats = npt.NDArray[np.float64]
 
 _POINTS: Final = 600
 """Points of a line of means: about every other pixel."""
@@ -32,8 +33,6 @@ def default_window(start: float, end: float) -> float:
 
 def confidence(words: pd.DataFrame, low: float, window: float | None, start: float, end: float, ax: Axes) -> list[Any]:
     """Draw words as dots, those below `low` marked, and their mean as a line; the entries for the legend."""
-    import numpy as np
-
     dress(ax, "confidence of words")
     middle = (words["start"].to_numpy() + words["end"].to_numpy()) / 2
     at, sure = _finite(middle, words["confidence"].to_numpy())
@@ -54,8 +53,6 @@ def confidence(words: pd.DataFrame, low: float, window: float | None, start: flo
 
 def latency(results: pd.DataFrame, window: float | None, start: float, end: float, ax: Axes) -> list[Any]:
     """Draw interims as dots at their end, and their mean as a line; the entries for the legend."""
-    import numpy as np
-
     dress(ax, "latency of interims, seconds")
     at, behind = _finite(results["end"].to_numpy(), results["latency"].to_numpy())
     if not at.size:
@@ -74,9 +71,6 @@ def latency(results: pd.DataFrame, window: float | None, start: float, end: floa
 
 def churn(results: pd.DataFrame, start: float, end: float, ax: Axes) -> list[Any]:
     """Draw each final as a bar over its time, as high as its words were rewritten; the entry for the legend."""
-    import numpy as np
-    from matplotlib.patches import Patch
-
     dress(ax, "churn, rewrites per word")
     finals = results[np.isfinite(results["churn"])]
     begins, ends, rewritten = (finals[name].to_numpy() for name in ("start", "end", "churn"))
@@ -103,8 +97,6 @@ def churn(results: pd.DataFrame, start: float, end: float, ax: Axes) -> list[Any
 
 def speaking_rate(words: pd.DataFrame, window: float | None, start: float, end: float, ax: Axes) -> list[Any]:
     """Draw a line for each speaker, in steps of `window`; the entries for the legend."""
-    import numpy as np
-
     dress(ax, "words per minute")
     window = window or default_window(start, end)
     who = voices(words, _MOST_LINES)
@@ -132,15 +124,11 @@ def speaking_rate(words: pd.DataFrame, window: float | None, start: float, end: 
 
 
 def _finite(at: _Floats, values: _Floats) -> tuple[_Floats, _Floats]:
-    import numpy as np
-
     known = np.isfinite(values)
     return at[known], values[known]
 
 
 def _dots(ax: Axes, x: _Floats, y: _Floats, color: str, marker: str, label: str) -> Any:
-    from matplotlib.lines import Line2D
-
     many = x.size > _MANY
     look: Any = {"linestyle": "none", "marker": marker, "color": color, "markeredgewidth": 0}
     ax.plot(x, y, markersize=2 if many else 4, alpha=0.35 if many else 0.8, rasterized=many, **look)
@@ -150,8 +138,6 @@ def _dots(ax: Axes, x: _Floats, y: _Floats, color: str, marker: str, label: str)
 
 def _mean(ax: Axes, at: _Floats, values: _Floats, window: float | None, start: float, end: float) -> Any:
     """The mean of the values within half a window of each moment; the line breaks where there are none."""
-    import numpy as np
-
     window = window or default_window(start, end)
     order = np.argsort(at, kind="stable")
     at, sums = at[order], np.concatenate([[0.0], np.cumsum(values[order])])

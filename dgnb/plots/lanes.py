@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
+from matplotlib.axes import Axes
 
 from dgnb.plots.axis import Box, boxes, gap_bands, legend, time_axis
 from dgnb.plots.style import colour, dress, hatch, say, style
 from dgnb.plots.voices import Voices
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 
 def lanes(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:

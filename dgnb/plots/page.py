@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+from matplotlib import colors
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from dgnb.plots.axis import Box, boxes, clock, gap_boxes, legend, size, text_width
 from dgnb.plots.style import colour, dress, hatch, say, style, writable
 from dgnb.plots.voices import Voices
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 _ROW: Final = 6.0
 """Seconds a row."""
@@ -37,8 +38,6 @@ def rows(start: float, end: float) -> int:
 
 def page(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:
     """Draw the page; the text of a word is left out where its bar is too narrow."""
-    from matplotlib.patches import Patch
-
     dress(ax, "words")
     count = rows(start, end)
     channels = sorted(words["channel"].unique())
@@ -93,8 +92,6 @@ def _in_rows(words: pd.DataFrame, who: Voices, start: float, count: int) -> dict
 
 def _fill(ax: Axes, look: int, confidence: float = 1.0) -> Any:
     """The colour of a word's bar: pale enough for text on it, paler with less confidence, in between without one."""
-    from matplotlib import colors
-
     sure = 0.6 if math.isnan(confidence) else min(1.0, max(0.0, confidence))
     mixed = zip(colors.to_rgb(style(ax).edge), colors.to_rgb(colour(look)), strict=True)
     return tuple(pale + (full - pale) * (0.12 + 0.43 * sure) for pale, full in mixed)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from matplotlib import colors, pyplot, rcParams
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 
 class Style(NamedTuple):
@@ -37,11 +40,6 @@ _INVISIBLE: Final = ("Cc", "Cf", "Mn")
 
 def figure(height: float) -> Figure:
     """A new figure, `height` inches tall, with an opaque background. The caller does not have to close it."""
-    from matplotlib import colors, pyplot
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     settings: Any = {"figsize": (11, height), "layout": ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)}
     backend = pyplot.get_backend().lower()
     if backend == "agg":
@@ -59,8 +57,6 @@ def figure(height: float) -> Figure:
 
 
 def _shown_as_value(made: Figure) -> None:
-    from matplotlib import pyplot
-
     # Otherwise the end of the cell shows the figure a second time.
     pyplot.close(made)
     raise NotImplementedError("IPython shows it like any other figure.")
@@ -68,8 +64,6 @@ def _shown_as_value(made: Figure) -> None:
 
 def style(ax: Axes) -> Style:
     """The style that suits the background of the axes."""
-    from matplotlib import colors, rcParams
-
     for background in (ax.get_facecolor(), ax.figure.get_facecolor()):
         red, green, blue, alpha = colors.to_rgba(background)
         if alpha > 0.5:
@@ -103,8 +97,6 @@ def writable(text: str) -> str:
     """The text on one line, with a box for each character that the user's font does not have."""
     if text.isascii() and text.isprintable():
         return text
-    from matplotlib import rcParams
-
     glyphs = _glyphs(tuple(rcParams["font.family"]), tuple(rcParams["font.sans-serif"]))
     return "".join(
         character if ord(character) in glyphs else "" if unicodedata.category(character) in _INVISIBLE else "□"
@@ -115,8 +107,6 @@ def writable(text: str) -> str:
 @functools.lru_cache(8)
 def _glyphs(families: tuple[str, ...], sans: tuple[str, ...]) -> frozenset[int]:
     """The characters that the fonts have; `sans` is what the family "sans-serif" stands for."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
     fonts = [findfont(FontProperties(family=[family])) for family in families]
     return frozenset(character for font in fonts for character in get_font(font).get_charmap() if character >= 32)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 _MOST: Final = 24
 
@@ -27,9 +26,6 @@ class Voices(NamedTuple):
 
 def voices(words: pd.DataFrame, most: int = _MOST) -> Voices:
     """The speakers of a words table, in order. Beyond `most`, those who say least become one."""
-    import numpy as np
-    import pandas as pd
-
     groups = words.groupby(["channel", "speaker"], dropna=False)
     of, sizes = groups.ngroup().to_numpy(), groups.size()
     channels, speakers = words["channel"].nunique() > 1, bool(words["speaker"].notna().any())

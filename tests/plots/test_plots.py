@@ -560,12 +560,16 @@ def test_a_wrong_argument_is_a_clear_error(name: str, arguments: dict[str, Any],
         getattr(dgnb.plots, name)(talk(16), **arguments)
 
 
-@pytest.mark.parametrize("name", [*SINGLE, "overview"])
-def test_without_matplotlib_the_error_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [module for module in sys.modules if module.partition(".")[0] == "matplotlib"]:
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DgnbError, match=r"pip install 'dgnb\[plots\]'"):
-        getattr(dgnb.plots, name)(Transcript())
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in list(sys.modules):
+        if module.partition(".")[0] == "matplotlib":
+            monkeypatch.setitem(sys.modules, module, None)
+        elif module.startswith("dgnb.plots"):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr(dgnb, "plots")
+    for _ in range(2):
+        with pytest.raises(DgnbError, match=r"pip install 'dgnb\[plots\]'"):
+            dgnb.plots.timeline(Transcript())
 
 
 # Display

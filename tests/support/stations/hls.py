@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Final
 
 from aiohttp import web
 
-from dgnb.loopback.radio.hls import WINDOW, available
-from dgnb.loopback.radio.programme import SEGMENT_SECONDS
 from tests.support.stations.faults import StationFaults
 from tests.support.stations.playlists import master, media
-from tests.support.stations.programme import Recordings, Variant
+from tests.support.stations.programme import SEGMENT_SECONDS, Recordings, Variant
 
 __all__ = ["Hls"]
+
+WINDOW: Final = 4
+"""Segments in a live playlist."""
 
 _LISTS: Final = {"live": "high", "low": "low", "fmp4": "fmp4", "vod": "high"}
 _SEGMENT: Final = re.compile(r"(high|low|fmp4|vod|locked)-(\d{1,12})\.(?:ts|m4s)")
@@ -116,3 +119,16 @@ def _target(segments: Variant) -> int:
 
 def _text(text: str) -> web.Response:
     return web.Response(text=text, content_type="application/vnd.apple.mpegurl", headers=_HEADERS)
+
+
+def available(seconds: tuple[float, ...], time: float) -> int:
+    """How many segments exist after `time` seconds: the first window at once, each further one when it is complete.
+
+    Args:
+        seconds: How long each segment of one pass lasts.
+        time: Seconds since the first request.
+    """
+    ends = list(accumulate(seconds))
+    at_once = sum(seconds[number % len(seconds)] for number in range(WINDOW))
+    passes, rest = divmod(at_once + time + 1e-6, ends[-1])
+    return int(passes) * len(seconds) + bisect_right(ends, rest)

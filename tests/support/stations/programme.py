@@ -1,20 +1,79 @@
-"""The recording in more encodings than the public station has, and a playhead that may change between them."""
+"""The recording in all encodings, and a playhead that may change between them."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import io
 import random
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-from dgnb.loopback.radio.programme import MP3, OGG, SEGMENT_SECONDS, Encoding, Programme, Recording, encode, frames
+__all__ = ["SEGMENT_SECONDS", "Format", "Playhead", "Programme", "Recordings", "Variant", "wav_header"]
 
-__all__ = ["Format", "Playhead", "Recordings", "Variant", "wav_header"]
+SEGMENT_SECONDS: Final = 2
 
 Format = Literal["mp3", "aac", "ogg", "wav", "noise"]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How a recording is encoded.
+
+    Attributes:
+        content_type: The HTTP content type.
+        codec: FFmpeg's name of the encoder.
+        container: FFmpeg's name of the container.
+        sample_rate: Samples a second.
+        bit_rate: Bits a second.
+        options: Options of the container.
+        least: Seconds that one pass has to last; a shorter recording is repeated.
+    """
+
+    content_type: str
+    codec: str
+    container: str
+    sample_rate: int
+    bit_rate: int
+    options: Mapping[str, str] = field(default_factory=dict)
+    least: float = 0.0
+
+
+# Without headers and tags, so that the end of one pass joins the beginning of the next.
+MP3: Final = Encoding("audio/mpeg", "libmp3lame", "mp3", 44_100, 128_000, {"write_xing": "0", "id3v2_version": "0"})
+# FFmpeg can't follow a chain of Ogg streams that are shorter than a page.
+OGG: Final = Encoding("audio/ogg", "libopus", "ogg", 48_000, 32_000, least=10.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Programme:
+    """Bytes that a station repeats for ever.
+
+    Attributes:
+        content_type: The HTTP content type.
+        body: One pass.
+        seconds: How long one pass lasts.
+    """
+
+    content_type: str
+    body: bytes
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return len(self.body) / self.seconds
+
+    def part(self, begin: int, end: int) -> bytes:
+        """The bytes from one position to another of the endless programme."""
+        first = begin // len(self.body) * len(self.body)
+        passes = self.body * -(-(end - first) // len(self.body))
+        return passes[begin - first : end - first]
+
 
 _ENCODINGS: Final[dict[str, Encoding]] = {
     "mp3": MP3,
@@ -47,16 +106,27 @@ class Variant:
     bandwidth: int
 
 
-class Recordings(Recording):
-    """One recording in all formats, each made when it is first asked for."""
+class Recordings:
+    """One recording in all formats. Each is made in a thread, when it is first asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._made: dict[str, Any] = {}
+        self._lock = asyncio.Lock()
 
     async def get(self, name: str) -> Programme:
         """The recording in a `Format`."""
-        return await self.once(name, lambda path: _programme(path, name))
+        return cast(Programme, await self._once(name, _programme, name))
 
     async def variant(self, name: str) -> Variant:
         """The recording in segments for HLS: `high`, `low` or `fmp4`."""
-        return await self.once(f"hls {name}", lambda path: _variant(path, *_VARIANTS[name]))
+        return cast(Variant, await self._once(f"hls {name}", _variant, *_VARIANTS[name]))
+
+    async def _once(self, key: str, make: Callable[..., object], *how: object) -> object:
+        async with self._lock:
+            if key not in self._made:
+                self._made[key] = await asyncio.to_thread(make, self._path, *how)
+        return self._made[key]
 
 
 class Playhead:
@@ -154,3 +224,40 @@ def _variant(path: str, kind: str, rate: int, bit_rate: int) -> Variant:
         init = (folder / "init").read_bytes() if kind == "fmp4" else b""
     bandwidth = max(round(len(body) * 8 / long) for body, long in zip(bodies, seconds, strict=True))
     return Variant(bodies, seconds, init, bandwidth)
+
+
+def encode(path: str, encoding: Encoding) -> Programme:
+    """Encode a file. Blocks."""
+    import av
+
+    buffer = io.BytesIO()
+    packets = samples = 0
+    with av.open(buffer, "w", format=encoding.container, options=dict(encoding.options)) as target:
+        stream: Any = target.add_stream(encoding.codec, rate=encoding.sample_rate, layout="mono")
+        stream.bit_rate = encoding.bit_rate
+        for frame in frames(path, stream.format, encoding.sample_rate, encoding.least):
+            samples += frame.samples if frame else 0
+            for packet in stream.encode(frame):
+                packets += 1
+                target.mux(packet)
+        if encoding.container == "mp3":
+            # All MP3 frames have the same length; the encoder fills up the last one.
+            samples = packets * stream.codec_context.frame_size
+    return Programme(encoding.content_type, buffer.getvalue(), samples / encoding.sample_rate)
+
+
+def frames(path: str, sample_format: Any, rate: int, least: float = 0.0) -> Iterator[Any]:
+    """Decode and resample a file, again and again for at least `least` seconds; then yield None, which flushes."""
+    import av
+
+    resampler = av.AudioResampler(format=sample_format, layout="mono", rate=rate)
+    seconds, again = 0.0, True
+    while again:
+        with av.open(path) as source:
+            for frame in source.decode(audio=0):
+                frame.pts = None
+                seconds += frame.samples / frame.sample_rate
+                yield from resampler.resample(frame)
+        again = 0 < seconds < least
+    yield from resampler.resample(None)
+    yield None
