@@ -31,6 +31,7 @@ TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 """Spreadsheets run text that begins so as a formula. The quote is quoted too, so that `read_csv` can remove it."""
+_SHEET_ROWS: Final = 1_048_576
 _MOST_CHANNELS: Final = 1000
 """A server may send any channel number; Deepgram accepts 20 channels."""
 _NULLABLE: Final = {"language", "request_id"}
@@ -72,8 +73,10 @@ def to_excel(tables: Mapping[str, pd.DataFrame]) -> bytes:
     import pandas as pd
 
     file = io.BytesIO()
+    if too_long := [name for name, table in tables.items() if len(table) >= _SHEET_ROWS]:
+        raise DgnbError(f"{too_long[0]!r} does not fit in a sheet of {_SHEET_ROWS:,} rows. Use to_csv().")
     try:
-        with pd.ExcelWriter(file) as writer:
+        with pd.ExcelWriter(file, engine="openpyxl") as writer:
             for name, table in tables.items():
                 frame = table.copy()
                 for column in frame.select_dtypes("datetimetz"):
@@ -85,8 +88,6 @@ def to_excel(tables: Mapping[str, pd.DataFrame]) -> bytes:
                 frame.to_excel(writer, sheet_name=name, index=False)
     except ImportError as error:
         raise DgnbError("Excel files need openpyxl. Install it: pip install openpyxl") from error
-    except ValueError as error:
-        raise DgnbError(f"A table does not fit in a sheet: {error} Use to_csv() or to_parquet().") from error
     return file.getvalue()
 
 
@@ -115,9 +116,12 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
     schema: Mapping[str, str] = getattr(frames, known(table).upper())
     try:
         # Read as text, because pandas parses numbers differently from version to version.
-        frame = pd.read_csv(os.fsdecode(path), usecols=list(schema), dtype=str, na_filter=False, encoding="utf-8")
-        columns = {name: _parsed(frame[name].tolist(), name, dtype, safe) for name, dtype in schema.items()}
-        return frames.table(schema, columns)
+        frame = pd.read_csv(os.fsdecode(path), dtype=str, na_filter=False, encoding="utf-8")
+        there = {name: dtype for name, dtype in schema.items() if name in frame or name not in frames.OPTIONAL}
+        if missing := there.keys() - set(frame.columns):
+            raise ValueError(f"there is no column {min(missing)!r}")
+        columns = {name: _parsed(frame[name].tolist(), name, dtype, safe) for name, dtype in there.items()}
+        return frames.table(there, columns)
     except (OSError, ValueError, TypeError, OverflowError) as error:
         raise DgnbError(f"{path} can't be read as the table {table!r}: {error}. Did to_csv() write it?") from error
 

@@ -43,6 +43,9 @@ WORDS: Final[Mapping[str, str]] = {
     "estimated": "bool",
     "received_at": _UTC,
 }
+OPTIONAL: Final[Mapping[str, bool]] = {"spaced": True, "estimated": False}
+"""Columns of `WORDS` that a table has only if a word has another value than this one: they say nothing about most."""
+
 UTTERANCES: Final[Mapping[str, str]] = {
     "start": "float64",
     "end": "float64",

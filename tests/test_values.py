@@ -137,6 +137,9 @@ class Somewhere:
     def __fspath__(self) -> str:
         return self._path
 
+    def __repr__(self) -> str:  # the same in each test worker, as names of tests have to be
+        return f"{type(self).__name__}({self._path!r})"
+
 
 class Bytes(Somewhere):
     """A path that is bytes, as os.scandir(b".") gives it."""

@@ -58,9 +58,11 @@ class Transcript(Reducer):
         """One row for each word of the finals, in the order that they came.
 
         Columns: `word` (as recognised), `punctuated_word` (as displayed), `start`, `end` (s), `confidence` (0 to 1, or
-        NaN), `speaker` (or NA), `channel`, `language` (or NA), `utterance` (row of `utterances`), `spaced` (whether a
-        space stands before it: not in Chinese, Japanese or Thai), `estimated` (whether its times are a share of its
-        final's, because the server sent text without words), `received_at` (UTC).
+        NaN), `speaker` (or NA), `channel`, `language` (or NA), `utterance` (row of `utterances`), `received_at` (UTC).
+
+        Two columns are there only where they tell words apart: `spaced` (a space stands before the word: not in
+        Chinese, Japanese or Thai) and `estimated` (its times are a share of its final's, because the server sent text
+        without words).
         """
         return self._snapshots.words()
 

@@ -30,6 +30,7 @@ class Snapshots:
         self._events = frames.GrowingTable(frames.EVENTS)
         self._gaps = frames.GrowingTable(frames.GAPS)
         self._words_read = self._words_amended = self._utterances_amended = 0
+        self._silent = list(frames.OPTIONAL)
         self._start_results()
 
     def words(self) -> pd.DataFrame:
@@ -37,9 +38,11 @@ class Snapshots:
         table, amended = self._words, self._log.punctuated
         if len(table) < len(self._log) or len(amended) > self._words_amended:
             first = min([table.settled, *amended[self._words_amended :]])
-            table.replace(first, frames.table(frames.WORDS, self._log.columns(first)))
+            new = frames.table(frames.WORDS, self._log.columns(first))
+            self._silent = [name for name in self._silent if (new[name] == frames.OPTIONAL[name]).all()]
+            table.replace(first, new)
             self._words_amended = len(amended)
-        return table.snapshot()
+        return table.snapshot().drop(columns=self._silent)
 
     def utterances(self) -> pd.DataFrame:
         """See `Transcript.utterances`."""

@@ -269,7 +269,7 @@ def test_punctuation_that_comes_late_joins_the_word_before(mark: str, ended: boo
     assert transcript.utterances["transcript"].tolist() == [f"one two{mark}", "three"]
     assert f"two{mark}" in str(transcript.to_srt())
     assert before[0]["punctuated_word"].tolist() == ["one", "two"]
-    assert not transcript.words["estimated"].any()
+    assert "estimated" not in transcript.words
 
 
 def test_late_punctuation_joins_a_word_of_its_own_channel_and_needs_one() -> None:
