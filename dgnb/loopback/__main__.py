@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from dgnb.exceptions import DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, weights
+from dgnb.loopback.engines.script import Script
 from dgnb.loopback.server import LoopbackServer, serve
 
 _GREETING = """\
@@ -71,12 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    engine = None
-    if options.script is not None:
-        from dgnb.loopback.engines.script import Script
-
-        engine = Script(options.script, repeat=True)
-    else:
+    engine = None if options.script is None else Script(options.script, repeat=True)
+    if engine is None:
         weights.check(options.model)
     token = os.environ.get(options.token_env) or None
     ended = asyncio.Event()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -136,7 +136,6 @@ class Faults:
     def __init__(self) -> None:
         self._in_force = InForce()
 
-    @contextmanager
     def rejecting(
         self,
         status: int,
@@ -144,7 +143,7 @@ class Faults:
         body: Mapping[str, Any] | str | None = None,
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Answer handshakes with an HTTP error instead of 101.
 
         Args:
@@ -161,13 +160,11 @@ class Faults:
             ```
         """
         sent = {name: str(native(value)) for name, value in (headers or {}).items()}
-        with self._in_force.during(Rejecting(times, status, error, body, sent)):
-            yield
+        return self._in_force.during(Rejecting(times, status, error, body, sent))
 
-    @contextmanager
     def dropping(
         self, after: float = 0.0, code: int | None = None, reason: str = "", times: int | None = None
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """End connections after `after` seconds of their audio; results that are due by then are sent first.
 
         Connections that are already open are dropped too, with their next audio.
@@ -184,35 +181,27 @@ class Faults:
             with server.dropping(after=0, code=1008, reason="DATA-0000"): ...
             ```
         """
-        with self._in_force.during(Dropping(times, after, code, reason)):
-            yield
+        return self._in_force.during(Dropping(times, after, code, reason))
 
-    @contextmanager
-    def silent(self) -> Iterator[None]:
+    def silent(self) -> AbstractContextManager[None]:
         """Take everything and send nothing: no `Results`, no answer to `Finalize` or `CloseStream`, no close.
 
         This applies to open connections too. Messages that fall into the context are never sent.
         """
-        with self._in_force.during(Silent()):
-            yield
+        return self._in_force.during(Silent())
 
-    @contextmanager
-    def refusing_to_close(self) -> Iterator[None]:
+    def refusing_to_close(self) -> AbstractContextManager[None]:
         """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close."""
-        with self._in_force.during(Unclosing()):
-            yield
+        return self._in_force.during(Unclosing())
 
-    @contextmanager
-    def unresponsive(self, times: int | None = None) -> Iterator[None]:
+    def unresponsive(self, times: int | None = None) -> AbstractContextManager[None]:
         """Accept TCP connections and leave the handshake unanswered.
 
         Args:
             times: How many handshakes; by default, all until the context ends.
         """
-        with self._in_force.during(Unresponsive(times)):
-            yield
+        return self._in_force.during(Unresponsive(times))
 
-    @contextmanager
     def broadcasting(
         self,
         *,
@@ -220,7 +209,7 @@ class Faults:
         ends: Ending | None = None,
         status: int | None = None,
         times: int | None = None,
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Let the station (`/radio`) fail for those who begin to listen within the context.
 
         Args:
@@ -239,5 +228,4 @@ class Faults:
         """
         if after is None:
             after = 0.0 if ends else math.inf
-        with self._in_force.during(Broadcasting(times, after, ends or "closed", status)):
-            yield
+        return self._in_force.during(Broadcasting(times, after, ends or "closed", status))

@@ -23,12 +23,7 @@ _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?", re.
 
 
 class Refusal(Exception):
-    """A handshake that is answered with an HTTP error.
-
-    Attributes:
-        status: The HTTP status.
-        code: Deepgram's `err_code`.
-    """
+    """A handshake that is answered with an HTTP error. `code` is Deepgram's `err_code`."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -47,15 +42,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_host(host: str, origins: Sequence[str] = ()) -> None:
-    """Refuse requests that a web page from elsewhere could make, under its own name or one that it points here.
+def check_host(host: str, origins: Sequence[str]) -> None:
+    """Refuse with 403 what a web page from elsewhere could send, under its own name or one that it points here.
 
-    Args:
-        host: The Host header; aiohttp refuses a request with none or several.
-        origins: Every Origin header: a program on this machine sends none, a browser sends one.
-
-    Raises:
-        Refusal: 403.
+    aiohttp refuses a request with no Host header or several. A program on this machine sends no Origin header, a
+    browser sends one.
     """
     if not _is_here(host):
         raise Refusal(403, "FORBIDDEN", "The Host header is not this machine: use 127.0.0.1 or localhost.")
@@ -72,11 +63,7 @@ def _is_here(netloc: str) -> bool:
 
 
 def check_credential(headers: Mapping[str, str], token: str | None) -> None:
-    """Require a key, as Deepgram does. Any key will do, unless the server has a token.
-
-    Raises:
-        Refusal: 401.
-    """
+    """Refuse with 401 a request without a key. Any key will do, unless the server has a token."""
     key = _credential(headers)
     # Bytes of a header that are not UTF-8 arrive as surrogates.
     sent = key.encode(errors="surrogateescape")
@@ -121,11 +108,7 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
 
 
 def check_language(options: LiveOptions, engine: Engine) -> None:
-    """Refuse a language that the engine does not know.
-
-    Raises:
-        Refusal: 400.
-    """
+    """Refuse with 400 a language that the engine does not know."""
     if engine.languages is None:
         return
     primary = options.language.lower().partition("-")[0]

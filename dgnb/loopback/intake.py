@@ -39,15 +39,10 @@ class Undecodable(Exception):
 
 
 def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Turn messages of audio into pieces of at most a quarter of a second, as they come.
+    """Turn binary messages, none of them empty, into pieces of at most a quarter of a second, as they come.
 
-    Args:
-        options: Their `encoding`, `sample_rate`, `channels` and `multichannel` matter here.
-        data: The binary messages, none of them empty. Asking for the next may block.
-
-    Yields:
-        A list with one linear16 piece at 16 kHz for each channel, all of the same length. Without `multichannel`,
-        all channels are mixed into one.
+    A piece is a list with linear16 at 16 kHz for each channel, all of the same length. Without `multichannel`, all
+    channels are mixed into one.
 
     Raises:
         Undecodable: The data is not audio, or not in the declared encoding.

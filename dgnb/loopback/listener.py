@@ -57,16 +57,7 @@ class _End:
 
 
 class Listener:
-    """Serves one WebSocket.
-
-    Args:
-        websocket: The open WebSocket.
-        transport: The TCP connection, which can be cut without a close frame.
-        engine: What recognises speech.
-        record: The connection's record, with its options.
-        faults: The faults in force.
-        idle_timeout: Seconds without a frame from the client until NET-0001.
-    """
+    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before."""
 
     def __init__(
         self,

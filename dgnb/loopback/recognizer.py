@@ -50,21 +50,10 @@ class Recognizer:
     """The recognition of one connection: all its channels, from the first sample to `Metadata`.
 
     Call it from one thread at a time, and not from an event loop's: the engine works inside the calls.
-
-    Args:
-        engine: Opens one stream for each channel.
-        options: What the client asked for.
-        request_id: The id that the messages carry.
-        created: When the request began; by default, now.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        options: LiveOptions,
-        *,
-        request_id: str = "",
-        created: datetime | None = None,
+        self, engine: Engine, options: LiveOptions, *, request_id: str = "", created: datetime | None = None
     ) -> None:
         self._engine = engine
         self._options = options

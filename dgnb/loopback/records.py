@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from dgnb.options import LiveOptions
 
 _KEPT: Final = 20_000
-_SECRET: Final = {"authorization", "proxy-authorization", "cookie"}
+_SECRET: Final = {"authorization", "proxy-authorization", "cookie", "sec-websocket-protocol"}
 
 _Item = TypeVar("_Item")
 
@@ -98,14 +98,8 @@ def keep(log: list[_Item], item: _Item, most: int = _KEPT) -> None:
 
 def masked(headers: Mapping[str, Any]) -> dict[str, str]:
     """Headers to keep, without credentials."""
-    kept = {}
-    for name, value in headers.items():
-        name = name.lower()
-        if name in _SECRET:
-            scheme, space, _ = str(value).partition(" ")
-            value = f"{scheme} ***" if space else "***"
-        elif name == "sec-websocket-protocol":
-            first, comma, _ = str(value).partition(",")
-            value = f"{first}, ***" if comma else "***"
-        kept[name] = str(value)
+    kept = {name.lower(): str(value) for name, value in headers.items()}
+    for name in _SECRET & kept.keys():
+        scheme, space, _ = kept[name].partition(" ")
+        kept[name] = f"{scheme} ***" if space and scheme.rstrip(",").isalpha() else "***"
     return kept

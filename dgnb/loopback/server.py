@@ -16,6 +16,8 @@ from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
+from dgnb.loopback.engines.script import Script
+from dgnb.loopback.engines.whisper import WhisperEngine
 from dgnb.loopback.faults import Faults, Rejecting, Unresponsive
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
 from dgnb.loopback.listener import Listener
@@ -114,7 +116,10 @@ class LoopbackServer(Faults):
         self._port = whole("port is a whole number up to 65535, or 0 for any", port, 0, 65_535)
         self._idle_timeout = number("idle_timeout is a positive number of seconds", idle_timeout, ABOVE_0)
         self._max_connections = whole("max_connections is a whole number", max_connections, 0)
-        self._engine = _LazyEngine(native(engine), native(model))
+        engine = native(engine)
+        self._engine: Engine | None = Script(engine) if isinstance(engine, str) else engine
+        self._model = native(model)
+        self._loading = asyncio.Lock()
         self._listeners: dict[Listener, ServedConnection] = {}
         self._radio = Radio(radio, self._in_force)
         self._runner: web.AppRunner | None = None
@@ -180,7 +185,13 @@ class LoopbackServer(Faults):
         Raises:
             DgnbError: There is no such model, or it can't be loaded.
         """
-        await self._engine.get()
+        await self._loaded()
+
+    async def _loaded(self) -> Engine:
+        async with self._loading:
+            if self._engine is None:
+                self._engine = await asyncio.to_thread(WhisperEngine, self._model)
+        return self._engine
 
     @property
     def _netloc(self) -> str:
@@ -223,7 +234,7 @@ class LoopbackServer(Faults):
         check_credential(request.headers, self.token)
         options = parse_query(seen.query)
         try:
-            engine = await self._engine.get()
+            engine = await self._loaded()
         except DgnbError as error:
             raise Refusal(503, "NO_ENGINE", str(error)) from None
         check_language(options, engine)
@@ -267,30 +278,6 @@ def _listening(host: str, port: int) -> socket.socket:
     # and the client would give up the connection.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
     return listening
-
-
-class _LazyEngine:
-    """The engine, which is made once, when it is first needed."""
-
-    def __init__(self, engine: Engine | str | None, model: str) -> None:
-        if isinstance(engine, str):
-            from dgnb.loopback.engines.script import Script
-
-            engine = Script(engine)
-        self._engine = engine
-        self._model = model
-        self._lock = asyncio.Lock()
-
-    async def get(self) -> Engine:
-        async with self._lock:
-            if self._engine is None:
-                self._engine = await asyncio.to_thread(self._load)
-        return self._engine
-
-    def _load(self) -> Engine:
-        from dgnb.loopback.engines.whisper import WhisperEngine
-
-        return WhisperEngine(self._model)
 
 
 def _refusal(

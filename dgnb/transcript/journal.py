@@ -13,7 +13,7 @@ from dgnb.transcript import Transcript, storage
 
 
 class Journal:
-    """A file that what is new in a transcript is appended to, at each `flush`.
+    """A file that what is new in a transcript is appended to.
 
     `Transcript.load` reads it, wherever it breaks off. It is readable by its owner alone (mode 0600), and holds what
     `Transcript.save` would write: no key. It blocks for as long as the disk takes; cancelling has no part in it.
@@ -33,8 +33,8 @@ class Journal:
     Example:
         ```python
         journal = Journal("talk.jsonl", session.transcript)
-        journal.flush()  # each second
-        journal.close()
+        journal.write(journal.take())  # each second
+        journal.close(journal.take())
         ```
     """
 
@@ -69,7 +69,8 @@ class Journal:
         return self._transcript.saved(self._written[1])
 
     def write(self, batch: tuple[bytes, tuple[int, int, int]]) -> None:
-        """Append what `take` gave, as whole lines. It may run in a thread, before the next `take`.
+        """Append what `take` gave, as whole lines. It may run in a thread, before the next `take`. Once the journal is
+        closed it does nothing.
 
         After this it outlives the kernel; after `close` a power cut, too.
 
@@ -91,18 +92,10 @@ class Journal:
             return self._file.closed or os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
         return False
 
-    def flush(self) -> None:
-        """Append what is new: `write(take())`. Nothing is new when nothing came, or once the journal is closed."""
-        self.write(self.take())
-
-    def close(self, batch: tuple[bytes, tuple[int, int, int]] | None = None) -> None:
-        """Append what is new, force all of it to the disk, and close the file. Again is no error.
-
-        Args:
-            batch: What `take` gave, so that this may run in a thread; None to take it now.
-        """
+    def close(self, batch: tuple[bytes, tuple[int, int, int]]) -> None:
+        """Append what `take` gave, force all of it to the disk, and close the file. Again is no error."""
         try:
-            self.write(self.take() if batch is None else batch)
+            self.write(batch)
             if not self._file.closed:
                 os.fsync(self._file.fileno())
         except OSError as error:

@@ -415,10 +415,10 @@ async def test_a_server_is_used_once(server: LoopbackServer) -> None:
 async def test_an_engine_that_cannot_be_loaded_is_503_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     from dgnb.loopback import server as module
 
-    def fail(self: object) -> None:
+    def fail(model: str) -> None:
         raise ConfigurationError("There is no model 'tinny'.")
 
-    monkeypatch.setattr(module._LazyEngine, "_load", fail)
+    monkeypatch.setattr(module, "WhisperEngine", fail)
     async with serve() as server:
         status, _, body = await refused(server)
     assert (status, body["err_msg"]) == (503, "There is no model 'tinny'.")

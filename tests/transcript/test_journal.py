@@ -36,7 +36,7 @@ def assert_same(a: Transcript, b: Transcript) -> None:
 
 def written(path: Path, transcript: Transcript) -> Transcript:
     journal = Journal(path, transcript)
-    journal.close()
+    journal.close(journal.take())
     return Transcript.load(path)
 
 
@@ -112,8 +112,8 @@ def test_a_journal_and_a_saved_file_give_the_same_tables_whenever_it_was_flushed
         elif what == "gap":
             transcript.add_gap(values[0], values[0] + values[1], "because")
         else:
-            journal.flush()
-    journal.close()
+            journal.write(journal.take())
+    journal.close(journal.take())
     transcript.save(tmp_path / "saved.jsonl")
     loaded = Transcript.load(tmp_path / "a.jsonl")
     assert_same(loaded, transcript)
@@ -123,20 +123,20 @@ def test_a_journal_and_a_saved_file_give_the_same_tables_whenever_it_was_flushed
 def test_a_flush_appends_what_is_new_and_nothing_else(tmp_path: Path) -> None:
     transcript = everything()
     journal = Journal(tmp_path / "a.jsonl", transcript)
-    journal.flush()
+    journal.write(journal.take())
     before = (tmp_path / "a.jsonl").read_bytes()
-    journal.flush()
+    journal.write(journal.take())
     assert (tmp_path / "a.jsonl").read_bytes() == before
     transcript.feed(Metadata(request_id="new"), at=9)
     transcript.note("closed", "new", at=9)
-    journal.flush()
+    journal.write(journal.take())
     after = (tmp_path / "a.jsonl").read_bytes()
     assert after.startswith(before)
     assert after[len(before) :].splitlines() == [
         b'{"event":{"at":9,"type":"closed","text":"new"}}',
         b'{"at":9,"message":{"type":"Metadata","request_id":"new"},"offset":0.0,"audio_cursor":null,"connection":0}',
     ]
-    journal.close()
+    journal.close(journal.take())
 
 
 def test_the_cost_of_a_flush_is_that_of_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +152,9 @@ def test_the_cost_of_a_flush_is_that_of_what_is_new(tmp_path: Path, monkeypatch:
     transcript = fed(*[Metadata()] * 1000)
     journal = Journal(tmp_path / "a.jsonl", transcript)
     for _ in range(3):
-        journal.flush()
+        journal.write(journal.take())
         transcript.feed(Metadata())
-    journal.close()
+    journal.close(journal.take())
     assert sizes == [[0, 0, 1000], [0, 0, 1], [0, 0, 1], [0, 0, 1]]
 
 
@@ -163,10 +163,10 @@ def test_closing_appends_the_rest_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.jsonl", transcript)
     assert repr(journal) == f"<Journal '{tmp_path / 'a.jsonl'}': open>"
     transcript.feed(Metadata())
-    journal.close()
+    journal.close(journal.take())
     transcript.feed(Metadata())
-    journal.close()
-    journal.flush()
+    journal.close(journal.take())
+    journal.write(journal.take())
     assert repr(journal).endswith("closed>")
     assert Transcript.load(tmp_path / "a.jsonl").count == 1
     assert journal.error is None
@@ -192,7 +192,7 @@ def test_nobody_else_can_read_a_journal_whatever_the_umask(
         journal = Journal(tmp_path / "a.jsonl", everything())
     finally:
         os.umask(before)
-    journal.close()
+    journal.close(journal.take())
     assert at_first == [0o600 & ~umask]
     assert stat.S_IMODE((tmp_path / "a.jsonl").stat().st_mode) == 0o600
 
@@ -204,7 +204,7 @@ def test_what_is_there_is_moved_aside(tmp_path: Path) -> None:
     for number in range(4):
         transcript = fed(Metadata(request_id=f"{number}"))
         journal = Journal(str(path), transcript)
-        journal.close()
+        journal.close(journal.take())
         moved.append(journal.moved and journal.moved.name)
     assert moved == [None, "my.talk-1.jsonl", "my.talk-3.jsonl", "my.talk-4.jsonl"]
     for name, request in (("my.talk-1", "0"), ("my.talk-3", "1"), ("my.talk-4", "2"), ("my.talk", "3")):
@@ -217,8 +217,8 @@ def test_a_journal_that_is_moved_aside_goes_on(tmp_path: Path) -> None:
     two = Journal(tmp_path / "a.jsonl", second)
     first.feed(Metadata(request_id="first"))
     second.feed(Metadata(request_id="second"))
-    one.close()
-    two.close()
+    one.close(one.take())
+    two.close(two.take())
     assert Transcript.load(tmp_path / "a-1.jsonl").messages == first.messages
     assert Transcript.load(tmp_path / "a.jsonl").messages == second.messages
 
@@ -273,16 +273,16 @@ def test_a_disk_that_fills_up_ends_the_journal_once_and_what_it_has_is_loaded(tm
     path = tmp_path / "a.jsonl"
     transcript = fed(*(result(i, 1, said(f"w{i}", start=i)) for i in range(3)))
     journal = Journal(path, transcript)
-    journal.flush()
+    journal.write(journal.take())
     for i in range(3, 9):
         transcript.feed(result(i, 1, said(f"w{i}", start=i)))
     # In the middle of the second of the lines that are to come.
     room = path.stat().st_size + transcript.saved((0, 0, 3))[0].index(b"\n") + 50
     with room_for(room):
         with pytest.raises(DgnbError, match=r"ends here: .* Make room there.* can be loaded; save\(\)") as caught:
-            journal.flush()
-        journal.flush()
-        journal.close()
+            journal.write(journal.take())
+        journal.write(journal.take())
+        journal.close(journal.take())
     assert journal.error is caught.value
     assert path.stat().st_size == room
     assert not path.read_bytes().endswith(b"\n")
@@ -294,8 +294,8 @@ def test_closing_on_a_full_disk_is_an_error_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.jsonl", everything())
     with room_for(40):
         with pytest.raises(DgnbError, match="Make room there"):
-            journal.close()
-        journal.close()
+            journal.close(journal.take())
+        journal.close(journal.take())
     assert Transcript.load(tmp_path / "a.jsonl").count == 0
 
 
@@ -306,28 +306,31 @@ def test_a_disk_that_fails_at_the_end_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "fsync", fsync)
     journal = Journal(tmp_path / "a.jsonl", everything())
     with pytest.raises(DgnbError, match="Input/output error"):
-        journal.close()
-    journal.close()
+        journal.close(journal.take())
+    journal.close(journal.take())
     assert_same(Transcript.load(tmp_path / "a.jsonl"), everything())
 
 
 def test_a_journal_whose_file_is_removed_goes_on(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.jsonl", everything())
     (tmp_path / "a.jsonl").unlink()
-    journal.close()
+    journal.close(journal.take())
     assert journal.error is None
     assert os.listdir(tmp_path) == []
 
 
 def test_an_interrupt_at_any_step_of_a_flush_costs_no_line_and_doubles_none(tmp_path: Path) -> None:
-    codes = [method.__code__ for method in (Journal.flush, Journal._append, Transcript.saved)]
+    def flush() -> None:
+        journal.write(journal.take())
+
+    codes = [method.__code__ for method in (flush, Journal._append, Transcript.saved)]
     step, interrupted = 0, True
     while interrupted:
         transcript = everything()
         journal = Journal(tmp_path / "a.jsonl", transcript)
-        interrupted = interrupt(journal.flush, step, *codes)
+        interrupted = interrupt(flush, step, *codes)
         transcript.note("warning", "after", at=9)
-        journal.close()
+        journal.close(journal.take())
         assert_same(Transcript.load(tmp_path / "a.jsonl"), transcript)
         (tmp_path / "a.jsonl").unlink()
         step += 1
@@ -377,7 +380,7 @@ flushed = time.monotonic()
 while True:
     now = time.monotonic()
     if now - flushed >= (1.0 if pause else 0.001):
-        journal.flush()
+        journal.write(journal.take())
         flushed = now
     final = number % 5 == 4
     words = (Word(f"w{number // 5}", float(number // 5), number // 5 + 0.9),)

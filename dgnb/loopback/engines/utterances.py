@@ -1,7 +1,7 @@
 """Cuts a stream into utterances, for any engine that decodes stretches of audio.
 
-Nothing here knows a model. A `Voice` detects speech, a `Decoder` turns a stretch into words, and `UtteranceStream`
-decides which stretches to decode and when, so that the finals tile the audio clock.
+Nothing here knows a model. The voice detector finds speech, a `Decoder` turns a stretch into words, and
+`UtteranceStream` decides which stretches to decode and when, so that the finals tile the audio clock.
 
     audio clock  ──────────────┬──────────────────────────────┬────────────>
     voice                      │     ▁▂▇▇▇▆▇▇▁▁▆▇▇▅▂▁         │
@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from dgnb.loopback.engines import SAMPLE_RATE, Event, Heard, HeardWord, SpeechStarted
-from dgnb.loopback.engines.voice import FRAME, Samples, Voice
+from dgnb.loopback.engines.voice import FRAME, Samples, SileroVoice
 
 _SPEECH = 0.5
 """Probability from which a frame holds a voice; Silero's own threshold."""
@@ -66,7 +66,7 @@ class Decoded:
 
 
 class Decoder(Protocol):
-    """Turns a stretch of audio into words."""
+    """A speech model."""
 
     def decode(self, samples: Samples, *, final: bool) -> Decoded:
         """Recognise a stretch; `final` asks for accuracy, otherwise for speed."""
@@ -75,16 +75,12 @@ class Decoder(Protocol):
 class UtteranceStream:
     """An `EngineStream` made of a voice detector and a decoder. Positions are samples since the stream began.
 
-    Args:
-        decoder: Recognises a stretch.
-        voice: Detects speech; each stream needs its own.
-        pause: Seconds of silence that end an utterance.
-        interims: Whether to decode what is not final yet.
-        clock: Wall-clock seconds, to measure how long decoding takes.
+    Each stream needs a voice detector of its own. `pause` and `interims` are as in `Engine.open`; `clock` gives the
+    wall-clock seconds by which the decoding is measured.
     """
 
     def __init__(
-        self, decoder: Decoder, voice: Voice, *, pause: float, interims: bool, clock: Callable[[], float]
+        self, decoder: Decoder, voice: SileroVoice, *, pause: float, interims: bool, clock: Callable[[], float]
     ) -> None:
         self._decoder = decoder
         self._voice = voice

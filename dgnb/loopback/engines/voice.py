@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,6 @@ _CONTEXT = 64
 
 Samples = npt.NDArray[np.float32]
 """Audio from -1 to 1, one channel, 16 kHz."""
-
-
-class Voice(Protocol):
-    """A detector of speech, which remembers the frames before."""
-
-    def feed(self, samples: Samples) -> list[float]:
-        """Take whole frames; return the probability, 0 to 1, that each holds a voice."""
 
 
 class SileroVoice:

@@ -10,10 +10,10 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 
@@ -57,17 +57,11 @@ _HUB_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A folder with a model converted for CTranslate2.
-
-    Attributes:
-        name: The model's short name, such as `tiny.en`.
-        path: The folder.
-        source: Where it was found: `path`, `cache`, `package` or `hub`.
-    """
+    """A folder with a model converted for CTranslate2."""
 
     name: str
     path: Path
-    source: str
+    source: Literal["path", "cache", "package", "hub"]
 
 
 def check(model: str) -> None:
@@ -156,14 +150,6 @@ def _looks_like_a_path(model: str) -> bool:
     return Path(model).expanduser().exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) or model[:1] in "./~"
 
 
-def _cache_folder() -> str | None:
-    # huggingface_hub reads its environment on import, which may be before the variable is set.
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return cache
-    home = os.environ.get("HF_HOME")
-    return str(Path(home).expanduser() / "hub") if home else None
-
-
 def _in_cache(repository: str) -> Path | None:
     try:
         from huggingface_hub import snapshot_download
@@ -171,9 +157,7 @@ def _in_cache(repository: str) -> Path | None:
     except ImportError:
         return None
     try:
-        folder = snapshot_download(
-            repository, local_files_only=True, allow_patterns=_PATTERNS, cache_dir=_cache_folder()
-        )
+        folder = snapshot_download(repository, local_files_only=True, allow_patterns=_PATTERNS)
     except HFValidationError as error:
         raise ConfigurationError(f"{repository!r} cannot be a repository on the Hugging Face hub: {error}") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
@@ -215,7 +199,7 @@ def _from_hub(repository: str) -> Path | str:
     try:
         # Without a network, a download retries for minutes; a single request with a time limit fails at once.
         HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
-        return Path(snapshot_download(repository, allow_patterns=_PATTERNS, cache_dir=_cache_folder()))
+        return Path(snapshot_download(repository, allow_patterns=_PATTERNS))
     except RepositoryNotFoundError:
         raise ConfigurationError(
             f"The Hugging Face hub has no public repository {repository!r}. Check the spelling, or use a name such as "

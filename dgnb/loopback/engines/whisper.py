@@ -18,7 +18,6 @@ import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -75,8 +74,7 @@ class WhisperEngine:
     """A Whisper model, loaded once and shared by all streams of a process.
 
     Args:
-        model: A name such as `tiny.en` or `base`, a repository on the Hugging Face hub, or the path of a folder; see
-            `dgnb.loopback.engines.weights`.
+        model: As in `dgnb.loopback.engines.weights.find`.
         threads: Threads that one decoding uses. More than one shortens the wait for a final and costs more CPU
             seconds in all.
         clock: Seconds, to measure how long decoding takes.
@@ -89,12 +87,15 @@ class WhisperEngine:
     def __init__(
         self, model: str = DEFAULT_MODEL, *, threads: int = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        whisper = _faster_whisper()
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise DgnbError(_weights.NOT_INSTALLED) from error
         found = _weights.find(model)
         # Workers share the weights. With a single one, streams would wait for each other.
         workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // threads))
         try:
-            self._model: Any = whisper.WhisperModel(
+            self._model: Any = WhisperModel(
                 str(found.path), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=workers
             )
         except (RuntimeError, ValueError) as error:
@@ -243,15 +244,6 @@ def _loops(text: str) -> bool:
     raw = text.strip().encode()
     words = " ".join(re.findall(r"[\w']+", text.lower()))
     return len(raw) / len(zlib.compress(raw)) > _REPETITIVE or bool(_REFRAIN.search(words))
-
-
-def _faster_whisper() -> ModuleType:
-    try:
-        import faster_whisper
-    except ImportError as error:
-        raise DgnbError(_weights.NOT_INSTALLED) from error
-    module: ModuleType = faster_whisper
-    return module
 
 
 @functools.cache
