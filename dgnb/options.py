@@ -2,6 +2,7 @@
 
 The names, types and defaults are those of Deepgram's streaming specification of 2026-07, except that `model` is
 `nova-3` here, where the specification asks for a choice. Only what differs from the wire's own default is sent.
+`loopback.recognizer` says what the local server does with an option.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Pauses, speaking rate, phrases, doubtful stretches and a summary, computed from the tables of a transcript.
 
+The columns of those tables stand in `frames`.
+
 `Transcript` has these functions as methods of the same names. They accept any rows of a table, in any order and with
 any index, so you can filter a table first:
 

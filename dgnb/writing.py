@@ -153,7 +153,14 @@ def spread(text: str, start: float, end: float, space: bool) -> tuple[Said, ...]
     bounds = list(itertools.accumulate((max(1, width(part)) for part in shown), initial=0))
     times = [start + (end - start) * bound / bounds[-1] for bound in bounds] if shown else []
     return tuple(
-        Said(part.strip(_PUNCTUATION).lower() or part, since, until, None, part, None, None, gap, True)
+        Said(
+            part.strip(_PUNCTUATION).lower() or part,
+            since,
+            until,
+            punctuated_word=part,
+            spaced=gap,
+            estimated=True,
+        )
         for part, gap, (since, until) in zip(shown, spaces, itertools.pairwise(times), strict=True)
     )
 
@@ -188,4 +195,5 @@ def _divided(lead: str) -> tuple[str, str, bool]:
 def _written(word: Word, shown: str, space: bool) -> Word:
     if space and shown == (word.punctuated_word or word.word):
         return word
-    return Said(word.word, word.start, word.end, word.confidence, shown, word.speaker, word.language, space)
+    fields = {name: getattr(word, name) for name in Word.__struct_fields__}
+    return Said(**(fields | {"punctuated_word": shown, "spaced": space}))
