@@ -10,8 +10,6 @@ from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-__all__ = ["Cells", "Run"]
-
 T = TypeVar("T")
 
 

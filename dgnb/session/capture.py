@@ -13,8 +13,6 @@ from dgnb.session.ledger import Ledger
 from dgnb.session.stop import RELEASE
 from dgnb.transcript import Transcript
 
-__all__ = ["BUFFER_SECONDS", "Capture"]
-
 BUFFER_SECONDS: Final = 120.0
 """Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["Lag"]
-
 _RECENT: Final = 30.0
 _ASLEEP: Final = 10.0
 """Seconds. Where the wall clock gains less on the monotonic clock, somebody may have set it."""

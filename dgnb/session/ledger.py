@@ -10,8 +10,6 @@ from bisect import insort
 from collections import deque
 from typing import NamedTuple
 
-__all__ = ["Ledger", "Lost"]
-
 
 class Lost(NamedTuple):
     """Captured audio that no final will cover: from `start` up to `end`, in bytes, and why."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import enum
 import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -13,12 +12,10 @@ from typing import Any, Final
 from dgnb.connection import Connection
 from dgnb.connection.errors import find_rule
 from dgnb.exceptions import CloseTimeout, ConnectionLost, GaveUp, ProtocolError
-from dgnb.messages import Alternative, Metadata, Results
+from dgnb.messages import Metadata, Results
 from dgnb.session.capture import Capture
 from dgnb.session.stop import Stop
 from dgnb.transcript import Transcript
-
-__all__ = ["UNHEARD", "Link", "Outcome", "end"]
 
 UNHEARD: Final = 0.25
 """Seconds at the end that a server may leave without a final before they count as a gap."""
@@ -27,21 +24,13 @@ _SILENT: Final = 14.0  # s of audio, and of time, without a message after which 
 _AUDIT: Final = 0.1  # s by which the audio that the server reports may differ from the audio that was sent.
 
 
-class Outcome(enum.Enum):
-    """Why a connection is not used any longer. A connection that is lost raises `ConnectionLost` instead."""
-
-    DONE = "done"  # All audio was sent, or a stop was asked for, and the server has finished.
-    OPTIONS_CHANGED = "options changed"  # The next connection has other options.
-    TORN = "torn"  # The audio that came next was dropped. The next connection begins behind the gap.
-
-
 @dataclasses.dataclass(eq=False)
 class Link:
     """Sends audio on one connection, and puts the messages into the transcript.
 
     Attributes:
         number: 0 for a session's first connection.
-        close_timeout: Seconds without a message, after CloseStream, after which the server is given up.
+        drain_timeout: Seconds without a message, after CloseStream, after which the server is given up.
         elsewhere: Whether results go to a callback address, so that no message shows what was heard.
         watched: Whether to watch for a server that takes audio and sends no message, though it answers pings.
         answers_silence: Whether it is known to send empty finals where nobody speaks, so that it is given up without.
@@ -55,7 +44,7 @@ class Link:
     capture: Capture
     transcript: Transcript
     stop: Stop
-    close_timeout: float
+    drain_timeout: float
     elsewhere: bool
     watched: bool
     answers_silence: bool
@@ -83,8 +72,12 @@ class Link:
 
     # Life cycle
 
-    async def run(self) -> Outcome:
+    async def run(self) -> bool:
         """Use the connection for as long as it lasts. Cancelling leaves it open.
+
+        Returns:
+            Whether it was the last one: all audio was sent, or a stop was asked for, and the server has finished.
+            Otherwise options have changed, or audio was dropped, and the next connection begins behind the gap.
 
         Raises:
             ConnectionLost: The connection ended too early.
@@ -99,7 +92,7 @@ class Link:
             last = self.stop.asked or (all_sent and not self._changing)
             if not last and not receiver.done() and not torn and ledger.kept <= ledger.acknowledged:
                 # Cut where the last final ended: a word across another cut would be whole on neither connection.
-                return Outcome.OPTIONS_CHANGED
+                return False
             try:
                 await self._drain(receiver)
             except CloseTimeout as error:
@@ -112,7 +105,7 @@ class Link:
             ledger.settle(slack, "no final came")
         finally:
             await end(receiver, sender)
-        return Outcome.DONE if last else Outcome.TORN if torn else Outcome.OPTIONS_CHANGED
+        return last
 
     def _is_over(self, receiver: asyncio.Task[None], sender: asyncio.Task[None]) -> bool:
         """Whether no more audio is to be sent."""
@@ -141,9 +134,9 @@ class Link:
             self._heard_at = asyncio.get_running_loop().time()
             # A loss is the receiver's to report, and a server that takes no more is given up below.
             with contextlib.suppress(ConnectionLost, TimeoutError):
-                async with asyncio.timeout_at(self.stop.drain_deadline(self._heard_at, self.close_timeout)):
+                async with asyncio.timeout_at(self.stop.drain_deadline(self._heard_at, self.drain_timeout)):
                     await self.connection.close_stream()
-        if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.close_timeout)):
+        if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.drain_timeout)):
             self.connection.abort()
             said = f" The server said {self.connection.said!r}." if self.connection.said else ""
             raise CloseTimeout(
@@ -235,7 +228,8 @@ class Link:
 
     def _acknowledge(self, final: Results, ends: dict[int, float]) -> None:
         """Note that a final covers the audio up to its end; of several channels, each has to."""
-        if not (final.from_finalize or self.connection.stream_closed or any(map(_says, final.channel.alternatives))):
+        heard = any(alternative.words or alternative.transcript for alternative in final.channel.alternatives)
+        if not (heard or final.from_finalize or self.connection.stream_closed):
             self.answers_silence = True
         channel, channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
         ends[channel] = max(ends.get(channel, 0.0), final.start + final.duration)
@@ -259,10 +253,6 @@ class Link:
         if abs(metadata.duration - sent) > _AUDIT:
             text = f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s."
             self.transcript.note("warning", text)
-
-
-def _says(alternative: Alternative) -> bool:
-    return bool(alternative.words or alternative.transcript)
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

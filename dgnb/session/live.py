@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
@@ -102,7 +103,12 @@ class LiveSession:
             if self._format not in (_UNSAID, _format_of(options)):
                 raise ConfigurationError("encoding, sample_rate and channels are given twice: by name and in options.")
             self._format, options = _format_of(options), options.for_audio(*_UNSAID)
-        self.source = _source(source, *self._format)
+        if isinstance(source, AudioSource) and self._format != _UNSAID:
+            raise ConfigurationError(
+                f"Say encoding and sample_rate where the source is made, as in {type(source).__name__}(…, encoding=…)."
+            )
+        encoding, sample_rate, channels = self._format
+        self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
         self.endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
         if pace is None and not self.endpoint.local:
             settings = settings._replace(pace=Pacer.CATCH_UP)
@@ -126,7 +132,7 @@ class LiveSession:
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """CONNECTING, OPEN, CLOSING or CLOSED."""
         return self._stream.state
 
     @property
@@ -183,7 +189,7 @@ class LiveSession:
 
         One line of figures, in seconds. After a fault also the server's words, the way to it, and versions.
         """
-        return report(self._stream, self.transcript, self.endpoint)
+        return report(self._stream)
 
     # What you do
 
@@ -259,10 +265,7 @@ class LiveSession:
         return await self._runner.wait(timeout)
 
     def __await__(self) -> Generator[Any, None, Transcript]:
-        """Start it, wait until it is CLOSED, and raise its error. Cancelling stops the waiting, not the session.
-
-        A session that is stopped meanwhile, or replaced because its cell is run again, raises `SessionStopped`.
-        """
+        """Start it, wait until it is CLOSED, and raise its error; `SessionStopped` when it was stopped or replaced."""
         self.start()
         return self._runner.result().__await__()
 
@@ -384,18 +387,6 @@ def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:
     return options.encoding, options.sample_rate, options.channels
 
 
-def _source(source: Any, encoding: str | None, sample_rate: int | None, channels: int) -> AudioSource:
-    if isinstance(source, AudioSource) and (encoding, sample_rate, channels) != _UNSAID:
-        raise ConfigurationError(
-            f"Say encoding and sample_rate where the source is made, as in {type(source).__name__}(…, encoding=…)."
-        )
-    return as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
-
-
-_said: set[str] = set()
-
-
+@functools.cache
 def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
-        logger.warning("%s", text)
+    logger.warning("%s", text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dgnb.session.live import LiveSession
     from dgnb.session.runner import Runner
 
-__all__ = ["add", "ended", "sessions"]
+__all__ = ["sessions"]
 
 _ATTEMPTS: Final = 10  # A kernel that was interrupted before it exits has asked its loop to stop more than once.
 
@@ -72,10 +72,7 @@ def _at_exit() -> None:
 async def _stop(runners: list[Runner]) -> None:
     for runner in runners:
         runner.request_stop()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(AT_EXIT):
-            for runner in runners:
-                await runner.wait()
+    await asyncio.gather(*(runner.wait(AT_EXIT) for runner in runners))
 
 
 atexit.register(_at_exit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from importlib import metadata
@@ -13,18 +14,15 @@ from dgnb.exceptions import ConnectionLost, DgnbError
 
 if TYPE_CHECKING:
     from dgnb.session.stream import Stream
-    from dgnb.transcript import Transcript
-
-__all__ = ["figures", "report"]
 
 _EVENTS: Final = 20
 _PACKAGES: Final = ("websockets", "aiohttp", "av", "msgspec", "pandas", "ipywidgets", "ipykernel")
 _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-def report(stream: Stream, transcript: Transcript, endpoint: Endpoint) -> str:
+def report(stream: Stream) -> str:
     """One line of figures; after a fault, also what happened and on which system."""
-    lines, error = [figures(stream, transcript)], stream.error
+    lines, error = [figures(stream)], stream.error
     fault = error or stream.last_fault
     if fault is None:
         return lines[0]
@@ -32,17 +30,17 @@ def report(stream: Stream, transcript: Transcript, endpoint: Endpoint) -> str:
     for name in ("status", "error", "code", "reason", "request_id"):
         if (value := getattr(fault, name, None)) not in (None, ""):
             lines.append(f"  {name}: {value}")
-    lines.append(f"endpoint: {endpoint}; {_way(endpoint)}")
+    lines.append(f"endpoint: {stream.endpoint}; {_way(stream.endpoint)}")
     lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {_versions()}")
     never = isinstance(error, ConnectionLost) and may_retry(error) is Again.NEVER
     if never or not isinstance(error, DgnbError | None):
         # Something is wrong with what dgnb sent, or with dgnb: the events show what led to it.
         lines.append(f"the last {_EVENTS} events:")
-        lines += [f"  {event.type}: {event.text}" for event in transcript.events.tail(_EVENTS).itertuples()]
+        lines += [f"  {event.type}: {event.text}" for event in stream.transcript.events.tail(_EVENTS).itertuples()]
     return "\n".join(lines)
 
 
-def figures(stream: Stream, transcript: Transcript) -> str:
+def figures(stream: Stream) -> str:
     """What became of the audio, how many words came, and the longest waits: one line."""
     capture = stream.capture
     captured, pending = capture.captured, capture.pending
@@ -52,7 +50,7 @@ def figures(stream: Stream, transcript: Transcript) -> str:
     return (
         f"{captured:.1f} s captured, {covered:.1f} s acknowledged, {pending:.1f} s pending, "
         f"{lost:.1f} s in gaps; "
-        f"{transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
+        f"{stream.transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
         f"longest silence on the wire {stream.longest_silence:.1f} s, "
         f"longest time the kernel was busy {stream.lag.worst if stream.lag else 0.0:.1f} s"
     )
@@ -69,8 +67,6 @@ def _way(endpoint: Endpoint) -> str:
 def _versions() -> str:
     found = []
     for package in ("dgnb", *_PACKAGES):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
     return ", ".join(found)

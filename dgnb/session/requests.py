@@ -15,8 +15,6 @@ from dgnb.options import LiveOptions
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import Change, State
 
-__all__ = ["Requests"]
-
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
 _CONFIGURABLE: Final = {"keyterm", "numerals"}
 _OPTIONS: Final = tuple(field.name for field in dataclasses.fields(LiveOptions))
@@ -30,12 +28,12 @@ class Requests:
         self._configuring = False
 
     async def finalize(self) -> bool:
-        """Ask for finals of what was sent; see `LiveSession.finalize`."""
+        """See `LiveSession.finalize`."""
         request = self._connection().finalize()
         return await self._ask(request, lambda m: isinstance(m, Results) and bool(m.from_finalize)) is not None
 
     async def apply(self, options: LiveOptions) -> None:
-        """Change the options; see `LiveSession.apply`."""
+        """See `LiveSession.apply`."""
         stream = self._runner.stream
         if running_loop() is not self._runner.loop:
             raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
@@ -51,7 +49,19 @@ class Requests:
                 "A container that is passed through as it is can't go on in another connection: start a new session, "
                 "or leave out decode=False."
             )
-        await self._reconnect(options)
+        change = Change(options)
+        stream.request(change)
+        try:
+            await self._runner.wait_until(lambda: change.done or self._runner.closed)
+        except asyncio.CancelledError:
+            # Options that a connection is being opened with stay.
+            if stream.change is change:
+                stream.request(None)
+            raise
+        if change.error:
+            raise change.error
+        if not change.done:
+            raise ConfigurationError("The session ended before its options were changed.")
 
     def _connection(self) -> Connection:
         stream = self._runner.stream
@@ -65,8 +75,7 @@ class Requests:
         changed = {name for name in _OPTIONS if getattr(options, name) != getattr(stream.options, name)}
         if not changed <= _CONFIGURABLE or not options.model.startswith("nova-3"):
             return False
-        endpoint = self._runner.session.endpoint
-        if endpoint.kind == "custom" and not endpoint.local:
+        if stream.endpoint.kind == "custom" and not stream.endpoint.local:
             return False
         self._configuring = True
         try:
@@ -81,22 +90,9 @@ class Requests:
             stream.changed(options)
         return isinstance(answer, ConfigureSuccess)
 
-    async def _reconnect(self, options: LiveOptions) -> None:
-        """Have the stream open another connection with these options."""
-        stream, change = self._runner.stream, Change(options)
-        stream.request(change)
-        try:
-            await self._runner.wait_until(lambda: change.answer.done() or self._runner.closed)
-        except asyncio.CancelledError:
-            stream.withdraw(change)
-            raise
-        if self._runner.closed and (not change.answer.done() or change.answer.cancelled()):
-            raise ConfigurationError("The session ended before its options were changed.")
-        change.answer.result()
-
     async def _ask(self, request: Awaitable[None], answers: Callable[[ServerMessage], bool]) -> ServerMessage | None:
         """Send a request and wait for the first message that answers it; None when none comes in time."""
-        transcript = self._runner.session.transcript
+        transcript = self._runner.stream.transcript
         seen = transcript.count
 
         def answer() -> ServerMessage | None:

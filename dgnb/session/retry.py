@@ -12,8 +12,6 @@ from typing import Final
 from dgnb.connection.errors import Again, find_rule, may_retry
 from dgnb.exceptions import ConnectionLost, HandshakeError
 
-__all__ = ["Backoff", "Retry"]
-
 FIRST_TRIES: Final = 4
 """Tries for a server that was never reached: you are waiting, and the address may be wrong."""
 

@@ -19,8 +19,6 @@ from dgnb.transcript import Transcript
 if TYPE_CHECKING:
     from dgnb.session.live import LiveSession
 
-__all__ = ["Runner", "running_loop"]
-
 logger = logging.getLogger("dgnb")
 
 _TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881).
@@ -43,7 +41,6 @@ class Runner:
         self.replaced = False
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._waiting = 0
         self._listeners = 0
         self._over = False
         self._reported = False
@@ -57,11 +54,7 @@ class Runner:
     # Life cycle
 
     def start(self) -> None:
-        """Begin, unless it has begun or ended.
-
-        Raises:
-            ConfigurationError: No loop runs.
-        """
+        """Begin, unless it has begun or ended. `ConfigurationError` where no loop runs."""
         if self._task is None and (self.loop is None or self.loop.is_closed()):
             self.loop = running_loop()
         if self.loop is None:
@@ -139,17 +132,13 @@ class Runner:
         """Wait until `true()`, at most `timeout` seconds; look at each message and each change of state."""
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
-        self._waiting += 1
-        try:
-            while not true() and (deadline is None or loop.time() < deadline):
-                if loop is self.loop:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_TICK):
-                            await self._news.wait()
-                else:
-                    await asyncio.sleep(_TICK)
-        finally:
-            self._waiting -= 1
+        while not true() and (deadline is None or loop.time() < deadline):
+            if loop is self.loop:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_TICK):
+                        await self._news.wait()
+            else:
+                await asyncio.sleep(_TICK)
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session is closed, at most `timeout` seconds, and say whether it is."""
@@ -158,7 +147,7 @@ class Runner:
         return self.closed
 
     async def result(self) -> Transcript:
-        """Wait until the session is closed, and raise its error. Cancelling stops the waiting, not the session."""
+        """As `whole`; whoever cancels this wait is told that the session goes on."""
         try:
             return await self.whole()
         except asyncio.CancelledError:
@@ -215,9 +204,8 @@ class Runner:
             raise error.with_traceback(self._traceback)
 
     def _tell(self) -> None:
-        if self._waiting:
-            self._news.set()
-            self._news.clear()
+        self._news.set()
+        self._news.clear()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["AT_EXIT", "DRAIN", "INTERRUPTED", "RELEASE", "REPLAY", "TOTAL", "Stop"]
-
 TOTAL: Final = 5.0  # The whole stop. The journal's last write may use what the other steps leave.
 DRAIN: Final = 4.5  # From the stop to the server's last message.
 REPLAY: Final = 2.0  # From the stop; audio that a lost connection was sent before is sent again in this time.
@@ -38,9 +36,9 @@ class Stop:
         """Until when audio of a lost connection is sent again; infinite without a stop."""
         return self._asked_at + REPLAY
 
-    def drain_deadline(self, heard_at: float, close_timeout: float) -> float:
+    def drain_deadline(self, heard_at: float, drain_timeout: float) -> float:
         """Until when the server may take CloseStream or send its next message, after one that came at `heard_at`."""
-        return min(heard_at + close_timeout, self._asked_at + DRAIN)
+        return min(heard_at + drain_timeout, self._asked_at + DRAIN)
 
     def journal_deadline(self, now: float) -> float:
         """Until when a session that ends at `now` waits for its journal."""

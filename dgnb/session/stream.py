@@ -6,6 +6,7 @@ When a connection is lost, the next one begins where its last final ended. Only 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import enum
 import logging
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from dgnb.exceptions import CloseTimeout, ConnectionLost, DgnbError, HandshakeEr
 from dgnb.options import LiveOptions
 from dgnb.session.capture import Capture
 from dgnb.session.lag import Lag
-from dgnb.session.link import UNHEARD, Link, Outcome, end
+from dgnb.session.link import UNHEARD, Link, end
 from dgnb.session.report import figures
 from dgnb.session.retry import Retry
 from dgnb.session.stop import Stop
@@ -27,7 +28,7 @@ from dgnb.session.watch import Watch
 from dgnb.session.writer import JournalWriter
 from dgnb.transcript import Transcript
 
-__all__ = ["Change", "Settings", "State", "Stream"]
+__all__ = ["State"]
 
 logger = logging.getLogger("dgnb")
 
@@ -55,22 +56,18 @@ class Settings(NamedTuple):
 
     duration: float | None
     pace: float | None
-    close_timeout: float
+    drain_timeout: float
     patience: float
     journal: str | None
 
 
+@dataclasses.dataclass(eq=False)
 class Change:
-    """New options that wait for a connection. `answer` tells the caller of `apply` what came of them."""
+    """New options that wait for a connection. It is `done` when one has them, or has refused them with `error`."""
 
-    def __init__(self, options: LiveOptions) -> None:
-        self.options = options
-        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def finish(self, error: Exception | None = None) -> None:
-        """A connection has the options, or they were refused."""
-        if not self.answer.done():
-            self.answer.set_exception(error) if error else self.answer.set_result(None)
+    options: LiveOptions
+    done: bool = False
+    error: HandshakeError | None = None
 
 
 class Stream:
@@ -79,6 +76,8 @@ class Stream:
     Attributes:
         state: Where it stands.
         options: What is asked for now.
+        endpoint: Where the audio goes.
+        transcript: What came back.
         error: Why it ended early, or None.
         last_fault: The newest fault after which it tried again, or None.
         capture: The audio, and what became of it.
@@ -104,8 +103,8 @@ class Stream:
         self.stop = Stop()
         self.change: Change | None = None
         self.cut_off = False
-        self._endpoint = endpoint
-        self._transcript = transcript
+        self.endpoint = endpoint
+        self.transcript = transcript
         self._settings = settings
         self._notify = notify
         self._writer = JournalWriter(settings.journal, transcript)
@@ -141,37 +140,29 @@ class Stream:
         if self._link:
             self._link.wake()
 
-    def request(self, change: Change) -> None:
-        """Open the next connection with other options, as soon as that costs no audio."""
+    def request(self, change: Change | None) -> None:
+        """Open the next connection with other options, as soon as that costs no audio; None: with those of this one."""
         self.change = change
         if self._link:
-            self._link.change_options(True)
-
-    def withdraw(self, change: Change) -> None:
-        """Nobody waits for this change any longer. Options that a connection is being opened with stay."""
-        change.answer.cancel()
-        if self.change is change:
-            self.change = None
-            if self._link:
-                self._link.change_options(False)
+            self._link.change_options(change is not None)
 
     def changed(self, options: LiveOptions) -> None:
         """The server has taken these options."""
         self.options = options
-        self._transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {options!r}")
+        self.transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {options!r}")
 
     def pause(self) -> None:
         """Hold the audio back, if it is not held back yet."""
         if self.state in (State.CONNECTING, State.OPEN) and not self.capture.paused:
             self.capture.pause()
-            self._transcript.note("paused", f"at {self.capture.audio_cursor:.1f} s")
+            self.transcript.note("paused", f"at {self.capture.audio_cursor:.1f} s")
             self._notify()
 
     def resume(self) -> None:
         """Let the audio flow again, if it is held back."""
         if self.capture.paused and self.state is not State.CLOSED:
             text = f"at {self.capture.audio_cursor:.1f} s"
-            self._transcript.note("resumed", "; ".join(filter(None, (text, self.capture.resume()))))
+            self.transcript.note("resumed", "; ".join(filter(None, (text, self.capture.resume()))))
             self._notify()
 
     # Life cycle
@@ -188,7 +179,7 @@ class Stream:
                 await end(watch)
                 if not watch.cancelled() and (failed := watch.exception()):
                     logger.error("The watch over the loop failed", exc_info=failed)
-                    self._transcript.note("warning", f"The watch over the loop failed: {failed!r}")
+                    self.transcript.note("warning", f"The watch over the loop failed: {failed!r}")
         except asyncio.CancelledError:
             if not self.stop.asked:
                 self._fail(ConnectionLost(_CANCELLED))
@@ -201,8 +192,6 @@ class Stream:
         if self.state is not State.CLOSED:
             if self.error is None and not self.stop.asked:
                 self._fail(ConnectionLost(_CANCELLED))
-            if self.change:
-                self.change.answer.cancel()
             self._enter(State.CLOSED)
 
     async def _run(self) -> None:
@@ -217,7 +206,7 @@ class Stream:
             # Why the source failed says more; what was said before is still worth having.
             if not capture.failure:
                 raise
-            self._transcript.note("error", str(error))
+            self.transcript.note("error", str(error))
         finally:
             self.cut_off = self.stop.asked and (capture.ledger.pending > 0 or not capture.ended)
             await capture.close()
@@ -244,7 +233,7 @@ class Stream:
         """Use a connection. Returns whether that was all and, if not, why the connection was lost, or None."""
         lost: ConnectionLost | None = None
         try:
-            if await link.run() is Outcome.DONE:
+            if await link.run():
                 return True, None
         except CloseTimeout as error:
             if self.stop.asked or not self._worth_another():
@@ -255,10 +244,10 @@ class Stream:
                 if not self._retry.patience or may_retry(error) is Again.NEVER:
                     raise
                 # A moment later it would have been a stop while reconnecting: a gap tells what it cost.
-                self._transcript.note("warning", f"While it was being stopped: {error}")
+                self.transcript.note("warning", f"While it was being stopped: {error}")
                 return True, None
             lost = error
-        self._transcript.drop_interims()
+        self.transcript.drop_interims()
         self._enter(State.CONNECTING)
         return False, lost
 
@@ -288,14 +277,14 @@ class Stream:
                     lost = error
                     continue
                 text = f"The options were not changed: {error}"
-                self._transcript.note("warning", text, request_id=error.request_id or None)
-                change.finish(error)
+                self.transcript.note("warning", text, request_id=error.request_id or None)
+                change.error, change.done = error, True
                 # The old options are tried at once, unless the server is at fault.
                 lost = error if error.transient else None
                 continue
             if change:
                 self.changed(change.options)
-                change.finish()
+                change.done = True
             return link
 
     async def _back_off(self, lost: Exception) -> None:
@@ -313,7 +302,7 @@ class Stream:
             )
         kind = "reconnecting" if self.connections else "connecting"
         text = f"at {cursor:.1f} s, in {delay:.1f} s, with {self.capture.pending:.1f} s of audio kept: {why}"
-        self._transcript.note(kind, text, request_id=getattr(lost, "request_id", "") or None)
+        self.transcript.note(kind, text, request_id=getattr(lost, "request_id", "") or None)
         self._notify()
         await asyncio.sleep(delay)
 
@@ -322,7 +311,7 @@ class Stream:
         assert audio is not None
         connection = await connect(
             options.for_audio(audio.encoding, audio.sample_rate, audio.channels),
-            endpoint=self._endpoint,
+            endpoint=self.endpoint,
             # All was said by then; a server that does not close in turn is not waited for.
             close_timeout=1.0,
             # Unpaced audio may wait long in a server's queue, and a ping behind it.
@@ -333,23 +322,23 @@ class Stream:
             connection,
             self.connections,
             self.capture,
-            self._transcript,
+            self.transcript,
             self.stop,
-            settings.close_timeout,
+            settings.drain_timeout,
             elsewhere=options.callback is not None,
             # Unpaced audio may wait long, and the engine on this machine may be slow.
-            watched=options.callback is None and bool(settings.pace) and self._endpoint.kind != "offline",
-            answers_silence=self._link.answers_silence if self._link else self._endpoint.answers_silence,
+            watched=options.callback is None and bool(settings.pace) and self.endpoint.kind != "offline",
+            answers_silence=self._link.answers_silence if self._link else self.endpoint.answers_silence,
             notify=self._notify,
             progress=self._retry.final,
             draining=lambda: self._enter(State.CLOSING),
         )
         again = f"again at {self.capture.audio_cursor:.1f} s, " if self._link.number else ""
-        text = f"{again}{self._endpoint}: {connection.url.split('?')[0]}"
-        self._transcript.note("opened", text, request_id=connection.request_id or None)
+        text = f"{again}{self.endpoint}: {connection.url.split('?')[0]}"
+        self.transcript.note("opened", text, request_id=connection.request_id or None)
         if not self._link.number:
             for name in connection.ignored:
-                self._transcript.note("warning", f"The server can't do {name}, and goes on without it.")
+                self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
         self._report_gaps()
         self._enter(State.OPEN)
         return self._link
@@ -362,10 +351,8 @@ class Stream:
             self._enter(State.CLOSING)
             sent = self.capture.seconds(self.capture.ledger.reached)
             self._settle()
-            if self.change:
-                self.change.answer.cancel()
-            self._transcript.drop_interims()
-            self._transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self, self._transcript)}")
+            self.transcript.drop_interims()
+            self.transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self)}")
             await self._writer.close(self.stop.journal_deadline(asyncio.get_running_loop().time()))
         except Exception as error:
             # A caller who waits must not wait for ever.
@@ -376,7 +363,7 @@ class Stream:
 
     def _settle(self) -> None:
         """Put what no final covers into the gaps."""
-        capture, ledger, transcript = self.capture, self.capture.ledger, self._transcript
+        capture, ledger, transcript = self.capture, self.capture.ledger, self.transcript
         if capture.audio is None or (not self.connections and capture.audio.waits):
             return
         if not ledger.captured and self.error is None and not self.stop.asked:
@@ -394,12 +381,12 @@ class Stream:
         """Put what is lost for good into the transcript's gaps."""
         for lost in self.capture.ledger.new_gaps():
             seconds = self.capture.seconds
-            self._transcript.add_gap(seconds(lost.start), seconds(lost.end), lost.reason)
+            self.transcript.add_gap(seconds(lost.start), seconds(lost.end), lost.reason)
 
     def _fail(self, error: Exception) -> None:
         self.error = error
         request_id = getattr(error, "request_id", "") or (self.connection.request_id if self.connection else "")
-        self._transcript.note("error", str(error), request_id=request_id or None)
+        self.transcript.note("error", str(error), request_id=request_id or None)
 
     def _enter(self, state: State) -> None:
         self.state = state

@@ -14,8 +14,6 @@ from dgnb.session.lag import Lag
 from dgnb.session.writer import JournalWriter
 from dgnb.transcript import Transcript
 
-__all__ = ["Watch"]
-
 logger = logging.getLogger("dgnb")
 
 _INTERVAL: Final = 0.25
@@ -44,7 +42,12 @@ class Watch:
             now = clock()
             delay, asleep = self.lag.tick(now, time.time())
             if asleep:
-                self._report_sleep(asleep)
+                until = datetime.datetime.now(datetime.UTC)
+                since = until - datetime.timedelta(seconds=asleep)
+                text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
+                self.transcript.note("warning", text)
+                if self.capture.audio and self.capture.audio.live:
+                    self.transcript.add_gap(self.capture.captured, self.capture.captured, text)
             elif delay > _BUSY:
                 self.transcript.note("warning", f"The kernel was busy for {delay:.1f} s: nothing was sent or received.")
                 logger.info("The event loop was blocked for %.1f s", delay)
@@ -58,11 +61,3 @@ class Watch:
             if now - written >= _JOURNAL:
                 written = now
                 self.writer.write()
-
-    def _report_sleep(self, seconds: float) -> None:
-        until = datetime.datetime.now(datetime.UTC)
-        since = until - datetime.timedelta(seconds=seconds)
-        text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
-        self.transcript.note("warning", text)
-        if self.capture.audio and self.capture.audio.live:
-            self.transcript.add_gap(self.capture.captured, self.capture.captured, text)

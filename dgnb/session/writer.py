@@ -12,8 +12,6 @@ from dgnb.exceptions import DgnbError
 from dgnb.transcript import Transcript
 from dgnb.transcript.journal import Journal
 
-__all__ = ["JournalWriter"]
-
 logger = logging.getLogger("dgnb")
 
 T = TypeVar("T")
@@ -25,14 +23,9 @@ class JournalWriter:
     def __init__(self, path: str | None, transcript: Transcript) -> None:
         self._path = path
         self._transcript = transcript
-        self._opening: asyncio.Future[Journal] | None = None
+        self._journal: Journal | None = None
         self._step: asyncio.Future[Any] | None = None
         self._gone = False
-
-    @property
-    def _journal(self) -> Journal | None:
-        opening = self._opening
-        return opening.result() if opening and opening.done() and not opening.exception() else None
 
     async def open(self) -> None:
         """Make the file. Cancelling stops the waiting; `close` then waits for the file.
@@ -41,10 +34,13 @@ class JournalWriter:
             ConfigurationError: The file can't be made.
         """
         if self._path is not None:
-            self._opening = self._step = _in_thread(partial(Journal, self._path, self._transcript))
-            journal = await asyncio.shield(self._opening)
-            if journal.moved:
-                self._transcript.note("warning", f"The journal that was there before is now {journal.moved.name}.")
+            self._step = _in_thread(partial(self._make, self._path))
+            await asyncio.shield(self._step)
+            if self._journal and (moved := self._journal.moved):
+                self._transcript.note("warning", f"The journal that was there before is now {moved.name}.")
+
+    def _make(self, path: str) -> None:
+        self._journal = Journal(path, self._transcript)
 
     def write(self) -> None:
         """Begin to write what is new, unless the last write still goes on."""

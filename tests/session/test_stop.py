@@ -5,7 +5,7 @@ import math
 from dgnb.session.stop import DRAIN, REPLAY, TOTAL, Stop
 
 
-def test_without_a_stop_only_the_close_timeout_counts() -> None:
+def test_without_a_stop_only_the_drain_timeout_counts() -> None:
     stop = Stop()
     assert not stop.asked
     assert stop.replay_deadline == math.inf
