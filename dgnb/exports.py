@@ -9,7 +9,7 @@ import io
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,12 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 _SHEET_ROWS: Final = 1_048_576
 _MOST_CHANNELS: Final = 1000
 """A server may send any channel number; Deepgram accepts 20 channels."""
+_VALUES: Final[Mapping[str, Any]] = {
+    "float64": list[float | None],
+    "int64": list[int],
+    "Int64": list[int | None],
+    "bool": list[bool],
+}
 _NULLABLE: Final = {"language", "request_id"}
 """Text columns in which an empty cell means missing."""
 
@@ -133,19 +139,10 @@ def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any
 
         return pd.to_datetime(texts, utc=True, format="ISO8601").as_unit("ns").asi8.tolist()
     if dtype != "string":
-        return list(map(_PARSERS.get(dtype, _integer), texts))
+        values: list[Any] = msgspec.convert([text or None for text in texts], _VALUES[dtype], strict=False)
+        return values
     values = [text.removeprefix("'") for text in texts] if safe else texts
     return [text or None for text in values] if name in _NULLABLE else values
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if text else None
-
-
-_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "float64": lambda text: float(text or "nan"),
-    "bool": lambda text: bool(("False", "True").index(text)),
-}
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

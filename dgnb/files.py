@@ -8,12 +8,17 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from typing import Final
 
 from dgnb.exceptions import DgnbError
 
-_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_MISSING = {errno.ENOENT, errno.ENOTDIR}
+_REMEDIES: Final[dict[int | None, str]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "Make room there, or choose another disk."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Choose a folder and a file that you may write to."),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "Is the folder there? Make it first."),
+    **dict.fromkeys((errno.EEXIST, errno.ENAMETOOLONG), "Choose another name."),
+    errno.EISDIR: "Name a file in it.",
+}
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -64,19 +69,8 @@ def remedy(error: Exception) -> str:
         return "that is no path. Give the name of a file, such as 'talk.jsonl'."
     if isinstance(error, ValueError):
         return f"{error}. Give a name without such characters."
-    number = error.errno if isinstance(error, OSError) else None
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    if number in _FULL:
-        return f"{reason}. Make room there, or choose another disk."
-    if number in _FORBIDDEN:
-        return f"{reason}. Choose a folder and a file that you may write to."
-    if number in _MISSING:
-        return f"{reason}. Is the folder there? Make it first."
-    if number == errno.EISDIR:
-        return f"{reason}. Name a file in it."
-    if number in (errno.EEXIST, errno.ENAMETOOLONG):
-        return f"{reason}. Choose another name."
-    return f"{reason}. Try another folder."
+    return f"{reason}. {_REMEDIES.get(getattr(error, 'errno', None), 'Try another folder.')}"
 
 
 def _shown(path: object) -> str:

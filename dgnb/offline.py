@@ -73,16 +73,13 @@ class _Child:
                 return addresses
         self.process.kill()
         self.process.wait()
-        told = self._last_words()
-        self.stop()
-        raise DgnbError(
-            f"The offline engine did not start: {told} Run `python -m dgnb.loopback` in a terminal to see more."
-        )
-
-    def _last_words(self) -> str:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
-        return (lines[-1] if lines else "it said nothing").rstrip(".") + "."
+        told = (lines[-1] if lines else "it said nothing").rstrip(".")
+        self.stop()
+        raise DgnbError(
+            f"The offline engine did not start: {told}. Run `python -m dgnb.loopback` in a terminal to see more."
+        )
 
     def stop(self) -> None:
         """End the process and wait for it; after two seconds, kill it."""

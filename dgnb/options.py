@@ -21,8 +21,6 @@ from dgnb.values import native, whole
 
 __all__ = ["ENCODINGS", "MODELS", "MOST_CHANNELS", "LiveOptions", "as_options", "check_encoding"]
 
-Group = Literal["common", "formatting", "timing", "words", "audio", "account"]
-
 _NOVA_2 = ("meeting", "finance", "conversationalai", "voicemail", "video", "medical", "drivethru", "automotive")
 MODELS: Final[tuple[str, ...]] = (
     *("nova-3", "nova-3-general", "nova-3-medical"),
@@ -48,31 +46,14 @@ _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
 _CALLBACK_PORTS = {None, 80, 443, 8080, 8443}
 
 
-def _option(
-    default: Any,
-    group: Group,
-    help: str,
-    *,
-    choices: Iterable[Any] = (),
-    minimum: int | None = None,
-    maximum: int | None = None,
-    max_length: int | None = None,
-) -> Any:
+def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
     """A field with the metadata to validate it and to build a form for it.
 
     The annotation says whether it is a bool, a whole number or text. One with a default of () takes many texts.
     `maximum` is the largest number, or the largest number of texts.
     """
-    metadata = {
-        "group": group,
-        "help": help,
-        "choices": tuple(choices),
-        "minimum": minimum,
-        "maximum": maximum,
-        "many": default == (),
-        "max_length": max_length,
-    }
-    return field(default=default, metadata=metadata)
+    limits = {"choices": (), "minimum": None, "maximum": None, "max_length": None, **limits}
+    return field(default=default, metadata={"group": group, "help": help, "many": default == (), **limits})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

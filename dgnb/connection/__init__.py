@@ -10,7 +10,6 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Generator
 from functools import partial
-from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -97,9 +96,7 @@ class connect:
         self._connection = await self._open()
         return self._connection
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self._connection:
             await self._connection.close()
 

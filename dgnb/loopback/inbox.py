@@ -14,11 +14,8 @@ CAPACITY_BYTES: Final = 32 << 20
 _ITEM_BYTES: Final = 128
 
 
-class Stop:
-    """Tells the thread that nobody waits for its results any more."""
-
-
-Item = bytes | Finalize | CloseStream | Stop
+Item = bytes | Finalize | CloseStream | None
+"""None tells the thread that nobody waits for its results any more."""
 
 
 class Inbox:
@@ -43,12 +40,12 @@ class Inbox:
         self._queue.put(item)
 
     def get(self) -> Item:
-        """Wait for the next item and take it; from the thread. When the loop is closed, it is `Stop`."""
+        """Wait for the next item and take it; from the thread. When the loop is closed, it is None."""
         item = self._queue.get()
         try:
             self._loop.call_soon_threadsafe(self._taken, _size(item))
         except RuntimeError:
-            return Stop()
+            return None
         return item
 
     def _taken(self, size: int) -> None:

@@ -23,7 +23,7 @@ from aiohttp import ClientError, WSMsgType, web
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.faults import InForce, Silent, Unclosing
-from dgnb.loopback.inbox import Inbox, Stop
+from dgnb.loopback.inbox import Inbox
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
 from dgnb.loopback.records import ServedConnection, keep
@@ -95,7 +95,7 @@ class Listener:
         finally:
             reader.cancel()
             self._stopped.set()
-            self._inbox.put(Stop())
+            self._inbox.put(None)
             try:
                 await asyncio.gather(reader, return_exceptions=True)
                 await self._finish(end)
@@ -115,7 +115,9 @@ class Listener:
             # A client that does not read can't get the close frame.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
-                    await self._websocket.close(code=end.code, message=_reason(end.reason))
+                    # A reason has at most 123 bytes of UTF-8. It is cut between characters.
+                    reason = end.reason.encode()[:123].decode(errors="ignore").encode()
+                    await self._websocket.close(code=end.code, message=reason)
                 return
         if self._transport is not None:
             self._transport.abort()
@@ -265,7 +267,7 @@ class Listener:
 
     def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
         """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
-        while not isinstance(item := self._inbox.get(), Stop | CloseStream) and not self._stopped.is_set():
+        while not isinstance(item := self._inbox.get(), CloseStream | None) and not self._stopped.is_set():
             if isinstance(item, Finalize):
                 self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
             else:
@@ -287,8 +289,3 @@ class Listener:
 
 class _Gone(Exception):
     """The loop is closed, so nobody waits for results."""
-
-
-def _reason(text: str) -> bytes:
-    """A close reason: at most 123 bytes of UTF-8, cut between characters."""
-    return text.encode()[:123].decode(errors="ignore").encode()

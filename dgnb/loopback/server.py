@@ -45,13 +45,9 @@ _CODES: Final = {
 }
 
 
-def _readable(record: logging.LogRecord) -> bool:
-    """Whether a record may be logged. What is not HTTP is answered with 400; a log of it might contain a key."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
 _http_logger = logging.getLogger("dgnb.loopback.http")
-_http_logger.addFilter(_readable)
+# What is not HTTP is answered with 400. It is not logged, because it might contain a key.
+_http_logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 
 class LoopbackServer(Faults):

@@ -75,7 +75,7 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     if ax is None:
         channels = max(1, words["channel"].nunique())
         height = rows(start, end) * (0.15 + 0.27 * channels) if short else 0.42 * max(1, len(who.names))
-        ax = _axes(height + 0.9)
+        ax = style.figure(height + 0.9).add_subplot()
     draw = page if short else lanes
     draw(words[inside], who._replace(of=who.of[inside]), gaps, start, end, ax)
     return ax
@@ -190,7 +190,7 @@ def _along_time(
     ax: Axes | None,
     name_gaps: bool = True,
 ) -> Axes:
-    ax = ax or _axes(_HEIGHT)
+    ax = ax or style.figure(_HEIGHT).add_subplot()
     start, end = _extent(transcript)
     handles = draw(start, end, ax)
     time_axis(ax, start, end)
@@ -204,10 +204,6 @@ def _extent(transcript: Transcript) -> tuple[float, float]:
     tables = [table for table in (transcript.words, transcript.results, transcript.gaps) if len(table)]
     start = min([0.0, *(float(table["start"].min()) for table in tables)])
     return start, max([start + 1.0, *(float(table["end"].max()) for table in tables)])
-
-
-def _axes(height: float) -> Axes:
-    return style.figure(height).add_subplot()
 
 
 def _check(function: str, transcript: object, ax: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -83,7 +84,8 @@ def gap_boxes(ax: Axes, gaps: Iterable[tuple[str, Box]], **where: Any) -> list[A
     for (reason, bars), hatch in zip(named, HATCHES, strict=False):
         look: Any = {"facecolor": style(ax).gap, "edgecolor": style(ax).gap_hatch, "hatch": hatch, "linewidth": 0}
         boxes(ax, bars, zorder=0.5, **look, **where)
-        handles.append(Patch(label=f"gap: {_shortened(reason)}", **look))
+        shortened = textwrap.shorten(writable(reason), _LONGEST_REASON, placeholder=" …")
+        handles.append(Patch(label=f"gap: {shortened}", **look))
     return handles
 
 
@@ -98,11 +100,6 @@ def gap_bands(ax: Axes, gaps: pd.DataFrame, start: float, end: float) -> list[An
         if finish >= start and begin <= end
     ]
     return gap_boxes(ax, bands, transform=ax.get_xaxis_transform())
-
-
-def _shortened(text: str) -> str:
-    text = writable(text)
-    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1].rstrip() + "…"
 
 
 def legend(ax: Axes, handles: Sequence[Any]) -> None:

@@ -44,7 +44,8 @@ def page(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end
     height = 0.76 / max(1, len(channels))
     ax.set_xlim(0, _ROW)
     ax.set_ylim(count - 0.45, -0.55)
-    ax.set_yticks(range(count), [_row_name(start + row * _ROW, end) for row in range(count)])
+    begins = [start + row * _ROW for row in range(count)]
+    ax.set_yticks(range(count), [f"{begin:g} s" if end < 120 else clock(begin, end) for begin in begins])
     ax.tick_params(axis="y", length=0)
     known = bool(words["confidence"].notna().any())
     ax.set_xlabel("seconds after the start of the row" + ("; paler: less confident" if known else ""))
@@ -64,23 +65,13 @@ def page(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end
         _labels(ax, pieces, middle, wide / _ROW, sizes)
 
 
-def _row_name(seconds: float, end: float) -> str:
-    return f"{seconds:g} s" if end < 120 else clock(seconds, end)
-
-
 def _in_rows(words: pd.DataFrame, who: Voices, start: float, count: int) -> dict[tuple[int, int], list[_Piece]]:
     """The pieces in each row of each channel, from left to right."""
     placed: dict[tuple[int, int], list[_Piece]] = {}
     columns = ("start", "end", "confidence", "punctuated_word", "channel")
     table = zip(who.of.tolist(), *(words[name].tolist() for name in columns), strict=True)
     for voice, begin, end, confidence, text, channel in table:
-        left = max(0.0, begin - start)
-        right = max(left, min(end - start, count * _ROW))
-        first = min(int(left // _ROW), count - 1)
-        spans = {
-            row: (max(left - row * _ROW, 0.0), min(right - row * _ROW, _ROW))
-            for row in range(first, max(first + 1, math.ceil(right / _ROW)))
-        }
+        spans = _spans(begin - start, end - start, count)
         longest = max(spans, key=lambda row: spans[row][1] - spans[row][0])
         for row, span in spans.items():
             piece = _Piece(*span, who.looks[voice], confidence, text if row == longest else "")
@@ -88,6 +79,15 @@ def _in_rows(words: pd.DataFrame, who: Voices, start: float, count: int) -> dict
     for line in placed.values():
         line.sort(key=lambda piece: piece.start)
     return placed
+
+
+def _spans(begin: float, end: float, count: int) -> dict[int, tuple[float, float]]:
+    """The parts of a time span on a page of `count` rows: for each row that it touches, from and to in the row."""
+    left = max(0.0, begin)
+    right = max(left, min(end, count * _ROW))
+    first = min(int(left // _ROW), count - 1)
+    rows = range(first, max(first + 1, math.ceil(right / _ROW)))
+    return {row: (max(left - row * _ROW, 0.0), min(right - row * _ROW, _ROW)) for row in rows}
 
 
 def _fill(ax: Axes, look: int, confidence: float = 1.0) -> Any:
@@ -137,9 +137,6 @@ def _gaps(ax: Axes, gaps: pd.DataFrame, start: float, end: float, count: int) ->
     for begin, finish, reason in zip(gaps["start"], gaps["end"], gaps["reason"], strict=True):
         if finish < start or begin > end:
             continue
-        left, right = max(0.0, begin - start), finish - start
-        first = int(left // _ROW)
-        for row in range(first, min(count, max(first + 1, math.ceil(right / _ROW)))):
-            x = max(left - row * _ROW, 0.0)
-            bars.append((reason, Box(x, max(min(right - row * _ROW, _ROW), x + 0.01), row - 0.45, row + 0.45)))
+        for row, (left, right) in _spans(begin - start, finish - start, count).items():
+            bars.append((reason, Box(left, max(right, left + 0.01), row - 0.45, row + 0.45)))
     return gap_boxes(ax, bars)

@@ -30,23 +30,19 @@ FORMAT: Final = ("encoding", "sample_rate", "channels")
 class OptionsForm(widgets.VBox):  # type: ignore[misc]
     """Every option of `/v1/listen` as a control: the common ones first, the rest folded away.
 
-    Args:
-        options: What it shows at first.
-        changed: Called when somebody changed a control, in the thread in which the kernel calls callbacks.
+    `changed` is called when somebody changed a control, in the thread in which the kernel calls callbacks.
     """
 
     def __init__(self, options: LiveOptions, changed: Callable[[], object]) -> None:
         self.controls = {field.name: _control(field) for field in dataclasses.fields(LiveOptions)}
-        groups: dict[str, list[Any]] = {"common": [], **{group: [] for group in _GROUPS}}
+        groups: dict[str, list[Any]] = {group: [] for group in ("common", *_GROUPS)}
         for field in dataclasses.fields(LiveOptions):
-            groups.setdefault(field.metadata["group"], []).append(self.controls[field.name])
-        titled = {group: controls for group, controls in groups.items() if group != "common" and controls}
-        more = widgets.Accordion(
-            [widgets.Box(controls, layout=row()) for controls in titled.values()], selected_index=None
-        )
-        for index, group in enumerate(titled):
-            more.set_title(index, _GROUPS.get(group, group.capitalize()))
-        super().__init__([widgets.Box(groups["common"], layout=row()), more])
+            groups[field.metadata["group"]].append(self.controls[field.name])
+        common, *others = (widgets.Box(controls, layout=row()) for controls in groups.values())
+        more = widgets.Accordion(others, selected_index=None)
+        for index, title in enumerate(_GROUPS.values()):
+            more.set_title(index, title)
+        super().__init__([common, more])
         self.show(options)
         for control in self.controls.values():
             control.observe(lambda _: changed(), "value")
@@ -57,20 +53,12 @@ class OptionsForm(widgets.VBox):  # type: ignore[misc]
             self.controls[field.name].value = _shown(field, getattr(options, field.name))
 
     def options(self) -> LiveOptions:
-        """The options that the controls show, without the format of a raw source.
-
-        Raises:
-            ConfigurationError: They are not valid; the message names the nearest valid value.
-        """
+        """The options that the controls show, without the format of a raw source."""
         chosen = self._chosen(field.name for field in dataclasses.fields(LiveOptions) if field.name not in FORMAT)
         return LiveOptions(**chosen)
 
     def source_format(self) -> dict[str, Any]:
-        """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header.
-
-        Raises:
-            ConfigurationError: It is not valid.
-        """
+        """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header."""
         chosen = {"encoding": None, "sample_rate": None, **self._chosen(FORMAT)}
         found = SourceFormat.of(**chosen)
         return {name: getattr(found, name) for name in FORMAT} if found else {}

@@ -71,14 +71,7 @@ class SourceChoice(widgets.VBox):  # type: ignore[misc]
             control.disabled = not enabled
 
     def source(self, **raw: Any) -> AudioSource:
-        """The chosen source.
-
-        Args:
-            **raw: How audio without a header is read: `encoding`, `sample_rate`, `channels`.
-
-        Raises:
-            ConfigurationError: Nothing was chosen, or it is not a source.
-        """
+        """The chosen source. `raw` says how audio without a header is read: `encoding`, `sample_rate`, `channels`."""
         if self.kind.value == SAMPLE:
             return FileSource(samples.path())
         if self.kind.value == RADIO:

@@ -175,14 +175,14 @@ class _ScriptStream:
     def _agenda(self) -> Iterator[tuple[float, Callable[[], list[Event]]]]:
         """When what may happen next."""
         if self._open and not self._speaking:
-            yield self._voice_until + self._pause, self._end_utterance
+            yield self._voice_until + self._pause, lambda: [self._final(self._now, pause=True)]
         if self._next is not None:
             yield (self._next.end, self._end_word) if self._speaking else (self._next.start, self._start_word)
         if self._open:
-            yield self._edge + self._cut, self._cut_utterance
+            yield self._edge + self._cut, lambda: [self._final(self._voice_until)]
             yield self._interim_at, self._interim
         if not (self._open or self._speaking):
-            yield self._edge + _SILENCE_EVERY, self._silence
+            yield self._edge + _SILENCE_EVERY, lambda: [self._final(self._now)]
 
     def _start_word(self) -> list[Event]:
         assert self._next is not None
@@ -198,18 +198,9 @@ class _ScriptStream:
         self._next, self._speaking = next(self._words, None), False
         return []
 
-    def _end_utterance(self) -> list[Event]:
-        return [self._final(self._now, pause=True)]
-
-    def _cut_utterance(self) -> list[Event]:
-        return [self._final(self._voice_until)]
-
     def _interim(self) -> list[Event]:
         self._interim_at += _INTERIM_EVERY
         return [Heard(self._edge, self._now, tuple(self._open), final=False)]
-
-    def _silence(self) -> list[Event]:
-        return [self._final(self._now)]
 
     def _final(self, end: float, *, pause: bool = False) -> Heard:
         heard = Heard(self._edge, end, tuple(self._open), final=True, pause=pause)
