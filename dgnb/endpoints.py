@@ -86,14 +86,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What `choose()` decided.
+    """What `choose()` decided, and for what reason.
 
-    Attributes:
-        kind: `deepgram`, `offline`, or `custom` for another address.
-        url: The base address; None for `offline`, which has none until it runs.
-        key: The key, or None.
-        key_origin: Where the key came from: `api_key=`, `DEEPGRAM_API_KEY`, or "" without a key.
-        reason: Why this endpoint was chosen, for messages.
+    `url` is the base address; None for `offline`, which has none until it runs. `key_origin` is where the key came
+    from: `api_key=`, `DEEPGRAM_API_KEY`, or "" without a key.
     """
 
     kind: Literal["deepgram", "offline", "custom"]
@@ -136,10 +132,8 @@ class Endpoint:
 def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> Endpoint:
     """Decide where a stream goes.
 
-    Args:
-        endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address. When None, it is `DGNB_ENDPOINT`; if that is
-            not set, Deepgram when there is a key, else the offline engine.
-        api_key: Deepgram's key; `DEEPGRAM_API_KEY` when None.
+    When `endpoint` is None, it is `DGNB_ENDPOINT`; if that is not set, Deepgram when there is a key, else the offline
+    engine. When `api_key` is None, it is `DEEPGRAM_API_KEY`.
 
     Raises:
         ConfigurationError: The name or address is wrong, `ws://` would leave this machine, or the key is missing.

@@ -188,9 +188,9 @@ class LiveOptions:
         for name, value in {"model": self.model, **self.changed()}.items():
             if name == "extra":
                 for key, further in value.items():
-                    pairs += ((key, _wire(item)) for item in _many(further))
+                    pairs += ((key, as_text(item)) for item in _many(further))
             else:
-                pairs += ((name, _wire(item)) for item in _many(value))
+                pairs += ((name, as_text(item)) for item in _many(value))
         return pairs
 
     @classmethod
@@ -402,5 +402,6 @@ def _is_many(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
 
 
-def _wire(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """One value as on the wire, where booleans are lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -82,7 +82,15 @@ async def _serve(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)
         else:
-            print(_greeting(server, options, token is not None), flush=True)
+            greeting = _GREETING.format(
+                engine="a script" if options.script is not None else f"Whisper {options.model}",
+                url=server.url,
+                http=server.url.replace("ws://", "http://"),
+                radio_url=server.radio_url,
+                key=f"the key is in {options.token_env}" if token else "any key will do",
+                example_key=f"${options.token_env}" if token else "any",
+            )
+            print(greeting, flush=True)
         # Loaded in advance, so that the first connection need not wait.
         loading = asyncio.create_task(_load(server), name="dgnb-loopback-load")
         await ended.wait()
@@ -114,17 +122,6 @@ def _end_with(ended: asyncio.Event, *, stdin: bool) -> None:
 
     if stdin:
         threading.Thread(target=watch, name="dgnb-loopback-stdin", daemon=True).start()
-
-
-def _greeting(server: LoopbackServer, options: argparse.Namespace, locked: bool) -> str:
-    return _GREETING.format(
-        engine="a script" if options.script is not None else f"Whisper {options.model}",
-        url=server.url,
-        http=server.url.replace("ws://", "http://"),
-        radio_url=server.radio_url,
-        key=f"the key is in {options.token_env}" if locked else "any key will do",
-        example_key=f"${options.token_env}" if locked else "any",
-    )
 
 
 if __name__ == "__main__":

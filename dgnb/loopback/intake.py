@@ -70,7 +70,7 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
             head = (head + chunk)[:64]
             if container := headed(head):
                 raise Undecodable(
-                    f"the audio is a {container} file, but encoding={options.encoding} was declared. "
+                    f"the audio is a {container.name} file, but encoding={options.encoding} was declared. "
                     "Leave out encoding and sample_rate, or send the samples without the header"
                 )
         yield chunk
@@ -81,7 +81,7 @@ def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[by
     # To the codec it is one channel: FFmpeg has no layout for every number of channels.
     context: Any = av.CodecContext.create(codec, "r")
     context.sample_rate, context.layout = options.sample_rate, "mono"
-    resamplers = [_Resampler() for _ in range(options.channels if options.multichannel else 1)]
+    resamplers = [_resampler(options) for _ in range(options.channels if options.multichannel else 1)]
     rest = b""
     for chunk in data:
         chunk = rest + chunk
@@ -100,9 +100,9 @@ def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[by
         for resampler, channel in zip(resamplers, np.ascontiguousarray(samples.T), strict=True):
             frame = av.AudioFrame.from_ndarray(channel.reshape(1, -1), format="s16p", layout="mono")
             frame.sample_rate = decoded.sample_rate
-            pieces.append(b"".join(piece for (piece,) in resampler.feed(frame)))
+            pieces.append(b"".join(piece for (piece,) in _resampled(resampler, frame)))
         yield pieces
-    yield [b"".join(piece for (piece,) in resampler.flush()) for resampler in resamplers]
+    yield [b"".join(piece for (piece,) in _resampled(resampler, None)) for resampler in resamplers]
 
 
 def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -110,7 +110,7 @@ def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[lis
     context: Any = av.CodecContext.create(str(options.encoding), "r")
     context.sample_rate = options.sample_rate
     context.layout = "stereo" if options.channels == 2 else "mono"
-    resampler = _Resampler(multichannel=options.multichannel)
+    resampler = _resampler(options)
     decoded = False
     for chunk in data:
         try:
@@ -121,8 +121,8 @@ def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[lis
             continue
         for frame in frames:
             decoded = True
-            yield from resampler.feed(frame)
-    yield from resampler.flush()
+            yield from _resampled(resampler, frame)
+    yield from _resampled(resampler, None)
 
 
 def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str | None) -> Iterator[list[bytes]]:
@@ -130,7 +130,7 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
     demuxer = demuxer or _sniffed(pipe)
     if demuxer is None:
         return
-    resampler = _Resampler(multichannel=options.multichannel)
+    resampler = _resampler(options)
     decoded = False
     try:
         with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
@@ -144,13 +144,13 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
                     continue
                 for frame in frames:
                     decoded = True
-                    yield from resampler.feed(frame)
+                    yield from _resampled(resampler, frame)
     except (av.error.FFmpegError, ValueError, IndexError):
         if not decoded and pipe.started:
             raise Undecodable("the audio does not decode") from None
     if not decoded and pipe.started:
         raise Undecodable("there is no audio in it")
-    yield from resampler.flush()
+    yield from _resampled(resampler, None)
 
 
 def _sniffed(pipe: _Pipe) -> str | None:
@@ -192,25 +192,14 @@ class _Pipe:
         return bool(chunk)
 
 
-class _Resampler:
-    """Resamples frames to 16 kHz: mixed, or each channel on its own."""
+def _resampler(options: LiveOptions) -> av.AudioResampler:
+    """A resampler to 16 kHz. It mixes the channels, or (with the layout of the first frame) keeps them apart."""
+    return av.AudioResampler(format="s16p", layout=None if options.multichannel else "mono", rate=SAMPLE_RATE)
 
-    def __init__(self, *, multichannel: bool = False) -> None:
-        self._multichannel = multichannel
-        self._resampler: av.AudioResampler | None = None
 
-    def feed(self, frame: Any) -> Iterator[list[bytes]]:
-        if self._resampler is None:
-            layout = frame.layout.name if self._multichannel else "mono"
-            self._resampler = av.AudioResampler(format="s16p", layout=layout, rate=SAMPLE_RATE)
+def _resampled(resampler: av.AudioResampler, frame: Any) -> Iterator[list[bytes]]:
+    """Each channel of a frame. None for a frame gives the rest."""
+    if frame is not None:
         frame.pts = None
-        yield from self._pieces(frame)
-
-    def flush(self) -> Iterator[list[bytes]]:
-        if self._resampler is not None:
-            yield from self._pieces(None)
-
-    def _pieces(self, frame: Any) -> Iterator[list[bytes]]:
-        assert self._resampler is not None
-        for resampled in self._resampler.resample(frame):
-            yield [plane.tobytes() for plane in resampled.to_ndarray()]
+    for resampled in resampler.resample(frame):
+        yield [channel.tobytes() for channel in resampled.to_ndarray()]

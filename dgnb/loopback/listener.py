@@ -108,7 +108,7 @@ class Listener:
         self._settle(_End(code, reason))
 
     async def _finish(self, end: _End) -> None:
-        self._record.ended(1006 if end.code is None else end.code, end.reason)
+        self._record.close_code, self._record.close_reason = end.code or 1006, end.reason
         if self._websocket.closed:
             return
         if end.code is not None:

@@ -12,6 +12,7 @@ There is no socket, no thread and no clock but the audio's. The rules, from the 
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -42,8 +43,8 @@ _NOT_HONOURED: Final = (
     *("profanity_filter", "dictation", "callback", "callback_method"),
 )
 _ECHOED: Final = {"extra"}
-_SPOKEN_SYMBOLS: Final = frozenset("%&@#")
-_INSIDE_WORDS: Final = frozenset("'-")
+_KEPT: Final = re.compile(r"[%&@#]|(?<=[^\W_])['-](?=[^\W_])|(?<=\d)[.,:](?=\d)")
+"""Punctuation that belongs to a word: spoken symbols; apostrophes and hyphens inside it; `.`, `,`, `:` in numbers."""
 
 
 class Recognizer:
@@ -272,19 +273,11 @@ def plain(text: str) -> str:
     It is in lower case and has no punctuation but apostrophes and hyphens inside it.
     """
     text = unicodedata.normalize("NFC", text.strip().lower()).replace("’", "'")
-    kept = [
+    return "".join(
         character
         for position, character in enumerate(text)
-        if not unicodedata.category(character).startswith(("P", "Z", "C"))
-        or character in _SPOKEN_SYMBOLS
-        or (
-            character in _INSIDE_WORDS
-            and text[position - 1 : position].isalnum()
-            and text[position + 1 :][:1].isalnum()
-        )
-        or (character in ".,:" and text[position - 1 : position].isdigit() and text[position + 1 :][:1].isdigit())
-    ]
-    return "".join(kept)
+        if unicodedata.category(character)[0] not in "PZC" or _KEPT.match(text, position)
+    )
 
 
 def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:

@@ -79,11 +79,6 @@ class ServedConnection:
         """Wait until the connection has ended. Cancelling is safe."""
         await self._closed.wait()
 
-    def ended(self, code: int, reason: str = "") -> None:
-        """Record how it ended; the first call counts."""
-        if self.close_code is None:
-            self.close_code, self.close_reason = code, reason
-
     def over(self) -> None:
         """Wake `wait_closed()`: no thread and no task of the connection is left."""
         self._closed.set()

@@ -36,15 +36,14 @@ _MAGIC: Final[tuple[tuple[int, bytes, Container], ...]] = (
 _IN_A_ROW: Final = 3
 
 
-def headed(head: bytes) -> str | None:
-    """The name of the container whose header the audio begins with, such as `WAV`; None without a header."""
-    container = _by_magic(head)
-    return container.name if container else None
+def headed(head: bytes) -> Container | None:
+    """The container whose header the audio begins with; None without a header."""
+    return next((found for at, magic, found in _MAGIC if head[at : at + len(magic)] == magic), None)
 
 
 def container_of(head: bytes) -> Container | None:
     """The container, or None. MP3 and AAC have no header, so they may begin in the middle of a frame."""
-    if container := _by_magic(head):
+    if container := headed(head):
         return container
     if _decodes("mp3", head):
         return Container("MP3", "mp3")
@@ -54,10 +53,6 @@ def container_of(head: bytes) -> Container | None:
     if all(head[at : at + 1] == b"\x47" for at in packets):
         return Container("MPEG-TS", "mpegts")
     return None
-
-
-def _by_magic(head: bytes) -> Container | None:
-    return next((found for at, magic, found in _MAGIC if head[at : at + len(magic)] == magic), None)
 
 
 def _decodes(codec: str, head: bytes) -> bool:

@@ -51,11 +51,7 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     Up to 90 seconds are written out like a page, in rows of 6 seconds; a bar that is too narrow for its word has no
     text. A longer stretch is one line a speaker, with utterances as blocks.
 
-    Args:
-        transcript: What to draw.
-        start: Seconds on the source's timeline.
-        end: Seconds; the end of the last word or gap when None.
-        ax: Where to draw; a new figure when None.
+    `start` and `end` are seconds on the source's timeline; when `end` is None, it is the end of the last word or gap.
 
     Example:
         ```python
@@ -86,13 +82,8 @@ def confidence(
 ) -> Axes:
     """Draw the recogniser's confidence along time: words as dots, the doubtful ones marked, and a rolling mean.
 
-    Words without a confidence are left out.
-
-    Args:
-        transcript: What to draw.
-        low: Words below it are marked, 0 to 1.
-        window: Seconds that the mean is taken over; when None, a round length that suits the whole.
-        ax: Where to draw; a new figure when None.
+    Words without a confidence are left out, and those below `low` (0 to 1) are marked. `window` is the seconds that the
+    mean is taken over; when None, a round length that suits the whole.
 
     Example:
         ```python
@@ -108,12 +99,8 @@ def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | N
     """Draw how many seconds each interim was behind the audio, with the minimum, the mean and the 95th percentile.
 
     Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it.
-    Finals are held back on purpose and have none. The dashed line is the 95th percentile.
-
-    Args:
-        transcript: What to draw.
-        window: Seconds that the mean is taken over; when None, a round length that suits the whole.
-        ax: Where to draw; a new figure when None.
+    Finals are held back on purpose and have none. The dashed line is the 95th percentile. `window` is the seconds that
+    the mean is taken over; when None, a round length that suits the whole.
 
     Example:
         ```python
@@ -141,12 +128,8 @@ def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
 def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
     """Draw words per minute along time, in steps, with a line for each speaker.
 
-    Where more than six people speak, those who say least share a line.
-
-    Args:
-        transcript: What to draw.
-        window: Seconds a step; a round length that suits the whole when None.
-        ax: Where to draw; a new figure when None.
+    Where more than six people speak, those who say least share a line. `window` is the seconds a step; when None, a
+    round length that suits the whole.
 
     Example:
         ```python

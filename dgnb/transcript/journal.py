@@ -17,10 +17,8 @@ class Journal:
 
     `Transcript.load` reads it, wherever it breaks off. It is readable by its owner alone (mode 0600), and holds what
     `Transcript.save` would write: no key. It blocks for as long as the disk takes; cancelling has no part in it.
-
-    Args:
-        path: Where to. A file that is there is moved aside first, to `talk-1.jsonl` for `talk.jsonl`.
-        transcript: What to write; what it holds already is new, too.
+    A file that is there is moved aside first, to `talk-1.jsonl` for `talk.jsonl`. What the transcript holds already is
+    new, too.
 
     Attributes:
         path: The file, links followed.
@@ -29,13 +27,6 @@ class Journal:
 
     Raises:
         ConfigurationError: The file can't be made.
-
-    Example:
-        ```python
-        journal = Journal("talk.jsonl", session.transcript)
-        journal.write(journal.take())  # each second
-        journal.close(journal.take())
-        ```
     """
 
     def __init__(self, path: str | os.PathLike[str], transcript: Transcript) -> None:

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from dgnb.audio.source import SourceFormat
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import MODELS, LiveOptions
+from dgnb.options import MODELS, LiveOptions, as_text
 from dgnb.widgets.source import row, sized
 
 _GROUPS: Final = {
@@ -99,17 +99,12 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> Any:
     """The value of an option in the form that its control takes."""
     if field.name == "extra":
         many = {name: items if isinstance(items, (list, tuple)) else [items] for name, items in value.items()}
-        return "\n".join(f"{name}={_text(item)}" for name, items in many.items() for item in items)
+        return "\n".join(f"{name}={as_text(item)}" for name, items in many.items() for item in items)
     if field.metadata["many"]:
         return "\n".join(value)
     if isinstance(field.default, bool) or field.metadata["choices"]:
         return value
-    return "" if value is None else _text(value)
-
-
-def _text(value: Any) -> str:
-    """Text as on the wire, where booleans are lower case."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "" if value is None else as_text(value)
 
 
 def _read(field: dataclasses.Field[Any], value: Any) -> Any:

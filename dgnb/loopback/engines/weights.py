@@ -77,11 +77,7 @@ def check(model: str) -> None:
 
 
 def find(model: str) -> Weights:
-    """Find the weights of a model.
-
-    Args:
-        model: A name (`tiny.en`), a repository on the Hugging Face hub (`owner/name`), or the path of a folder that
-            holds a Whisper model converted for CTranslate2.
+    """Find the weights of a model: of a name such as `tiny.en`, or in a folder that was converted for CTranslate2.
 
     Raises:
         ConfigurationError: There is no model of that name, or the folder is not a model.
@@ -113,8 +109,11 @@ def find(model: str) -> Weights:
 
 def _home(model: str) -> Path | str:
     """The folder or the repository that a model's name stands for."""
-    if _looks_like_a_path(model):
-        path = Path(model).expanduser()
+    if model in MODELS:
+        # Even next to a folder of that name: `./tiny.en` is the folder.
+        return MODELS[model]
+    path = Path(model).expanduser()
+    if path.exists() or not re.fullmatch(r"[\w.-]+", model):
         if missing := [name for name in _NEEDED if not (path / name).is_file()]:
             what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
             raise ConfigurationError(
@@ -122,13 +121,9 @@ def _home(model: str) -> Path | str:
                 "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
             )
         return path
-    repository = model if "/" in model else MODELS.get(model)
-    if repository is None:
-        raise ConfigurationError(
-            f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of "
-            "a folder, or owner/name on the Hugging Face hub."
-        )
-    return repository
+    raise ConfigurationError(
+        f"There is no model {model!r}.{nearest(model, MODELS)} Known are {', '.join(MODELS)}; or give the path of one."
+    )
 
 
 def sha256(path: Path) -> str:
@@ -143,23 +138,12 @@ def _sha256(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _looks_like_a_path(model: str) -> bool:
-    if model in MODELS:
-        # `tiny.en` is the model even next to a folder of that name; `./tiny.en` is the folder.
-        return False
-    return Path(model).expanduser().exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) or model[:1] in "./~"
-
-
 def _in_cache(repository: str) -> Path | None:
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError:
-        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     try:
         folder = snapshot_download(repository, local_files_only=True, allow_patterns=_PATTERNS)
-    except HFValidationError as error:
-        raise ConfigurationError(f"{repository!r} cannot be a repository on the Hugging Face hub: {error}") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
         return None
     # An interrupted download leaves a snapshot behind that lacks files.
@@ -191,20 +175,12 @@ def _in_package() -> Path | str:
 
 def _from_hub(repository: str) -> Path | str:
     """The folder of the downloaded weights, or the reason why there is none."""
-    try:
-        from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import RepositoryNotFoundError
-    except ImportError:
-        return "The hub cannot be asked without huggingface_hub."
+    from huggingface_hub import HfApi, snapshot_download
+
     try:
         # Without a network, a download retries for minutes; a single request with a time limit fails at once.
         HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
         return Path(snapshot_download(repository, allow_patterns=_PATTERNS))
-    except RepositoryNotFoundError:
-        raise ConfigurationError(
-            f"The Hugging Face hub has no public repository {repository!r}. Check the spelling, or use a name such as "
-            "'tiny.en'."
-        ) from None
     except Exception as error:
         # The base class of the hub's HTTP errors has changed between releases.
         words = str(error).strip().splitlines()
