@@ -265,7 +265,7 @@ class LiveSession:
         return await self._runner.wait(timeout)
 
     def __await__(self) -> Generator[Any, None, Transcript]:
-        """Start it, wait until it is CLOSED, and raise its error; `SessionStopped` when it was stopped or replaced."""
+        """Start it, wait until it is CLOSED, and raise its error; `SessionStopped` when another one replaced it."""
         self.start()
         return self._runner.result().__await__()
 

@@ -147,20 +147,22 @@ class Runner:
         return self.closed
 
     async def result(self) -> Transcript:
-        """As `whole`; whoever cancels this wait is told that the session goes on."""
+        """As `whole`, but a stop is an end like any other: whoever has the session may stop it.
+
+        Whoever cancels this wait is told that the session goes on.
+        """
         try:
-            return await self.whole()
+            return await self.whole(stops=True)
         except asyncio.CancelledError:
             if not self.stream.stop.asked:
                 logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
             raise
 
-    async def whole(self) -> Transcript:
-        """Wait until the session is closed, and raise its error, or that a stop that you did not know of cut it off."""
-        expected = self.stream.stop.asked and not self.replaced
+    async def whole(self, *, stops: bool = False) -> Transcript:
+        """Wait until the session is closed, and raise its error, or that it was replaced or, without `stops`, stopped."""
         await self.wait()
         self.raise_error()
-        if self.stream.cut_off and not expected:
+        if self.stream.cut_off and (self.replaced or not stops):
             why = "the cell that started it was run again" if self.replaced else "it was stopped"
             raise SessionStopped(
                 f"{self.session.source.name} was transcribed up to {self.session.audio_cursor:.1f} s only: {why}. This "
