@@ -147,10 +147,7 @@ class Runner:
         return self.closed
 
     async def result(self) -> Transcript:
-        """As `whole`, but a stop is an end like any other: whoever has the session may stop it.
-
-        Whoever cancels this wait is told that the session goes on.
-        """
+        """As `whole`, with a stop as a usual end; whoever cancels this wait is told that the session goes on."""
         try:
             return await self.whole(stops=True)
         except asyncio.CancelledError:
@@ -159,7 +156,7 @@ class Runner:
             raise
 
     async def whole(self, *, stops: bool = False) -> Transcript:
-        """Wait until the session is closed, and raise its error, or that it was replaced or, without `stops`, stopped."""
+        """Wait until the session is closed. It raises its error, or that it was replaced or (not `stops`) stopped."""
         await self.wait()
         self.raise_error()
         if self.stream.cut_off and (self.replaced or not stops):
