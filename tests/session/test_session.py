@@ -588,22 +588,6 @@ async def test_stopping_while_paused_ends_it(server: LoopbackServer) -> None:
     assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
-async def test_finalize_says_whether_it_was_confirmed(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    with pytest.raises(ConfigurationError, match="open session"):
-        await session.finalize()
-    tap.give(2)
-    await until(lambda: sent(session, 2.0))
-    assert await session.finalize() is True
-    assert session.transcript.transcript_cursor == session.audio_cursor
-    monkeypatch.setattr("dgnb.session.requests._ANSWER", 0.02)
-    with server.silent():
-        assert await session.finalize() is False
-    await session.stop()
-
-
 async def test_audio_is_sent_at_the_pace_asked_for(server: LoopbackServer) -> None:
     began = time.monotonic()
     await transcribe(speech(4), endpoint=server.url, pace=10)
@@ -763,16 +747,6 @@ async def test_two_sessions_at_a_time_do_not_mix(server: LoopbackServer) -> None
     assert second.text == TEXT
 
 
-async def test_sessions_lists_what_runs_and_what_ended_last(server: LoopbackServer, tap: Tap) -> None:
-    await transcribe(speech(1), endpoint=server.url, pace=None)
-    running = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    await transcribe(speech(2), endpoint=server.url, pace=None)
-    listed = dgnb.sessions()
-    assert listed[0] is running
-    assert [session.audio_cursor for session in listed] == [0.0, 2.0]
-    await running.stop()
-
-
 async def test_every_error_of_a_source_is_a_dgnb_error(server: LoopbackServer, tmp_path: Path) -> None:
     (tmp_path / "page.wav").write_text("<html>not audio</html>")
     for source in (tmp_path, tmp_path / "page.wav", tmp_path / "none"):
@@ -794,139 +768,6 @@ async def test_a_pause_before_it_is_open_holds_the_audio_back_too(server: Loopba
     assert session.paused
     session.resume()
     assert (await session).text == TEXT
-
-
-# Options that change while it runs
-
-
-async def test_other_options_open_a_new_connection_in_the_same_transcript(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(6)
-    await until(lambda: sent(session, 6.0))
-    await session.apply(dgnb.LiveOptions(smart_format=True, interim_results=True))
-    assert session.options.smart_format
-    tap.give(6)
-    await until(lambda: sent(session, 12.0))
-    transcript = await session.stop()
-    first, second = server.connections
-    assert first.close_code == second.close_code == 1000
-    cut = transcript.results.query("connection == 0 and is_final")["end"].max()
-    assert second.audio_seconds == pytest.approx(session.audio_cursor - cut)
-    words = transcript.words
-    assert list(words["word"]) == TEXT.split() * 2
-    assert words["start"].is_monotonic_increasing
-    again = words["start"][10:] - cut
-    assert again.to_numpy() == pytest.approx(words["start"][:10].to_numpy(), abs=0.001)
-    assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
-    assert len(transcript.gaps) == 0
-    assert set(transcript.results["connection"]) == {0, 1}
-    assert "changed" in set(transcript.events["type"])
-
-
-async def test_a_change_of_options_cuts_where_a_final_ended(server: LoopbackServer) -> None:
-    session = LiveSession(speech(20), endpoint=server.url, pace=20).start()
-    for smart_format in (True, False, True):
-        await until(lambda: session.state is State.OPEN)
-        await session.apply(dgnb.LiveOptions(smart_format=smart_format))
-    await session
-    assert len(server.connections) == 4
-    finals = session.transcript.results.query("is_final").groupby("connection")
-    begins, ends = finals["start"].min(), finals["end"].max()
-    assert ends.iloc[-1] == pytest.approx(20)
-    for number in list(ends.index)[1:]:
-        assert begins[number] == pytest.approx(ends[: number - 1].max())
-    assert len(session.transcript.gaps) == 0
-
-
-async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    await session.apply(dgnb.LiveOptions(keyterm=["Praat"], numerals=True))
-    assert session.options.keyterm == ("Praat",)
-    await session.stop()
-    (connection,) = server.connections
-    assert '{"type":"Configure","keyterms":["Praat"],"features":{"numerals":true}}' in connection.texts
-
-
-async def test_where_configure_is_refused_a_new_connection_does_it(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Script, "configurable", False)
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    await session.apply(dgnb.LiveOptions(keyterm=["Praat"]))
-    await session.stop()
-    assert [connection.options.keyterm for connection in server.connections] == [(), ("Praat",)]
-
-
-async def test_options_that_the_server_refuses_leave_the_stream_as_it_was(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    with server.rejecting(400, "No such model.", times=1), pytest.raises(HandshakeError, match="No such model"):
-        await session.apply(dgnb.LiveOptions(model="nova-2"))
-    # The refusal is told at once. The connection with the old options may take a little longer.
-    await until(lambda: session.state is State.OPEN)
-    assert session.options.model == "nova-3"
-    tap.give(5)
-    await until(lambda: sent(session, 6.0))
-    transcript = await session.stop()
-    assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
-
-
-async def test_options_are_applied_to_an_open_session_only(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None)
-    options = dgnb.LiveOptions(punctuate=True)
-    with pytest.raises(ConfigurationError, match="open session"):
-        await session.apply(options)
-    session.start()
-    tap.give(1)
-    await until(lambda: session.state is State.OPEN)
-    with pytest.raises(ConfigurationError, match="start a new session"):
-        await session.apply(dgnb.LiveOptions(multichannel=True))
-    await session.apply(session.options)
-    assert len(server.connections) == 1
-    await session.stop()
-    with pytest.raises(ConfigurationError, match="open session"):
-        await session.apply(options)
-
-
-async def test_stopping_while_options_change_ends_it(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    with server.unresponsive():
-        applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
-        await until(lambda: len(server.requests) == 2)
-        await session.stop()
-        with pytest.raises(ConfigurationError, match="ended before"):
-            await applying
-    assert session.transcript.transcript_cursor == pytest.approx(session.audio_cursor)
-
-
-async def test_cancelling_apply_takes_the_change_back(server: LoopbackServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    with server.unresponsive(times=1):
-        applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
-        await until(lambda: len(server.requests) == 2)
-        applying.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await applying
-        await session.stop()
-    assert session.error is None
-    assert not session.options.punctuate
-
-
-async def test_a_container_that_is_passed_through_keeps_its_options(server: LoopbackServer) -> None:
-    session = LiveSession(dgnb.FileSource(dgnb.samples.path(), decode=False), endpoint=server.url, pace=4.0).start()
-    await until(lambda: session.audio_cursor > 6)
-    with pytest.raises(ConfigurationError, match="decode=False"):
-        await session.apply(dgnb.LiveOptions(punctuate=True))
-    await session.stop()
 
 
 async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer) -> None:

@@ -1,0 +1,190 @@
+"""One connection, from its first audio to its last message, against the loopback server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+import dgnb
+from dgnb import LiveOptions, Transcript
+from dgnb.audio import AudioSource
+from dgnb.exceptions import CloseTimeout, ConnectionLost
+from dgnb.loopback import LoopbackServer, Script
+from dgnb.session.capture import Capture
+from dgnb.session.link import Link
+from dgnb.session.stop import Stop
+from tests.session.test_reconnect import final, plain
+from tests.session.test_session import TEXT, Tap
+from tests.support.speech import speech
+from tests.support.waiting import until
+
+RAW = LiveOptions(encoding="linear16", sample_rate=16000)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with dgnb.loopback.serve(Script(TEXT)) as server:
+        yield server
+
+
+def nothing() -> None: ...
+
+
+@asynccontextmanager
+async def linked(
+    url: str,
+    source: AudioSource,
+    *,
+    elsewhere: bool = False,
+    drain_timeout: float = 10.0,
+    progress: Callable[[], None] = nothing,
+    draining: Callable[[], None] = nothing,
+) -> AsyncIterator[Link]:
+    transcript = Transcript()
+    capture = Capture(source, transcript, None, None)
+    await capture.open(multichannel=False)
+    try:
+        async with dgnb.connect(RAW, endpoint=url) as connection:
+            yield Link(
+                connection,
+                0,
+                capture,
+                transcript,
+                Stop(),
+                drain_timeout,
+                elsewhere=elsewhere,
+                watched=False,
+                answers_silence=False,
+                notify=nothing,
+                progress=progress,
+                draining=draining,
+            )
+    finally:
+        await capture.close()
+
+
+async def test_all_audio_is_sent_and_heard_and_then_it_is_the_last(server: LoopbackServer) -> None:
+    told: list[str] = []
+    async with linked(
+        server.url, speech(6), progress=lambda: told.append("progress"), draining=lambda: told.append("draining")
+    ) as link:
+        assert await link.run() is True
+        assert link.transcript.text == TEXT
+        assert (link.capture.audio_cursor, link.capture.pending) == (6.0, 0.0)
+    assert told.count("draining") == 1
+    assert told[-1] == "progress"
+
+
+async def test_other_options_end_it_before_the_source_has(server: LoopbackServer) -> None:
+    tap = Tap()
+    tap.give(2)
+    async with linked(server.url, tap.source()) as link:
+        running = asyncio.ensure_future(link.run())
+        await until(lambda: link.capture.audio_cursor > 1.8)
+        link.change_options(True)
+        assert await running is False
+        # A cut where a final ended: what has no final is for the next connection, and nothing is lost.
+        assert link.capture.ledger.gaps == []
+        assert link.capture.pending == pytest.approx(2.0, abs=0.11)
+
+
+async def test_a_change_that_was_taken_back_ends_nothing(server: LoopbackServer) -> None:
+    tap = Tap()
+    tap.give(1)
+    async with linked(server.url, tap.source()) as link:
+        running = asyncio.ensure_future(link.run())
+        await until(lambda: link.capture.audio_cursor > 0.8)
+        link.change_options(True)
+        link.change_options(False)
+        tap.give(5)
+        tap.end()
+        assert await running is True
+        assert link.transcript.text == TEXT
+
+
+async def test_a_stop_ends_it_with_the_words_of_what_was_sent(server: LoopbackServer) -> None:
+    tap = Tap()
+    tap.give(2)
+    async with linked(server.url, tap.source()) as link:
+        running = asyncio.ensure_future(link.run())
+        await until(lambda: link.capture.audio_cursor > 1.8)
+        link.stop.ask(asyncio.get_running_loop().time())
+        link.wake()
+        assert await running is True
+        assert link.transcript.text.startswith("one two three")
+        assert link.capture.ledger.acknowledged == link.capture.ledger.sent
+
+
+async def test_results_that_go_elsewhere_count_all_that_was_sent_as_heard(server: LoopbackServer) -> None:
+    with server.silent():
+        async with linked(server.url, speech(6), elsewhere=True, drain_timeout=0.05) as link:
+            with pytest.raises(CloseTimeout):
+                await link.run()
+            assert (link.capture.audio_cursor, link.capture.pending) == (6.0, 0.0)
+
+
+@pytest.mark.parametrize("heard", [5.8, 5.6])
+async def test_a_server_that_does_not_finish_is_no_error_where_all_was_heard(heard: float) -> None:
+    async def handler(socket: ServerConnection) -> None:
+        async for message in socket:
+            if isinstance(message, str):
+                await socket.send(final(0, heard, "hello"))
+
+    async with plain(handler) as url, linked(url, speech(6), drain_timeout=0.2) as link:
+        if heard == 5.6:
+            with pytest.raises(CloseTimeout):
+                await link.run()
+            return
+        assert await link.run() is True
+        (text,) = link.transcript.events.query("type == 'warning'")["text"]
+        assert text == "All was heard, but the server did not say that it had finished."
+        assert link.capture.pending == 0.0
+
+
+async def test_a_server_that_does_not_finish_for_other_options_is_lost(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Audio that is no longer kept can't be sent again, so its finals are awaited.
+    monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 0.5)
+    tap = Tap()
+    tap.give(2)
+    with server.silent():
+        async with linked(server.url, tap.source(), drain_timeout=0.05) as link:
+            running = asyncio.ensure_future(link.run())
+            await until(lambda: link.capture.audio_cursor > 1.8)
+            link.change_options(True)
+            tap.end()
+            with pytest.raises(ConnectionLost, match="close_timeout"):
+                await running
+
+
+@pytest.mark.parametrize("text", ["", "Hello there."])
+async def test_empty_finals_for_silence_are_noticed(text: str) -> None:
+    async with dgnb.loopback.serve(Script(text)) as server:
+        tap = Tap()
+        tap.give(2)
+        async with linked(server.url, tap.source()) as link:
+            running = asyncio.ensure_future(link.run())
+            await until(lambda: link.capture.audio_cursor > 1.8)
+            assert link.answers_silence is False
+            tap.give(8)
+            tap.end()
+            await running
+            assert link.answers_silence is True
+
+
+async def test_cancelling_leaves_the_connection_open_and_no_task(server: LoopbackServer) -> None:
+    tap = Tap()
+    tap.give(1)
+    async with linked(server.url, tap.source()) as link:
+        running = asyncio.ensure_future(link.run())
+        await until(lambda: link.capture.audio_cursor > 0.8)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert [task for task in asyncio.all_tasks() if task.get_name() in ("dgnb: send", "dgnb: receive")] == []
+        await link.connection.keep_alive()
