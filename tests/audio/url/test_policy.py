@@ -275,8 +275,12 @@ async def test_no_playlist_leads_a_shared_app_to_a_private_address(site: Site, u
     site.pages["/list"] = f"#EXTM3U\n{where}\n".encode()
     site.pages["/hls"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{where}\n#EXT-X-ENDLIST".encode()
     site.pages["/master"] = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{where}\n".encode()
-    site.pages["/init"] = site.pages["/hls"].replace(b"#EXTINF", f'#EXT-X-MAP:URI="{where}"\n#EXTINF'.encode())
-    for path in ("/list", "/hls", "/master", "/init"):
+    group = f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",URI="{where}"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nhls\n'
+    site.pages["/group"] = f"#EXTM3U\n{group}".encode()
+    for tag, path in ((f'MAP:URI="{where}"', "/init"), (f'KEY:METHOD=AES-128,URI="{where}"', "/key")):
+        lines = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-{tag}\n#EXTINF:1,\na.wav\n#EXT-X-ENDLIST"
+        site.pages[path] = lines.encode()
+    for path in ("/list", "/hls", "/master", "/group", "/init", "/key"):
         with pytest.raises(AudioError):
             await site.source("http://radio.example:{port}" + path).open()
     assert not site.hits
