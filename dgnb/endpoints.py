@@ -42,11 +42,7 @@ class Secret:
 
     @classmethod
     def of(cls, key: object) -> Secret | None:
-        """Wrap a key as you give it; None stays None.
-
-        Raises:
-            ConfigurationError: It is not a string.
-        """
+        """Wrap a key as you give it; None stays None."""
         if key is None or isinstance(key, Secret):
             return key
         key = native(key)

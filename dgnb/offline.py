@@ -98,13 +98,8 @@ class _Child:
 def ensure() -> tuple[str, str]:
     """Start the child if none runs. Blocks for about two seconds the first time; from any thread.
 
-    `DGNB_OFFLINE_MODEL` names a model other than `tiny.en`, or the folder of one.
-
-    Returns:
-        The `ws://127.0.0.1:port` address, and the token that the child requires.
-
-    Raises:
-        DgnbError: It can't be started; the message has the reason.
+    `DGNB_OFFLINE_MODEL` names a model other than `tiny.en`, or the folder of one. Returns the `ws://127.0.0.1:port`
+    address, and the token that the child requires.
     """
     child = _ensure()
     return str(child.addresses["url"]), child.token

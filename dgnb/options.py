@@ -43,7 +43,6 @@ MOST_CHANNELS: Final = 20
 _LANGUAGE = re.compile(r"multi|[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
 _WANTED: Final = {bool: "True or False", int: "a whole number", str: "text"}
 _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
-_CALLBACK_PORTS = {None, 80, 443, 8080, 8443}
 
 
 def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
@@ -284,11 +283,7 @@ _CONFLICTS: Final[tuple[tuple[Callable[[LiveOptions], object], str], ...]] = (
 
 
 def as_options(options: object, named: Mapping[str, Any]) -> LiveOptions:
-    """Options that were given as an object, or by name.
-
-    Raises:
-        ConfigurationError: Both were given, or the object is no `LiveOptions`.
-    """
+    """Options that were given as an object, or by name."""
     if options is None:
         return LiveOptions(**named)
     if not isinstance(options, LiveOptions):
@@ -301,11 +296,7 @@ def as_options(options: object, named: Mapping[str, Any]) -> LiveOptions:
 
 
 def check_encoding(encoding: object) -> None:
-    """Refuse what is not an encoding of raw audio.
-
-    Raises:
-        ConfigurationError: With the nearest encoding, or all of them.
-    """
+    """Refuse what is not an encoding of raw audio."""
     if encoding not in ENCODINGS:
         hint = nearest(str(encoding), ENCODINGS) or f" Use one of: {', '.join(ENCODINGS)}."
         raise ConfigurationError(f"encoding={encoding!r} is not an encoding of raw audio.{hint}")
@@ -387,7 +378,8 @@ def _check_model(model: str) -> None:
 def _check_callback(callback: str) -> None:
     try:
         url = urlsplit(callback)
-        right = url.scheme in {"http", "https", "ws", "wss"} and bool(url.hostname) and url.port in _CALLBACK_PORTS
+        right = url.scheme in {"http", "https", "ws", "wss"} and bool(url.hostname)
+        right = right and url.port in {None, 80, 443, 8080, 8443}
     except ValueError:
         right = False
     if not right:

@@ -45,10 +45,6 @@ class Socket(ws.ClientConnection):
 
     heard_at = 0.0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
-        self.heard_at = self.loop.time()
-        super().connection_made(transport)
-
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self.heard_at = self.loop.time()
         super().data_received(data)

@@ -62,9 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DgnbError as error:
         print(error, file=sys.stderr)
         return 1
-    except (OSError, OverflowError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "the port is taken" if taken else str(error)
+    except OSError as error:
+        reason = "the port is taken" if error.errno == errno.EADDRINUSE else str(error)
         remedy = "Choose another with --port; 0 takes any that is free."
         print(f"Can't listen on {options.host} port {options.port}: {reason}. {remedy}", file=sys.stderr)
         return 1

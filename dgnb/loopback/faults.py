@@ -61,17 +61,14 @@ class Dropping(Fault):
     reason: str = ""
 
 
-@dataclass(eq=False)
 class Silent(Fault):
     """Send nothing."""
 
 
-@dataclass(eq=False)
 class Unresponsive(Fault):
     """Leave handshakes unanswered."""
 
 
-@dataclass(eq=False)
 class Unclosing(Fault):
     """Leave `CloseStream` unanswered."""
 

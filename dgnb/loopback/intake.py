@@ -6,6 +6,7 @@ Deepgram (`DATA-0000`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -137,14 +138,11 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
             if not source.streams.audio:
                 raise Undecodable("there is no audio in it")
             for packet in source.demux(source.streams.audio[0]):
-                try:
-                    frames = packet.decode()
-                except av.error.FFmpegError:
-                    # A damaged packet; the next may be good.
-                    continue
-                for frame in frames:
-                    decoded = True
-                    yield from _resampled(resampler, frame)
+                # A packet may be damaged; the next may be good.
+                with contextlib.suppress(av.error.FFmpegError):
+                    for frame in packet.decode():
+                        decoded = True
+                        yield from _resampled(resampler, frame)
     except (av.error.FFmpegError, ValueError, IndexError):
         if not decoded and pipe.started:
             raise Undecodable("the audio does not decode") from None

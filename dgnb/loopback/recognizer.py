@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import Any, Final
 
 import msgspec
@@ -60,9 +61,10 @@ class Recognizer:
         self._options = options
         self._created = created or datetime.now(UTC)
         self._received = hashlib.sha256()
-        self._extra = _echoed(options)
+        info = engine.info
+        self._model = ModelInfo(name=info.name, version=info.version, arch=info.arch)
         self._metadata = ResultsMetadata(
-            request_id=request_id, model_uuid=engine.info.uuid, model_info=_model_info(engine), extra=self._extra
+            request_id=request_id, model_uuid=info.uuid, model_info=self._model, extra=_echoed(options)
         )
         self._channels: list[_Channel] = []
 
@@ -106,8 +108,8 @@ class Recognizer:
             sha256=self._received.hexdigest(),
             transaction_key="deprecated",
             models=(uuid,),
-            model_info={uuid: _model_info(self._engine)},
-            extra=self._extra,
+            model_info={uuid: self._model},
+            extra=self._metadata.extra,
         )
         return [*messages, metadata]
 
@@ -194,7 +196,7 @@ class _Channel:
         words = [word for word in (self._word(word, language) for word in heard.words) if word.word]
         return Alternative(
             transcript=" ".join((word.punctuated_word or word.word) for word in words),
-            confidence=_mean([word.confidence or 0.0 for word in words]),
+            confidence=round(fmean(word.confidence or 0.0 for word in words), 4) if words else 0.0,
             words=tuple(words),
             languages=(language,) if language and words else None,
         )
@@ -298,15 +300,6 @@ def _echoed(options: LiveOptions) -> dict[str, Any] | None:
     values = options.extra.get("extra", ())
     pairs = [values] if isinstance(values, str) else list(values)
     return dict(pair.partition(":")[::2] for pair in pairs) or None
-
-
-def _model_info(engine: Engine) -> ModelInfo:
-    info = engine.info
-    return ModelInfo(name=info.name, version=info.version, arch=info.arch)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return round(sum(values) / len(values), 4) if values else 0.0
 
 
 def _ms(seconds: float) -> float:

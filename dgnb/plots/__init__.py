@@ -27,9 +27,8 @@ except ModuleNotFoundError:
 
 from dgnb.plots import curves, style
 from dgnb.plots.axis import gap_bands, legend, time_axis
-from dgnb.plots.lanes import lanes
 from dgnb.plots.page import page, rows
-from dgnb.plots.voices import voices
+from dgnb.plots.voices import lanes, voices
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
 

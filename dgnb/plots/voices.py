@@ -1,4 +1,4 @@
-"""Who speaks: the names of speakers and channels, and which word belongs to whom."""
+"""Who speaks: the names of speakers and channels, which word belongs to whom, and a line for each of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
+
+from dgnb.plots.axis import Box, boxes, gap_bands, legend, time_axis
+from dgnb.plots.style import colour, dress, hatch, say, style
 
 _MOST: Final = 24
 
@@ -44,3 +48,28 @@ def voices(words: pd.DataFrame, most: int = _MOST) -> Voices:
         names = [*(names[voice] for voice in kept), f"{len(names) - most + 1} others"]
         of, looks = position[of], [*kept.tolist(), -1]
     return Voices(of.astype(np.int64), names, looks, title)
+
+
+def lanes(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:
+    """Draw a line for each speaker of `words`."""
+    dress(ax, who.title)
+    # A short utterance is still visible.
+    least = (end - start) / 1500
+    for row, look in enumerate(who.looks):
+        utterances = words[who.of == row].groupby("utterance")
+        blocks = zip(utterances["start"].min().tolist(), utterances["end"].max().tolist(), strict=True)
+        boxes(
+            ax,
+            [Box(begin, max(finish, begin + least), row - 0.36, row + 0.36) for begin, finish in blocks],
+            facecolor=colour(look),
+            edgecolor=style(ax).edge,
+            hatch=hatch(look),
+            linewidth=0,
+        )
+    ax.set_ylim(max(1, len(who.names)) - 0.45, -0.55)
+    ax.set_yticks(range(len(who.names)), who.names)
+    ax.tick_params(axis="y", length=0)
+    if words.empty:
+        say(ax, "no words")
+    time_axis(ax, start, end)
+    legend(ax, gap_bands(ax, gaps, start, end))

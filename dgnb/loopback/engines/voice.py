@@ -30,9 +30,7 @@ class SileroVoice:
         self._tail = np.zeros(_CONTEXT, np.float32)
 
     def feed(self, samples: Samples) -> list[float]:
-        """Take whole frames; return the probability, 0 to 1, that each holds a voice."""
-        if not samples.size:
-            return []
+        """Take whole frames, at least one; return the probability, 0 to 1, that each holds a voice."""
         frames = samples.reshape(-1, FRAME)
         before = np.vstack([self._tail, frames[:-1, -_CONTEXT:]])
         batch = np.hstack([before, frames])

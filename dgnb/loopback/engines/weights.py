@@ -65,12 +65,7 @@ class Weights:
 
 
 def check(model: str) -> None:
-    """Refuse a model that can never be loaded on this machine. It opens no weights and uses no network.
-
-    Raises:
-        ConfigurationError: There is no model of that name, or the folder is not a model.
-        DgnbError: The `offline` extra is not installed.
-    """
+    """Refuse a model that can never be loaded on this machine. It opens no weights and uses no network."""
     _home(model)
     if importlib.util.find_spec("faster_whisper") is None:
         raise DgnbError(NOT_INSTALLED)

@@ -156,27 +156,24 @@ class _Decoder:
         seconds = len(samples) / SAMPLE_RATE
         features = self._model.feature_extractor(samples)
         windows: dict[bool, Any] = {}
-        language = self._language
+        language, found = self._language, None
         best: tuple[float, Any, Any] | None = None
         for attempt in _CAREFUL if final else _QUICK:
             if (encoded := windows.get(attempt.whole_window)) is None:
                 encoded = windows[attempt.whole_window] = self._encode(features, seconds, attempt.whole_window)
             if language is None:
-                language = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
+                language = found = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
             result, likelihood, loops = self._generate(encoded, seconds, language, attempt)
             if result.no_speech_prob > _NO_SPEECH and likelihood < _UNLIKELY:
-                return Decoded((), self._found(language))
+                return Decoded((), found)
             if not loops and (best is None or likelihood > best[0]):
                 best = likelihood, result, encoded
             if not loops and likelihood >= _UNLIKELY:
                 break
         if best is None:
-            return Decoded((), self._found(language))
+            return Decoded((), found)
         _, result, encoded = best
-        return Decoded(self._words(result.sequences_ids[0], encoded, seconds, language), self._found(language))
-
-    def _found(self, language: str | None) -> str | None:
-        return language if self._language is None else None
+        return Decoded(self._words(result.sequences_ids[0], encoded, seconds, language), found)
 
     def _encode(self, features: Any, seconds: float, whole: bool) -> Any:
         window = _WINDOW if whole else min(_WINDOW, max(_SHORTEST_WINDOW, math.ceil(seconds + _MARGIN)))
