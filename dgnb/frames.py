@@ -12,21 +12,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-__all__ = [
-    "DOUBTFUL",
-    "EVENTS",
-    "FOUND",
-    "GAPS",
-    "PAUSES",
-    "RATES",
-    "RESULTS",
-    "UTTERANCES",
-    "WORDS",
-    "GrowingTable",
-    "rows",
-    "table",
-]
-
 _UTC: Final = "datetime64[ns, UTC]"
 
 WORDS: Final[Mapping[str, str]] = {

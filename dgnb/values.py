@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from dgnb.exceptions import ConfigurationError
 
-__all__ = ["ABOVE_0", "native", "number", "whole"]
-
 ABOVE_0: Final = math.ulp(0.0)
 """The smallest positive number: the lower bound of what must be positive."""
 _MOST_WHOLE: Final = 10**15 - 1

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from dgnb import frames
 
-SCHEMAS = {name: getattr(frames, name) for name in frames.__all__ if name.isupper()}
+NAMES = ("WORDS", "UTTERANCES", "RESULTS", "EVENTS", "GAPS", "PAUSES", "RATES", "FOUND", "DOUBTFUL")
+SCHEMAS = {name: getattr(frames, name) for name in NAMES}
 VALUES = {
     "string": st.none() | st.text(st.characters(codec="utf-8"), max_size=5),
     "float64": st.none() | st.floats(allow_nan=False),

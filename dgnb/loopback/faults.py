@@ -12,7 +12,7 @@ with server.silent(), pytest.raises(dgnb.CloseTimeout):
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -35,11 +35,6 @@ class Fault:
         """Count one time."""
         if self.times is not None:
             self.times -= 1
-
-    @property
-    def spent(self) -> bool:
-        """Whether it has struck as often as it may."""
-        return self.times is not None and self.times <= 0
 
 
 @dataclass(eq=False)
@@ -104,27 +99,19 @@ class InForce:
             self._faults.remove(fault)
 
     def all(self, kind: type[_Kind]) -> list[_Kind]:
-        """Every fault of a kind that is not spent, the oldest first."""
-        return [fault for fault in self._faults if isinstance(fault, kind) and not fault.spent]
+        """Every fault of a kind that has not struck as often as it may, the oldest first."""
+        return [one for one in self._faults if isinstance(one, kind) and (one.times is None or one.times > 0)]
 
     def now(self, kind: type[_Kind]) -> _Kind | None:
         """The newest fault of a kind, if any; asking does not count."""
         return next(reversed(self.all(kind)), None)
 
-    def strike(self, kind: type[_Kind]) -> _Kind | None:
-        """The newest fault of a kind, if any; asking counts."""
-        fault = self.now(kind)
+    def strike(self, kind: type[_Kind], due: Callable[[_Kind], bool] = lambda _: True) -> _Kind | None:
+        """The newest fault of a kind that is due, if any; asking counts."""
+        fault = next(filter(due, reversed(self.all(kind))), None)
         if fault is not None:
             fault.strike()
         return fault
-
-    def drop_due(self, clock: float) -> Dropping | None:
-        """The drop that ends a connection with `clock` seconds of audio, if any; asking counts."""
-        for fault in reversed(self.all(Dropping)):
-            if clock >= fault.after - 1e-6:
-                fault.strike()
-                return fault
-        return None
 
 
 class Faults:

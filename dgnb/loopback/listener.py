@@ -23,7 +23,7 @@ from aiohttp import ClientError, WSMsgType, web
 
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import InForce, Silent, Unclosing
+from dgnb.loopback.faults import Dropping, InForce, Silent, Unclosing
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
 from dgnb.loopback.records import ServedConnection, keep
@@ -94,8 +94,7 @@ class Listener:
         reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
         thread.start()
         try:
-            if drop := self._faults.drop_due(0.0):
-                self._drop(drop.code, drop.reason)
+            self._drop_if_due(0.0)
             end = await self._end
         except asyncio.CancelledError:
             end = _End(None)
@@ -134,9 +133,10 @@ class Listener:
         if not self._end.done():
             self._end.set_result(end)
 
-    def _drop(self, code: int | None, reason: str) -> None:
-        self._record.dropped = True
-        self._settle(_End(code, reason))
+    def _drop_if_due(self, clock: float) -> None:
+        if drop := self._faults.strike(Dropping, lambda drop: clock >= drop.after - 1e-6):
+            self._record.dropped = True
+            self._settle(_End(drop.code, drop.reason))
 
     # On the loop
 
@@ -228,8 +228,8 @@ class Listener:
     async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:
         await self._send(messages)
         self._record.audio_seconds = clock
-        if not self._end.done() and (drop := self._faults.drop_due(clock)):
-            self._drop(drop.code, drop.reason)
+        if not self._end.done():
+            self._drop_if_due(clock)
 
     async def _done(self, messages: Sequence[ServerMessage]) -> None:
         silent = self._faults.now(Silent)

@@ -175,15 +175,12 @@ class LoopbackServer(Faults):
         """How many connections are open."""
         return len(self._listeners)
 
-    async def load(self) -> None:
-        """Load the engine now, not with the first connection.
+    async def load(self) -> Engine:
+        """Load the engine now, not with the first connection. It is loaded once.
 
         Raises:
             DgnbError: There is no such model, or it can't be loaded.
         """
-        await self._loaded()
-
-    async def _loaded(self) -> Engine:
         async with self._loading:
             if self._engine is None:
                 self._engine = await asyncio.to_thread(WhisperEngine, self._model)
@@ -230,7 +227,7 @@ class LoopbackServer(Faults):
         check_credential(request.headers, self.token)
         options = parse_query(seen.query)
         try:
-            engine = await self._loaded()
+            engine = await self.load()
         except DgnbError as error:
             raise Refusal(503, "NO_ENGINE", str(error)) from None
         check_language(options, engine)

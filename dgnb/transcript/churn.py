@@ -5,8 +5,6 @@ from __future__ import annotations
 from dgnb.messages import Results, Word
 from dgnb.transcript.records import channel_of
 
-__all__ = ["Churn"]
-
 
 class Churn:
     """Compares each `Results` with the interim before it, for each channel of each connection.

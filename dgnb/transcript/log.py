@@ -9,8 +9,6 @@ from dgnb.messages import Results
 from dgnb.transcript import storage
 from dgnb.transcript.records import Record
 
-__all__ = ["MessageLog"]
-
 _BLOCK: Final = 256
 """Messages that are packed at a time."""
 _PARSED: Final = 4096
