@@ -13,20 +13,6 @@ from typing import Final
 
 from dgnb.messages import Word
 
-__all__ = [
-    "UNSPACED",
-    "Said",
-    "breakable",
-    "closing",
-    "fitted",
-    "joined",
-    "one_line",
-    "spaced",
-    "spread",
-    "units",
-    "width",
-]
-
 UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uaa60-\uaa7f"
     "\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003ffff"

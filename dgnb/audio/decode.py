@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
-from dgnb.audio.head import Head, printable, reason, refuse, undecodable
+from dgnb.audio.head import Head, reason, refuse, undecodable
 from dgnb.audio.resample import Resampler
 from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Note, SourceFormat
 from dgnb.audio.timeline import MOST_MISSED, Timeline
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
-
-__all__ = ["Decoder", "Detected", "Item", "Readable", "decoded", "passed", "printable"]
 
 _SAFE: Final = {"protocol_whitelist": "none"}
 # FFmpeg's own limits are 1 MB and 5 s: with those, the first words of a stream would come late.

@@ -9,8 +9,6 @@ from typing import Any, Final
 from dgnb.audio.source import SourceFormat
 from dgnb.exceptions import AudioError
 
-__all__ = ["Head", "printable", "reason", "refuse", "undecodable"]
-
 _HEADERS: Final = {
     b"RIFF": "WAV",
     b"RF64": "WAV",

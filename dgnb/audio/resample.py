@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
 
-__all__ = ["Resampler"]
-
 _QUIET: Final = 1e-5
 """Power, where 1 is full scale (-50 dB). Below it, left and right are not compared."""
 _OPPOSITE: Final = 0.05

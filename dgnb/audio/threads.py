@@ -14,8 +14,6 @@ from dgnb.audio.decode import Detected, Item
 from dgnb.audio.source import MOST_NOTES, Audio, Note
 from dgnb.exceptions import AudioError
 
-__all__ = ["DecoderThread", "Pipe", "in_thread", "no_thread"]
-
 _QUEUED: Final = 50
 _QUEUED_LIVE: Final = 6000
 """Chunks of a source that does not wait: 10 minutes, 19 MB of 16 kHz mono. So much is taken while the loop is blocked;

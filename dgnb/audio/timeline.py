@@ -9,8 +9,6 @@ from dgnb.audio.source import CHUNK_SECONDS
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-__all__ = ["MOST_MISSED", "Timeline"]
-
 MOST_MISSED: Final = 3600.0
 """Seconds. A longer hole is a wrong timestamp: nobody wants a day of silence for it."""
 _LEAST_MISSED: Final = 0.02

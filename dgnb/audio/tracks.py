@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = ["as_track", "chosen", "other_tracks", "stated_end"]
-
 _LANGUAGES: Final = (
     "ara ar|bul bg|cat ca|ces cze cs|dan da|deu ger de|ell gre el|eng en|est et|fas per fa|fin fi|fra fre fr|heb he|"
     "hin hi|hrv hr|hun hu|ind id|isl ice is|ita it|jpn ja|kor ko|lit lt|lav lv|msa may ms|nld dut nl|nor nob no nb|"

@@ -21,8 +21,6 @@ from dgnb.transcript.records import Event, Gap, Line, Record, channel_of, event_
 from dgnb.transcript.words import SLACK, WordLog
 from dgnb.writing import closing, fitted, joined, spaced, spread
 
-__all__ = ["Reducer"]
-
 logger = logging.getLogger("dgnb")
 
 _ESTIMATED: Final = (

@@ -13,8 +13,6 @@ from dgnb.messages import Word
 from dgnb.transcript.records import Line
 from dgnb.writing import Said, joined
 
-__all__ = ["SLACK", "WordLog"]
-
 SLACK: Final = 0.02
 """Seconds by which neighbouring words and finals may overlap: the server rounds times."""
 

@@ -13,8 +13,6 @@ from dgnb.audio.url import icy
 from dgnb.audio.url.fetch import Answer, Fetcher, Trouble
 from dgnb.exceptions import AudioError
 
-__all__ = ["MOST_TRIES", "Body", "SeekableBody", "Stretch"]
-
 MOST_TRIES: Final = 8
 """Tries in a row without a byte, after which a source is given up."""
 

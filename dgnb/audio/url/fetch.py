@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-__all__ = ["Answer", "Fetcher", "Stopped", "Trouble", "address", "shown"]
-
 T = TypeVar("T")
 
 _GONE: Final = frozenset({401, 403, 404, 410, 451})

@@ -26,8 +26,6 @@ from dgnb.exceptions import AudioError
 if TYPE_CHECKING:
     from yarl import URL
 
-__all__ = ["LARGEST", "Hls", "variants"]
-
 LARGEST: Final = 1 << 20
 """Bytes of a playlist: a recording of many hours names each of its segments."""
 

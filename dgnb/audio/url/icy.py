@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["Stripper", "TagStripper", "interval", "tidy", "title"]
-
 _TITLE: Final = re.compile(rb"StreamTitle='(.*?)';(?=\s*\w+='|[\s\0]*$)", re.DOTALL)
 _LONGEST_TITLE: Final = 200
 _LARGEST_INTERVAL: Final = 1 << 24

@@ -6,8 +6,6 @@ import html
 import re
 from typing import Final
 
-__all__ = ["LARGEST", "MOST_ENTRIES", "entries", "is_hls", "is_page", "is_playlist"]
-
 LARGEST: Final = 1 << 16
 """Bytes. A longer body is not a playlist, whatever its content type says."""
 MOST_ENTRIES: Final = 50

@@ -16,8 +16,6 @@ from dgnb.exceptions import AudioError
 if TYPE_CHECKING:
     from yarl import URL
 
-__all__ = ["Policy", "is_public"]
-
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _RESERVED: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "fec0::/10")))
 """Networks that older versions of the standard library call global."""

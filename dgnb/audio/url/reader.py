@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dgnb.audio.decode import Decoder, Item, printable
+from dgnb.audio.decode import Decoder, Item
+from dgnb.audio.head import printable
 from dgnb.audio.source import SAMPLE_RATE, Note
 from dgnb.audio.url import playlist
 from dgnb.audio.url.body import MOST_TRIES, Body, SeekableBody, Stretch
@@ -20,8 +21,6 @@ from dgnb.exceptions import AudioError
 
 if TYPE_CHECKING:
     from yarl import URL
-
-__all__ = ["Listener", "backoff"]
 
 _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 10.0
