@@ -104,22 +104,7 @@ class connect:
         address = await self._endpoint.locate()
         url = f"{address.url}/v1/listen?{urlencode(self._options.query())}"
         try:
-            socket_: Any = await OpenSocket(
-                url,
-                create_connection=Socket,
-                additional_headers={"Authorization": HiddenHeader(f"Token {address.key.reveal()}")},
-                user_agent_header=f"dgnb/{__version__}",
-                # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
-                compression=None,
-                proxy=None if is_loopback(urlsplit(url).hostname) else True,
-                open_timeout=self._open_timeout,
-                close_timeout=self._close_timeout,
-                ping_interval=PING_INTERVAL,
-                # SilenceWatch counts every byte: on a slow link the pongs wait in a queue.
-                ping_timeout=None,
-                max_size=_MAX_MESSAGE,
-                logger=MaskedLog(address),
-            )
+            socket_ = await self._handshake(url, address)
         # "from None": the frames of the original error hold the request, and the request holds the key.
         except asyncio.CancelledError:
             raise asyncio.CancelledError from None
@@ -132,6 +117,25 @@ class connect:
             keep_alive_interval=self._keep_alive_interval,
             close_timeout=self._close_timeout,
             ping_timeout=self._ping_timeout,
+        )
+
+    async def _handshake(self, url: str, address: Address) -> Any:
+        # Apart, because the simulator puts its own network in the place of this step.
+        return await OpenSocket(
+            url,
+            create_connection=Socket,
+            additional_headers={"Authorization": HiddenHeader(f"Token {address.key.reveal()}")},
+            user_agent_header=f"dgnb/{__version__}",
+            # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
+            compression=None,
+            proxy=None if is_loopback(urlsplit(url).hostname) else True,
+            open_timeout=self._open_timeout,
+            close_timeout=self._close_timeout,
+            ping_interval=PING_INTERVAL,
+            # SilenceWatch counts every byte: on a slow link the pongs wait in a queue.
+            ping_timeout=None,
+            max_size=_MAX_MESSAGE,
+            logger=MaskedLog(address),
         )
 
 
