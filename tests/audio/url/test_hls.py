@@ -261,20 +261,25 @@ def test_any_text_names_variants_without_an_error(text: str) -> None:
         hls.variants(f"{head}{text}\nlist.m3u8", URL("http://radio.example/"))
 
 
+def mux(file: Any, form: str, sound: Samples, **options: str) -> None:
+    """Write AAC into a container, as FFmpeg does it."""
+    with av.open(file, "w", format=form, options=options) as out:
+        stream: Any = out.add_stream("aac", rate=44_100)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 44_100, 0
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=44_100, frame_size=1024)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            out.mux(stream.encode(part))
+
+
 @pytest.fixture(scope="module")
 def fragments(tone: Callable[..., Samples]) -> tuple[bytes, list[bytes]]:
     """Fragmented MP4: what its fragments share, and the fragments."""
     import io
 
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4", options={"movflags": "empty_moov+default_base_moof+frag_every_frame"}) as out:
-        stream: Any = out.add_stream("aac", rate=44_100)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(tone(3.0, 44_100).reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = 44_100, 0
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=44_100, frame_size=1024)
-        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
-            out.mux(stream.encode(part))
+    mux(file, "mp4", tone(3.0, 44_100), movflags="empty_moov+default_base_moof+frag_every_frame")
     data = file.getvalue()
     starts = [i - 4 for i in range(len(data)) if data[i : i + 4] == b"moof"]
     edges = [*starts[::20], len(data)]
@@ -500,16 +505,8 @@ async def test_segments_that_are_encrypted_with_aes_128_are_decrypted(
 ) -> None:
     (tmp_path / "key").write_bytes(bytes(range(16)))
     (tmp_path / "info").write_text(f"the key?k=1\n{tmp_path / 'key'}\n")
-    options = {"hls_time": "1", "hls_list_size": "0", "hls_key_info_file": str(tmp_path / "info")}
-    with av.open(str(tmp_path / "a.m3u8"), "w", format="hls", options=options) as out:
-        stream: Any = out.add_stream("aac", rate=44_100)
-        stream.layout = "mono"
-        sound = np.concatenate([tone(1.0, 44_100, 1, 300.0 + 100 * n).reshape(-1) for n in range(4)])
-        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = 44_100, 0
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=44_100, frame_size=1024)
-        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
-            out.mux(stream.encode(part))
+    sound = np.concatenate([tone(1.0, 44_100, 1, 300.0 + 100 * n).reshape(-1) for n in range(4)])
+    mux(tmp_path / "a.m3u8", "hls", sound, hls_time="1", hls_list_size="0", hls_key_info_file=str(tmp_path / "info"))
     names = ["a.m3u8", *(f"a{n}.ts" for n in range(4))]
     site.pages = {f"/{name}": (tmp_path / name).read_bytes() for name in names}
     site.pages["/the key"] = bytes(range(16))
@@ -549,14 +546,7 @@ async def test_every_click_is_where_a_player_has_it(web_server: Serve, site: Sit
     for second in at:
         sound[round(second * 44_100) :][:200] = 20_000
     options = {"hls_time": "1", "hls_list_size": "0", "hls_segment_type": kind, "hls_fmp4_init_filename": "init.mp4"}
-    with av.open(str(tmp_path / "a.m3u8"), "w", format="hls", options=options) as out:
-        stream: Any = out.add_stream("aac", rate=44_100)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = 44_100, 0
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=44_100, frame_size=1024)
-        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
-            out.mux(stream.encode(part))
+    mux(tmp_path / "a.m3u8", "hls", sound, **options)
     ending = {"mpegts": "ts", "fmp4": "m4s"}[kind]
     names = ["a.m3u8", *(["init.mp4"] if kind == "fmp4" else []), *(f"a{n}.{ending}" for n in range(8))]
     site.pages = {f"/{name}": (tmp_path / name).read_bytes() for name in names}
