@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from dgnb.messages import Word
 from dgnb.values import number, whole
-from dgnb.writing import Said, breakable, one_line, units, width
+from dgnb.writing import breakable, is_spaced, one_line, units, width
 
 __all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "milliseconds", "plain", "to_srt", "to_webvtt"]
 
@@ -208,7 +208,7 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
         if "-->" in text:
             # Players read it as structure.
             text = text.replace("-->", "→")
-        gap = int(not (type(word) is Said and not word.spaced))
+        gap = int(is_spaced(word))
         if run and not gap and not breakable(run[-1].text, text):
             last = run[-1]
             run[-1] = _Piece(last.text + text, last.start, max(last.end, end), last.gap, last.width + width(text))

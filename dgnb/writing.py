@@ -47,11 +47,16 @@ class Said(Word, frozen=True):
     """Whether its times are a share of the final's, because the server sent text without words."""
 
 
+def is_spaced(word: Word) -> bool:
+    """Whether a space stands before a word of a final."""
+    return type(word) is not Said or word.spaced
+
+
 def joined(words: Iterable[Word]) -> str:
     """The words as one text, as displayed."""
     parts = []
     for word in words:
-        if not (type(word) is Said and not word.spaced):
+        if is_spaced(word):
             parts.append(" ")
         parts.append(word.punctuated_word or word.word)
     return "".join(parts[1:] if parts[:1] == [" "] else parts)

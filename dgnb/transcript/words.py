@@ -11,7 +11,7 @@ import msgspec
 
 from dgnb.messages import Word
 from dgnb.transcript.records import Line
-from dgnb.writing import Said, joined
+from dgnb.writing import Said, is_spaced, joined
 
 SLACK: Final = 0.02
 """Seconds by which neighbouring words and finals may overlap: the server rounds times."""
@@ -138,7 +138,7 @@ class WordLog:
             "channel": [self._channels[utterance] for utterance in utterances],
             "language": [word.language for word in words],
             "utterance": utterances,
-            "spaced": [type(word) is not Said or word.spaced for word in words],
+            "spaced": list(map(is_spaced, words)),
             "estimated": [type(word) is Said and word.estimated for word in words],
             "received_at": self._arrivals[first:],
         }

@@ -38,7 +38,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CREDENTIALS: Final = re.compile(r"(?<=//)[^/?#\s]*@")
 _QUERY: Final = re.compile(r"\?[^\s'\"…]+")
 _BROWSER: Final = "Does the address open in a browser?"
-_HEADERS: Final = "If it needs a login or a referrer, give headers={…}."
+_LOGIN: Final = "If it needs a login or a referrer, give headers={…}."
 _STATIONS: Final = ("icecast", "shoutcast", "liquidsoap", "steamcast")
 
 
@@ -296,7 +296,7 @@ class Fetcher:
             raise Trouble(
                 self.name,
                 f"answered {answer.status} {answer.reason}".strip(),
-                f"{_BROWSER} {_HEADERS}" if answer.status in (401, 403) else _BROWSER,
+                f"{_BROWSER} {_LOGIN}" if answer.status in (401, 403) else _BROWSER,
                 fatal=answer.status in _GONE,
                 how="",
                 status=answer.status,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from dgnb.audio.decode import Decoder, Item
+from dgnb.audio.head import reason
 from dgnb.audio.source import Note
 from dgnb.audio.url.fetch import Fetcher, Trouble, address, shown
 from dgnb.exceptions import AudioError
@@ -211,7 +212,7 @@ class Hls:
                         yield item
             except (AudioError, av.error.FFmpegError) as error:
                 if not self._skipped and self._opened:
-                    self._skip(self._opened, f"it can't be decoded ({getattr(error, 'strerror', error)})")
+                    self._skip(self._opened, f"it can't be decoded ({reason(error)})")
             if self._error:
                 raise self._error
         yield from self._told()

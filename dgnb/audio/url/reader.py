@@ -131,7 +131,8 @@ class Listener:
         data = answer.whole(LARGEST_HLS if hls else playlist.LARGEST, self._fetcher.stall_timeout)
         text = data.decode("utf-8", "replace")
         if playlist.is_hls(text):
-            yield from self._segments(text, answer.url)
+            self._endless = True
+            yield from self._counted(self._hls.play(text, answer.url, self._decoder), None)
             return
         named = playlist.entries(data)
         failures: list[AudioError] = []
@@ -189,32 +190,24 @@ class Listener:
         if error:
             raise error
 
-    def _counted(self, items: Iterable[Item], body: Body, stretch: Stretch | None = None) -> Items:
+    def _counted(self, items: Iterable[Item], body: Body | None, stretch: Stretch | None = None) -> Items:
+        """Count what is heard. Without a body, what was missed is counted elsewhere."""
         for item in items:
-            self._last = body.last
+            self._last = body.last if body else time.monotonic()
             if isinstance(item, bytes):
                 seconds = len(item) / (2 * self._decoder.channels * SAMPLE_RATE)
                 if stretch:
                     stretch.understood(seconds)
-                yield from self._back(body.began)
-                while body.notes:
+                yield from self._back(body)
+                while body and body.notes:
                     yield body.notes.popleft()
                 self._heard += seconds
             yield item
 
-    def _back(self, began: float | None) -> Items:
-        """Report that there is audio again. Without `began`, what was missed is counted elsewhere."""
+    def _back(self, body: Body | None) -> Items:
+        """Report that there is audio again."""
         if self._away:
             since, why = self._away
             self._away = None
-            seconds = max(0.0, (began or time.monotonic()) - since)
-            yield Note("source", f"reconnected after {seconds:.1f} s: {why}", seconds if began else 0.0)
-
-    def _segments(self, text: str, url: URL) -> Items:
-        self._endless = True
-        for item in self._hls.play(text, url, self._decoder):
-            if isinstance(item, bytes):
-                yield from self._back(None)
-                self._heard += len(item) / (2 * self._decoder.channels * SAMPLE_RATE)
-            self._last = time.monotonic()
-            yield item
+            seconds = max(0.0, (body.began if body else time.monotonic()) - since)
+            yield Note("source", f"reconnected after {seconds:.1f} s: {why}", seconds if body else 0.0)
