@@ -70,8 +70,9 @@ if TYPE_CHECKING:
     from dgnb.widgets import LiveCaptions as LiveCaptions
 
 if "IPython" in sys.modules:
-    # It learns which cells run from here on.
+    # These two learn of IPython's cells and of its Tab from here on.
     importlib.import_module("dgnb.cells")
+    importlib.import_module("dgnb.completion")
 
 
 def __getattr__(name: str) -> Any:

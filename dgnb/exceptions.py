@@ -11,14 +11,20 @@
     └── ProtocolError                       a text frame that is not a JSON object
 
 Each message says what happened, quotes the server's words, and ends with what to change. No exception carries a key.
+IPython shows the user's own lines and the message, without the frames of dgnb.
 """
 
 from __future__ import annotations
 
 import difflib
 import enum
+import itertools
+import os
+import sys
+import traceback
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 __all__ = [
     "AudioError",
@@ -31,6 +37,10 @@ __all__ = [
     "ProtocolError",
     "SessionStopped",
 ]
+
+
+_PACKAGE: Final = str(Path(__file__).parent)
+_OWN_LINES: Final = 3
 
 
 class DgnbError(Exception):
@@ -50,6 +60,9 @@ class DgnbError(Exception):
             raise TypeError(f"{type(self).__name__} has no attribute {unknown[0]!r}.")
         super().__init__(message)
         vars(self).update(told)
+
+    def _render_traceback_(self) -> list[str]:
+        return short_traceback(self, str(self))
 
 
 class ConfigurationError(DgnbError, ValueError):
@@ -122,6 +135,28 @@ class SessionStopped(DgnbError):
 
 class ProtocolError(DgnbError):
     """The server sent a text frame that is not a JSON object. The connection stays open."""
+
+
+def short_traceback(error: BaseException, message: str) -> list[str]:
+    """What IPython shows of an error: the lines that led into dgnb, the message, and how to see the frames below.
+
+    `%xmode` and `%tb` with any other mode than IPython's own show the whole traceback.
+    """
+    shell = sys.modules["IPython"].get_ipython()
+    if shell.InteractiveTB.mode != "Context":
+        whole: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+        return whole
+    frames = itertools.takewhile(
+        lambda frame: not frame.filename.startswith(_PACKAGE), traceback.extract_tb(error.__traceback__)
+    )
+    # Generated code, such as the __init__ of a dataclass, has no line to show.
+    own = [frame for frame in frames if frame.line and f"{os.sep}IPython{os.sep}" not in frame.filename]
+    shown = []
+    for frame in own[-_OWN_LINES:]:
+        kind, name = shell.compile.format_code_name(frame.filename) or ("File", frame.filename)
+        shown += [f"{kind} {name}, line {frame.lineno}", f"    {str(frame.line)[:200]}"]
+    red, plain = ("", "") if shell.colors.lower() == "nocolor" else ("\x1b[31m", "\x1b[0m")
+    return [*shown, f"{red}{type(error).__name__}{plain}: {message}", "The whole traceback: %tb Verbose"]
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
@@ -40,18 +41,25 @@ ENCODINGS: Final[tuple[str, ...]] = (
 MOST_CHANNELS: Final = 20
 """Channels that `/v1/listen` takes."""
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+LANGUAGES: Final = ("en", "en-US", "en-GB", "multi", "de", "es", "fr", "hi", "it", "ja", "nl", "pt", "ru")
+"""Languages to suggest; which ones a model knows is the service's to say."""
+
 _LANGUAGE = re.compile(r"multi|[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
 _WANTED: Final = {bool: "True or False", int: "a whole number", str: "text"}
+_TRUTH: Final[dict[str, Any]] = {"true": True, "1": True, "false": False, "0": False}
 _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
 
 
 def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
-    """A field with the metadata to validate it and to build a form for it.
+    """A field with the metadata to validate it, to complete it, and to build a form for it.
 
     The annotation says whether it is a bool, a whole number or text. One with a default of () takes many texts.
-    `maximum` is the largest number, or the largest number of texts.
+    `maximum` is the largest number, or the largest number of texts. Nothing but `choices` is allowed; `suggestions` are
+    the usual ones.
     """
-    limits = {"choices": (), "minimum": None, "maximum": None, "max_length": None, **limits}
+    limits = {"choices": (), "suggestions": (), "minimum": None, "maximum": None, "max_length": None, **limits}
     return field(default=default, metadata={"group": group, "help": help, "many": default == (), **limits})
 
 
@@ -59,7 +67,8 @@ def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
 class LiveOptions:
     """What to ask of the recogniser: one frozen object with the wire's names.
 
-    A wrong name, type, value or combination raises `ConfigurationError` at once, with the nearest valid one.
+    A wrong name, type, value or combination raises `ConfigurationError` at once, with the nearest valid one. A value in
+    the wire's form, such as `"true"` or `"300"`, is understood.
     Durations are in milliseconds, as on the wire. Options that take several values take a string or any iterable of
     strings. `dataclasses.replace(options, language="de")` gives a changed copy.
 
@@ -74,8 +83,10 @@ class LiveOptions:
         ConfigurationError: See above. Nothing was sent.
     """
 
-    model: str = _option("nova-3", "common", "Recognition model, or the UUID of one of your own.")
-    language: str = _option("en", "common", "BCP-47 tag such as en, en-GB, de; or multi (nova-2 and nova-3).")
+    model: str = _option("nova-3", "common", "Recognition model, or the UUID of one of your own.", suggestions=MODELS)
+    language: str = _option(
+        "en", "common", "BCP-47 tag such as en, en-GB, de; or multi (nova-2 and nova-3).", suggestions=LANGUAGES
+    )
     smart_format: bool = _option(False, "common", "Dates, numbers, currencies and paragraphs; implies punctuate.")
     punctuate: bool = _option(False, "common", "Punctuation and capitals.")
     interim_results: bool = _option(False, "common", "Preliminary results about every second.")
@@ -108,7 +119,9 @@ class LiveOptions:
     no_delay: bool = _option(False, "timing", "Do not delay results for smart_format.")
     vad_events: bool = _option(False, "timing", "Send SpeechStarted when speech begins.")
     multichannel: bool = _option(False, "audio", "Transcribe each channel separately.")
-    encoding: str | None = _option(None, "audio", "Encoding of raw audio; unset for files with a header.")
+    encoding: str | None = _option(
+        None, "audio", "Encoding of raw audio; unset for files with a header.", suggestions=ENCODINGS
+    )
     sample_rate: int | None = _option(None, "audio", "Samples a second of raw audio.", minimum=1)
     channels: int = _option(1, "audio", "Channels of raw audio; needs encoding.", minimum=1, maximum=MOST_CHANNELS)
     version: str = _option("latest", "account", "Version of the model.")
@@ -219,10 +232,10 @@ class LiveOptions:
                 options[name] = texts
             elif len(texts) > 1:
                 raise ConfigurationError(f"{name} was given {len(texts)} times; it takes one value.")
+            elif _kind(_FIELDS[name]) is bool and texts[0] not in ("true", "false"):
+                raise ConfigurationError(f"{name} is true or false on the wire, not {texts[0]!r}.")
             else:
-                # Other text is checked, and made a number, as an option.
-                logical = _kind(_FIELDS[name]) is bool or name == "endpointing"
-                options[name] = {"true": True, "false": False}.get(texts[0], texts[0]) if logical else texts[0]
+                options[name] = texts[0]
         return cls(**options, extra=extra)
 
     def for_audio(self, encoding: str | None, sample_rate: int | None, channels: int) -> Self:
@@ -236,6 +249,19 @@ class LiveOptions:
 
 
 _FIELDS: Final = {f.name: f for f in dataclasses.fields(LiveOptions)}
+
+
+def takes_options(function: F) -> F:
+    """A function that takes options as `**wire`, with a signature that names them: Tab and Shift-Tab show it."""
+    signature = inspect.signature(function)
+    named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    own = inspect.signature(LiveOptions.__init__).parameters
+    options = [own[name] for name in _FIELDS if name not in signature.parameters]
+    vars(function)["__signature__"] = signature.replace(parameters=[*named, *options])
+    return function
+
+
+vars(LiveOptions.__new__)["__signature__"] = inspect.signature(LiveOptions.__init__)
 
 
 def _is_nova_3(options: LiveOptions) -> bool:
@@ -283,12 +309,15 @@ _CONFLICTS: Final[tuple[tuple[Callable[[LiveOptions], object], str], ...]] = (
 
 
 def as_options(options: object, named: Mapping[str, Any]) -> LiveOptions:
-    """Options that were given as an object, or by name."""
+    """Options that were given as an object, as a mapping, or by name."""
     if options is None:
         return LiveOptions(**named)
+    if isinstance(options, Mapping):
+        options = LiveOptions(**{str(name): value for name, value in options.items()})
     if not isinstance(options, LiveOptions):
         raise ConfigurationError(
-            f"options is a LiveOptions, not {type(options).__name__}: write LiveOptions(smart_format=True), for one."
+            f"options is a LiveOptions or a dict of options, not {type(options).__name__}: write "
+            "LiveOptions(smart_format=True), for one."
         )
     if named:
         raise ConfigurationError(f"Give options as LiveOptions or by name ({', '.join(named)}), not both.")
@@ -336,7 +365,9 @@ def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
         if meta["maximum"] is not None and len(values) > meta["maximum"]:
             raise ConfigurationError(f"{f.name} takes at most {meta['maximum']} values, not {len(values)}.")
         return tuple(_checked_one(f, one) for one in values)
-    if (value is None and f.default is None) or (value is False and f.name == "endpointing"):
+    if f.name == "endpointing" and as_text(value).strip().lower() == "false":
+        return False
+    if value is None and f.default is None:
         return value
     return _checked_one(f, value)
 
@@ -351,7 +382,9 @@ def _checked_one(f: dataclasses.Field[Any], value: Any) -> Any:
             raise ConfigurationError(f"{f.name} is at least {meta['minimum']}, not {value}.")
         if meta["maximum"] is not None and value > meta["maximum"]:
             raise ConfigurationError(f"{f.name} is at most {meta['maximum']}, not {value}.")
-    elif type(value) is not kind:
+    elif kind is bool:
+        value = _TRUTH.get(as_text(value).strip().lower(), value)
+    if type(value) is not kind:
         raise ConfigurationError(f"{rule}, not {value!r}.")
     if kind is str and not value:
         raise ConfigurationError(f"{f.name} is empty. Leave it out instead.")

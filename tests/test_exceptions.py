@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -81,3 +83,57 @@ def test_the_nearest_name_is_offered_when_one_is_near() -> None:
     assert nearest("diarise", ["diarize", "dictation"]) == " Did you mean 'diarize'?"
     assert nearest("xyz", ["diarize"]) == ""
     assert nearest("x", []) == ""
+
+
+# In IPython
+
+CELL = """import dgnb
+def ask():
+    return dgnb.LiveOptions(smart_fromat=True)
+
+{0}"""
+
+
+def shown(*cells: str) -> str:
+    """What the last of these cells shows in an IPython of its own."""
+    script = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance(colors='NoColor')\n"
+        "for cell in sys.argv[1:]:\n"
+        "    print('<cell>'); shell.run_cell(cell)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *cells], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.split("<cell>\n")[-1].strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "lines", "message"),
+    [
+        ("dgnb.LiveOptions(smart_fromat=True)", [5], "ConfigurationError: There is no option 'smart_fromat'"),
+        ("ask()", [5, 3], "ConfigurationError: There is no option 'smart_fromat'"),
+        ("dgnb.LiveOptions(language=3)", [5], "ConfigurationError: language is text, not 3."),
+        ("await dgnb.transcribe('no.wav', endpoint='offline')", [5], "AudioError: There is no file 'no.wav'"),
+        ("await dgnb.transcribe('no.wav', endpoint='deepgram')", [5], "ConfigurationError: Deepgram needs a key"),
+    ],
+)
+def test_ipython_shows_the_own_lines_and_the_message(
+    line: str, lines: list[int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
+    told = shown(CELL.format(line)).splitlines()
+    assert [text for text in told if text.startswith("Cell")] == [f"Cell In[1], line {number}" for number in lines]
+    assert told[1].strip() == line
+    assert told[-2].startswith(message)
+    assert told[-1] == "The whole traceback: %tb Verbose"
+    assert len(told) <= 10
+    assert str(exceptions.__file__).replace("exceptions.py", "") not in "".join(told)
+
+
+def test_the_whole_traceback_is_shown_on_request() -> None:
+    cell = CELL.format("ask()")
+    for cells in ((cell, "%tb Verbose"), ("%xmode Plain", cell)):
+        told = shown(*cells)
+        assert "options.py" in told
+        assert "There is no option 'smart_fromat'" in told

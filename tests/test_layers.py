@@ -14,7 +14,7 @@ ROOT = Path(dgnb.__file__).parent
 FLOORS = [
     {"_version", "exceptions", "cells", "values"},
     {"options", "messages", "audio", "offline"},
-    {"writing"},
+    {"writing", "completion"},
     {"endpoints", "connection", "frames", "tables", "captions", "files"},
     {"exports"},
     {"transcript"},

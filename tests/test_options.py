@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dgnb
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import ENCODINGS, MODELS, LiveOptions
+from dgnb.options import ENCODINGS, MODELS, LiveOptions, as_options
 
 FIELDS = {f.name: f for f in dataclasses.fields(LiveOptions)}
 # Deepgram's list for /v1/listen, without those that its streaming specification does not have.
@@ -99,6 +101,53 @@ def test_a_callback_is_taken(callback: str) -> None:
     assert LiveOptions(callback=callback, callback_method="PUT").callback == callback
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"punctuate": "true"}, {"punctuate": True}),
+        ({"punctuate": " False "}, {}),
+        ({"punctuate": 1, "diarize": 0}, {"punctuate": True}),
+        ({"punctuate": "1", "diarize": "0"}, {"punctuate": True}),
+        ({"endpointing": "false"}, {"endpointing": False}),
+        ({"endpointing": "300"}, {"endpointing": 300}),
+        ({"endpointing": "0"}, {"endpointing": 0}),
+        ({"endpointing": 1}, {"endpointing": 1}),
+        ({"utterance_end_ms": "1000", "interim_results": "true"}, {"utterance_end_ms": 1000, "interim_results": True}),
+        ({"encoding": "linear16", "sample_rate": "8000"}, {"encoding": "linear16", "sample_rate": 8000}),
+    ],
+)
+def test_a_value_in_the_form_of_the_wire_is_understood(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    options = LiveOptions(**given)
+    assert options == LiveOptions(**meant)
+    assert type(options.punctuate) is bool
+    assert type(options.endpointing) in (int, bool)
+
+
+def test_options_are_taken_as_an_object_as_a_mapping_or_by_name() -> None:
+    wanted = LiveOptions(language="de", punctuate=True)
+    for options, named in (
+        (wanted, {}),
+        ({"language": "de", "punctuate": True}, {}),
+        (None, {"language": "de", "punctuate": "true"}),
+    ):
+        assert as_options(options, named) == wanted
+    with pytest.raises(ConfigurationError, match=r"Did you mean .language."):
+        as_options({"langauge": "de"}, {})
+    with pytest.raises(ConfigurationError, match="as LiveOptions or by name"):
+        as_options({"language": "de"}, {"punctuate": True})
+    with pytest.raises(ConfigurationError, match="a LiveOptions or a dict of options, not list"):
+        as_options([("language", "de")], {})
+
+
+@pytest.mark.parametrize("takes", [LiveOptions, dgnb.LiveSession, dgnb.transcribe, dgnb.ControlPanel])
+def test_the_signature_names_every_option(takes: Any) -> None:
+    parameters = inspect.signature(takes).parameters
+    assert {f.name for f in dataclasses.fields(LiveOptions)} <= set(parameters)
+    assert parameters["utterance_end_ms"].default is None
+    assert parameters["smart_format"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
 # Wrong ones
 
 
@@ -115,8 +164,9 @@ def test_a_callback_is_taken(callback: str) -> None:
         ({"model": None}, "model is text, not None"),
         ({"language": "english!"}, "is not a language tag"),
         ({"language": ["en"]}, "language is text"),
-        ({"punctuate": "true"}, "punctuate is True or False, not 'true'"),
-        ({"punctuate": 1}, "punctuate is True or False, not 1"),
+        ({"punctuate": "yes"}, "punctuate is True or False, not 'yes'"),
+        ({"punctuate": 2}, "punctuate is True or False, not 2"),
+        ({"punctuate": None}, "punctuate is True or False, not None"),
         ({"endpointing": True}, "endpointing is a whole number or False, not True"),
         ({"endpointing": -1}, "endpointing is at least 0"),
         ({"endpointing": 1.5}, "endpointing is a whole number or False, not 1.5"),
@@ -279,7 +329,9 @@ def test_a_query_without_a_model_means_the_default_of_the_wire() -> None:
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([("punctuate", "yes")], "punctuate is True or False, not 'yes'"),
+        ([("punctuate", "yes")], "punctuate is true or false on the wire, not 'yes'"),
+        ([("punctuate", "1")], "punctuate is true or false on the wire, not '1'"),
+        ([("punctuate", "True")], "punctuate is true or false on the wire, not 'True'"),
         ([("endpointing", "soon")], "endpointing is a whole number"),
         ([("sample_rate", "9" * 400), ("encoding", "linear16")], "sample_rate is a whole number"),
         ([("model", "nova-2"), ("model", "nova-3")], "model was given 2 times"),

@@ -15,7 +15,7 @@ from dgnb.audio import AudioSource, Pacer, as_source
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
-from dgnb.options import LiveOptions, as_options
+from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session.registry import sessions
 from dgnb.session.report import report
 from dgnb.session.requests import Requests
@@ -78,6 +78,7 @@ class LiveSession:
         ```
     """
 
+    @takes_options
     def __init__(
         self,
         source: Any,
@@ -303,6 +304,7 @@ class LiveSession:
                 await runner.wait_until(more)
 
 
+@takes_options
 async def transcribe(
     source: Any,
     options: LiveOptions | None = None,

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from dgnb.audio.source import SourceFormat
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import MODELS, LiveOptions, as_text
+from dgnb.options import LiveOptions, as_text
 from dgnb.widgets.source import row, sized
 
 _GROUPS: Final = {
@@ -20,8 +20,6 @@ _GROUPS: Final = {
     "audio": "Raw audio and channels",
     "account": "Account and the rest",
 }
-_LANGUAGES: Final = ("en", "en-US", "en-GB", "multi", "de", "es", "fr", "hi", "it", "ja", "nl", "pt", "ru")
-_SUGGESTIONS: Final = {"model": MODELS, "language": _LANGUAGES}
 _WIDE: Final = {"description_width": "10em"}
 FORMAT: Final = ("encoding", "sample_rate", "channels")
 """The fields that say how a raw source is read. They are shown among the options, and are not part of them."""
@@ -84,8 +82,8 @@ def _control(field: dataclasses.Field[Any]) -> Any:
     elif meta["choices"]:
         named = [(str(choice), choice) for choice in meta["choices"]]
         control = widgets.Dropdown(options=named if field.default is not None else [("–", None), *named], **common)
-    elif field.name in _SUGGESTIONS:
-        control = widgets.Combobox(options=_SUGGESTIONS[field.name], ensure_option=False, **common)
+    elif meta["suggestions"]:
+        control = widgets.Combobox(options=meta["suggestions"], ensure_option=False, **common)
     else:
         control = widgets.Text(placeholder="–" if field.default is None else str(field.default), **common)
     if not isinstance(control, (widgets.Checkbox, widgets.Dropdown)):

@@ -14,7 +14,7 @@ from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.options import LiveOptions, as_options
+from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
@@ -61,6 +61,7 @@ class ControlPanel(PanelView):
     session: LiveSession | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
+    @takes_options
     def __init__(
         self,
         source: Any = None,
