@@ -352,7 +352,7 @@ def _check_values(options: LiveOptions) -> None:
         _check_callback(options.callback)
 
 
-def _kind(f: dataclasses.Field[Any]) -> type:
+def _kind(f: dataclasses.Field[Any]) -> type[Any]:
     """The type of one value of an option, by its annotation."""
     return {"bool": bool, "int": int}.get(str(f.type).partition(" ")[0], str)
 
