@@ -29,7 +29,7 @@ class Capture:
         ledger: What became of the audio, in bytes; empty before the source is open.
         bytes_per_second: Turns bytes into seconds.
         pacer: Lets chunks out at the pace.
-        ended: Whether the source has ended.
+        ended: Whether no more audio will be captured.
         resumed: Set unless the session is paused.
         skipped: Seconds that were skipped in this pause, of a source that does not wait.
     """
@@ -115,13 +115,25 @@ class Capture:
         """Why the source failed, or None."""
         return self._task.exception() if self._task and self._task.done() and not self._task.cancelled() else None
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the source has come to its end, or to the `duration`."""
+        return self._task is not None and self._task.done() and not self._task.cancelled() and self.failure is None
+
+    def end(self, *, at_once: bool) -> None:
+        """Capture no more. `at_once` lets what there is out without a pace."""
+        self._closing = True
+        if self._task:
+            self._task.cancel()
+        if at_once:
+            self.pacer = Pacer(None)
+
     async def close(self) -> None:
         """End capturing and close the source. A source that takes long to close is not waited for."""
         if self.audio is None or self._task is None:
             return
-        self._closing = True
+        self.end(at_once=False)
         deadline = asyncio.get_running_loop().time() + RELEASE
-        self._task.cancel()
         await asyncio.wait({self._task}, timeout=RELEASE)
         try:
             async with asyncio.timeout_at(deadline):

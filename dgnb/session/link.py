@@ -86,7 +86,12 @@ class Link:
         ledger, slack = self.capture.ledger, round(UNHEARD * self.capture.bytes_per_second)
         receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")
         try:
-            await self._until(lambda: self._is_over(receiver, sender), lambda: self.stop.replay_deadline)
+            await self._until(lambda: self._is_over(receiver, sender))
+            if self.stop.asked and not (receiver.done() or sender.done()):
+                # What was captured is still wanted, if there is time: neither a pause nor a pace holds it back.
+                await end(sender)
+                sender = self._begun(self._send(), "send")
+                await self._until(lambda: receiver.done() or sender.done(), lambda: self.stop.replay_deadline)
             all_sent, torn = sender.done() and not ledger.torn, ledger.torn
             await self._end_sending(sender, receiver)
             last = self.stop.asked or (all_sent and not self._changing)
@@ -108,13 +113,10 @@ class Link:
         return last
 
     def _is_over(self, receiver: asyncio.Task[None], sender: asyncio.Task[None]) -> bool:
-        """Whether no more audio is to be sent."""
+        """Whether no more audio is to be sent, but for what a stop leaves."""
         ledger = self.capture.ledger
-        if receiver.done() or sender.done():
+        if receiver.done() or sender.done() or self.stop.asked:
             return True
-        if self.stop.asked:
-            # What an earlier connection was sent is still wanted, if there is time.
-            return ledger.sent >= ledger.reached
         # A change waits for finals of the audio that could not be sent again.
         return self._changing and ledger.kept <= ledger.acknowledged
 
@@ -145,7 +147,7 @@ class Link:
             )
         receiver.result()
 
-    async def _until(self, true: Callable[[], bool], deadline: Callable[[], float]) -> bool:
+    async def _until(self, true: Callable[[], bool], deadline: Callable[[], float] = lambda: math.inf) -> bool:
         """Wait until `true()`, and look again at each `wake()`. Returns False at the deadline, which may move."""
         clock = asyncio.get_running_loop().time
         while not true():
@@ -175,7 +177,7 @@ class Link:
                 await capture.more()
                 continue
             # A server closes a connection that gets no audio within 10 s of its opening, even in a pause.
-            if holds := connection.bytes_sent > 0:
+            if holds := connection.bytes_sent > 0 and not self.stop.asked:
                 await capture.resumed.wait()
             await capture.pacer.wait(capture.seconds(len(chunk)))
             if (capture.paused and holds) or ledger.torn:
@@ -184,8 +186,6 @@ class Link:
             capture.send(chunk)
             if self.elsewhere:
                 ledger.acknowledge(ledger.sent)
-            if self.stop.asked:
-                self.wake()
             await connection.send(chunk)
             if self.watched:
                 self._check_silence()

@@ -10,7 +10,7 @@ from typing import Final
 
 TOTAL: Final = 5.0  # The whole stop. The journal's last write may use what the other steps leave.
 DRAIN: Final = 4.5  # From the stop to the server's last message.
-REPLAY: Final = 2.0  # From the stop; audio that a lost connection was sent before is sent again in this time.
+REPLAY: Final = 3.5  # From the stop; what was captured and not heard yet is sent in this time.
 RELEASE: Final = 0.3  # For the source to close.
 INTERRUPTED: Final = 0.3  # For which an interrupted cell waits; later messages arrive in the background.
 AT_EXIT: Final = 1.5  # For all sessions of a process that exits.
@@ -33,8 +33,8 @@ class Stop:
 
     @property
     def replay_deadline(self) -> float:
-        """Until when audio of a lost connection is sent again; infinite without a stop."""
-        return self._asked_at + REPLAY
+        """Until when captured audio is still sent; infinite without a stop."""
+        return self._asked_at + min(REPLAY, DRAIN)
 
     def drain_deadline(self, heard_at: float, drain_timeout: float) -> float:
         """Until when the server may take CloseStream or send its next message, after one that came at `heard_at`."""

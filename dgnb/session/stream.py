@@ -137,6 +137,7 @@ class Stream:
     def request_stop(self, now: float) -> None:
         """End the audio, and finish. A stream that is CONNECTING has to be cancelled, too."""
         self.stop.ask(now)
+        self.capture.end(at_once=self.endpoint.local)
         if self._link:
             self._link.wake()
 
@@ -208,8 +209,8 @@ class Stream:
                 raise
             self.transcript.note("error", str(error))
         finally:
-            self.cut_off = self.stop.asked and (capture.ledger.pending > 0 or not capture.ended)
             await capture.close()
+            self.cut_off = self.stop.asked and (capture.ledger.pending > 0 or not capture.exhausted)
         if failure := capture.failure:
             raise failure
 

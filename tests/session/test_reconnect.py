@@ -706,6 +706,25 @@ async def test_stopping_while_it_reconnects_is_immediate_and_opens_nothing(
     assert session.transcript.gaps["reason"].tolist() == ["the session was stopped before it was heard"]
 
 
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_stop_while_behind_sends_what_was_captured_at_full_speed(server: LoopbackServer, paused: bool) -> None:
+    """30 s wait for a pace of 1.2. A server on this machine takes them within the five seconds."""
+    station = Station()
+    session = LiveSession(station, endpoint=server.url).start()
+    station.give(1)
+    await until(lambda: session.state is State.OPEN)
+    station.give(29)
+    await until(lambda: session.pending > 28)
+    assert session.audio_cursor < 10
+    if paused:
+        session.pause()
+    began = time.monotonic()
+    transcript = await session.stop()
+    assert time.monotonic() - began < 5
+    assert (session.audio_cursor, len(transcript.gaps)) == (30.0, 0)
+    assert transcript.transcript_cursor == pytest.approx(30.0, abs=0.05)
+
+
 async def test_notes_of_a_station_become_events_and_gaps(server: LoopbackServer, station: Station) -> None:
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     station.give(1)

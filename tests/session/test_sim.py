@@ -147,7 +147,24 @@ def test_stop_takes_at_most_5_s_and_nothing_follows(
     outcome = run(Plan("stop", tuple(range(1, 100)), live, faults, first=first, stop_at=at, latency=0.15))
     assert_well(outcome)
     assert outcome.stop_took is not None
-    assert outcome.session.transcript.word_count < 30
+    # What is captured at the stop is still sent: 10 s, and 3.5 s at the catch-up pace of what a blocked cell left.
+    assert outcome.session.transcript.word_count < 26 + 3.5 * 1.2 / 0.4
+
+
+@pytest.mark.parametrize("outage", [8.0, 25.0])
+def test_a_stop_while_behind_sends_what_time_allows_and_the_rest_is_a_gap(outage: float) -> None:
+    fault, at, sent = Fault(10.0, "down", outage, ("refused",)), 22.2 + outage, []
+
+    def look(outcome: Outcome) -> None:
+        outcome.loop.call_later(at, lambda: sent.append(outcome.books.ledger.sent))
+
+    outcome = run(Plan("behind", tuple(range(1, 200)), True, (fault,), stop_at=at), inject=look)
+    assert_well(outcome)
+    ledger, gaps = outcome.books.ledger, outcome.session.transcript.gaps
+    assert ledger.captured / 32_000 == pytest.approx(at, abs=0.11)
+    assert (ledger.sent - sent[0]) / 32_000 == pytest.approx(3.5 * 1.2, abs=0.3)
+    assert gaps["end"].max() == ledger.captured / 32_000
+    assert gaps["start"].min() == outcome.books.acknowledged / 32_000
 
 
 @pytest.mark.parametrize("live", [False, True])
