@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ _REMEDIES: Final[dict[int | None, str]] = {
 }
 
 
-def write(path: str | os.PathLike[str], content: str | bytes) -> None:
+def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) -> None:
     """Write a file completely, or leave it as it was. A file that exists keeps its mode.
 
     The content goes to a draft in the same folder, is flushed to the disk, and replaces the file in one step. After an
@@ -30,17 +31,19 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
 
     Args:
         path: The file.
-        content: Text is written as UTF-8, with its line ends unchanged.
+        content: Text is written as UTF-8, with its line ends unchanged. Bytes may come in parts.
 
     Raises:
         DgnbError: The disk is full, the folder is missing or read-only, the path is a folder or not a path.
     """
     try:
         data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        parts = [data] if isinstance(data, bytes) else data
         target = Path(os.path.realpath(os.fsdecode(path)))
         if target.exists() and not target.is_file():
             # A folder raises; a device or a pipe must not be replaced.
-            target.write_bytes(data)
+            with target.open("wb") as file:
+                file.writelines(parts)
             return
         if target.exists() and not os.access(target, os.W_OK):
             # The system would allow the replacement, but the file is read-only on purpose.
@@ -51,7 +54,7 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
                 if target.exists():
                     # Before the draft has content that others could read.
                     shutil.copymode(target, draft)
-                file.write(data)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)

@@ -25,7 +25,8 @@ class JournalWriter:
         self._transcript = transcript
         self._journal: Journal | None = None
         self._step: asyncio.Future[Any] | None = None
-        self._gone = False
+        self._told = ""
+        self._failing = False
 
     async def open(self) -> None:
         """Make the file. Cancelling stops the waiting; `close` then waits for the file.
@@ -45,13 +46,12 @@ class JournalWriter:
     def write(self) -> None:
         """Begin to write what is new, unless the last write still goes on."""
         if self._step and self._step.done() and (journal := self._journal):
-            self._step = _in_thread(partial(self._write, journal, journal.take()))
-            self._step.add_done_callback(self._tell)
+            self._step = self._begun(partial(journal.write, journal.take()))
 
-    def _write(self, journal: Journal, batch: tuple[bytes, tuple[int, int, int]]) -> bool:
-        """Write in a thread. Returns whether the file is where it was made."""
-        journal.write(batch)
-        return journal.is_there()
+    def _begun(self, work: Callable[[], str]) -> asyncio.Future[str]:
+        step = _in_thread(work)
+        step.add_done_callback(self._tell)
+        return step
 
     async def close(self, deadline: float) -> None:
         """Write what is new, and close the file. After `deadline`, on the loop's clock, this goes on by itself."""
@@ -65,19 +65,25 @@ class JournalWriter:
     async def _close(self, last: asyncio.Future[Any]) -> None:
         await asyncio.wait({last})
         if journal := self._journal:
-            step = _in_thread(partial(journal.close, journal.take()))
-            step.add_done_callback(self._tell)
-            await asyncio.wait({step})
+            batch, done = journal.take(), False
+            while not done:
+                step = self._begun(partial(journal.write, batch))
+                await asyncio.wait({step})
+                batch = journal.take()
+                done = step.exception() is not None or not batch[0]
+            await asyncio.wait({self._begun(partial(journal.close, batch))})
 
-    def _tell(self, step: asyncio.Future[Any]) -> None:
-        """Report a disk that takes no more. The journal is closed then, and the stream goes on."""
-        if error := step.exception():
-            if not isinstance(error, DgnbError):
-                raise error
-            self._report(str(error))
-        elif step.result() is False and not self._gone:
-            self._gone = True
-            self._report(f"The journal {self._path} was removed or moved: transcript.save() writes all of it anew.")
+    def _tell(self, step: asyncio.Future[str]) -> None:
+        """Report, once, what others did to the file, a disk that takes no more, and that it takes more again."""
+        error = step.exception()
+        if error and not isinstance(error, DgnbError):
+            raise error
+        text = str(error) if error else step.result()
+        if text and text != self._told:
+            self._report(text)
+        elif self._failing and not error:
+            self._report(f"The journal {self._path} is written again: nothing of it is missing.")
+        self._told, self._failing = text, error is not None
 
     def _report(self, text: str) -> None:
         self._transcript.note("warning", text)

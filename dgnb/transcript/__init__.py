@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from dgnb import captions, exports, files
@@ -286,7 +287,9 @@ class Transcript(Reducer):
         stream does not have are empty (`sha256`) or left out (a confidence).
         """
         began = next((record.at for record in self._log.records()), None)
-        metadata = exports.about(self.messages, began=began, duration=self._duration())
+        metadata = exports.about(
+            (record.message for record in self._log.records()), began=began, duration=self._duration()
+        )
         return _deliver(exports.to_deepgram_json(self._words.utterances(), metadata), path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -294,8 +297,9 @@ class Transcript(Reducer):
 
         The file holds no key.
         """
-        lines, written = self.saved()
-        files.write(path, storage.header(sum(written)) + lines)
+        notes, gaps, messages = list(self._notes), list(self._gaps), len(self._log)
+        head = storage.header(len(notes) + len(gaps) + messages) + storage.dump(notes, gaps)
+        files.write(path, chain([head], self._log.lines(0, messages)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Transcript:

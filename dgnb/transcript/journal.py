@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from pathlib import Path
+from typing import Final
 
 from dgnb import files
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.transcript import Transcript, storage
+
+_TAIL: Final = 64
+"""Bytes at the end of the file by which a change by others is noticed."""
+
+Batch = tuple[bytes, tuple[int, int, int]]
 
 
 class Journal:
@@ -18,12 +25,11 @@ class Journal:
     `Transcript.load` reads it, wherever it breaks off. It is readable by its owner alone (mode 0600), and holds what
     `Transcript.save` would write: no key. It blocks for as long as the disk takes; cancelling has no part in it.
     A file that is there is moved aside first, to `talk-1.jsonl` for `talk.jsonl`. What the transcript holds already is
-    new, too.
+    new, too. A file that others remove, rename or change is made anew with all of it.
 
     Attributes:
         path: The file, links followed.
         moved: Where the file went that was there before, or None.
-        error: Why the journal ended early, or None.
 
     Raises:
         ConfigurationError: The file can't be made.
@@ -31,21 +37,17 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str], transcript: Transcript) -> None:
         self.moved: Path | None = None
-        self.error: DgnbError | None = None
         self._transcript = transcript
-        # How many bytes of the file are whole lines, and what of the transcript they hold: always changed together.
-        self._written = (0, (0, 0, 0))
+        # How many bytes of the file are whole lines, what of the transcript they hold, and how they end: always
+        # changed together.
+        self._written = (0, (0, 0, 0), b"")
         try:
             self.path = Path(os.path.realpath(os.fsdecode(path)))
             if self.path.exists():
-                self.moved = _moved_aside(self.path)
-            self._file = open(self.path, "xb", buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by close()
-            try:
-                self._append(storage.JOURNAL, (0, 0, 0))
-            except BaseException:
-                self._file.close()
-                self.path.unlink()
-                raise
+                if not self.path.is_file():
+                    raise FileExistsError(errno.EEXIST, "it is a folder or a device")
+                self.moved = self.path.rename(_free(self.path))
+            self._file = self._made(self.path)
         except (OSError, ValueError, TypeError) as error:
             if self.moved:
                 with contextlib.suppress(OSError):
@@ -55,63 +57,99 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal {str(self.path)!r}: {'closed' if self._file.closed else 'open'}>"
 
-    def take(self) -> tuple[bytes, tuple[int, int, int]]:
-        """What is new in the transcript, to pass to `write`. It does no I/O."""
+    def take(self) -> Batch:
+        """What is new in the transcript, to pass to `write`: a part, if there is much. It does no I/O."""
         return self._transcript.saved(self._written[1])
 
-    def write(self, batch: tuple[bytes, tuple[int, int, int]]) -> None:
+    def write(self, batch: Batch) -> str:
         """Append what `take` gave, as whole lines. It may run in a thread, before the next `take`. Once the journal is
         closed it does nothing.
 
         After this it outlives the kernel; after `close` a power cut, too.
 
+        Returns:
+            What others did to the file, as sentences, or "". If it was made anew, the next `take` begins anew, too.
+
         Raises:
-            DgnbError: The file can't be written any more. The journal is closed then, and `error` is this.
+            DgnbError: The file can't be written now. The next `take` and `write` try again.
         """
         if self._file.closed:
-            return
+            return ""
         lines, until = batch
         try:
+            told, gone = self._look()
+            if gone:
+                return told
             if lines:
-                self._append(lines, until)
+                self._append(self._file, lines, until)
         except OSError as error:
-            self._fail(error)
+            raise self._failed(error) from error
+        return told
 
-    def is_there(self) -> bool:
-        """Whether the file can be found at `path`. One that was moved or removed is still written to."""
-        with contextlib.suppress(FileNotFoundError):
-            return self._file.closed or os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
-        return False
-
-    def close(self, batch: tuple[bytes, tuple[int, int, int]]) -> None:
-        """Append what `take` gave, force all of it to the disk, and close the file. Again is no error."""
+    def close(self, batch: Batch) -> str:
+        """As `write`; then force all of it to the disk, and close the file. Again is no error."""
         try:
-            self.write(batch)
+            told = self.write(batch)
             if not self._file.closed:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            self._fail(error)
+            raise self._failed(error) from error
         finally:
             self._file.close()
+        return told
 
-    def _append(self, lines: bytes, until: tuple[int, int, int]) -> None:
-        size = self._written[0]
+    def _made(self, path: Path) -> io.FileIO:
+        """Make the file, with its first line."""
+        file = open(path, "x+b", buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by close()
+        try:
+            self._append(file, storage.JOURNAL, (0, 0, 0), size=0)
+        except BaseException:
+            file.close()
+            path.unlink()
+            raise
+        return file
+
+    def _append(self, file: io.FileIO, lines: bytes, until: tuple[int, int, int], size: int | None = None) -> None:
+        size = self._written[0] if size is None else size
         # Whoever was interrupted in the writing, or between it and the note of it, writes again at the same place.
-        self._file.truncate(size)
-        self._file.seek(size)
+        file.truncate(size)
+        file.seek(size)
         rest = memoryview(lines)
         while rest:
-            rest = rest[self._file.write(rest) :]
-        self._written = (size + len(lines), until)
+            rest = rest[file.write(rest) :]
+        self._written = (size + len(lines), until, lines[-_TAIL:])
 
-    def _fail(self, error: OSError) -> None:
+    def _look(self) -> tuple[str, bool]:
+        """What others did to the file, and whether it was made anew because of that."""
+        mine, name = os.fstat(self._file.fileno()), str(self.path)
+        try:
+            there = os.path.samestat(self.path.stat(), mine)
+        except (FileNotFoundError, NotADirectoryError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._replace(self._made(self.path))
+            return f"The journal {name!r} was removed or moved: it is written anew, whole.", True
+        if not there and not mine.st_nlink:
+            self._replace(self._made(free := _free(self.path)))
+            self.path = free
+            return f"The journal {name!r} was replaced: it is written anew, whole, as {free.name}.", True
+        size, _, tail = self._written
+        self._file.seek(size - len(tail))
+        if self._file.read(len(tail)) != tail:
+            self._append(self._file, storage.JOURNAL, (0, 0, 0), size=0)
+            return f"The journal {name!r} was cut or changed by others: it is written anew, whole.", True
+        told = f"The journal {name!r} was moved, and another file is there now: it goes on where it was moved to."
+        return "" if there else told, False
+
+    def _replace(self, file: io.FileIO) -> None:
+        former, self._file = self._file, file
         with contextlib.suppress(OSError):
-            self._file.close()
-        self.error = DgnbError(
-            f"The journal {str(self.path)!r} ends here: {files.remedy(error)} "
-            "What it has until now can be loaded; save() writes the rest elsewhere."
+            former.close()
+
+    def _failed(self, error: OSError) -> DgnbError:
+        return DgnbError(
+            f"The journal {str(self.path)!r} can't be written: {files.remedy(error)} "
+            "What it has until now can be loaded; it is tried again while the session runs. save() writes elsewhere."
         )
-        raise self.error from error
 
 
 def _for_the_owner(path: str, flags: int) -> int:
@@ -122,11 +160,9 @@ def _for_the_owner(path: str, flags: int) -> int:
     return descriptor
 
 
-def _moved_aside(path: Path) -> Path:
-    """Move a file to the first name beside it that nothing has: `talk-1.jsonl`, `talk-2.jsonl` and so on."""
-    if not path.is_file():
-        raise FileExistsError(errno.EEXIST, "it is a folder or a device")
+def _free(path: Path) -> Path:
+    """The first name beside a file that nothing has: `talk-1.jsonl`, `talk-2.jsonl` and so on."""
     number = 1
     while os.path.lexists(free := path.with_stem(f"{path.stem}-{number}")):
         number += 1
-    return path.rename(free)
+    return free

@@ -27,6 +27,8 @@ _ESTIMATED: Final = (
     "The server sends text without words. Each word gets a share of its final's time; `estimated` marks it in `words`."
 )
 
+_BATCH: Final = 4096
+
 Observer = Callable[[ServerMessage], object]
 
 
@@ -226,11 +228,12 @@ class Reducer:
         return latency_of(self._newest_interim) if self._newest_interim else None
 
     def saved(self, since: tuple[int, int, int] = (0, 0, 0)) -> tuple[bytes, tuple[int, int, int]]:
-        """Internal: what `save` writes of all that came after `since`, without the header, and the next `since`.
+        """Internal: what `save` writes of what came after `since`, without the header, and the next `since`.
 
-        `since` counts the notes, gaps and messages that are saved already. The cost is that of the new ones.
+        `since` counts the notes, gaps and messages that are saved already. At most 4096 messages are taken at a time:
+        go on until there is nothing new.
         """
         notes, gaps, messages = since
-        until = (len(self._notes), len(self._gaps), len(self._log))
+        until = (len(self._notes), len(self._gaps), min(len(self._log), messages + _BATCH))
         lines = self._log.lines(messages, until[2])
-        return storage.dump(self._notes[notes : until[0]], self._gaps[gaps : until[1]], lines), until
+        return storage.dump(self._notes[notes : until[0]], self._gaps[gaps : until[1]]) + b"".join(lines), until

@@ -50,23 +50,17 @@ def header(lines: int) -> bytes:
     return f'{{"dgnb":{_VERSION},"lines":{lines}}}\n'.encode()
 
 
-def dump(events: Iterable[Event], gaps: Iterable[Gap], records: Iterable[Record | bytes]) -> bytes:
-    """Everything as lines, messages last: a file that breaks off lacks nothing else. A packed record is a line."""
+def dump(events: Iterable[Event], gaps: Iterable[Gap]) -> bytes:
+    """Events and gaps as lines. They stand before the messages: a file that breaks off lacks nothing else."""
     lines: list[Any] = [{"event": event} for event in events]
     lines += [{"gap": gap} for gap in gaps]
-    for record in records:
-        if isinstance(record, bytes):
-            lines.append(msgspec.Raw(record))
-        elif isinstance(record.message, UnknownMessage):
-            lines.append(_as_it_came(record, record.message))
-        else:
-            lines.append(record)
     return _encoder.encode_lines(lines)
 
 
 def pack(record: Record) -> bytes:
-    """The line of a record whose message is a `Results`."""
-    return _encoder.encode(record)
+    """The line of a message."""
+    message = record.message
+    return _encoder.encode(_as_it_came(record, message) if isinstance(message, UnknownMessage) else record) + b"\n"
 
 
 def unpack(line: bytes) -> Record:

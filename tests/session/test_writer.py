@@ -48,7 +48,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
                 return super().write(data)
 
         def opened(path: Path, mode: str, buffering: int, opener: Any) -> File:
-            return File(path, mode, opener=opener)
+            return File(path, mode.replace("b", ""), opener=opener)
 
         monkeypatch.setattr("dgnb.transcript.journal.open", opened, raising=False)
 
@@ -138,30 +138,72 @@ async def test_a_full_disk_is_reported_once_and_the_stream_goes_on(
     assert session.error is None
     assert transcript.text.startswith(TEXT)
     (warning,) = warnings(session)
-    assert "ends here" in warning
+    assert "can't be written" in warning
 
 
-@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
-async def test_a_journal_whose_file_is_taken_away_says_so_once(
+async def test_a_disk_that_is_full_for_a_while_is_told_and_the_journal_is_whole_again(
+    server: LoopbackServer, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
+    full = False
+
+    def writes(number: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk(writes)
+    path = tmp_path / "talk.jsonl"
+    session = LiveSession(speech(), endpoint=server.url, pace=4.0, journal=path).start()
+    await until(lambda: session.transcript.word_count)
+    full = True
+    await until(lambda: warnings(session))
+    full = False
+    await until(lambda: len(warnings(session)) > 1)
+    transcript = await session
+    first, second = warnings(session)
+    assert "Make room there" in first
+    assert "is written again" in second
+    assert Transcript.load(path).messages == transcript.messages
+    assert Transcript.load(path).events["text"].tolist() == transcript.events["text"].tolist()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "emptied"])
+async def test_a_journal_whose_file_is_taken_away_is_told_once_and_written_anew(
     server: LoopbackServer, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
     path = tmp_path / "talk.jsonl"
     session = LiveSession(speech(), endpoint=server.url, pace=4.0, journal=path).start()
     await until(lambda: session.transcript.word_count)
-    moved = tmp_path / "elsewhere.jsonl"
-    path.rename(moved)
+    if how == "emptied":
+        path.write_bytes(b"")
+    else:
+        path.rename(tmp_path / "elsewhere.jsonl")
     if how == "removed":
-        moved.unlink()
+        (tmp_path / "elsewhere.jsonl").unlink()
     elif how == "replaced":
         path.write_text("another file")
     await until(lambda: warnings(session))
-    await session
+    transcript = await session
     (warning,) = warnings(session)
-    assert "removed or moved" in warning
-    assert "save()" in warning
+    assert warning.startswith(f"The journal '{path}' was ")
+    loaded = Transcript.load(tmp_path / "elsewhere.jsonl" if how == "replaced" else path)
+    assert loaded.messages == transcript.messages
+    assert loaded.events["text"].tolist() == transcript.events["text"].tolist()
     if how == "replaced":
         assert path.read_text() == "another file"
+
+
+async def test_a_journal_that_is_removed_at_the_end_is_written_anew_before_it_is_closed(
+    server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.watch._JOURNAL", 1e9)
+    path = tmp_path / "talk.jsonl"
+    session = LiveSession(speech(), endpoint=server.url, pace=4.0, journal=path).start()
+    await until(lambda: session.transcript.word_count)
+    path.unlink()
+    transcript = await session
+    assert Transcript.load(path).messages == transcript.messages
 
 
 EXITING = """

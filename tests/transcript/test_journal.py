@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,23 +141,17 @@ def test_a_flush_appends_what_is_new_and_nothing_else(tmp_path: Path) -> None:
     journal.close(journal.take())
 
 
-def test_the_cost_of_a_flush_is_that_of_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dgnb.transcript import storage
-
-    dump, sizes = storage.dump, []
-
-    def counted(*parts: Any) -> bytes:
-        sizes.append([len(part) for part in parts])
-        return dump(*parts)
-
-    monkeypatch.setattr(storage, "dump", counted)
-    transcript = fed(*[Metadata()] * 1000)
-    journal = Journal(tmp_path / "a.jsonl", transcript)
-    for _ in range(3):
-        journal.write(journal.take())
+def test_the_cost_of_a_flush_is_that_of_what_is_new_and_has_a_limit(tmp_path: Path) -> None:
+    transcript = fed(*[Metadata()] * 10_000)
+    journal, sizes = Journal(tmp_path / "a.jsonl", transcript), []
+    for _ in range(5):
+        batch = journal.take()
+        sizes.append(batch[0].count(b"\n"))
+        journal.write(batch)
         transcript.feed(Metadata())
     journal.close(journal.take())
-    assert sizes == [[0, 0, 1000], [0, 0, 1], [0, 0, 1], [0, 0, 1]]
+    assert sizes == [4096, 4096, 10_002 - 2 * 4096, 1, 1]
+    assert Transcript.load(tmp_path / "a.jsonl").count == 10_005
 
 
 def test_closing_appends_the_rest_once(tmp_path: Path) -> None:
@@ -169,7 +165,6 @@ def test_closing_appends_the_rest_once(tmp_path: Path) -> None:
     journal.write(journal.take())
     assert repr(journal).endswith("closed>")
     assert Transcript.load(tmp_path / "a.jsonl").count == 1
-    assert journal.error is None
 
 
 # The file
@@ -269,7 +264,9 @@ def test_a_disk_that_is_full_from_the_start_is_a_clear_error_and_changes_nothing
 # What goes wrong later
 
 
-def test_a_disk_that_fills_up_ends_the_journal_once_and_what_it_has_is_loaded(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_what_the_journal_has_is_loaded_until_there_is_room_for_the_rest(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.jsonl"
     transcript = fed(*(result(i, 1, said(f"w{i}", start=i)) for i in range(3)))
     journal = Journal(path, transcript)
@@ -279,15 +276,15 @@ def test_a_disk_that_fills_up_ends_the_journal_once_and_what_it_has_is_loaded(tm
     # In the middle of the second of the lines that are to come.
     room = path.stat().st_size + transcript.saved((0, 0, 3))[0].index(b"\n") + 50
     with room_for(room):
-        with pytest.raises(DgnbError, match=r"ends here: .* Make room there.* can be loaded; save\(\)") as caught:
-            journal.write(journal.take())
-        journal.write(journal.take())
-        journal.close(journal.take())
-    assert journal.error is caught.value
-    assert path.stat().st_size == room
-    assert not path.read_bytes().endswith(b"\n")
-    assert Transcript.load(path).text == "w0 w1 w2 w3"
-    assert transcript.text.endswith("w8")
+        for _ in range(2):
+            with pytest.raises(DgnbError, match=r"can't be written: .* Make room there.* can be loaded.* save\(\)"):
+                journal.write(journal.take())
+        assert path.stat().st_size == room
+        assert not path.read_bytes().endswith(b"\n")
+        assert Transcript.load(path).text == "w0 w1 w2 w3"
+    assert journal.write(journal.take()) == ""
+    journal.close(journal.take())
+    assert_same(Transcript.load(path), transcript)
 
 
 def test_closing_on_a_full_disk_is_an_error_once(tmp_path: Path) -> None:
@@ -311,12 +308,113 @@ def test_a_disk_that_fails_at_the_end_is_told(tmp_path: Path, monkeypatch: pytes
     assert_same(Transcript.load(tmp_path / "a.jsonl"), everything())
 
 
-def test_a_journal_whose_file_is_removed_goes_on(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "a.jsonl", everything())
-    (tmp_path / "a.jsonl").unlink()
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 3)
+
+
+def fill_with_something_else(path: Path) -> None:
+    path.write_bytes(b"x" * 2 * path.stat().st_size)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"something else\n")
+
+
+def remove_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent.parent)
+
+
+def rename_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("renamed"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (remove, "was removed or moved"),
+        (rename, "was removed or moved"),
+        (remove_the_folder, "was removed or moved"),
+        (rename_the_folder, "was removed or moved"),
+        (empty, "was cut or changed"),
+        (cut, "was cut or changed"),
+        (fill_with_something_else, "was cut or changed"),
+    ],
+)
+def test_a_journal_that_others_change_is_written_anew_as_a_whole(
+    tmp_path: Path, change: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / "one" / "two" / "a.jsonl"
+    path.parent.mkdir(parents=True)
+    transcript = everything()
+    journal = Journal(path, transcript)
+    journal.write(journal.take())
+    for _ in range(2):
+        change(path)
+        transcript.feed(Metadata())
+        assert said in journal.write(journal.take())
+        assert journal.write(journal.take()) == ""
+        assert_same(Transcript.load(path), transcript)
+        shutil.rmtree(path.parent.with_name("renamed"), ignore_errors=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     journal.close(journal.take())
-    assert journal.error is None
-    assert os.listdir(tmp_path) == []
+
+
+def test_what_others_append_to_a_journal_is_written_over(tmp_path: Path) -> None:
+    path, transcript = tmp_path / "a.jsonl", everything()
+    journal = Journal(path, transcript)
+    journal.write(journal.take())
+    append(path)
+    transcript.feed(Metadata())
+    journal.close(journal.take())
+    assert_same(Transcript.load(path), transcript)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_that_others_put_in_the_place_of_a_journal_stays(tmp_path: Path, kept: bool) -> None:
+    path, transcript = tmp_path / "a.jsonl", everything()
+    journal = Journal(path, transcript)
+    journal.write(journal.take())
+    path.rename(tmp_path / "moved.jsonl")
+    if not kept:
+        (tmp_path / "moved.jsonl").unlink()
+    path.write_text("another file", encoding="utf-8")
+    transcript.feed(Metadata())
+    told = journal.write(journal.take())
+    assert ("it goes on where it was moved to" if kept else "written anew, whole, as a-1.jsonl") in told
+    journal.close(journal.take())
+    assert_same(Transcript.load(tmp_path / ("moved.jsonl" if kept else "a-1.jsonl")), transcript)
+    assert path.read_text(encoding="utf-8") == "another file"
+
+
+def test_a_journal_that_cannot_be_made_anew_is_an_error_until_it_can(tmp_path: Path) -> None:
+    path, transcript = tmp_path / "folder" / "a.jsonl", everything()
+    path.parent.mkdir()
+    journal = Journal(path, transcript)
+    journal.write(journal.take())
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file is in the way", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(DgnbError, match="can't be written"):
+            journal.write(journal.take())
+    path.parent.unlink()
+    with room_for(3), pytest.raises(DgnbError, match="Make room there"):
+        journal.write(journal.take())
+    assert "written anew" in journal.write(journal.take())
+    journal.close(journal.take())
+    assert_same(Transcript.load(path), transcript)
 
 
 def test_an_interrupt_at_any_step_of_a_flush_costs_no_line_and_doubles_none(tmp_path: Path) -> None:
