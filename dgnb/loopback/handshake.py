@@ -11,14 +11,33 @@ from typing import Final
 
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
+from dgnb.loopback.intake import HIGHEST_RATE
 from dgnb.options import MODELS, LiveOptions
 
-_FREE: Final = ("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version")
-"""Documented parameters that are no fields of `LiveOptions`."""
+_FREE: Final = (
+    *("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version"),
+    *(
+        "numbers",
+        "numbers_spaces",
+        "dates",
+        "date_format",
+        "times",
+        "ner",
+        "paragraphs",
+        "keyword_boost",
+        "vad_turnoff",
+    ),
+)
+"""Parameters that are no fields of `LiveOptions`: documented ones, and those of the SDKs up to version 2."""
 
+_KINDS: Final = {model.rpartition("-")[2] for model in MODELS if model.startswith("nova-2-")}
 _FIELDS: Final = {field.name for field in dataclasses.fields(LiveOptions)}
+_ONLY_RAW: Final = {"sample_rate", "channels"}
+"""Parameters that are only read with `encoding`."""
+
 _UUID: Final = re.compile(r"(custom/)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NEWER_NOVA: Final = re.compile(r"nova-([4-9]|\d\d+)(-[a-z]+)*")
+_OLDER: Final = re.compile(rf"((2|nova-2|nova|enhanced|base)-)?(ea|{'|'.join(sorted(_KINDS))})")
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
 
@@ -94,17 +113,28 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
             raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{hint}")
         if name == "model" and value.startswith("whisper"):
             raise Refusal(405, "METHOD_NOT_ALLOWED", f"The model {value!r} can't be streamed. Use 'nova-3'.")
+    read = query if any(name == "encoding" for name, _ in query) else [p for p in query if p[0] not in _ONLY_RAW]
     try:
-        options = LiveOptions.from_query(query)
+        options = LiveOptions.from_query(map(_respelled, read))
     except ConfigurationError as error:
         raise Refusal(400, "Bad Request", str(error)) from None
     model = options.model
-    if not (model in MODELS or _UUID.fullmatch(model) or _NEWER_NOVA.fullmatch(model)):
+    if not (model in MODELS or any(form.fullmatch(model) for form in (_UUID, _NEWER_NOVA, _OLDER))):
         raise Refusal(400, "Bad Request", f"No such model/language/tier combination found: {model!r}.")
+    if (options.sample_rate or 0) > HIGHEST_RATE:
+        raise Refusal(400, "Bad Request", f"sample_rate is at most {HIGHEST_RATE}, not {options.sample_rate}.")
     for name, value in query:
         if name == "extra" and ":" not in value:
             raise Refusal(400, "Bad Request", f"extra={value!r} is not of the form 'key:value'.")
     return options
+
+
+def _respelled(parameter: tuple[str, str]) -> tuple[str, str]:
+    """A parameter as `LiveOptions` spells it: SDKs write `callback_method=post`, older ones `endpointing=true`."""
+    name, value = parameter
+    if name == "endpointing" and value == "true":
+        return name, "10"
+    return name, value.upper() if name == "callback_method" else value
 
 
 def check_language(options: LiveOptions, engine: Engine) -> None:

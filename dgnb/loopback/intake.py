@@ -1,7 +1,7 @@
 """Decodes the audio of a connection to 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
 
 With `encoding` the audio must be raw; without it, it must be a container. Anything else is `Undecodable`, as at
-Deepgram (`DATA-0000`).
+Deepgram (`DATA-0000`). A few bytes at 1 Hz are hours of audio: they are resampled in pieces.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import numpy as np
 
 from dgnb.loopback.engines import SAMPLE_RATE
 from dgnb.loopback.sniff import container_of, headed
-from dgnb.options import LiveOptions
+from dgnb.options import MOST_CHANNELS, LiveOptions
 
 PIECE_SECONDS: Final = 0.25
 """The longest piece that is passed on, so that results come before all audio is decoded."""
+
+HIGHEST_RATE: Final = 384_000
+"""Samples a second that are taken: for more, the resampler's memory would have no bound."""
+
+_LOW_RATE: Final = 4000
+"""Below it, a single frame of a container may be too much audio to resample at once."""
 
 _PCM: Final = {
     "linear16": ("pcm_s16le", 2),
@@ -28,6 +34,7 @@ _PCM: Final = {
 }
 """FFmpeg's codec, and the bytes of a sample."""
 
+_PIECE_SAMPLES: Final = 96_000
 _PACKETS: Final = {"opus", "speex"}
 _DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
 _HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
@@ -82,28 +89,30 @@ def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[by
     # To the codec it is one channel: FFmpeg has no layout for every number of channels.
     context: Any = av.CodecContext.create(codec, "r")
     context.sample_rate, context.layout = options.sample_rate, "mono"
-    resamplers = [_resampler(options) for _ in range(options.channels if options.multichannel else 1)]
-    rest = b""
-    for chunk in data:
-        chunk = rest + chunk
-        whole = len(chunk) - len(chunk) % (width * options.channels)
-        rest = chunk[whole:]
-        if not whole:
-            continue
-        (decoded,) = context.decode(av.Packet(chunk[:whole]))
+    resampler = _resampler(options)
+    # Much at a time would need much memory: at a low rate for what comes out, else for what goes in.
+    most = min(_piece(context.sample_rate), _PIECE_SAMPLES // options.channels)
+    for chunk in _in_pieces(data, width * options.channels, most):
+        (decoded,) = context.decode(av.Packet(chunk))
         samples = decoded.to_ndarray().reshape(-1, options.channels)
         if options.encoding == "linear32":
             # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
             samples = (np.nan_to_num(samples, nan=0.0).clip(-1, 1) * 32767).round().astype("<i2")
         if not options.multichannel:
             samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
-        pieces = []
-        for resampler, channel in zip(resamplers, np.ascontiguousarray(samples.T), strict=True):
-            frame = av.AudioFrame.from_ndarray(channel.reshape(1, -1), format="s16p", layout="mono")
-            frame.sample_rate = decoded.sample_rate
-            pieces.append(b"".join(piece for (piece,) in _resampled(resampler, frame)))
-        yield pieces
-    yield [b"".join(piece for (piece,) in _resampled(resampler, None)) for resampler in resamplers]
+        yield from _resampled(resampler, _frame(samples, decoded.sample_rate))
+    yield from _resampled(resampler, None)
+
+
+def _in_pieces(data: Iterator[bytes], width: int, most: int) -> Iterator[bytes]:
+    """Whole samples of `width` bytes, at most so many at a time."""
+    rest = b""
+    for chunk in data:
+        chunk = rest + chunk
+        whole = len(chunk) - len(chunk) % width
+        rest = chunk[whole:]
+        for offset in range(0, whole, most * width):
+            yield chunk[offset : min(offset + most * width, whole)]
 
 
 def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -141,14 +150,43 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
                 # A packet may be damaged; the next may be good.
                 with contextlib.suppress(av.error.FFmpegError):
                     for frame in packet.decode():
-                        decoded = True
-                        yield from _resampled(resampler, frame)
+                        for part in _parts(frame):
+                            yield from _resampled(resampler, part)
+                            decoded = True
     except (av.error.FFmpegError, ValueError, IndexError):
         if not decoded and pipe.started:
             raise Undecodable("the audio does not decode") from None
     if not decoded and pipe.started:
         raise Undecodable("there is no audio in it")
     yield from _resampled(resampler, None)
+
+
+def _parts(frame: Any) -> Iterator[Any]:
+    """The frame, at a low rate in parts of at most `PIECE_SECONDS`."""
+    rate, channels = frame.sample_rate, frame.layout.nb_channels
+    if rate > HIGHEST_RATE:
+        raise Undecodable(f"it has {rate} samples a second; at most {HIGHEST_RATE} are taken")
+    if channels > MOST_CHANNELS:
+        raise Undecodable(f"it has {channels} channels; at most {MOST_CHANNELS} are taken")
+    if rate >= _LOW_RATE:
+        yield frame
+        return
+    (packed,) = av.AudioResampler(format="s16").resample(frame)
+    samples = packed.to_ndarray().reshape(-1, channels)
+    for offset in range(0, len(samples), _piece(rate)):
+        yield _frame(samples[offset : offset + _piece(rate)], rate)
+
+
+def _piece(rate: int) -> int:
+    return max(1, int(PIECE_SECONDS * rate))
+
+
+def _frame(samples: np.ndarray[Any, Any], rate: int) -> Any:
+    """A packed frame: a column for each channel."""
+    layout = "mono" if samples.shape[1] == 1 else f"{samples.shape[1]}C"
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+    frame.sample_rate = rate
+    return frame
 
 
 def _sniffed(pipe: _Pipe) -> str | None:
@@ -192,7 +230,8 @@ class _Pipe:
 
 def _resampler(options: LiveOptions) -> av.AudioResampler:
     """A resampler to 16 kHz. It mixes the channels, or (with the layout of the first frame) keeps them apart."""
-    return av.AudioResampler(format="s16p", layout=None if options.multichannel else "mono", rate=SAMPLE_RATE)
+    # Packed, because PyAV reads beyond the end of a planar frame with more than 8 channels.
+    return av.AudioResampler(format="s16", layout=None if options.multichannel else "mono", rate=SAMPLE_RATE)
 
 
 def _resampled(resampler: av.AudioResampler, frame: Any) -> Iterator[list[bytes]]:
@@ -200,4 +239,5 @@ def _resampled(resampler: av.AudioResampler, frame: Any) -> Iterator[list[bytes]
     if frame is not None:
         frame.pts = None
     for resampled in resampler.resample(frame):
-        yield [channel.tobytes() for channel in resampled.to_ndarray()]
+        samples = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
+        yield [channel.tobytes() for channel in samples.T]

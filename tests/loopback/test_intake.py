@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import random
+import resource
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -222,6 +223,110 @@ def test_a_film_without_sound_is_refused() -> None:
             file.mux(packet)
     with pytest.raises(Undecodable, match="no audio"):
         heard(buffer.getvalue())
+
+
+def crc(data: bytes, bits: int, polynomial: int) -> bytes:
+    rest = 0
+    for byte in data:
+        rest ^= byte << (bits - 8)
+        for _ in range(8):
+            rest = (rest << 1) ^ (polynomial if rest >> (bits - 1) else 0)
+            rest &= (1 << bits) - 1
+    return rest.to_bytes(bits // 8, "big")
+
+
+def flac(rate: int, frames: int = 2) -> bytes:
+    """Frames of 65,535 equal samples, each in a dozen bytes."""
+    data = struct.pack(">4sI HH 6x Q 16x", b"fLaC", 0x8000_0022, 0xFFFF, 0xFFFF, rate << 44 | 15 << 36)
+    for number in range(frames):
+        head = struct.pack(">HBBBH", 0xFFF8, 0x70, 0, number, 0xFFFE)
+        frame = head + crc(head, 8, 0x07) + struct.pack(">BH", 0, 1000)
+        data += frame + crc(frame, 16, 0x8005)
+    return data
+
+
+def wav(rate: int, channels: int = 1, samples: int = 2000) -> bytes:
+    form = struct.pack("<HHIIHH", 1, channels, rate, 0, 2 * channels & 0xFFFF, 16)
+    return b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + form + b"data\xff\xff\xff\xff" + b"\1\2" * samples * channels
+
+
+def au(rate: int, channels: int = 1) -> bytes:
+    return struct.pack(">4s5I", b".snd", 24, 0xFFFF_FFFF, 3, rate, channels) + b"\1\2" * 2000 * channels
+
+
+def matroska(rate: float) -> bytes:
+    found = b"\xb5\x88" + struct.pack(">d", 48_000)
+    data = contained("matroska", "pcm_s16le", tone())
+    assert found in data
+    return data.replace(found, b"\xb5\x88" + struct.pack(">d", rate))
+
+
+def peak() -> int:
+    """The most memory that this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(flac(rate) for rate in (384_001, 1_000_000)),
+        *(form(rate) for form in (wav, au) for rate in (0, 384_001, 2_000_000_000, 4_000_000_000)),
+        matroska(2e9),
+        *(form(16_000, channels) for form in (wav, au) for channels in (0, 21, 64, 1000)),
+    ],
+)
+@pytest.mark.parametrize("multichannel", [False, True])
+def test_a_file_that_claims_an_absurd_form_is_refused_without_much_memory(data: bytes, multichannel: bool) -> None:
+    before = peak()
+    with pytest.raises(Undecodable):
+        heard(data, multichannel=multichannel)
+    assert peak() - before < 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [(flac(10), 13_107), (flac(1000), 131.07), (wav(1), 2000), (au(7, 2), 2000 / 7), (matroska(50), 2 * 48_000 / 50)],
+)
+@pytest.mark.parametrize("multichannel", [False, True])
+def test_a_few_bytes_at_a_low_rate_are_hours_and_take_little_memory(
+    data: bytes, seconds: float, multichannel: bool
+) -> None:
+    before, samples = peak(), 0
+    for piece in decode(LiveOptions(multichannel=multichannel), iter([data])):
+        samples += len(piece[0]) // 2
+    assert samples / 16_000 == pytest.approx(seconds, abs=0.01)
+    assert peak() - before < 50_000_000
+
+
+def test_the_highest_rate_is_taken() -> None:
+    assert len(heard(wav(384_000, samples=384_000))[0]) == pytest.approx(16_000, abs=50)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoding": "linear16", "sample_rate": 1000},
+        {"encoding": "mulaw", "sample_rate": 999},
+        {"encoding": "linear16", "sample_rate": 383_999, "channels": 20, "multichannel": True},
+        {"encoding": "linear32", "sample_rate": 384_000},
+    ],
+)
+def test_a_large_message_is_resampled_in_pieces(options: dict[str, Any]) -> None:
+    data, samples, before = bytes(4 << 20), 0, peak()
+    for piece in decode(LiveOptions(**options), iter([data])):
+        samples += len(piece[0]) // 2
+    width = {"mulaw": 1, "linear32": 4}.get(options["encoding"], 2) * options.get("channels", 1)
+    assert samples / 16_000 == pytest.approx(len(data) / width / options["sample_rate"], abs=0.01)
+    assert peak() - before < 50_000_000
+
+
+@pytest.mark.parametrize("count", [3, 9, 20])
+def test_many_channels_are_kept_apart_in_their_order(count: int) -> None:
+    values = np.repeat(np.arange(count, dtype="<i2")[None] * 100, 16_000, axis=0)
+    raw = heard(values.tobytes(), encoding="linear16", sample_rate=16_000, channels=count, multichannel=True)
+    filed = heard(wav(16_000, count, 0) + values.tobytes(), multichannel=True)
+    for channels in (raw, filed):
+        assert [set(channel.tolist()) for channel in channels] == [{n * 100} for n in range(count)]
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,13 @@ async def test_too_many_key_terms_are_refused(server: LoopbackServer) -> None:
         ({**RAW, "utterance_end_ms": "1000"}, "interim_results"),
         ({**RAW, "utterance_end_ms": "10", "interim_results": "true"}, "1000"),
         ({**RAW, "language": "not a language"}, "language"),
-        ({"model": "nova-3", "sample_rate": "16000"}, "encoding"),
+        ({**RAW, "sample_rate": "0"}, "at least 1"),
+        ({**RAW, "sample_rate": "384001"}, "at most 384000"),
+        ({**RAW, "sample_rate": "4000000000"}, "at most 384000"),
+        ({**RAW, "sample_rate": "1e9"}, "sample_rate"),
+        ({**RAW, "channels": "0"}, "at least 1"),
+        ({**RAW, "channels": "21", "multichannel": "true"}, "at most 20"),
+        ({**RAW, "channels": "9" * 30}, "channels"),
         ({"model": "nova-3", "encoding": "linear16"}, "sample_rate"),
         ({**RAW, "encoding": "linear61"}, "linear16"),
         ({**RAW, "endpointing": "1.5"}, "endpointing"),
@@ -265,12 +271,34 @@ async def test_whisper_cannot_be_streamed(server: LoopbackServer) -> None:
         {"endpointing": "false"},
         {"smart_format": "true", "no_delay": "true"},
         {"multichannel": "true", "channels": "2"},
+        {"model": "general", "tier": "enhanced"},
+        {"model": "phonecall", "tier": "nova"},
+        {"model": "nova-2-ea", "version": "2024-01-09.29447"},
+        {"model": "2-general"},
+        {"model": "nova"},
+        {"endpointing": "true", "vad_turnoff": "500", "numbers": "true", "numbers_spaces": "true"},
     ],
 )
 async def test_documented_parameters_are_accepted(server: LoopbackServer, further: dict[str, str]) -> None:
     async with listen(server, {**RAW, **further}):
         pass
     assert server.requests[-1].status == 101
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"sample_rate": "16000"}, {"channels": "2"}, {"sample_rate": "1", "channels": "0", "multichannel": "true"}],
+)
+async def test_what_is_only_read_with_an_encoding_is_ignored_without_one(
+    server: LoopbackServer, query: dict[str, str]
+) -> None:
+    async with listen(server, {"model": "nova-3", **query}) as websocket:
+        await websocket.send(samples.path().read_bytes()[:40_000])
+        await websocket.send(CLOSE)
+        metadata = (await all_of(websocket))[-1]
+    assert isinstance(metadata, Metadata)
+    assert metadata.duration > 1
+    assert server.connections[0].options.channels == 1
 
 
 async def test_ignored_options_are_named_in_a_header(server: LoopbackServer) -> None:
