@@ -7,8 +7,9 @@ async with dgnb.loopback.serve(dgnb.loopback.Script("hello world")) as server:
     transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
 ```
 
-It refuses what Deepgram refuses, with Deepgram's status and form. The response header `dgnb-ignored` names the options
-that it can't honour, such as numerals. No audio leaves the machine.
+It refuses what Deepgram refuses, with Deepgram's status and form. Its log explains a close reason such as `DATA-0000`.
+The response header `dgnb-ignored` names the options that it can't honour, such as numerals. With `diarize` each word
+has a speaker: 0, unless the engine tells speakers apart. No audio leaves the machine.
 """
 
 from __future__ import annotations

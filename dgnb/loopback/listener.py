@@ -45,7 +45,6 @@ logger = logging.getLogger("dgnb.loopback")
 _CLOSE_TIMEOUT: Final = 2.0
 _KEPT_CHARACTERS: Final = 1000
 _MAX_KEYTERM_TOKENS: Final = 500
-_NET_0001: Final = "NET-0001 No audio and no text message for {seconds:g} s. See https://dpgr.am/net0001"
 
 # While there is room the socket is read, so pings are answered even if a client is far ahead of the engine. This is a
 # quarter of an hour of linear16 at 16 kHz.
@@ -133,6 +132,11 @@ class Listener:
         if not self._end.done():
             self._end.set_result(end)
 
+    def _refuse(self, code: int, reason: str, why: str) -> None:
+        """End the connection with one of Deepgram's reasons alone: its clients compare them. The log says why."""
+        logger.warning("%s on request %s: %s.", reason, self._record.request_id, why)
+        self._settle(_End(code, reason))
+
     def _drop_if_due(self, clock: float) -> None:
         if drop := self._faults.strike(Dropping, lambda drop: clock >= drop.after - 1e-6):
             self._record.dropped = True
@@ -151,7 +155,7 @@ class Listener:
             except TimeoutError:
                 if self._faults.now(Silent):
                     continue
-                self._settle(_End(1011, _NET_0001.format(seconds=self._idle_timeout)))
+                self._refuse(1011, "NET-0001", f"no audio and no text message for {self._idle_timeout:g} s")
                 return
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
@@ -240,23 +244,23 @@ class Listener:
     # In the thread
 
     def _work(self) -> None:
-        end: _End | None = None
+        failure: Exception | None = None
         try:
             self._recognize()
-        except Undecodable as error:
-            end = _End(1008, f"DATA-0000 {str(error)[:1].upper()}{str(error)[1:]}.")
         except _Gone:
             pass
-        except Exception:
-            logger.exception("The engine failed on request %s.", self._record.request_id)
-            end = _End(1011, "The engine failed; the server's log says why.")
+        except Exception as error:
+            failure = error
         # The loop may be closed; then nobody waits.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._thread_is_over, end)
+            self._loop.call_soon_threadsafe(self._thread_is_over, failure)
 
-    def _thread_is_over(self, end: _End | None) -> None:
-        if end is not None:
-            self._settle(end)
+    def _thread_is_over(self, failure: Exception | None) -> None:
+        if isinstance(failure, Undecodable):
+            self._refuse(1008, "DATA-0000", str(failure))
+        elif failure is not None:
+            logger.error("The engine failed on request %s.", self._record.request_id, exc_info=failure)
+            self._settle(_End(1011, "The engine failed; the server's log says why."))
         self._thread_ended.set()
 
     def _recognize(self) -> None:

@@ -208,7 +208,8 @@ class _Channel:
             end=_ms(heard.end),
             confidence=round(min(max(heard.confidence, 0.0), 1.0), 4),
             punctuated_word=heard.text.strip() if self._punctuated else None,
-            speaker=heard.speaker if self._speakers else None,
+            # Clients that ask for speakers rely on the number, also where the engine has only one.
+            speaker=(heard.speaker or 0) if self._speakers else None,
             language=language,
         )
 

@@ -143,7 +143,10 @@ def test_confidence_is_the_mean_of_the_words() -> None:
 def test_words_have_speakers_only_when_asked_for() -> None:
     script = Script("hello", speaker=1)
     assert [word.speaker for word in finals(hear(script, 2))[0].words] == [None]
-    assert [word.speaker for word in finals(hear(script, 2, diarize_model="latest"))[0].words] == [1]
+    for asked in ({"diarize": True}, {"diarize_model": "latest"}):
+        assert [word.speaker for word in finals(hear(script, 2, **asked))[0].words] == [1]
+        # An engine that does not tell speakers apart has one.
+        assert [word.speaker for word in finals(hear(Script("hello"), 2, **asked))[0].words] == [0]
 
 
 def test_speech_started_is_sent_only_when_asked_for() -> None:
