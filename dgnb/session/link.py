@@ -14,11 +14,9 @@ from dgnb.connection.errors import find_rule
 from dgnb.exceptions import CloseTimeout, ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Metadata, Results
 from dgnb.session.capture import Capture
+from dgnb.session.heard import UNHEARD, Heard
 from dgnb.session.stop import Stop
 from dgnb.transcript import Transcript
-
-UNHEARD: Final = 0.25
-"""Seconds at the end that a server may leave without a final before they count as a gap."""
 
 _SILENT: Final = 14.0  # s of audio, and of time, without a message after which a server is given up.
 _AUDIT: Final = 0.1  # s by which the audio that the server reports may differ from the audio that was sent.
@@ -37,6 +35,7 @@ class Link:
         notify: Called after each message.
         progress: Called when finals cover more audio.
         draining: Called when the last messages are awaited.
+        heard: What its finals cover.
     """
 
     connection: Connection
@@ -51,11 +50,12 @@ class Link:
     notify: Callable[[], None]
     progress: Callable[[], None]
     draining: Callable[[], None]
+    heard: Heard = dataclasses.field(default_factory=Heard)
 
     def __post_init__(self) -> None:
-        self._begin = self.capture.ledger.begin()
+        self.heard.begin = self.capture.ledger.begin()
         # What an earlier connection was sent, too, was silent there.
-        self._heard_to = max(self._begin, self.capture.ledger.reached)
+        self._heard_to = max(self.heard.begin, self.capture.ledger.reached)
         self._spoke = False
         self._heard_at = self.connection.opened_at
         self._changing = False
@@ -146,6 +146,8 @@ class Link:
                 f"stands in transcript.gaps. A slow server wants a larger close_timeout.{said}"
             )
         receiver.result()
+        self.heard.close_holes()
+        self._acknowledge()
 
     async def _until(self, true: Callable[[], bool], deadline: Callable[[], float] = lambda: math.inf) -> bool:
         """Wait until `true()`, and look again at each `wake()`. Returns False at the deadline, which may move."""
@@ -205,8 +207,7 @@ class Link:
         connection, capture, notify, number = self.connection, self.capture, self.notify, self.number
         clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
         ledger, rate = capture.ledger, capture.bytes_per_second
-        offset = self._begin / rate
-        ends: dict[int, float] = {}
+        offset = self.heard.begin / rate
         while True:
             try:
                 message = await next_message()
@@ -219,28 +220,27 @@ class Link:
             feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)
             if isinstance(message, Results):
                 if message.is_final:
-                    self._acknowledge(message, ends)
+                    self._take(message)
             elif isinstance(message, Metadata) and connection.stream_closed:
                 self._audit(message)
                 notify()
                 return
             notify()
 
-    def _acknowledge(self, final: Results, ends: dict[int, float]) -> None:
-        """Note that a final covers the audio up to its end; of several channels, each has to."""
+    def _take(self, final: Results) -> None:
+        """Note what a final covers, and whether the server sends empty ones."""
         heard = any(alternative.words or alternative.transcript for alternative in final.channel.alternatives)
         if not (heard or final.from_finalize or self.connection.stream_closed):
             self.answers_silence = True
-        channel, channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
-        ends[channel] = max(ends.get(channel, 0.0), final.start + final.duration)
-        if len(ends) >= channels:
-            ledger = self.capture.ledger
-            before = ledger.acknowledged
-            ledger.acknowledge(self._begin + round(min(ends.values()) * self.capture.bytes_per_second))
-            if ledger.acknowledged > before:
-                self.progress()
-                if self._changing:
-                    self.wake()
+        if self.heard.take(final):
+            self.progress()
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what finals cover without a hole."""
+        self.capture.ledger.acknowledge(self.heard.begin + round(self.heard.end * self.capture.bytes_per_second))
+        if self._changing:
+            self.wake()
 
     def _audit(self, metadata: Metadata) -> None:
         """Compare the audio that the server reports with the audio that was sent."""
@@ -249,7 +249,7 @@ class Link:
             return
         # All finals have come: a server that sends none for silence at the end has heard it all the same.
         heard = round(metadata.duration * self.capture.bytes_per_second)
-        self.capture.ledger.acknowledge(self._begin + heard)
+        self.capture.ledger.acknowledge(self.heard.begin + heard)
         if abs(metadata.duration - sent) > _AUDIT:
             text = f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s."
             self.transcript.note("warning", text)

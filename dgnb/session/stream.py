@@ -19,8 +19,9 @@ from dgnb.endpoints import Endpoint
 from dgnb.exceptions import CloseTimeout, ConnectionLost, DgnbError, HandshakeError
 from dgnb.options import LiveOptions
 from dgnb.session.capture import Capture
+from dgnb.session.heard import UNHEARD, Heard
 from dgnb.session.lag import Lag
-from dgnb.session.link import UNHEARD, Link, end
+from dgnb.session.link import Link, end
 from dgnb.session.report import figures
 from dgnb.session.retry import Retry
 from dgnb.session.stop import Stop
@@ -333,6 +334,7 @@ class Stream:
             notify=self._notify,
             progress=self._retry.final,
             draining=lambda: self._enter(State.CLOSING),
+            heard=Heard(leaves_out=self._link.heard.leaves_out if self._link else False),
         )
         again = f"again at {self.capture.audio_cursor:.1f} s, " if self._link.number else ""
         text = f"{again}{self.endpoint}: {connection.url.split('?')[0]}"

@@ -17,7 +17,7 @@ from dgnb.loopback import LoopbackServer, Script
 from dgnb.session.capture import Capture
 from dgnb.session.link import Link
 from dgnb.session.stop import Stop
-from tests.session.test_reconnect import final, plain
+from tests.session.test_reconnect import final, metadata, plain
 from tests.session.test_session import TEXT, Tap
 from tests.support.speech import speech
 from tests.support.waiting import until
@@ -188,3 +188,37 @@ async def test_cancelling_leaves_the_connection_open_and_no_task(server: Loopbac
             await running
         assert [task for task in asyncio.all_tasks() if task.get_name() in ("dgnb: send", "dgnb: receive")] == []
         await link.connection.keep_alive()
+
+
+async def test_finals_out_of_order_cover_only_what_has_no_hole() -> None:
+    """The final of 2 to 4 s comes last. Where the connection is lost before that, the next one begins at 2 s."""
+    begins: list[float] = []
+
+    async def handler(socket: ServerConnection) -> None:
+        received = 0
+        begins.append(0.0)
+        async for frame in socket:
+            received += len(frame) if isinstance(frame, bytes) else 0
+            if len(begins) == 1 and received > 5.7 * 32_000:
+                await socket.send(final(0, 2, "one"))
+                await socket.send(final(4, 2, "three"))
+                await socket.close(1011)
+                return
+            if frame == '{"type":"CloseStream"}':
+                begins[-1] = 6 - received / 32_000
+                await socket.send(final(2, 2, "three"))
+                await socket.send(final(0, 2, "two"))
+                await socket.send(metadata(received / 32_000))
+                return
+
+    tap = Tap()
+    tap.give(6)
+    async with plain(handler) as url:
+        session = dgnb.LiveSession(tap.source(), endpoint=url, pace=None).start()
+        await until(lambda: len(begins) == 2)
+        tap.end()
+        transcript = await session
+    assert begins == [0.0, 2.0]
+    words = transcript.words.sort_values("start")
+    assert words[["word", "start"]].to_numpy().tolist() == [["one", 0.0], ["two", 2.0], ["three", 4.0]]
+    assert transcript.gaps.empty
