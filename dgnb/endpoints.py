@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import os
@@ -28,6 +29,12 @@ ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
 _LEAST_KEY: Final = 12
 """Characters. A shorter key may be any word in a cell. Deepgram's keys have 40."""
 
+_LEAST_QUOTED: Final = 8
+"""Characters. A shorter key is masked only where `Token` stands before it."""
+
+_ESCAPES: Final = re.compile(r"\\[/\"\\]|\\u00[2-7]|%[2-7]|&#")
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+
 _ANY_KEY: Final = "none"
 """Self-hosted servers require a key that is not empty, and do not check it."""
 
@@ -35,10 +42,11 @@ _ANY_KEY: Final = "none"
 class Secret:
     """A key that no repr, traceback, log or copy shows. `reveal()` gives it."""
 
-    __slots__ = ("__reveal",)
+    __slots__ = ("__mask", "__reveal")
 
     def __init__(self, value: str) -> None:
         self.__reveal: Callable[[], str] = lambda: value
+        self.__mask: Callable[[str], str] | None = None
 
     @classmethod
     def of(cls, key: object) -> Secret | None:
@@ -53,6 +61,14 @@ class Secret:
     def reveal(self) -> str:
         """The key itself, for the request's header only."""
         return self.__reveal()
+
+    def masked(self, said: AnyStr) -> AnyStr:
+        """A text with `<key>` in place of the key, also where it stands in base64 or with escaped characters."""
+        mask = self.__mask = self.__mask or _mask_of(self.reveal())
+        if isinstance(said, str):
+            return mask(said)
+        text = said.decode("latin-1")
+        return said if (masked := mask(text)) is text else masked.encode("latin-1")
 
     def __repr__(self) -> str:
         return "<key>"
@@ -73,11 +89,7 @@ class Address:
 
     def masked(self, said: AnyStr) -> AnyStr:
         """What a server said, with `<key>` in place of the key: some servers quote it."""
-        if not self.key_origin:
-            return said
-        if isinstance(said, bytes):
-            return said.replace(self.key.reveal().encode(), b"<key>")
-        return said.replace(self.key.reveal(), "<key>")
+        return self.key.masked(said) if self.key_origin else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,37 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
         # The account's key is never sent in clear. One that is passed for this server may be, within the machine.
         key, origin = None, ""
     return Endpoint("custom", url, key, origin, reason)
+
+
+def _mask_of(key: str) -> Callable[[str], str]:
+    """A function that masks a key. A text without any form of the key is returned as it is, at little cost."""
+    if len(key) < _LEAST_QUOTED:
+        # It may be a word of a talk, or a part of one.
+        key = f"Token {key}"
+    needles, forms = [key.lower()], ["".join(map(_any_form, key))]
+    for before in range(3):
+        # The characters of base64 that depend on the key alone, whatever stands before it.
+        coded = base64.b64encode(bytes(before) + key.encode())
+        core = coded[-(-before * 8 // 6) : (before + len(key)) * 8 // 6].decode()
+        needles += [core.lower(), core.lower().translate(_URL_SAFE)]
+        forms.append("|".join(map(re.escape, (core, core.translate(_URL_SAFE)))))
+    pattern, needles = re.compile("|".join(forms), re.IGNORECASE), list(dict.fromkeys(needles))
+
+    def mask(said: str) -> str:
+        lowered = said.lower()
+        escaped = ("\\" in said or "%" in said or "&" in said) and _ESCAPES.search(lowered)
+        if escaped or any(needle in lowered for needle in needles):
+            return pattern.sub("<key>", said)
+        return said
+
+    return mask
+
+
+def _any_form(character: str) -> str:
+    """A pattern for a character that is escaped as in JSON, in an address or in HTML, or is not."""
+    code, plain = ord(character), re.escape(character)
+    plain = plain if character.isalnum() else rf"\\*{plain}"
+    return rf"(?:{plain}|\\+u00{code:02x}|%(?:25)*{code:02x}|&#0*{code};|&#x0*{code:x};)"
 
 
 def is_loopback(host: str | None) -> bool:

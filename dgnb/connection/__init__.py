@@ -169,10 +169,11 @@ class Connection:
         close_timeout: float,
         ping_timeout: float | None,
     ) -> None:
-        headers = socket_.response.headers if socket_.response else {}
+        headers, masked = socket_.response.headers if socket_.response else {}, address.masked
         self.url = url
-        self.request_id = address.masked(headers.get("dg-request-id", ""))
-        self.ignored = tuple(filter(None, (name.strip() for name in headers.get("dgnb-ignored", "").split(","))))
+        self.request_id = masked(headers.get("dg-request-id", ""))
+        ignored = masked(headers.get("dgnb-ignored", ""))
+        self.ignored = tuple(filter(None, (name.strip() for name in ignored.split(","))))
         self.bytes_sent = 0
         self.stream_closed = False
         self.said = ""
@@ -313,11 +314,12 @@ class Connection:
                 await asyncio.sleep(interval - idle)
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
-        told = self._address.masked(closed.rcvd.reason) if closed.rcvd else ""
+        masked = self._address.masked
+        told = masked(closed.rcvd.reason) if closed.rcvd else ""
         reason = ": ".join(dict.fromkeys(filter(None, (told, self.said))))
         if closed.rcvd:
             return connection_lost(closed.rcvd.code, reason, request_id=self.request_id)
         # Only a fault of the protocol makes websockets send a close frame with a reason.
-        fault = closed.sent.reason if closed.sent else ""
+        fault = masked(closed.sent.reason) if closed.sent else ""
         gave_up = self._gave_up or (GaveUp.PROTOCOL if fault else None)
         return connection_lost(1006, reason, gave_up=gave_up, detail=fault, request_id=self.request_id)

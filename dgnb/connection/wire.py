@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import websockets.asyncio.client as ws
+from websockets.frames import Frame
 
 from dgnb.endpoints import Address
 
@@ -27,6 +29,9 @@ class MaskedLog(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a masked text."""
         if self.isEnabledFor(level):
+            # A frame shows its beginning and its end alone, and may cut a key in two.
+            masked = self._address.masked
+            args = tuple(replace(arg, data=masked(bytes(arg.data))) if isinstance(arg, Frame) else arg for arg in args)
             text = str(msg) % args if args else str(msg)
             self.logger.log(level, "%s", self._address.masked(text), **kwargs)
 

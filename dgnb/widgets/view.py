@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import ipywidgets as widgets
+import traitlets
 
 from dgnb.endpoints import Endpoint
 from dgnb.options import LiveOptions
@@ -22,6 +23,12 @@ _BADGES: Final = {
     "offline": ("OFFLINE ENGINE", "#1a7f4b"),
     OWN_SERVER: ("OWN SERVER", "#8a5a00"),
 }
+
+
+class KeyBox(widgets.Password):  # type: ignore[misc]
+    """The box for a key. The kernel does not send what is typed to the other front ends of the notebook."""
+
+    value = traitlets.Unicode("").tag(sync=True, echo_update=False)
 
 
 class PanelView(widgets.VBox):  # type: ignore[misc]
@@ -48,7 +55,7 @@ class PanelView(widgets.VBox):  # type: ignore[misc]
         )
         self.address = _text("Address", "wss://api.eu.deepgram.com", "26em")
         self.address.value = (endpoint.url or "") if endpoint.kind == OWN_SERVER else ""
-        self.key = _text("Key", "DEEPGRAM_API_KEY, or type", "26em", widgets.Password)
+        self.key = _text("Key", "DEEPGRAM_API_KEY, or type", "26em", KeyBox)
         self.key.add_class("dgnb-key")
         self.duration = _text("Seconds", "no limit", "14em")
         self.duration.tooltip = "Seconds of audio after which it stops by itself"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import copy
 import json
 import logging
+import os
 import pickle
 import ssl
 import traceback
+import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -19,6 +23,7 @@ import numpy as np
 import pytest
 import trustme
 from IPython.core.ultratb import FormattedTB
+from websockets.asyncio.server import ServerConnection, serve
 
 import dgnb
 from dgnb.connection import connect
@@ -253,12 +258,123 @@ async def test_no_object_that_holds_the_key_shows_it(
     assert CANARY not in "".join(capfd.readouterr()) + caplog.text
 
 
+QUOTED: dict[str, Callable[[str], str]] = {
+    "plain": lambda key: key,
+    "small letters": str.lower,
+    "JSON": lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
+    "an address": lambda key: "".join(f"%{ord(c):02X}" for c in key),
+    "an address, twice": lambda key: urllib.parse.quote("".join(f"%{ord(c):02X}" for c in key)),
+    "HTML": lambda key: "".join(f"&#{ord(c)};" for c in key),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64 of the header": lambda key: base64.b64encode(f"Token {key}.".encode()).decode(),
+    "base64 of user and key": lambda key: base64.urlsafe_b64encode(f"a:{key}".encode()).decode(),
+}
+
+
+def quoting(quoted: str) -> list[str | bytes]:
+    """Messages that hold a text wherever a message can hold one."""
+    word = f'{{"word":"{quoted}","punctuated_word":"{quoted}!","start":0,"end":0.1,"language":"{quoted}"}}'
+    heard = f'"channel":{{"alternatives":[{{"transcript":"{quoted}","words":[{word}]}}]}}'
+    metadata = f'"metadata":{{"request_id":"{quoted}","model_info":{{"name":"{quoted}"}}}}'
+    common = '"type":"Results","channel_index":[0,1],"start":0,"duration":0.1'
+    return [
+        f'{{"type":"Error","description":"Wrong: {quoted}","message":"{quoted}","code":"{quoted}"}}',
+        f'{{"type":"Warning","description":"{quoted}"}}',
+        f'{{"type":"{quoted}","{quoted}":["{quoted}"]}}',
+        f'{{"type":"Metadata","request_id":"{quoted}","extra":{{"a":"{quoted}"}}}}',
+        f'{{{common},"is_final":false,{heard},{metadata}}}',
+        f'{{{common},"is_final":true,{heard},{metadata}}}',
+        f"no JSON: {quoted}",
+        f"<html>{quoted}</html>".encode(),
+        ["in ", quoted[: len(quoted) // 2], quoted[len(quoted) // 2 :]],  # type: ignore[list-item]
+    ]
+
+
+@pytest.mark.parametrize("quote", QUOTED)
+async def test_a_key_that_a_server_quotes_in_any_message_is_masked_everywhere(
+    quote: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    quoted = QUOTED[quote](key())
+
+    async def answer(connection: ServerConnection) -> None:
+        for message in quoting(quoted):
+            await connection.send(message)
+        await connection.close(1008, quoted if len(quoted) < 124 else key())
+
+    with caplog.filtering(lambda record: record.name != "websockets.server"):
+        async with serve(answer, "127.0.0.1", 0) as quoter:
+            address = f"ws://127.0.0.1:{quoter.sockets[0].getsockname()[1]}"
+            session = dgnb.LiveSession(
+                SECOND, sample_rate=16000, endpoint=address, api_key=key(), journal=tmp_path / "a.jsonl"
+            ).start()
+            with pytest.raises(dgnb.ConnectionLost) as caught:
+                await session
+    transcript = session.transcript
+    transcript.save(tmp_path / "b.jsonl")
+    transcript.to_deepgram_json(tmp_path / "c.json")
+    texts = [transcript.text, session.report(), shown(caught.value), caplog.text, repr(transcript.messages)]
+    texts += [transcript.words.to_csv(), transcript.results.to_csv(), transcript.events.to_csv()]
+    texts += [path.read_text(encoding="utf-8") for path in map(tmp_path.joinpath, os.listdir(tmp_path))]
+    for form in (CANARY, quoted):
+        assert [text for text in texts if form.lower() in text.lower()] == []
+    assert len(transcript.words) == 1
+    assert "<key>" in transcript.text
+    assert "<key>" in caught.value.reason
+
+
+@pytest.mark.parametrize("quote", QUOTED)
+async def test_a_key_that_is_quoted_in_a_refusal_is_masked(
+    server: LoopbackServer, quote: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    quoted = QUOTED[quote](key())
+    headers = {"dg-request-id": quoted, "dg-error": quoted, "X-Echo": quoted}
+    for body in (f"<p>No {quoted}</p>", {"err_msg": quoted, "request_id": quoted}, {"details": {quoted: [quoted]}}):
+        refusing = server.rejecting(401, body=body, headers=headers)  # type: ignore[arg-type]
+        with refusing, pytest.raises(dgnb.AuthenticationError) as caught:
+            await connect(RAW, endpoint=server.url, api_key=key())
+        for form in (CANARY, quoted):
+            assert form not in shown(caught.value) + caplog.text
+
+
+def test_a_short_key_is_masked_where_it_is_named_and_leaves_words_alone() -> None:
+    secret = Secret("hello")
+    assert secret.masked("hello world") == "hello world"
+    assert secret.masked(b"Authorization: Token hello.") == b"Authorization: <key>."
+
+
 async def test_no_widget_state_holds_a_key_that_was_typed(server: LoopbackServer) -> None:
     panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
     panel.key.value = key()
     state = ipywidgets.Widget.get_manager_state()
     assert CANARY not in json.dumps(state, default=repr)
     assert CANARY not in repr(vars(panel))
+    panel.close()
+
+
+@pytest.mark.parametrize("typed", [key(), f" {key()}\n", "not a key ✗ at all"])
+async def test_a_key_that_is_typed_is_sent_to_no_front_end(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.setattr("ipywidgets.widgets.widget.JUPYTER_WIDGETS_ECHO", True)
+    panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
+    sent: list[Any] = []
+
+    def send(self: ipywidgets.Widget, msg: Any, buffers: object = None) -> None:
+        sent.append((self, msg))
+
+    monkeypatch.setattr(ipywidgets.Widget, "_send", send)
+    panel.duration.set_state({"value": "7"})
+    assert any(message["method"] == "echo_update" for widget, message in sent if widget is panel.duration)
+    # As when a front end sends it.
+    panel.key.set_state({"value": typed})
+    await asyncio.sleep(0)
+    assert panel.key.value == ""
+    assert [message["state"] for widget, message in sent if widget is panel.key and "value" in message["state"]] == [
+        {"value": ""}
+    ]
+    assert typed.strip() not in repr([message for _, message in sent])
     panel.close()
 
 
