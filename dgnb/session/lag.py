@@ -7,7 +7,7 @@ from typing import Final
 
 _RECENT: Final = 30.0
 _ASLEEP: Final = 10.0
-"""Seconds. Where the wall clock gains less on the monotonic clock, somebody may have set it."""
+"""Seconds. Where the clock is the wall clock and gains less, somebody may have set it."""
 
 
 class Lag:
@@ -16,7 +16,7 @@ class Lag:
     Args:
         interval: Seconds between two ticks.
         now: Seconds, monotonic.
-        wall: Seconds since 1970. This clock goes on while the machine is asleep; the monotonic one stands still.
+        wall: Seconds of a clock that goes on while the machine is asleep; the monotonic one stands still.
 
     Attributes:
         worst: The longest delay so far, in seconds.

@@ -54,8 +54,9 @@ class LiveSession:
         pace: Seconds of audio sent a second: 1.0 is real time. None: as fast as a server on this machine takes it, and
             1.2 for any other, as Deepgram takes 1.25.
         close_timeout: Seconds without a message after which the server is given up at the end of the source.
-        reconnect: Open a new connection when one is lost, and send again what no final covers: no word is lost, and
-            none comes twice. True: try for half an hour; a number: for so many seconds; False: not at all. 120 s of
+        reconnect: Try again when the server can't be reached or a connection is lost, and send again what no final
+            covers: no word is lost, and none comes twice. True: try for half an hour, but only for a minute for a
+            server on this machine that has never answered; a number: for so many seconds; False: not at all. 120 s of
             audio are kept meanwhile; of a live source, what is older becomes a row in `transcript.gaps`.
         journal: A file to write the transcript to each second, so that a killed kernel loses no more than that;
             `Transcript.load` reads it. A file that is there already is moved aside.
@@ -113,6 +114,9 @@ class LiveSession:
         self.endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
         if pace is None and not self.endpoint.local:
             settings = settings._replace(pace=Pacer.CATCH_UP)
+        if native(reconnect) is True and self.endpoint.local:
+            # Nobody listens: the port is wrong, or the server still starts.
+            settings = settings._replace(unanswered=60.0)
         self.transcript = Transcript()
         self._runner = Runner(self, options, settings)
         self._stream = self._runner.stream
@@ -127,6 +131,8 @@ class LiveSession:
             state = "paused"
         elif self.reconnecting:
             state = f"reconnecting, {self.pending:.1f} s kept"
+        elif self.state is State.CONNECTING and self._stream.last_fault:
+            state = f"connecting still ({self._stream.last_fault})"
         return f"<LiveSession {state}: {self.source.name}, {self.audio_cursor:.1f} s sent, {self.transcript!r}>"
 
     # What you see
@@ -382,7 +388,7 @@ def _settings(
         raise ConfigurationError(f"journal is the path of a file, not {journal!r}.")
     patience = _PATIENCE if reconnect is True else float(reconnect)
     path = None if journal is None else os.path.expanduser(os.fsdecode(journal))
-    return Settings(duration, pace, close_timeout, patience, path)
+    return Settings(duration, pace, close_timeout, patience, path, unanswered=patience)
 
 
 def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:

@@ -12,9 +12,6 @@ from typing import Final
 from dgnb.connection.errors import Again, find_rule, may_retry
 from dgnb.exceptions import ConnectionLost, HandshakeError
 
-FIRST_TRIES: Final = 4
-"""Tries for a server that was never reached: you are waiting, and the address may be wrong."""
-
 STRIKES: Final = 3
 QUICK: Final = 5.0
 """Seconds. After `STRIKES` connections that the server closes sooner, without any final, there is no further try."""
@@ -55,11 +52,13 @@ class Retry:
     connection ends. Before that, a server that closes again and again is given up: the request may be wrong.
 
     Args:
-        patience: Seconds for which a server that was reached before is tried again; 0 for no second try.
+        patience: Seconds for which to try; 0 for no second try.
+        unanswered: The same for a server that has not answered at all yet; None for `patience`.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, unanswered: float | None = None) -> None:
         self.patience = patience
+        self._unanswered = patience if unanswered is None else unanswered
         self._backoff = Backoff()
         self._since: float | None = None
         self._strikes = 0
@@ -91,7 +90,9 @@ class Retry:
         Raises:
             DgnbError: There is no further try. It is `error`, or a copy that also says why there is none.
         """
-        if self.patience <= 0 or may_retry(error) is Again.NEVER:
+        answered = not isinstance(error, HandshakeError) or error.status is not None
+        # TLS or a proxy that fails is wrongly set up, but not where the server was reached that way before.
+        if self.patience <= 0 or (may_retry(error) is Again.NEVER and (answered or not self._reached)):
             raise error
         if not self._works and (why := self._hopeless(error, uptime)):
             # Not from the error that it repeats: a notebook would print two tracebacks.
@@ -101,7 +102,7 @@ class Retry:
             self._since = now
         wanted = getattr(error, "retry_after", None)
         delay = self._backoff.next(now, wanted)
-        limit = self.patience if self._reached else min(self.patience, _MINUTE)
+        limit = self.patience if self._reached or answered else self._unanswered
         if now + delay - self._since <= limit:
             return delay
         why = f"Tried {self._backoff.tries} times in {now - self._since:.0f} s."
@@ -123,8 +124,6 @@ class Retry:
             self._strikes += 1
             if self._strikes == STRIKES:
                 return f"It was opened {STRIKES} times, and each time lost within {QUICK:g} s without a final."
-        if not self._reached and self._backoff.tries + 1 >= FIRST_TRIES:
-            return f"Tried {FIRST_TRIES} times."
         return ""
 
 

@@ -53,13 +53,14 @@ class State(enum.Enum):
 
 
 class Settings(NamedTuple):
-    """Arguments of `LiveSession` that the stream needs; `patience` is for how many seconds it tries again."""
+    """Arguments of `LiveSession` that the stream needs; `patience` and `unanswered` are those of `Retry`."""
 
     duration: float | None
     pace: float | None
     drain_timeout: float
     patience: float
     journal: str | None
+    unanswered: float
 
 
 @dataclasses.dataclass(eq=False)
@@ -110,7 +111,7 @@ class Stream:
         self._notify = notify
         self._writer = JournalWriter(settings.journal, transcript)
         self._watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
-        self._retry = Retry(settings.patience)
+        self._retry = Retry(settings.patience, settings.unanswered)
         self._link: Link | None = None
         self._silence = 0.0
         self._asked_again_at = -1
@@ -291,10 +292,13 @@ class Stream:
 
     async def _back_off(self, lost: Exception) -> None:
         now, cursor = asyncio.get_running_loop().time(), self.capture.audio_cursor
-        self.last_fault = lost
+        first, self.last_fault = self.last_fault is None and not self.connections, lost
         # How long the last connection lived says nothing about a handshake that failed.
         uptime = now - self.connection.opened_at if self.connection and isinstance(lost, ConnectionLost) else None
         delay = self._retry.delay(lost, now, uptime=uptime)
+        if first:
+            # Somebody may wait for an address that they have mistyped.
+            logger.warning("Not connected yet, and still trying (`await session.stop()` ends it): %s", lost)
         busy = self.lag.since(now - uptime, now) if self.lag and uptime is not None else 0.0
         why = str(lost)
         if busy >= _STARVED:

@@ -16,6 +16,8 @@ from dgnb.transcript import Transcript
 
 logger = logging.getLogger("dgnb")
 
+# A clock that nobody sets, and that goes on while the machine is asleep. Windows has none: there it is the wall clock.
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _INTERVAL: Final = 0.25
 _JOURNAL: Final = 1.0
 _BUSY: Final = 1.0  # s that the loop was held up which are worth a warning.
@@ -35,12 +37,12 @@ class Watch:
     async def run(self) -> None:
         """Watch until cancelled."""
         clock = asyncio.get_running_loop().time
-        self.lag = Lag(_INTERVAL, clock(), time.time())
+        self.lag = Lag(_INTERVAL, clock(), _with_sleep())
         written, reminded = clock(), False
         while True:
             await asyncio.sleep(_INTERVAL)
             now = clock()
-            delay, asleep = self.lag.tick(now, time.time())
+            delay, asleep = self.lag.tick(now, _with_sleep())
             if asleep:
                 until = datetime.datetime.now(datetime.UTC)
                 since = until - datetime.timedelta(seconds=asleep)
@@ -61,3 +63,8 @@ class Watch:
             if now - written >= _JOURNAL:
                 written = now
                 self.writer.write()
+
+
+def _with_sleep() -> float:
+    clock = getattr(time, "clock_gettime", None)
+    return float(clock(_CLOCK) if clock else time.time())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
 import dgnb
@@ -236,12 +240,15 @@ async def test_a_refusal_is_final(server: LoopbackServer, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_server_at_fault_is_tried_four_times(server: LoopbackServer, status: int) -> None:
-    session = LiveSession(speech(), endpoint=server.url, pace=None)
-    with server.rejecting(status), pytest.raises(HandshakeError, match="Tried 4 times") as caught:
+async def test_a_server_at_fault_is_tried_as_long_as_reconnect_says(server: LoopbackServer, status: int) -> None:
+    """More often than the four times that were the limit once; the waits before the sixth try are 10 s."""
+    with server.rejecting(status, times=4):
+        assert (await transcribe(speech(), endpoint=server.url, pace=None)).text
+    assert len(server.requests) == 5
+    session = LiveSession(speech(), endpoint=server.url, pace=None, reconnect=5.0)
+    with server.rejecting(status), pytest.raises(HandshakeError, match="Tried 5 times") as caught:
         await session
     assert caught.value.status == status
-    assert len(server.requests) == 4
 
 
 async def test_a_402_on_a_reconnect_ends_the_session_and_keeps_the_text(server: LoopbackServer) -> None:
@@ -255,17 +262,109 @@ async def test_a_402_on_a_reconnect_ends_the_session_and_keeps_the_text(server: 
     assert session.transcript.gaps["reason"].tolist() == ["HandshakeError"]
 
 
-async def test_a_port_where_nothing_listens_is_tried_four_times(unused_tcp_port: int) -> None:
-    session = LiveSession(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None)
-    with pytest.raises(HandshakeError, match=r"nothing listens there.*Tried 4 times"):
+async def test_a_port_where_nothing_listens_is_tried_as_long_as_reconnect_says(
+    unused_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = LiveSession(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None, reconnect=5.0).start()
+    await until(lambda: "connecting" in kinds(session))
+    assert "connecting still (127.0.0.1" in repr(session)
+    with pytest.raises(HandshakeError, match=r"nothing listens there.*Tried 5 times"):
         await session
-    assert kinds(session).count("connecting") == 3
+    assert kinds(session).count("connecting") == 4
     assert session.transcript.gaps.empty
+    (logged,) = caplog.messages
+    assert logged.startswith("Not connected yet, and still trying")
+    assert "Is the server running, and the port right?" in logged
+
+
+async def test_a_server_that_starts_after_the_session_is_found(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Short(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return 0.02
+
+    monkeypatch.setattr(Backoff, "random", Short())
+    session = LiveSession(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None).start()
+    await until(lambda: kinds(session).count("connecting") >= 6)
+    async with dgnb.loopback.serve(Script(TEXT), port=unused_tcp_port):
+        assert (await asyncio.wait_for(session, 20)).text == TEXT
+
+
+BROKEN = {
+    "an alert": b"\x15\x03\x03\x00\x02\x02\x50",
+    "close_notify": b"\x15\x03\x03\x00\x02\x01\x00",
+    "plain HTTP": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@asynccontextmanager
+async def tls_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, deque[bytes]]]:
+    """A server behind TLS that closes after each second, and a gateway that answers with these bytes instead."""
+    authority, context, answers = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), deque[bytes]()
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+
+    async def handler(socket: ServerConnection) -> None:
+        received = 0
+        async for frame in socket:
+            received += len(frame) if isinstance(frame, bytes) else 0
+            if received >= RATE or isinstance(frame, str):
+                await socket.send(final(0, received / RATE, "word"))
+                await socket.close(1012 if isinstance(frame, bytes) else 1000)
+                return
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if answers:
+            await reader.read(100)
+            writer.write(answers.popleft())
+            writer.close()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+
+        async def pump(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+            while data := await source.read(1 << 16):
+                to.write(data)
+            to.close()
+
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    async with serve(handler, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as gateway:
+            yield f"wss://127.0.0.1:{gateway.sockets[0].getsockname()[1]}", answers
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_tls_that_breaks_off_is_tried_again_once_the_server_was_reached(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tls_gateway(tmp_path, monkeypatch) as (url, answers):
+        session = LiveSession(speech(4), endpoint=url, pace=None).start()
+        await until(lambda: session.transcript.word_count)
+        answers.extend([BROKEN[how]] * 2)
+        transcript = await session
+    assert not answers
+    assert transcript.gaps.empty
+    assert covers(session, 4)
+
+
+@pytest.mark.parametrize("how", ["an alert", "plain HTTP"])
+async def test_tls_that_fails_at_the_first_try_is_an_error(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tls_gateway(tmp_path, monkeypatch) as (url, answers):
+        answers.append(BROKEN[how])
+        with pytest.raises(HandshakeError, match="Is it a wss:// server, and the port right"):
+            await transcribe(speech(4), endpoint=url, pace=None)
 
 
 async def test_live_audio_without_any_connection_is_a_gap(unused_tcp_port: int, station: Station) -> None:
     station.give(2)
-    session = LiveSession(station, endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None)
+    session = LiveSession(station, endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None, reconnect=1.0)
     with pytest.raises(HandshakeError):
         await session
     (gap,) = session.transcript.gaps.itertuples()

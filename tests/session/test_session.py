@@ -239,9 +239,12 @@ async def test_a_refusal_is_raised_once_and_is_in_the_events(server: LoopbackSer
     assert not events["text"].str.contains(CANARY).any()
 
 
-async def test_a_server_that_is_not_there_is_reported_quickly(unused_tcp_port: int) -> None:
+async def test_a_server_that_is_not_there_is_reported_at_once_and_raised_later(
+    unused_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(HandshakeError, match="nothing listens"):
-        await transcribe(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}")
+        await transcribe(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", reconnect=1.0)
+    assert "nothing listens" in caplog.messages[0]
 
 
 async def test_a_server_that_closes_at_once_is_reported(server: LoopbackServer) -> None:

@@ -50,8 +50,12 @@ class Watched:
     """A watch over two hours of audio, on virtual time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, loop: VirtualLoop) -> None:
-        wall = types.SimpleNamespace(time=lambda: 1.8e9 + loop.time() + loop.asleep)
-        monkeypatch.setattr("dgnb.session.watch.time", wall)
+        self.set_by = 0.0
+        clocks = types.SimpleNamespace(
+            time=lambda: 1.8e9 + loop.time() + loop.asleep + self.set_by,
+            clock_gettime=lambda clock: 5000.0 + loop.time() + loop.asleep,
+        )
+        monkeypatch.setattr("dgnb.session.watch.time", clocks)
         monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 7200.0)
         self.loop = loop
         self.transcript = Transcript()
@@ -78,6 +82,9 @@ class Watched:
 
     def sleep(self) -> None:
         self.loop.asleep += 3600.0
+
+    def set_clock(self, seconds: float) -> None:
+        self.set_by += seconds
 
     def send(self) -> None:
         """Send all audio."""
@@ -107,6 +114,12 @@ def test_a_machine_that_slept_is_told_and_a_live_source_has_a_gap(watched: Watch
     assert since[:2] != until[:2]
     gaps = watched.transcript.gaps[["start", "end", "reason"]].to_numpy().tolist()
     assert gaps == ([[7200.0, 7200.0, text]] if live else [])
+
+
+@pytest.mark.parametrize("seconds", [11.0, 3600.0, -3600.0])
+def test_a_clock_that_is_set_is_not_told_as_a_sleep(watched: Watched, seconds: float) -> None:
+    assert watched.run(lambda: watched.set_clock(seconds)) == []
+    assert watched.transcript.gaps.empty
 
 
 @pytest.mark.parametrize("endless", [True, False])

@@ -167,7 +167,7 @@ async def _stop(outcome: Outcome, after: float) -> None:
 
 @contextlib.contextmanager
 def _seams(network: Network, books: Books, seed: object) -> Iterator[None]:
-    clock = types.SimpleNamespace(time=lambda: 1.8e9 + network.loop.time() + network.loop.asleep)
+    clock = types.SimpleNamespace(clock_gettime=lambda _: network.loop.time() + network.loop.asleep)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "connect", network.connect)
         patch.setattr(capture, "Ledger", books.ledger_class(capture.Ledger))
