@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from dgnb.exceptions import DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, weights
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.server import LoopbackServer, serve
+from dgnb.loopback.tls import from_files, self_made
 
 _GREETING = """\
 A Deepgram-compatible server for this machine, with {engine}. Ctrl-C ends it.
@@ -32,6 +34,11 @@ deepgram-sdk:
   client = AsyncDeepgramClient(api_key="{example_key}", environment=here)
 The station, for one second:
   curl --max-time 1 {radio_url} --output radio.mp3
+"""
+_TRUST = """\
+Clients must trust this server's certificate, which it made for itself and which ends with it. Set for the client alone:
+  SSL_CERT_FILE={certificate}    (Python, curl, Go)
+  NODE_EXTRA_CA_CERTS={certificate}    (Node)
 """
 
 
@@ -52,11 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="DGNB_LOOPBACK_TOKEN",
         help="environment variable with the key that clients must send; unset, any key will do (default: %(default)s)",
     )
+    parser.add_argument(
+        "--tls",
+        nargs="*",
+        metavar="PEM",
+        help="serve wss://, with these two files (certificate, key), or without any with a certificate made for now",
+    )
     parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
+    if options.tls is not None and len(options.tls) not in {0, 2}:
+        parser.error("--tls takes two files, the certificate and its key, or none")
     try:
-        asyncio.run(_serve(options))
+        with tempfile.TemporaryDirectory(prefix="dgnb-loopback-") as folder:
+            asyncio.run(_serve(options, folder))
     except KeyboardInterrupt:
         return 0
     except DgnbError as error:
@@ -70,26 +86,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def _serve(options: argparse.Namespace, folder: str) -> None:
     engine = None if options.script is None else Script(options.script, repeat=True)
     if engine is None:
         weights.check(options.model)
+    tls, certificate = None, None
+    if options.tls:
+        tls = from_files(*options.tls)
+    elif options.tls is not None:
+        tls, certificate = self_made(folder)
     token = os.environ.get(options.token_env) or None
     ended = asyncio.Event()
-    async with serve(engine, model=options.model, host=options.host, port=options.port, token=token) as server:
+    async with serve(engine, model=options.model, host=options.host, port=options.port, token=token, tls=tls) as server:
         _end_with(ended, stdin=options.exit_with_stdin)
         if options.json:
-            print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)
+            where = {"url": server.url, "radio_url": server.radio_url}
+            print(json.dumps(where | ({"certificate": str(certificate)} if certificate else {})), flush=True)
         else:
             greeting = _GREETING.format(
                 engine="a script" if options.script is not None else f"Whisper {options.model}",
                 url=server.url,
-                http=server.url.replace("ws://", "http://"),
+                http=server.url.replace("ws", "http", 1),
                 radio_url=server.radio_url,
                 key=f"the key is in {options.token_env}" if token else "any key will do",
                 example_key=f"${options.token_env}" if token else "any",
             )
-            print(greeting, flush=True)
+            print(greeting + (_TRUST.format(certificate=certificate) if certificate else ""), flush=True)
         # Loaded in advance, so that the first connection need not wait.
         loading = asyncio.create_task(_load(server), name="dgnb-loopback-load")
         await ended.wait()

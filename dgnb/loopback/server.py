@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Self
@@ -68,6 +69,7 @@ class LoopbackServer(Faults):
             Deepgram says in one place that KeepAlive alone is not enough; here it is.
         max_connections: How many connections at a time; more are answered with 429.
         radio: The recording that `/radio` plays; by default, the sample that comes with dgnb.
+        tls: Serve `wss://` and `https://` with this.
 
     Attributes:
         token: The key that clients must send, or None for any.
@@ -95,6 +97,7 @@ class LoopbackServer(Faults):
         idle_timeout: float = 10.0,
         max_connections: int = 32,
         radio: str | os.PathLike[str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__()
         host, token = native(host), native(token)
@@ -115,6 +118,7 @@ class LoopbackServer(Faults):
         engine = native(engine)
         self._engine: Engine | None = Script(engine) if isinstance(engine, str) else engine
         self._model = native(model)
+        self._tls = tls
         self._loading = asyncio.Lock()
         self._listeners: dict[Listener, ServedConnection] = {}
         self._radio = Radio(radio, self._in_force)
@@ -126,6 +130,7 @@ class LoopbackServer(Faults):
             raise RuntimeError("A LoopbackServer is used once: call serve() again.")
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/v1/listen", self._listen, allow_head=False)
+        app.router.add_get("/v1/projects", self._projects, allow_head=False)
         for path in ("/radio", "/radio.mp3"):
             app.router.add_get(path, self._radio.listen, allow_head=False)
         self._runner = web.AppRunner(
@@ -138,7 +143,7 @@ class LoopbackServer(Faults):
         )
         await self._runner.setup()
         try:
-            await web.SockSite(self._runner, _listening(self._host, self._port)).start()
+            await web.SockSite(self._runner, _listening(self._host, self._port), ssl_context=self._tls).start()
         except BaseException:
             await self._runner.cleanup()
             raise
@@ -163,12 +168,12 @@ class LoopbackServer(Faults):
     @property
     def url(self) -> str:
         """The address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients."""
-        return f"ws://{self._netloc}"
+        return f"{'wss' if self._tls else 'ws'}://{self._netloc}"
 
     @property
     def radio_url(self) -> str:
         """An endless station to stream from: MP3 at `http://…/radio`."""
-        return f"http://{self._netloc}/radio"
+        return f"{'https' if self._tls else 'http'}://{self._netloc}/radio"
 
     @property
     def active(self) -> int:
@@ -214,6 +219,11 @@ class LoopbackServer(Faults):
             response = _refusal(seen, error.status, error.reason, f"{request.method} {request.path}: {error.reason}.")
         seen.status = response.status
         return response
+
+    async def _projects(self, request: web.Request) -> web.Response:
+        """What clients ask for to check a key."""
+        check_credential(request.headers, self.token)
+        return web.json_response({"projects": [{"project_id": str(uuid.UUID(int=0)), "name": "dgnb.loopback"}]})
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         seen = request[_HANDSHAKE]

@@ -386,6 +386,19 @@ async def test_a_plain_get_is_told_to_upgrade(server: LoopbackServer) -> None:
         assert "ws://" in (await response.json())["err_msg"]
 
 
+@pytest.mark.parametrize(("key", "status"), [("secret", 200), ("wrong", 401), ("", 401)])
+async def test_a_client_can_check_its_key(key: str, status: int) -> None:
+    async with serve("hello", token="secret") as server, aiohttp.ClientSession() as session:
+        address = server.radio_url.replace("/radio", "/v1/projects")
+        async with session.get(address, headers={"Authorization": f"Token {key}"}) as response:
+            assert response.status == status
+            body = await response.json()
+    if status == 200:
+        assert [project["name"] for project in body["projects"]] == ["dgnb.loopback"]
+    else:
+        assert body["err_code"] == "INVALID_AUTH"
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v2/listen", 404), ("POST", "/v1/listen", 405)])
 async def test_other_paths_are_refused_in_json(server: LoopbackServer, method: str, path: str, status: int) -> None:
     async with (
