@@ -19,6 +19,7 @@ from dgnb.session.stop import Stop
 from dgnb.transcript import Transcript
 
 _SILENT: Final = 14.0  # s of audio, and of time, without a message after which a server is given up.
+READ: Final = 0.1  # s in which what has come is read, before anything counts as late.
 _AUDIT: Final = 0.1  # s by which the audio that the server reports may differ from the audio that was sent.
 
 
@@ -154,6 +155,10 @@ class Link:
         clock = asyncio.get_running_loop().time
         while not true():
             if clock() >= (at := deadline()):
+                # After the process was frozen, or its loop held up, timers run before the messages in the socket.
+                await asyncio.sleep(READ)
+                if true() or clock() < deadline():
+                    continue
                 return False
             self._woken.clear()
             with contextlib.suppress(TimeoutError):

@@ -12,6 +12,7 @@ from dgnb.connection import Connection
 from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
 from dgnb.options import LiveOptions
+from dgnb.session.link import READ
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import Change, State
 
@@ -103,4 +104,7 @@ class Requests:
             async with asyncio.timeout(_ANSWER):
                 await request
                 await self._runner.wait_until(lambda: answer() is not None or self._runner.closed)
+            return answer()
+        # It may lie in the socket, where the process was frozen meanwhile.
+        await asyncio.sleep(READ)
         return answer()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -222,3 +225,58 @@ async def test_finals_out_of_order_cover_only_what_has_no_hole() -> None:
     words = transcript.words.sort_values("start")
     assert words[["word", "start"]].to_numpy().tolist() == [["one", 0.0], ["two", 2.0], ["three", 4.0]]
     assert transcript.gaps.empty
+
+
+FROZEN = """
+import asyncio, sys, dgnb
+from dgnb.session import stream
+stream.PING_TIMEOUT = 1.5
+
+async def main():
+    source = dgnb.BufferSource(bytes(64_000), encoding="linear16", sample_rate=16000)
+    session = dgnb.LiveSession(source, endpoint=sys.argv[1], reconnect=False, close_timeout=0.5).start()
+    if sys.argv[2] == "Finalize":
+        await session.wait(0.5)
+        print(await session.finalize())
+    print((await session).text, len(session.transcript.gaps))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "printed"), [("audio", ["one two 0"]), ("Finalize", ["True", "one two 0"]), ("CloseStream", ["one two 0"])]
+)
+async def test_what_came_while_the_process_was_frozen_is_read_before_anything_is_late(
+    when: str, printed: list[str]
+) -> None:
+    """The child is stopped with SIGSTOP, and the answers wait in its socket for longer than it waits for any."""
+    received, frozen = 0, False
+
+    async def handler(socket: ServerConnection) -> None:
+        nonlocal received, frozen
+        async for frame in socket:
+            kind = json.loads(frame)["type"] if isinstance(frame, str) else "audio"
+            received += len(frame) if kind == "audio" else 0
+            freeze = kind == when and not frozen and received > 16_000
+            if freeze:
+                frozen = True
+                child.send_signal(signal.SIGSTOP)
+            if kind == "Finalize" or (freeze and kind == "audio"):
+                answer = json.loads(final(0, received / 32_000, "one")) | {"from_finalize": kind == "Finalize"}
+                await socket.send(json.dumps(answer))
+            if kind == "CloseStream":
+                begin = 0 if when == "CloseStream" else 1
+                for text in ["one", "two"][begin:]:
+                    await socket.send(final(0.5 * (text == "two"), received / 32_000, text))
+                await socket.send(metadata(received / 32_000))
+            if freeze:
+                await asyncio.sleep(2.5)
+                child.send_signal(signal.SIGCONT)
+
+    async with plain(handler) as url:
+        how = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", FROZEN, url, when, **how)
+        told, _ = await asyncio.wait_for(child.communicate(), 30)
+    assert told.decode().splitlines() == printed
+    assert frozen
