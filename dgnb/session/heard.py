@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from bisect import insort
 from typing import Final
 
@@ -12,15 +11,6 @@ UNHEARD: Final = 0.25
 """Seconds that a server may leave without a final before they count as a hole or, at the end, as a gap."""
 
 _HOLE: Final = 20.0  # s by which finals pass a hole that then counts as silence that the server leaves out.
-
-
-@dataclasses.dataclass
-class _Channel:
-    """Covered up to `end` without a hole, as far as `reached` with holes. `later` is what lies behind the first one."""
-
-    end: float = 0.0
-    reached: float = 0.0
-    later: list[tuple[float, float]] = dataclasses.field(default_factory=list)
 
 
 class Heard:
@@ -34,30 +24,30 @@ class Heard:
     def __init__(self, *, leaves_out: bool = False) -> None:
         self.begin = 0
         self.leaves_out = leaves_out
-        self._channels: dict[int, _Channel] = {}
-        self._count = 1
+        # Of each channel; the first span ends where the first hole begins.
+        self._spans: dict[int, list[tuple[float, float]]] = {}
+        self._channels = 1
 
     @property
     def end(self) -> float:
         """Up to where finals cover every channel, without a hole."""
-        channels = self._channels.values()
-        return min(channel.end for channel in channels) if len(channels) >= self._count else 0.0
+        ends = [spans[0][1] for spans in self._spans.values()]
+        return min(ends) if len(ends) >= self._channels else 0.0
 
     def take(self, final: Results) -> bool:
         """Note what a final covers. Returns whether none reached so far before."""
-        number, self._count = final.channel_index if len(final.channel_index) == 2 else (0, 1)
-        channel, end = self._channels.setdefault(number, _Channel()), final.start + final.duration
-        further = end > channel.reached
-        channel.reached = max(channel.reached, end)
-        insort(channel.later, (final.start, end))
-        while channel.later and channel.later[0][0] <= channel.end + UNHEARD:
-            channel.end = max(channel.end, channel.later.pop(0)[1])
-        self.leaves_out = self.leaves_out or channel.reached - channel.end > _HOLE
+        channel, self._channels = final.channel_index if len(final.channel_index) == 2 else (0, 1)
+        spans, end = self._spans.setdefault(channel, [(0.0, 0.0)]), final.start + final.duration
+        before = max(end for _, end in spans)
+        insort(spans, (max(0.0, final.start), end))
+        while len(spans) > 1 and spans[1][0] <= spans[0][1] + UNHEARD:
+            spans[0] = 0.0, max(spans[0][1], spans.pop(1)[1])
+        self.leaves_out = self.leaves_out or max(end, before) - spans[0][1] > _HOLE
         if self.leaves_out:
             self.close_holes()
-        return further
+        return end > before
 
     def close_holes(self) -> None:
         """No final will fill a hole any more."""
-        for channel in self._channels.values():
-            channel.end = channel.reached
+        for spans in self._spans.values():
+            spans[:] = [(0.0, max(end for _, end in spans))]
