@@ -412,11 +412,15 @@ def _check_callback(callback: str) -> None:
     try:
         url = urlsplit(callback)
         right = url.scheme in {"http", "https", "ws", "wss"} and bool(url.hostname)
-        right = right and url.port in {None, 80, 443, 8080, 8443}
+        # A loopback server calls any port that needs no privilege.
+        here = url.hostname in {"localhost", "127.0.0.1", "::1"} and (url.port or 0) >= 1024
+        right = right and (here or url.port in {None, 80, 443, 8080, 8443})
     except ValueError:
         right = False
     if not right:
-        raise ConfigurationError("callback is an http, https, ws or wss URL on port 80, 443, 8080 or 8443.")
+        raise ConfigurationError(
+            "callback is an http, https, ws or wss URL on port 80, 443, 8080 or 8443, or on this machine."
+        )
 
 
 def _many(value: Any) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from typing import Any, Final
 from aiohttp import ClientError, WSMsgType, web
 
 from dgnb.exceptions import ProtocolError
+from dgnb.loopback.callback import Callback, is_called
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.faults import Dropping, InForce, Silent, Unclosing
 from dgnb.loopback.intake import Undecodable, decode
@@ -35,6 +36,7 @@ from dgnb.messages import (
     Error,
     Finalize,
     KeepAlive,
+    Metadata,
     ServerMessage,
     encode,
     parse_control,
@@ -83,6 +85,7 @@ class Listener:
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[_End] = self._loop.create_future()
+        self._callback = Callback(record.options) if is_called(record.options) else None
         self._inbox = Inbox()
         self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
@@ -106,6 +109,8 @@ class Listener:
                 await asyncio.gather(reader, return_exceptions=True)
                 await self._finish(end)
             finally:
+                if self._callback is not None:
+                    await self._callback.close()
                 await self._thread_ended.wait()
                 thread.join()
 
@@ -229,15 +234,23 @@ class Listener:
             kind = type(message).__name__
             self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
 
+    async def _deliver(self, messages: Sequence[ServerMessage]) -> None:
+        """Send what was heard. With a callback, the connection gets `Metadata` only."""
+        for message in messages:
+            if self._callback is not None and not self._end.done() and not self._faults.now(Silent):
+                await self._callback.send(encode(message))
+            if self._callback is None or isinstance(message, Metadata):
+                await self._send([message])
+
     async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:
-        await self._send(messages)
+        await self._deliver(messages)
         self._record.audio_seconds = clock
         if not self._end.done():
             self._drop_if_due(clock)
 
     async def _done(self, messages: Sequence[ServerMessage]) -> None:
         silent = self._faults.now(Silent)
-        await self._send(messages)
+        await self._deliver(messages)
         if silent is None:
             self._settle(_End(1000))
 

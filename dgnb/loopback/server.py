@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.loopback.callback import is_called
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
@@ -252,7 +253,8 @@ class LoopbackServer(Faults):
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
         websocket.headers["dg-request-id"] = seen.request_id
-        if ignored := ignored_options(options, engine):
+        called = is_called(options)
+        if ignored := [n for n in ignored_options(options, engine) if not (called and n.startswith("callback"))]:
             websocket.headers["dgnb-ignored"] = ", ".join(ignored)
         await websocket.prepare(request)
         seen.status = 101
