@@ -27,7 +27,6 @@ class Capture:
         source: Where the audio comes from.
         audio: What the source opened; None before that.
         ledger: What became of the audio, in bytes; empty before the source is open.
-        bytes_per_second: Turns bytes into seconds.
         pacer: Lets chunks out at the pace.
         ended: Whether no more audio will be captured.
         resumed: Set unless the session is paused.
@@ -37,7 +36,6 @@ class Capture:
     def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
         self.audio: Audio | None = None
         self.ledger = Ledger(0)
-        self.bytes_per_second = 1.0
         self.pacer = Pacer(pace)
         self.ended = False
         self.resumed = asyncio.Event()
@@ -47,12 +45,17 @@ class Capture:
         self._transcript = transcript
         self._duration = duration
         self._pace = pace
-        self._paused_at = self._skipped_at = 0.0
+        self._left_at = self._skipped_at = 0.0  # When a pause or a close began, and where on the timeline.
         self._newest = b""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._captured = asyncio.Event()
         self._sent = asyncio.Event()
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Turns bytes into seconds."""
+        return self.audio.bytes_per_second if self.audio else 1.0
 
     def seconds(self, size: int) -> float:
         """How long so many bytes of audio last."""
@@ -95,19 +98,40 @@ class Capture:
     # Life cycle
 
     async def open(self, *, multichannel: bool) -> Audio:
-        """Open the source and begin to take its audio.
+        """Open the source and begin to take its audio; after a close, go on behind what was captured.
 
         Raises:
-            AudioError: The source can't be opened, or is not audio.
+            AudioError: The source can't be opened, or is not audio. After a close it is the `failure`, as what was
+                captured before is still worth sending.
         """
+        former, failed = self.audio, None
+        self.pacer = Pacer(self._pace, live=former is not None and former.live)
+        if former and self.exhausted:
+            return former
+        try:
+            self.audio = audio = await self._opened(multichannel)
+        except AudioError as error:
+            if former is None:
+                raise
+            audio, failed = former, error
+        if former is None:
+            self.pacer = Pacer(self._pace, live=audio.live)
+            self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
+        elif audio.live and not failed:
+            missed = asyncio.get_running_loop().time() - self._left_at
+            text = f"{missed:.1f} s of the live stream were missed between the end and retry()"
+            self._transcript.add_gap(self.captured, self.captured, text)
+        self.ended = self._closing = False
+        self._task = asyncio.create_task(self._run(audio, self.ledger, failed), name="dgnb: capture")
+        return audio
+
+    async def _opened(self, multichannel: bool) -> Audio:
         audio = await self.source.open(multichannel=multichannel)
         if not isinstance(audio, Audio):
             raise AudioError(f"open() of {self.source.name} gave {type(audio).__name__}, and not an Audio.")
-        self.audio = audio
-        self.bytes_per_second = audio.bytes_per_second
-        self.pacer = Pacer(self._pace, live=audio.live)
-        self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
-        self._task = asyncio.create_task(self._run(audio, self.ledger), name="dgnb: capture")
+        if self.audio and (audio.bytes_per_second, audio.channels) != (self.bytes_per_second, self.audio.channels):
+            await audio.aclose()
+            raise AudioError(f"{self.source.name} has another format than before: start a new session.")
         return audio
 
     @property
@@ -133,7 +157,8 @@ class Capture:
         if self.audio is None or self._task is None:
             return
         self.end(at_once=False)
-        deadline = asyncio.get_running_loop().time() + RELEASE
+        self._left_at = asyncio.get_running_loop().time()
+        deadline = self._left_at + RELEASE
         await asyncio.wait({self._task}, timeout=RELEASE)
         try:
             async with asyncio.timeout_at(deadline):
@@ -144,7 +169,7 @@ class Capture:
     def pause(self) -> None:
         """Begin a pause."""
         self.resumed.clear()
-        self._paused_at = asyncio.get_running_loop().time()
+        self._left_at = asyncio.get_running_loop().time()
 
     def resume(self) -> str:
         """End a pause. Returns what it cost, in words, or ""."""
@@ -161,7 +186,7 @@ class Capture:
         """Skip no more of a chunk than the pause has lasted, as a station may send much at once. Returns the rest."""
         if not self.skipped:
             self._skipped_at = self.captured
-        due = asyncio.get_running_loop().time() - self._paused_at - self.skipped
+        due = asyncio.get_running_loop().time() - self._left_at - self.skipped
         size = min(len(chunk), max(0, round(due * self.bytes_per_second / frame)) * frame)
         self.skipped += self.seconds(size)
         return chunk[size:]
@@ -190,20 +215,27 @@ class Capture:
 
     # The task
 
-    async def _run(self, audio: Audio, ledger: Ledger) -> None:
+    async def _run(self, audio: Audio, ledger: Ledger, failed: AudioError | None) -> None:
         frame = audio.frame_bytes or 1
         largest = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
         limit = sys.maxsize
         if self._duration is not None:
             limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
         odd = bytearray()
+        # A file is read again from its beginning.
+        again = 0 if audio.live else ledger.captured
         try:
+            if failed:
+                raise failed
             async for given in audio:
+                if again:
+                    audio.notes.clear()
                 self._take_notes(audio)
                 # A source of your own may reuse its buffer, cut a sample in two, or give much at once.
                 odd += given
                 whole = len(odd) - len(odd) % frame
-                taken, odd = bytes(odd[:whole]), odd[whole:]
+                taken, odd = bytes(odd[again:whole]), odd[whole:]
+                again = max(0, again - whole)
                 if self.paused and not audio.waits:
                     taken = self._skip(taken, frame)
                 for start in range(0, len(taken), largest):

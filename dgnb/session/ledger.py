@@ -47,6 +47,7 @@ class Ledger:
         self._next_start = 0  # and where it begins.
         self._begun = False
         self._reported = 0
+        self._closed: tuple[int, int, deque[bytes]] | None = None
         self.captured = 0
         self.acknowledged = 0
         self.sent = 0
@@ -131,14 +132,33 @@ class Ledger:
         """There is no further connection: what is pending is lost. `sent` stays as a record."""
         sent = self.sent
         self.rewind(reason)
-        self._lose(self.acknowledged, self.captured, reason)
+        self._closed = self.acknowledged, self.kept, self._chunks
+        if self.acknowledged < self.captured:
+            # A row of its own, as `reopen` takes it back.
+            self.gaps.append(Lost(self.acknowledged, self.captured, reason))
         self.acknowledged = self.kept = self.captured
-        self._chunks.clear()
+        self._chunks = deque()
         self._next, self._next_start, self.sent = 0, self.kept, sent
+
+    def reopen(self) -> Lost | None:
+        """There is a further connection after `close`: what that lost is pending again. Returns that loss."""
+        lost = None
+        if self._closed:
+            (self.acknowledged, self.kept, self._chunks), self._closed = self._closed, None
+            if self.acknowledged < self.captured:
+                lost = self.gaps.pop()
+                self._reported -= 1
+        self.rewind("")
+        return lost
 
     def give_back(self) -> None:
         """Audio that was never sent counts as never captured."""
-        self.captured = min(self.captured, max(self.reached, self.kept))
+        end, self.captured = self.captured, min(self.captured, max(self.reached, self.kept))
+        while end > self.captured:
+            chunk = self._chunks.pop()
+            end -= len(chunk)
+            if end < self.captured:
+                self._chunks.append(chunk[: self.captured - end])
 
     def _lose(self, start: int, end: int, reason: str) -> None:
         if end <= start:

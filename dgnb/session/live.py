@@ -180,7 +180,7 @@ class LiveSession:
     @property
     def lag(self) -> float:
         """The longest time in the last half minute that the kernel was too busy to serve the stream, in seconds."""
-        lag, loop = self._stream.lag, self._runner.loop
+        lag, loop = self._stream.watch.lag, self._runner.loop
         return lag.recent(loop.time()) if lag and loop and not self._runner.closed else 0.0
 
     @property
@@ -201,7 +201,7 @@ class LiveSession:
     # What you do
 
     def start(self) -> LiveSession:
-        """Begin, and return at once. Starting twice is no error; a session that has ended stays so.
+        """Begin, and return at once. Starting twice is no error; a session that has ended stays so until `retry()`.
 
         It runs in the loop in which it was made. In JupyterLab, a cell that is run again ends the sessions that it
         started before, and the new one begins after that. A thread, or a task after other cells ran, ends none.
@@ -212,6 +212,20 @@ class LiveSession:
         self._runner.start()
         if self.endpoint.kind == "offline":
             _say_once(f"Transcribing with {self.endpoint}.")
+        return self
+
+    def retry(self) -> LiveSession:
+        """Go on after an error or a stop, with the same transcript and timeline. It returns at once.
+
+        Audio without a final that is still in memory is sent again, and is no row of `transcript.gaps` any more. A file
+        is read on from where it stood, and a live source is opened anew: what it missed is a row. An async iterator or
+        a pipe can't be opened twice. Then the session sends what is in memory, and ends with an `AudioError`. On a
+        session that has not ended, this is `start()`.
+
+        Raises:
+            ConfigurationError: All was transcribed, or a container was passed through as it is, or no loop runs.
+        """
+        self._runner.retry()
         return self
 
     def pause(self) -> None:

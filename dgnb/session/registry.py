@@ -38,8 +38,11 @@ def sessions() -> list[LiveSession]:
 
 def add(runner: Runner) -> list[Runner]:
     """Register a session that starts. Returns those that an earlier run of the same cell started and that still run."""
-    _runners.append(runner)
-    formers, unclear = ([other for other in others if not other.closed] for others in _started.replace(runner))
+    _runners[:] = [*(other for other in _runners if other is not runner), runner]
+    formers, unclear = (
+        [other for other in dict.fromkeys(others) if other is not runner and not other.closed]
+        for others in _started.replace(runner)
+    )
     if unclear:
         runner.session.transcript.note(
             "warning",

@@ -14,7 +14,7 @@ from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMes
 from dgnb.options import LiveOptions
 from dgnb.session.link import READ
 from dgnb.session.runner import Runner, running_loop
-from dgnb.session.stream import Change, State
+from dgnb.session.stream import ONCE, Change, State
 
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
 _CONFIGURABLE: Final = {"keyterm", "numerals"}
@@ -46,10 +46,7 @@ class Requests:
         if options == stream.options or await self._configured(connection, options):
             return
         if stream.capture.audio is None or stream.capture.audio.frame_bytes is None:
-            raise ConfigurationError(
-                "A container that is passed through as it is can't go on in another connection: start a new session, "
-                "or leave out decode=False."
-            )
+            raise ConfigurationError(ONCE)
         change = Change(options)
         stream.request(change)
         try:

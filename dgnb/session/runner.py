@@ -64,6 +64,14 @@ class Runner:
             )
         self.on_loop(self._begin)
 
+    def retry(self) -> None:
+        """Begin again after an end; as `start` otherwise."""
+        if self.closed:
+            self.stream.renew()
+            self._task = self._traceback = None
+            self._over = self._reported = self.replaced = False
+        self.start()
+
     def on_loop(self, act: Callable[[], None]) -> None:
         """Call `act` now where this is the session's loop; from another thread, have that loop call it."""
         if self.loop is None or self.loop is running_loop():
@@ -89,7 +97,7 @@ class Runner:
             name = f"dgnb: session {self.session.source.name}"
             self._task = self.loop.create_task(self._run(formers), name=name)
             # A task that is cancelled before its first step never enters _run().
-            self._task.add_done_callback(lambda _: self._end())
+            self._task.add_done_callback(lambda task: self._end() if task is self._task else None)
             for former in formers:
                 former.session.transcript.note("replaced", "The cell that started it was run again.")
                 former.replaced = True

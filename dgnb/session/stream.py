@@ -16,11 +16,10 @@ from dgnb.audio import AudioSource
 from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.connection.errors import Again, may_retry
 from dgnb.endpoints import Endpoint
-from dgnb.exceptions import CloseTimeout, ConnectionLost, DgnbError, HandshakeError
+from dgnb.exceptions import CloseTimeout, ConfigurationError, ConnectionLost, DgnbError, HandshakeError
 from dgnb.options import LiveOptions
 from dgnb.session.capture import Capture
 from dgnb.session.heard import UNHEARD, Heard
-from dgnb.session.lag import Lag
 from dgnb.session.link import Link, end
 from dgnb.session.report import figures
 from dgnb.session.retry import Retry
@@ -36,6 +35,10 @@ logger = logging.getLogger("dgnb")
 _STARVED: Final = 5.0
 """Seconds that the loop was held up which explain why a connection was lost. Deepgram closes it after 10."""
 
+ONCE: Final = (
+    "A container that is passed through as it is can't go on in another connection: start a new session, or leave out "
+    "decode=False."
+)
 _CANCELLED: Final = "The session was cancelled: the event loop that it ran in has ended."
 
 
@@ -49,7 +52,7 @@ class State(enum.Enum):
     CLOSING = "closing"
     """No more audio is sent; the server's last messages are awaited."""
     CLOSED = "closed"
-    """Ended, with or without an error. It stays so: a session is used once."""
+    """Ended, with or without an error. Only `retry()` leads out of it."""
 
 
 class Settings(NamedTuple):
@@ -85,6 +88,7 @@ class Stream:
         capture: The audio, and what became of it.
         stop: Whether a stop was asked for.
         change: New options that wait for a connection, or None.
+        watch: How long the loop was held up.
         cut_off: Whether it has ended by a stop before all of the source was heard.
     """
 
@@ -97,24 +101,43 @@ class Stream:
         settings: Settings,
         notify: Callable[[], None],
     ) -> None:
-        self.state = State.CONNECTING
         self.options = options
-        self.error: Exception | None = None
-        self.last_fault: Exception | None = None
         self.capture = Capture(source, transcript, settings.duration, settings.pace)
-        self.stop = Stop()
-        self.change: Change | None = None
-        self.cut_off = False
         self.endpoint = endpoint
         self.transcript = transcript
         self._settings = settings
         self._notify = notify
-        self._writer = JournalWriter(settings.journal, transcript)
-        self._watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
-        self._retry = Retry(settings.patience, settings.unanswered)
         self._link: Link | None = None
         self._silence = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set what begins anew with each `run()`."""
+        settings, transcript = self._settings, self.transcript
+        self.state = State.CONNECTING
+        self.error: Exception | None = None
+        self.last_fault: Exception | None = None
+        self.stop = Stop()
+        self.change: Change | None = None
+        self.cut_off = False
+        self._writer = JournalWriter(settings.journal, transcript)
+        self.watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
+        self._retry = Retry(settings.patience, settings.unanswered)
         self._asked_again_at = -1
+
+    def renew(self) -> None:
+        """Make a closed stream ready to go on where it stood. `ConfigurationError` where it can't."""
+        capture = self.capture
+        if self.error is None and not self.cut_off:
+            raise ConfigurationError("Nothing is left to retry: all of it was transcribed.")
+        if capture.audio and capture.audio.frame_bytes is None:
+            raise ConfigurationError(ONCE)
+        if lost := capture.ledger.reopen():
+            self.transcript.withdraw_gap(capture.seconds(lost.start), capture.seconds(lost.end), lost.reason)
+        self._begin()
+        if self._link:
+            self._retry.opened()
+        self.transcript.note("retried", f"at {capture.audio_cursor:.1f} s, with {capture.pending:.1f} s of audio kept")
 
     @property
     def connection(self) -> Connection | None:
@@ -130,11 +153,6 @@ class Stream:
     def longest_silence(self) -> float:
         """The longest time without a frame on an open connection, in seconds."""
         return max(self._silence, self.connection.longest_silence if self.connection else 0.0)
-
-    @property
-    def lag(self) -> Lag | None:
-        """How long the loop was held up; None before it runs."""
-        return self._watch.lag
 
     def request_stop(self, now: float) -> None:
         """End the audio, and finish. A stream that is CONNECTING has to be cancelled, too."""
@@ -175,7 +193,7 @@ class Stream:
         self.cut_off = True
         try:
             await self._writer.open()
-            watch = asyncio.create_task(self._watch.run(), name="dgnb: watch the loop")
+            watch = asyncio.create_task(self.watch.run(), name="dgnb: watch the loop")
             try:
                 await self._run()
             finally:
@@ -299,7 +317,7 @@ class Stream:
         if first:
             # Somebody may wait for an address that they have mistyped.
             logger.warning("Not connected yet, and still trying (`await session.stop()` ends it): %s", lost)
-        busy = self.lag.since(now - uptime, now) if self.lag and uptime is not None else 0.0
+        busy = self.watch.lag.since(now - uptime, now) if self.watch.lag and uptime is not None else 0.0
         why = str(lost)
         if busy >= _STARVED:
             why = (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
 _INTERNAL: Final = frozenset(
-    {"add_gap", "count", "drop_interims", "feed", "lines", "note", "saved", "since", "word_count"}
+    {"add_gap", "count", "drop_interims", "feed", "lines", "note", "saved", "since", "withdraw_gap", "word_count"}
 )
 """What sessions and widgets need of a transcript, and users do not."""
 

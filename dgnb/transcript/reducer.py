@@ -86,6 +86,10 @@ class Reducer:
             raise ValueError(f"A gap goes from a time to the same or a later one, not from {start} to {end} s.")
         self._gaps.append(Gap(start, end, writable(reason)))
 
+    def withdraw_gap(self, start: float, end: float, reason: str) -> None:
+        """Internal: remove a row of `gaps`, because that audio will be transcribed after all."""
+        self._gaps.remove(Gap(start, end, writable(reason)))
+
     def observe(self, callback: Observer) -> None:
         """Call `callback(message)` for each message from now on, in the session's loop. It must not block."""
         self._observers.append(callback)

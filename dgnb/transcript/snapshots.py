@@ -28,7 +28,6 @@ class Snapshots:
         self._words = frames.GrowingTable(frames.WORDS)
         self._utterances = frames.GrowingTable(frames.UTTERANCES, block=128)
         self._events = frames.GrowingTable(frames.EVENTS)
-        self._gaps = frames.GrowingTable(frames.GAPS)
         self._words_read = self._words_amended = self._utterances_amended = 0
         self._silent = list(frames.OPTIONAL)
         self._start_results()
@@ -75,11 +74,7 @@ class Snapshots:
 
     def gaps(self, gaps: Sequence[Gap]) -> pd.DataFrame:
         """See `Transcript.gaps`."""
-        table = self._gaps
-        if len(table) < len(gaps):
-            rows = ((gap.start, gap.end, gap.reason) for gap in gaps[table.settled :])
-            table.replace(table.settled, frames.rows(frames.GAPS, rows))
-        return table.snapshot()
+        return frames.rows(frames.GAPS, ((gap.start, gap.end, gap.reason) for gap in gaps))
 
     def _start_results(self) -> None:
         self._results = frames.GrowingTable(frames.RESULTS, block=512)
