@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ipaddress
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import AnyStr, Final, Literal
+from dataclasses import dataclass, replace
+from ssl import SSLContext, create_default_context
+from typing import Any, AnyStr, Final, Literal
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
@@ -24,6 +26,7 @@ logger = logging.getLogger("dgnb")
 
 DEEPGRAM: Final = "wss://api.deepgram.com"
 KEY_VARIABLE: Final = "DEEPGRAM_API_KEY"
+TOKEN_VARIABLE: Final = "DEEPGRAM_TOKEN"
 ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
 
 _LEAST_KEY: Final = 12
@@ -34,6 +37,8 @@ _LEAST_QUOTED: Final = 8
 
 _ESCAPES: Final = re.compile(r"\\[/\"\\]|\\u00[2-7]|%[2-7]|&#")
 _URL_SAFE: Final = str.maketrans("+/", "-_")
+
+_TOKEN_ARGUMENT: Final = "access_token="
 
 _ANY_KEY: Final = "none"
 """Self-hosted servers require a key that is not empty, and do not check it."""
@@ -47,16 +52,6 @@ class Secret:
     def __init__(self, value: str) -> None:
         self.__reveal: Callable[[], str] = lambda: value
         self.__mask: Callable[[str], str] | None = None
-
-    @classmethod
-    def of(cls, key: object) -> Secret | None:
-        """Wrap a key as you give it; None stays None."""
-        if key is None or isinstance(key, Secret):
-            return key
-        key = native(key)
-        if not isinstance(key, str):
-            raise ConfigurationError(f"The key in api_key= must be a string, not {type(key).__name__}.")
-        return cls(key)
 
     def reveal(self) -> str:
         """The key itself, for the request's header only."""
@@ -79,13 +74,23 @@ class Secret:
         raise TypeError("A key is not pickled.")
 
 
+def hidden(*given: Any) -> list[Any]:
+    """Arguments whose texts no traceback shows. Rebind them first of all: a traceback may print arguments."""
+    return [Secret(text) if isinstance(text := native(each), str) else text for each in given]
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server to connect to: its base `ws(s)://host[:port][/path]`, and the key to send."""
+    """A server to connect to: its base `ws(s)://host[:port][/path]`, and the key or the access token to send."""
 
     url: str
     key: Secret
     key_origin: str
+
+    @property
+    def scheme(self) -> str:
+        """`Bearer` for an access token, `Token` for a key."""
+        return "Bearer" if self.key_origin in (_TOKEN_ARGUMENT, TOKEN_VARIABLE) else "Token"
 
     def masked(self, said: AnyStr) -> AnyStr:
         """What a server said, with `<key>` in place of the key: some servers quote it."""
@@ -97,7 +102,8 @@ class Endpoint:
     """What `choose()` decided, and for what reason.
 
     `url` is the base address; None for `offline`, which has none until it runs. `key_origin` is where the key came
-    from: `api_key=`, `DEEPGRAM_API_KEY`, or "" without a key.
+    from: `api_key=`, `access_token=`, a variable, or "" without a key. `ssl` is None for the system's authorities.
+    `proxy` is None for that of the environment, and False for none.
     """
 
     kind: Literal["deepgram", "offline", "custom"]
@@ -105,6 +111,8 @@ class Endpoint:
     key: Secret | None
     key_origin: str
     reason: str
+    ssl: SSLContext | None = None
+    proxy: Secret | Literal[False] | None = None
 
     def __str__(self) -> str:
         names = {"deepgram": "Deepgram", "offline": "the offline engine on this machine", "custom": self.url}
@@ -137,23 +145,41 @@ class Endpoint:
         return Address(self.url, self.key or Secret(_ANY_KEY), self.key_origin)
 
 
-def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> Endpoint:
-    """Decide where a stream goes.
+def choose(
+    endpoint: str | Secret | Endpoint | None = None,
+    api_key: str | Secret | None = None,
+    access_token: str | Secret | None = None,
+    ssl: SSLContext | str | os.PathLike[str] | None = None,
+    proxy: str | Secret | Literal[False] | None = None,
+) -> Endpoint:
+    """Decide where a stream goes. An `Endpoint` is a decision already.
 
     When `endpoint` is None, it is `DGNB_ENDPOINT`; if that is not set, Deepgram when there is a key, else the offline
-    engine. When `api_key` is None, it is `DEEPGRAM_API_KEY`.
+    engine. Without `api_key` and `access_token`, it is `DEEPGRAM_TOKEN` or `DEEPGRAM_API_KEY`.
 
     Raises:
-        ConfigurationError: The name or address is wrong, `ws://` would leave this machine, or the key is missing.
+        ConfigurationError: An argument is wrong, `ws://` would leave this machine, or the key is missing.
     """
-    # Rebound wherever a key is an argument, because a traceback may print arguments.
-    secret = api_key = Secret.of(api_key)
-    endpoint, reason = native(endpoint), "endpoint="
+    endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
+    if isinstance(endpoint, Endpoint):
+        return endpoint
+    try:
+        chosen = _chosen(endpoint.reveal() if isinstance(endpoint, Secret) else endpoint, _key(api_key, access_token))
+        if ssl is not None and (chosen.url or "").startswith("ws://"):
+            raise ConfigurationError("ssl= goes with a wss:// address: ws:// is not encrypted. Leave it out.")
+        return replace(chosen, ssl=_context(native(ssl)), proxy=_checked_proxy(proxy))
+    except ConfigurationError as error:
+        problem = str(error)
+    # Outside of the frames that hold the address as it was given.
+    raise ConfigurationError(problem)
+
+
+def _chosen(endpoint: Any, found: tuple[Secret | None, str]) -> Endpoint:
+    (key, origin), reason = found, "endpoint="
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
         endpoint, reason = os.environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
     if endpoint == "offline":
         return Endpoint("offline", None, None, "", reason)
-    key, origin = _key(secret)
     if endpoint is None:
         if key:
             return Endpoint("deepgram", DEEPGRAM, key, origin, f"a key is in {origin}")
@@ -168,7 +194,7 @@ def choose(endpoint: str | None = None, api_key: str | Secret | None = None) -> 
             )
         return Endpoint("deepgram", DEEPGRAM, key, origin, reason)
     url = _checked_url(endpoint)
-    if url.startswith("ws://") and origin == KEY_VARIABLE:
+    if url.startswith("ws://") and origin in (KEY_VARIABLE, TOKEN_VARIABLE):
         # The account's key is never sent in clear. One that is passed for this server may be, within the machine.
         key, origin = None, ""
     return Endpoint("custom", url, key, origin, reason)
@@ -234,14 +260,18 @@ def _warn_of_literal(key: Secret) -> None:
     )
 
 
-def _key(given: Secret | None) -> tuple[Secret | None, str]:
-    """The key, checked, and where it came from."""
-    origin = "api_key="
+def _key(key: Any, token: Any) -> tuple[Secret | None, str]:
+    """The key or the access token, checked, and where it came from."""
+    if key is not None and token is not None:
+        raise ConfigurationError("api_key= and access_token= are both given. Pass one of them.")
+    given, origin = (token, _TOKEN_ARGUMENT) if key is None else (key, "api_key=")
     if given is None:
-        in_environment = os.environ.get(KEY_VARIABLE, "").strip()
-        if not in_environment:
+        origin = next((name for name in (TOKEN_VARIABLE, KEY_VARIABLE) if os.environ.get(name, "").strip()), "")
+        if not origin:
             return None, ""
-        given, origin = Secret(in_environment), KEY_VARIABLE
+        given = Secret(os.environ[origin])
+    if not isinstance(given, Secret):
+        raise ConfigurationError(f"The key in {origin} must be a string, not {type(given).__name__}.")
     stripped = Secret(given.reveal().strip())
     if not stripped.reveal():
         raise ConfigurationError(f"The key in {origin} is empty. Leave it out, or pass a key from Deepgram's console.")
@@ -252,9 +282,41 @@ def _key(given: Secret | None) -> tuple[Secret | None, str]:
     return stripped, origin
 
 
+def _context(ssl: object) -> SSLContext | None:
+    """What TLS trusts; a path is that of a file or folder of authorities beside the system's."""
+    if ssl is None or isinstance(ssl, SSLContext):
+        return ssl
+    try:
+        path, context = os.path.expanduser(os.fsdecode(ssl)), create_default_context()  # type: ignore[arg-type]
+        context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"ssl= is an ssl.SSLContext, or the path of a certificate authority's PEM file, not {ssl!r} ({error})."
+        ) from None
+    return context
+
+
+def _checked_proxy(proxy: Any) -> Secret | Literal[False] | None:
+    if isinstance(proxy, Secret):
+        from websockets.exceptions import InvalidProxy
+        from websockets.proxy import parse_proxy
+
+        with contextlib.suppress(InvalidProxy, ValueError):
+            parse_proxy(proxy.reveal())
+            return proxy
+    elif proxy is None or proxy is False:
+        return proxy
+    raise ConfigurationError(
+        "proxy= is the address of a proxy, such as 'http://user:password@proxy.example:3128' or "
+        "'socks5://proxy.example:1080', or False for none."
+    )
+
+
 def _checked_url(endpoint: str) -> str:
     hint = "endpoint must be 'deepgram', 'offline' or an address such as 'wss://api.eu.deepgram.com'"
     if "://" not in endpoint:
+        if "@" in endpoint or "?" in endpoint:
+            raise ConfigurationError(f"{hint}, without credentials and query.")
         raise ConfigurationError(f"{hint}, not {endpoint!r}.{nearest(endpoint.lower(), ['deepgram', 'offline'])}")
     try:
         parts = urlsplit(endpoint)

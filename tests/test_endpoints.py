@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import dgnb
 from dgnb import endpoints
+from dgnb.connection import connect
 from dgnb.endpoints import Address, Secret, choose, is_loopback
 from dgnb.exceptions import ConfigurationError
+from tests.support.tracebacks import awaited, shown
 
 CANARY = "canary0123456789"
 
@@ -231,6 +235,7 @@ def test_outside_a_notebook_there_is_no_warning(
 def test_a_real_shell_warns_and_ipython_is_not_imported_for_it(tmp_path: Path) -> None:
     code = f"""
 import sys
+import traceback
 import dgnb.endpoints
 dgnb.endpoints.choose(api_key={CANARY!r})
 assert "IPython" not in sys.modules
@@ -249,3 +254,47 @@ for _ in range(2):
     )
     assert ran.stderr.count("The key is written in a cell") == 1
     assert CANARY not in ran.stderr
+
+
+def test_an_access_token_is_sent_as_bearer_and_wins_over_the_key_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "the-key-of-the-environment")
+    endpoint = choose(access_token=f" {CANARY} ")
+    assert (endpoint.kind, endpoint.key_origin) == ("deepgram", "access_token=")
+    assert endpoint.key is not None
+    assert endpoint.key.reveal() == CANARY
+    assert CANARY not in repr(endpoint) + str(endpoint)
+    monkeypatch.setenv("DEEPGRAM_TOKEN", CANARY)
+    assert choose().key_origin == "DEEPGRAM_TOKEN"
+    assert choose(api_key="k" * 40).key_origin == "api_key="
+    assert choose("ws://127.0.0.1:8080").key is None
+    monkeypatch.setenv("DEEPGRAM_TOKEN", " ")
+    assert choose().key_origin == "DEEPGRAM_API_KEY"
+
+
+async def test_the_scheme_follows_from_where_the_key_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await choose("wss://example.org", access_token=CANARY).locate()).scheme == "Bearer"
+    assert (await choose("wss://example.org", CANARY).locate()).scheme == "Token"
+    assert (await choose("wss://example.org").locate()).scheme == "Token"
+    monkeypatch.setenv("DEEPGRAM_TOKEN", CANARY)
+    assert (await choose("wss://example.org").locate()).scheme == "Bearer"
+
+
+def test_a_key_and_a_token_together_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="api_key= and access_token= are both given"):
+        choose("deepgram", CANARY, CANARY)
+    for wrong in ("", "  ", "a b", "a\nb", 7, b"bytes"):
+        with pytest.raises(ConfigurationError, match="in access_token="):
+            choose("deepgram", access_token=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["wss://user:{}@h", "wss://h?token={}", "user:{}@h", "h?token={}", "https://u:{}@h", "wss://h:1:{}", "ws://h#{}"],
+)
+@pytest.mark.parametrize("use", [connect, dgnb.LiveSession, dgnb.transcribe, dgnb.ControlPanel])
+async def test_a_wrong_address_is_refused_and_its_credentials_are_not_shown(address: str, use: Any) -> None:
+    with pytest.raises(ConfigurationError, match="endpoint must") as caught:
+        await awaited(use, None if use is connect else b"RIFF", endpoint=address.format(CANARY))
+    assert CANARY not in shown(caught.value)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Generator
 from functools import partial
-from typing import Any, Final
+from ssl import SSLContext
+from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -20,7 +22,7 @@ from dgnb._version import __version__
 from dgnb.connection.errors import connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
 from dgnb.connection.wire import HiddenHeader, MaskedLog, OpenSocket, SilenceWatch, Socket
-from dgnb.endpoints import Address, Endpoint, Secret, choose, is_loopback
+from dgnb.endpoints import Address, Endpoint, Secret, choose, hidden, is_loopback
 from dgnb.exceptions import ConnectionLost, GaveUp
 from dgnb.messages import Metadata, Results, ServerMessage
 from dgnb.options import LiveOptions, as_options
@@ -47,6 +49,7 @@ class connect:
         options: What to ask for; `LiveOptions()` when None. For raw audio it needs `encoding` and `sample_rate`.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address; see `LiveSession`.
         api_key: Deepgram's key; `DEEPGRAM_API_KEY` when None.
+        access_token: An access token in place of the key; see `LiveSession`, as for `ssl` and `proxy`.
         open_timeout: Seconds within which the server must answer.
         close_timeout: Seconds within which the server must close.
         ping_timeout: Seconds without a byte from the server after which the line counts as dead. A ping is sent every
@@ -75,14 +78,17 @@ class connect:
         *,
         endpoint: str | Endpoint | None = None,
         api_key: str | Secret | None = None,
+        access_token: str | Secret | None = None,
+        ssl: SSLContext | str | os.PathLike[str] | None = None,
+        proxy: str | Secret | Literal[False] | None = None,
         open_timeout: float = 10.0,
         close_timeout: float = 5.0,
         ping_timeout: float | None = PING_TIMEOUT,
         keep_alive_interval: float = 4.0,
     ) -> None:
-        api_key = Secret.of(api_key)
+        endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
         self._options = as_options(options, {})
-        self._endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
+        self._endpoint = choose(endpoint, api_key, access_token, ssl, proxy)
         self._open_timeout = open_timeout
         self._close_timeout = close_timeout
         self._ping_timeout = ping_timeout
@@ -121,14 +127,17 @@ class connect:
 
     async def _handshake(self, url: str, address: Address) -> Any:
         # Apart, because the simulator puts its own network in the place of this step.
+        given = self._endpoint.proxy
+        proxy: Any = None if given is False or is_loopback(urlsplit(url).hostname) else True
+        tls: dict[str, Any] = {"ssl": self._endpoint.ssl} if self._endpoint.ssl else {}
         return await OpenSocket(
             url,
             create_connection=Socket,
-            additional_headers={"Authorization": HiddenHeader(f"Token {address.key.reveal()}")},
+            additional_headers={"Authorization": HiddenHeader(f"{address.scheme} {address.key.reveal()}")},
             user_agent_header=f"dgnb/{__version__}",
             # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
             compression=None,
-            proxy=None if is_loopback(urlsplit(url).hostname) else True,
+            proxy=given.reveal() if given else proxy,
             open_timeout=self._open_timeout,
             close_timeout=self._close_timeout,
             ping_interval=PING_INTERVAL,
@@ -136,6 +145,7 @@ class connect:
             ping_timeout=None,
             max_size=_MAX_MESSAGE,
             logger=MaskedLog(address),
+            **tls,
         )
 
 

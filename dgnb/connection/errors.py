@@ -156,6 +156,8 @@ def refusal(error: InvalidStatus, endpoint: Endpoint, address: Address) -> Hands
         kind = AuthenticationError
         if address.key_origin:
             did = f"refused the key from {address.key_origin}"
+            if status == 401 and address.scheme == "Bearer":
+                remedy = "Is the access token still valid? It lasts for 30 s, unless it was granted for longer."
         else:
             remedy = "No key was sent. Pass api_key=."
     elif status < 300:

@@ -35,7 +35,7 @@ _CERTIFICATE: Final = {
 
 _AUTHORITY: Final = (
     "On macOS run Install Certificates.command; behind a proxy that inspects TLS, or with a server of your own, point "
-    "SSL_CERT_FILE to the certificate of its authority before the kernel starts."
+    "ssl= or, before the kernel starts, SSL_CERT_FILE to the certificate of its authority."
 )
 _UNREACHABLE: Final = {
     "deepgram": "Is the network there? Without it, endpoint='offline' transcribes on this machine.",
@@ -50,12 +50,13 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
         return refusal(error, endpoint, address)
     if isinstance(error, InvalidURI):
         return ConfigurationError(f"endpoint={address.url!r} is not an address that can be connected to.")
-    proxy = _proxy(address.url)
+    proxy = _proxy(address.url, endpoint)
     by_proxy = isinstance(error, InvalidProxy | ProxyError | ImportError)
     if isinstance(error, ssl.SSLError):
         text = _tls(error, address, proxy)
     elif by_proxy or (proxy and isinstance(error, OSError | ValueError)):
-        text = _by_proxy(error, address, proxy or "the proxy", timeout)
+        around = f"NO_PROXY={urlsplit(address.url).netloc}" if endpoint.proxy is None else "proxy=False"
+        text = f"{_by_proxy(error, address, proxy or 'the proxy', timeout)} {around} goes around the proxy."
     else:
         text = _directly(error, endpoint, address, timeout)
     return HandshakeError(text, transient=_is_transient(error))
@@ -119,11 +120,13 @@ def _by_proxy(error: Exception, address: Address, proxy: str, timeout: float) ->
         why = _why(error)
     else:
         why = "it is no address such as http://proxy.example:3128"
-    return f"{host} can't be reached by way of {proxy}: {why}. NO_PROXY={host} goes around the proxy."
+    return f"{host} can't be reached by way of {proxy}: {why}."
 
 
-def _proxy(url: str) -> str:
+def _proxy(url: str, endpoint: Endpoint) -> str:
     """The proxy that websockets uses for an address, in words without its credentials; "" for none."""
+    if endpoint.proxy is not None:
+        return f"the proxy {urlsplit(endpoint.proxy.reveal()).netloc.rpartition('@')[2]}" if endpoint.proxy else ""
     parts = urlsplit(url)
     if is_loopback(parts.hostname) or proxy_bypass(f"{parts.hostname}:{parts.port or 443}"):
         return ""

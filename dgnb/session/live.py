@@ -8,11 +8,12 @@ import logging
 import math
 import os
 from collections.abc import AsyncIterator, Generator
+from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dgnb.audio import AudioSource, Pacer, as_source
-from dgnb.endpoints import Endpoint, Secret, choose
+from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.options import LiveOptions, as_options, takes_options
@@ -50,6 +51,10 @@ class LiveSession:
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address. Unset: `DGNB_ENDPOINT`; failing that, Deepgram
             where there is a key, else the offline engine on this machine.
         api_key: Deepgram's key. Unset: `DEEPGRAM_API_KEY`.
+        access_token: An access token (sent as `Bearer`) in place of the key. Unset: `DEEPGRAM_TOKEN`. As a rule it is
+            valid for 30 s, so a connection that is lost later can't be opened again.
+        ssl: An `ssl.SSLContext`, or the path of a PEM file with authorities to trust beside the system's.
+        proxy: A proxy's address, such as `"http://user:password@host:3128"`; False for none. Unset: the environment's.
         duration: Seconds of audio after which it stops by itself; None for no limit.
         pace: Seconds of audio sent a second: 1.0 is real time. None: as fast as a server on this machine takes it, and
             1.2 for any other, as Deepgram takes 1.25.
@@ -90,6 +95,9 @@ class LiveSession:
         channels: int = 1,
         endpoint: str | Endpoint | None = None,
         api_key: str | Secret | None = None,
+        access_token: str | Secret | None = None,
+        ssl: SSLContext | str | os.PathLike[str] | None = None,
+        proxy: str | Secret | Literal[False] | None = None,
         duration: float | None = None,
         pace: float | None = 1.0,
         close_timeout: float = 10.0,
@@ -97,7 +105,7 @@ class LiveSession:
         journal: str | os.PathLike[str] | None = None,
         **wire: Any,
     ) -> None:
-        api_key = Secret.of(api_key)
+        endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
         options = as_options(options, wire)
         settings = _settings(duration, pace, close_timeout, reconnect, journal)
         self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
@@ -111,7 +119,7 @@ class LiveSession:
             )
         encoding, sample_rate, channels = self._format
         self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
-        self.endpoint = endpoint if isinstance(endpoint, Endpoint) else choose(endpoint, api_key)
+        self.endpoint = choose(endpoint, api_key, access_token, ssl, proxy)
         if pace is None and not self.endpoint.local:
             settings = settings._replace(pace=Pacer.CATCH_UP)
         if native(reconnect) is True and self.endpoint.local:
@@ -335,6 +343,9 @@ async def transcribe(
     duration: float | None = None,
     endpoint: str | None = None,
     api_key: str | Secret | None = None,
+    access_token: str | Secret | None = None,
+    ssl: SSLContext | str | os.PathLike[str] | None = None,
+    proxy: str | Secret | Literal[False] | None = None,
     pace: float | None = 1.0,
     reconnect: bool | float = True,
     journal: str | os.PathLike[str] | None = None,
@@ -363,15 +374,14 @@ async def transcribe(
         ```
     """
     # Rebound, so that a traceback that prints arguments does not print the key.
-    api_key = Secret.of(api_key)
+    endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
     async with LiveSession(
         source,
         options,
         encoding=encoding,
         sample_rate=sample_rate,
         channels=channels,
-        endpoint=endpoint,
-        api_key=api_key,
+        endpoint=choose(endpoint, api_key, access_token, ssl, proxy),
         duration=duration,
         pace=pace,
         reconnect=reconnect,

@@ -60,8 +60,9 @@ def _way(endpoint: Endpoint) -> str:
     """Whether the line is encrypted, and whether it uses a proxy. A proxy's address may hold a password."""
     secure = endpoint.url is not None and endpoint.url.startswith("wss://")
     set_ = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
+    set_ = set_ if endpoint.proxy is None else ["proxy="] * bool(endpoint.proxy)
     proxy = f"proxy by {', '.join(set_)}" if set_ else "no proxy"
-    return f"{'TLS' if secure else 'no TLS'}, {'on this machine' if endpoint.local else proxy}"
+    return f"{'TLS' if secure else 'no TLS'}, {'on this machine' if endpoint.local and not endpoint.proxy else proxy}"
 
 
 def _versions() -> str:

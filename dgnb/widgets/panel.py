@@ -8,11 +8,12 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any
+from ssl import SSLContext
+from typing import Any, Literal
 
 from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
-from dgnb.endpoints import Endpoint, Secret, choose
+from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
@@ -37,6 +38,7 @@ class ControlPanel(PanelView):
             `channels` say how a raw source is read.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` address; unset, as in `LiveSession`.
         api_key: Deepgram's key; unset, `DEEPGRAM_API_KEY`, or what is typed into the panel. No widget keeps it.
+        access_token: As in `LiveSession`, like `ssl` and `proxy`.
         duration: Seconds of audio after which a session stops by itself.
         pace: As in `LiveSession`.
         reconnect: As in `LiveSession`.
@@ -69,6 +71,9 @@ class ControlPanel(PanelView):
         endpoint: str | None = None,
         *,
         api_key: str | Secret | None = None,
+        access_token: str | Secret | None = None,
+        ssl: SSLContext | str | os.PathLike[str] | None = None,
+        proxy: str | Secret | Literal[False] | None = None,
         duration: float | None = None,
         pace: float | None = 1.0,
         reconnect: bool | float = True,
@@ -76,7 +81,7 @@ class ControlPanel(PanelView):
         shared: bool = False,
         **wire: Any,
     ) -> None:
-        api_key = Secret.of(api_key)
+        endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
         source = native(source)
         raw = {name: wire.pop(name) for name in FORMAT if name in wire}
         options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
@@ -87,6 +92,7 @@ class ControlPanel(PanelView):
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
         self._key = api_key
+        self._access = (access_token, ssl, proxy)
         self._pace = native(pace)
         self._reconnect = native(reconnect)
         self._journal = None if journal is None else os.fsdecode(native(journal))
@@ -95,7 +101,7 @@ class ControlPanel(PanelView):
         self._tasks: set[asyncio.Task[Any]] = set()
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
-        super().__init__(source, options, choose(endpoint, api_key), self._changed, shared=shared)
+        super().__init__(source, options, choose(endpoint, api_key, *self._access), self._changed, shared=shared)
         self._own_address = self.address.value
         self.duration.value = "" if duration is None else f"{duration:g}"
         self.key.observe(lambda change: self._take_key(change["new"]), "value")
@@ -143,7 +149,7 @@ class ControlPanel(PanelView):
             ConfigurationError: The form is not valid.
         """
         source, comment = self.source.code()
-        arguments = [source]
+        arguments, (token, ssl, proxy) = [source], self._access
         if self.options().changed():
             arguments.append(f"dgnb.{self.options()!r}")
         named = {
@@ -153,13 +159,17 @@ class ControlPanel(PanelView):
             "pace": self._pace,
             "reconnect": self._reconnect,
             "journal": self._journal,
+            "ssl": ssl if ssl is None or isinstance(ssl, SSLContext) else os.fsdecode(ssl),
+            "proxy": None if proxy else proxy,
         }
-        defaults = {"channels": "1", "duration": "None", "pace": "1.0", "reconnect": "True", "journal": "None"}
-        arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name)]
+        defaults = {"channels": "1", "pace": "1.0", "reconnect": "True"}
+        arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name, "None")]
         lines = ["import dgnb", ""]
-        if self._key is not None:
+        secrets = (("api_key", "Deepgram key", self._key), ("access_token", "Access token", token))
+        asked = [(name, what) for name, what, secret in (*secrets, ("proxy", "Proxy", proxy or None)) if secret]
+        arguments += [f'{name}=getpass("{what}: ")' for name, what in asked]
+        if asked:
             lines.insert(0, "from getpass import getpass\n")
-            arguments.append('api_key=getpass("Deepgram key: ")')
         if comment:
             lines.append(comment)
         call = "".join(f"    {argument},\n" for argument in arguments)
@@ -303,8 +313,8 @@ class ControlPanel(PanelView):
             return
         self.key.value = ""
         try:
-            choose("deepgram", typed)
-            self._key = Secret(typed.strip())
+            self._key = choose("deepgram", typed).key
+            self._access = (None, *self._access[1:])
         except ConfigurationError as error:
             self._hand_over(lambda error=error: self._show_error(error))  # type: ignore[misc]
         else:
@@ -318,7 +328,7 @@ class ControlPanel(PanelView):
         return self._own_address if self._shared else str(self.address.value).strip()
 
     def _endpoint(self) -> Endpoint:
-        return choose(self._wanted_endpoint(), self._key)
+        return choose(self._wanted_endpoint(), self._key, *self._access)
 
     def _duration(self) -> float | None:
         text = self.duration.value.strip()

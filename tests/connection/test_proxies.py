@@ -6,9 +6,9 @@ import asyncio
 import base64
 import contextlib
 import ssl
-import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -18,6 +18,7 @@ from websockets.http11 import Request
 import dgnb
 from dgnb.connection import connect
 from dgnb.exceptions import HandshakeError
+from tests.support.tracebacks import awaited, shown
 
 CANARY = "canary0123456789"
 PASSWORD = "hunter2-of-the-proxy"
@@ -106,13 +107,13 @@ async def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await server.wait_closed()
 
 
-async def refused(address: str = NAME, **options: float) -> str:
+async def refused(address: str = NAME, **options: Any) -> str:
     """The error's text. Its traceback must show neither the key nor the proxy's password."""
     with pytest.raises(HandshakeError) as caught:
         await connect(RAW, endpoint=address, api_key="".join(("canary", "0123456789")), **options)
-    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    told = shown(caught.value)
     for secret in (CANARY, PASSWORD, PASSWORD[:7], base64.b64encode(f"user:{PASSWORD}".encode()).decode()):
-        assert secret not in shown
+        assert secret not in told
     return str(caught.value)
 
 
@@ -232,3 +233,71 @@ async def test_a_proxy_that_inspects_tls_is_named(
     assert f"reached through the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY, is not trusted" in said
     assert "SSL_CERT_FILE" in said
     assert keys == []
+
+
+async def test_a_proxy_that_is_given_is_used_instead_of_that_of_the_environment(
+    speech: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    port, keys = speech
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused_tcp_port}")
+    monkeypatch.setenv("NO_PROXY", "speech.invalid")
+    async with Proxy(port) as proxy:
+        address = f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}"
+        connecting = connect(RAW, endpoint=NAME, access_token=CANARY, proxy=address)
+        session = dgnb.LiveSession(b"RIFF", endpoint=NAME, access_token=CANARY, proxy=address)
+        async with connecting as connection:
+            for holder in (connection, connecting, vars(connecting), session, session.endpoint, vars(session)):
+                assert PASSWORD not in repr(holder)
+                assert CANARY not in repr(holder)
+            assert "proxy by proxy=" in dgnb.session.report._way(session.endpoint)
+    assert len(proxy.asked) == 1
+    assert base64.b64encode(f"user:{PASSWORD}".encode()).decode() in proxy.asked[0]
+    assert keys == [f"Bearer {CANARY}"]
+
+
+async def test_a_proxy_that_is_given_is_used_for_this_machine_too() -> None:
+    async with dgnb.loopback.serve("hello") as server:
+        async with Proxy(int(server.url.rpartition(":")[2])) as proxy:
+            await (await connect(RAW, endpoint=server.url, proxy=f"http://127.0.0.1:{proxy.port}")).close()
+        assert len(proxy.asked) == 1
+        assert len(server.requests) == 1
+
+
+async def test_no_proxy_is_used_where_it_is_switched_off(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
+    async with Proxy(1) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        assert "There is no host 'speech.invalid'" in await refused(proxy=False)
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://user:{password}@127.0.0.1:{port}", "by way of the proxy 127.0.0.1:{port}: nothing listens there"),
+        ("http://user:{password}@proxy.invalid:3128", "by way of the proxy proxy.invalid:3128: there is no such host"),
+        ("socks5://user:{password}@127.0.0.1:1080", "pip install 'python-socks[asyncio]'"),
+    ],
+)
+async def test_a_dead_proxy_that_was_given_is_named_without_its_password(
+    address: str, told: str, unused_tcp_port: int
+) -> None:
+    said = await refused(proxy=address.format(password=PASSWORD, port=unused_tcp_port))
+    assert told.format(port=unused_tcp_port) in said
+    assert "proxy=False goes around the proxy." in said
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://u:{}@h:1", "http://u:{}@h:99999", "http://u:{}/x@h:80", "http://{}@h:80", "u:{}@h:80", "{}", "http://[{}"],
+)
+@pytest.mark.parametrize("use", [connect, dgnb.LiveSession, dgnb.transcribe, dgnb.ControlPanel])
+async def test_a_wrong_proxy_is_refused_before_any_io_and_its_password_is_not_shown(address: str, use: Any) -> None:
+    with pytest.raises(dgnb.ConfigurationError, match="proxy= is the address of a proxy") as caught:
+        await awaited(use, RAW if use is connect else b"RIFF", endpoint=NAME, proxy=address.format(PASSWORD))
+    assert PASSWORD not in shown(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [True, 8080, ""])
+def test_a_proxy_of_another_kind_is_refused(wrong: Any) -> None:
+    with pytest.raises(dgnb.ConfigurationError, match="or False for none"):
+        connect(RAW, endpoint=NAME, proxy=wrong)

@@ -15,7 +15,7 @@ import traceback
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import ipywidgets
@@ -29,6 +29,7 @@ import dgnb
 from dgnb.connection import connect
 from dgnb.endpoints import Secret, choose
 from dgnb.loopback import LoopbackServer
+from tests.support.tracebacks import shown
 from tests.support.waiting import until
 
 CANARY = "canary-0123456789-canary"
@@ -154,23 +155,6 @@ FAULTS: dict[str, Callable[[Fault], Awaitable[None]]] = {
     "no endpoint": Fault.no_endpoint,
     "in clear": Fault.in_clear,
 }
-
-
-def beyond_this_file(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this file, which know the key."""
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
-    return trace
-
-
-def shown(error: BaseException) -> str:
-    """An error as the usual tools print it."""
-    trace = beyond_this_file(error.__traceback__)
-    told = traceback.TracebackException(type(error), error, trace, capture_locals=True)
-    texts = [*told.format(), repr(error), str(error), repr(error.args), repr(vars(error))]
-    for mode in ("Plain", "Context", "Verbose"):
-        texts.append(FormattedTB(mode, "nocolor").text(type(error), error, trace))
-    return "\n".join(texts)
 
 
 @pytest.mark.parametrize("use", [by_connect, by_session, by_transcribe])

@@ -9,6 +9,7 @@ import inspect
 import re
 import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -150,7 +151,37 @@ def test_no_argument_turns_certificate_checks_off() -> None:
         for called in (connect, dgnb.LiveSession, dgnb.transcribe, dgnb.ControlPanel)
         for name in inspect.signature(called).parameters
     }
-    assert not {name for name in taken if re.search(r"ssl|tls|verif|insecure|cert", name)}
+    assert not {name for name in taken if re.search(r"tls|verif|insecure|cert", name)}
+    for wrong in (False, True, "", 0, ssl.CERT_NONE):
+        with pytest.raises(ConfigurationError, match=r"ssl= is an ssl\.SSLContext, or the path"):
+            connect(RAW, endpoint="wss://127.0.0.1:1", ssl=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["a context", "a file", "a path", "a folder"])
+async def test_an_authority_is_trusted_that_ssl_names(
+    tls: Callable[[trustme.LeafCert], Awaitable[Seen]], authority: trustme.CA, tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    context = ssl.create_default_context(cafile=str(file))
+    # OpenSSL finds an authority in a folder by the hash of its name.
+    hashed = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", file], capture_output=True, check=True)  # noqa: ASYNC221
+    (tmp_path / f"{hashed.stdout.decode().strip()}.0").symlink_to(file)
+    given = {"a context": context, "a file": str(file), "a path": file, "a folder": tmp_path}[how]
+    server = await tls(authority.issue_cert("localhost"))
+    address = f"wss://localhost:{server.port}"
+    assert "is not trusted" in str(await refused(address))
+    await (await connect(RAW, endpoint=address, ssl=given)).close()  # type: ignore[arg-type]
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_authority_is_refused_before_any_io(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no certificate", encoding="utf-8")
+    for wrong in (tmp_path / "missing.pem", tmp_path / "no.pem"):
+        with pytest.raises(ConfigurationError, match="path of a certificate authority's PEM file"):
+            dgnb.LiveSession(b"RIFF", endpoint="wss://example.org", ssl=wrong)
+    with pytest.raises(ConfigurationError, match="ssl= goes with a wss:// address"):
+        dgnb.LiveSession(b"RIFF", endpoint="ws://localhost:1", ssl=ssl.create_default_context())
 
 
 async def test_a_server_without_tls_is_reported_and_receives_no_request() -> None:
