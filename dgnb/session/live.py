@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, as_source
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
@@ -28,6 +29,9 @@ from dgnb.values import ABOVE_0, native, number
 __all__ = ["LiveSession", "transcribe"]
 
 logger = logging.getLogger("dgnb")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PATIENCE: Final = 1800.0
 _UNSAID: Final = (None, None, 1)
@@ -332,25 +336,18 @@ class LiveSession:
                 await runner.wait_until(more)
 
 
-@takes_options
-async def transcribe(
-    source: Any,
-    options: LiveOptions | None = None,
-    *,
-    encoding: str | None = None,
-    sample_rate: int | None = None,
-    channels: int = 1,
-    duration: float | None = None,
-    endpoint: str | None = None,
-    api_key: str | Secret | None = None,
-    access_token: str | Secret | None = None,
-    ssl: SSLContext | str | os.PathLike[str] | None = None,
-    proxy: str | Secret | Literal[False] | None = None,
-    pace: float | None = 1.0,
-    reconnect: bool | float = True,
-    journal: str | os.PathLike[str] | None = None,
-    **wire: Any,
-) -> Transcript:
+def _like(made: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """A function that takes the arguments of `made`: type checkers, Tab and Shift-Tab show them."""
+
+    def signed(function: Callable[..., T]) -> Callable[P, T]:
+        vars(function)["__signature__"] = inspect.signature(made).replace(return_annotation="Transcript")
+        return function
+
+    return signed
+
+
+@_like(LiveSession)
+async def transcribe(*given: Any, **named: Any) -> Transcript:
     """Transcribe a source to its end, or for `duration` seconds. The arguments are those of `LiveSession`.
 
     After an error, and when you cancel it (interrupt the cell), the stream ends, and what was transcribed so far is the
@@ -373,21 +370,10 @@ async def transcribe(
         transcript.words
         ```
     """
-    # Rebound, so that a traceback that prints arguments does not print the key.
-    endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
-    async with LiveSession(
-        source,
-        options,
-        encoding=encoding,
-        sample_rate=sample_rate,
-        channels=channels,
-        endpoint=choose(endpoint, api_key, access_token, ssl, proxy),
-        duration=duration,
-        pace=pace,
-        reconnect=reconnect,
-        journal=journal,
-        **wire,
-    ) as session:
+    # A traceback may print arguments.
+    secret = [name for name in ("endpoint", "api_key", "access_token", "proxy") if name in named]
+    named.update(zip(secret, hidden(*map(named.get, secret)), strict=True))
+    async with LiveSession(*given, **named) as session:
         return await session._runner.whole()
 
 

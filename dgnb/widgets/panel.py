@@ -83,12 +83,7 @@ class ControlPanel(PanelView):
     ) -> None:
         endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
         source = native(source)
-        raw = {name: wire.pop(name) for name in FORMAT if name in wire}
-        options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
-        if raw:
-            # An array is linear16.
-            found = SourceFormat.of(**{"encoding": "linear16" if hasattr(source, "dtype") else None, **raw})
-            options = options.for_audio(**dataclasses.asdict(found)) if found else options
+        options = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
         self._key = api_key
@@ -159,7 +154,8 @@ class ControlPanel(PanelView):
             "pace": self._pace,
             "reconnect": self._reconnect,
             "journal": self._journal,
-            "ssl": ssl if ssl is None or isinstance(ssl, SSLContext) else os.fsdecode(ssl),
+            # A context has no source: the cell asks for it with an error.
+            "ssl": ... if isinstance(ssl, SSLContext) else ssl and os.fsdecode(ssl),
             "proxy": None if proxy else proxy,
         }
         defaults = {"channels": "1", "pace": "1.0", "reconnect": "True"}
@@ -341,6 +337,17 @@ class ControlPanel(PanelView):
         if not 0 < seconds < math.inf:
             raise ConfigurationError(f"Seconds is a positive number, or empty for no limit, not {text!r}.")
         return seconds if self._most_seconds is None else min(seconds, self._most_seconds)
+
+
+def _form_options(source: Any, options: LiveOptions | None, wire: dict[str, Any]) -> LiveOptions:
+    """What the form shows at first, with the format of a raw source."""
+    raw = {name: wire.pop(name) for name in FORMAT if name in wire}
+    options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
+    if raw:
+        # An array is linear16.
+        found = SourceFormat.of(**{"encoding": "linear16" if hasattr(source, "dtype") else None, **raw})
+        options = options.for_audio(**dataclasses.asdict(found)) if found else options
+    return options
 
 
 def _doubts(options: LiveOptions, kind: str) -> list[str]:
