@@ -6,14 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help quickstart lab lint types test notebooks docs bench soak sample clean
+.PHONY: help quickstart lab lint types test notebooks docs bench soak peers sample clean
 
 help:
 	@echo "make quickstart   transcribe on this machine, no key needed: prints the words, renders the notebook"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make test         everything that is checked: lint, types, tests, notebooks"
 	@echo "make docs         the site, in build/docs; make docs EXECUTE=1   with what the notebooks' cells give: two minutes"
-	@echo "make lint types notebooks   its parts;  make bench   the figures of the README;  make soak   a quarter of an hour of faults"
+	@echo "make lint types notebooks   its parts;  make bench   the figures of the README;  make soak   a quarter of an hour of faults;  make peers   foreign clients"
 
 # Two stamps: the notebooks' needs come first and fast, the developers' only when asked for.
 $(VENV)/notebook: pyproject.toml
@@ -74,6 +74,10 @@ bench: $(VENV)/dev
 soak: $(VENV)/dev
 	$(BIN)/python -m tests.support.sim.soak --seeds 10000 --workers 2
 	$(BIN)/python -m tests.support.sim.cycles
+
+# Deepgram's own clients, of many versions, in environments of their own; those for Node need npm.
+peers: $(VENV)/dev
+	$(BIN)/python -m tests.support.peers
 
 sample: $(VENV)/dev
 	$(BIN)/python tools/make_sample.py

@@ -1,13 +1,19 @@
-"""The official client, unchanged but for the address, against the loopback server."""
+"""Foreign clients, unchanged but for the address, against the loopback server. `make peers` runs more of them."""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
+import av
+import httpx
+import numpy as np
 import pytest
-from deepgram import AsyncDeepgramClient
+from deepgram import AsyncDeepgramClient, DeepgramClient
 from deepgram.core.api_error import ApiError
 from deepgram.environment import DeepgramClientEnvironment
 from deepgram.listen.v1.types import (
@@ -29,10 +35,13 @@ async def server() -> AsyncIterator[LoopbackServer]:
         yield server
 
 
-def client(server: LoopbackServer, key: str = "secret") -> AsyncDeepgramClient:
+def here(server: LoopbackServer) -> DeepgramClientEnvironment:
     http = server.url.replace("ws://", "http://")
-    here = DeepgramClientEnvironment(base=http, production=server.url, agent=server.url, agent_rest=http)
-    return AsyncDeepgramClient(api_key=key, environment=here)
+    return DeepgramClientEnvironment(base=http, production=server.url, agent=server.url, agent_rest=http)
+
+
+def client(server: LoopbackServer, key: str = "secret") -> AsyncDeepgramClient:
+    return AsyncDeepgramClient(api_key=key, environment=here(server))
 
 
 async def transcribe(server: LoopbackServer, seconds: float, **options: Any) -> list[Any]:
@@ -84,3 +93,91 @@ async def test_the_official_client_is_told_of_a_wrong_key(server: LoopbackServer
             pass
     assert caught.value.status_code == 401
     assert server.requests[-1].status == 401
+
+
+async def test_the_official_client_with_threads_gets_results_and_the_projects(server: LoopbackServer) -> None:
+    def use() -> tuple[list[str | None], list[Any]]:
+        # Given a client of HTTP, which it would leave open.
+        with httpx.Client() as http:
+            client = DeepgramClient(api_key="secret", environment=here(server), httpx_client=http)
+            projects = client.manage.v1.projects.list().projects or []
+            options: Any = {"model": "nova-2", "encoding": "linear16", "sample_rate": 16_000, "diarize": "true"}
+            with client.listen.v1.connect(**options) as connection:
+                connection.send_media(bytes(32_000 * 6))
+                connection.send_close_stream()
+                return [project.name for project in projects], list(connection)
+
+    names, messages = await asyncio.to_thread(use)
+    assert names == ["dgnb.loopback"]
+    words = [word for m in messages if m.type == "Results" for word in m.channel.alternatives[0].words]
+    assert [(word.word, word.speaker) for word in words[:2]] == [("hello", 0), ("world", 0)]
+
+
+async def test_a_voice_agent_gets_interims_and_answers_to_its_messages(server: LoopbackServer) -> None:
+    """An agent names every option, sends 50 ms at a time, and keeps the connection alive with pings and texts."""
+    query = {
+        **{"model": "nova-3", "language": "en-US", "punctuate": "true", "smart_format": "false", "no_delay": "true"},
+        **{"interim_results": "true", "encoding": "linear16", "sample_rate": 16_000, "channels": 1, "endpointing": 25},
+        **{"vad_events": "true", "filler_words": "true", "profanity_filter": "false", "numerals": "false"},
+        **{"mip_opt_out": "false", "utterance_end_ms": 1000, "replace": ["hello:hi", "world:earth"], "tag": "agent"},
+    }
+    pairs = [
+        (name, str(one)) for name, value in query.items() for one in (value if isinstance(value, list) else [value])
+    ]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            f"{server.url}/v1/listen", params=pairs, headers={"Authorization": "Token secret"}, heartbeat=30.0
+        ) as websocket,
+    ):
+        for number in range(120):
+            await websocket.send_bytes(bytes(1600))
+            if number % 40 == 39:
+                await websocket.send_str(json.dumps({"type": "KeepAlive"}))
+        await websocket.send_str(json.dumps({"type": "Finalize"}))
+        await websocket.send_str(json.dumps({"type": "CloseStream"}))
+        messages = [json.loads(message.data) async for message in websocket]
+    assert websocket.close_code == 1000
+    assert {m["type"] for m in messages} == {"Results", "SpeechStarted", "UtteranceEnd", "Metadata"}
+    finals = [m for m in messages if m["type"] == "Results" and m["is_final"]]
+    said = " ".join(m["channel"]["alternatives"][0]["transcript"] for m in finals)
+    assert said.split() == ["Hello", "world.", "How", "are", "you?"]
+    assert any(m["speech_final"] for m in finals)
+
+
+def recorded(seconds: int) -> list[bytes]:
+    """What a browser's MediaRecorder gives: WebM with Opus of unknown length, in pieces of a quarter of a second."""
+    written = io.BytesIO()
+    with av.open(written, "w", format="webm", options={"live": "1", "cluster_time_limit": "250"}) as file:
+        stream: Any = file.add_stream("libopus", rate=48_000, layout="mono")
+        for at in range(0, seconds * 48_000, 960):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), "<i2"), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 48_000, at
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    data, size = written.getvalue(), len(written.getvalue()) // (4 * seconds)
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("options", [{}, {"sample_rate": "48000", "channels": "1"}])
+async def test_a_browser_that_records_gets_results_without_saying_what_it_sends(
+    server: LoopbackServer, options: dict[str, str]
+) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            f"{server.url}/v1/listen",
+            params={"model": "nova-2", "smart_format": "true", **options},
+            # A page can't send a header with its key.
+            protocols=("token", "secret"),
+            origin="http://localhost:3000",
+        ) as websocket,
+    ):
+        for piece in recorded(6):
+            await websocket.send_bytes(piece)
+        await websocket.send_str(json.dumps({"type": "CloseStream"}))
+        *messages, metadata = [json.loads(message.data) async for message in websocket]
+    assert websocket.protocol == "token"
+    said = " ".join(m["channel"]["alternatives"][0]["transcript"] for m in messages)
+    assert said.split() == ["Hello", "world.", "How", "are", "you?"]
+    assert metadata["duration"] == pytest.approx(6, abs=0.1)
