@@ -183,14 +183,18 @@ if hasattr(os, "register_at_fork"):
 def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
     """Have the helper await it. Returns or raises its outcome; an interrupt cancels it."""
     outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
-    # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
-    task = asyncio.run_coroutine_threadsafe(_carry(awaitable, outcome), helper.loop)
+    task: concurrent.futures.Future[None] | None = None
     try:
+        # First the handler: an interrupt that comes while the thread begins would reach nobody, and end nothing.
         with _interruptible():
+            # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
+            task = asyncio.run_coroutine_threadsafe(_carry(awaitable, outcome), helper.loop)
             while not _done(outcome, _TICK):
                 if not (helper.alive or _done(outcome, 0)):
                     raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
     except BaseException as interrupt:
+        if task is None:
+            raise
         task.cancel()
         if helper.alive and not _done(outcome, _CLEAN_UP):
             logger.warning("Interrupted: what dgnb.run() ran still cleans up, in the background.")
