@@ -115,8 +115,12 @@ class Endpoint:
     proxy: Secret | Literal[False] | None = None
 
     def __str__(self) -> str:
-        names = {"deepgram": "Deepgram", "offline": "the offline engine on this machine", "custom": self.url}
-        return f"{names[self.kind]} ({self.reason})"
+        return f"{self.name} ({self.reason})"
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return {"deepgram": "Deepgram", "offline": "the offline engine on this machine"}.get(self.kind, str(self.url))
 
     @property
     def local(self) -> bool:

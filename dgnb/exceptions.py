@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 import itertools
 import os
 import sys
@@ -135,6 +136,11 @@ class SessionStopped(DgnbError):
 
 class ProtocolError(DgnbError):
     """The server sent a text frame that is not a JSON object. The connection stays open."""
+
+
+def shorten(error: BaseException, message: str) -> None:
+    """Have IPython show an error that is not of dgnb as those of dgnb."""
+    vars(error)["_render_traceback_"] = functools.partial(short_traceback, error, message)
 
 
 def short_traceback(error: BaseException, message: str) -> list[str]:

@@ -12,7 +12,7 @@ import dgnb
 
 ROOT = Path(dgnb.__file__).parent
 FLOORS = [
-    {"_version", "exceptions", "cells", "values"},
+    {"_version", "exceptions", "cells", "values", "notices"},
     {"options", "messages", "audio", "offline"},
     {"writing", "completion"},
     {"endpoints", "connection", "frames", "tables", "captions", "files"},
@@ -32,7 +32,7 @@ WITHIN = {("values", "exceptions"), ("audio", "options"), ("connection", "endpoi
 HEAVY = {
     "pandas": {"exports", "frames", "tables", "transcript", "plots"},
     "matplotlib": {"plots"},
-    "ipywidgets": {"widgets"},
+    "ipywidgets": {"widgets", "session"},
     "av": {"audio", "loopback"},
     "aiohttp": {"audio", "loopback"},
     "numpy": {"audio", "frames", "tables", "plots", "loopback"},

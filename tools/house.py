@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "dgnb"
 
 PACKAGE_LINES: Final = 11_000  # without loopback
-LOOPBACK_LINES: Final = 3_300
+LOOPBACK_LINES: Final = 3_400
 MEDIAN_LINES: Final = 150
 MODULE_LINES: Final = 450
 ATTRIBUTES: Final = 18
@@ -26,7 +26,7 @@ BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
     "package without loopback": (
-        13_950,
+        14_300,
         "what real stations, films and servers send asked for more than the new house saved",
     ),
 }

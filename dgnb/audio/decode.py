@@ -58,6 +58,7 @@ class Detected:
     bytes_per_second: float | None = None
     live: bool = False
     waits: bool = True
+    length: float | None = None
 
 
 Item: TypeAlias = Detected | Note | bytes
@@ -164,7 +165,8 @@ class Decoder:
                 if frame.sample_rate != rate:
                     if not rate:
                         self._begin(frame.layout.nb_channels)
-                        yield Detected(channels=self.channels, live=live, waits=waits)
+                        length = self._timeline.since_start(stated_end(container, stream)) if waits else 0.0
+                        yield Detected(channels=self.channels, live=live, waits=waits, length=length or None)
                     rate = self._usable(frame.sample_rate)
                 missed = self._timeline.missed(frame)
                 if self._damaged:

@@ -119,6 +119,7 @@ class Audio:
         bytes_per_second: Turns bytes into seconds; an average for a container.
         live: The audio comes at its own pace, as a radio's does. A file on a server does not.
         waits: The source waits while nobody takes its chunks. Take the chunks of a source that does not wait at once.
+        length: Seconds that the source states to be long, before `duration` cuts it; None where it does not say.
         notes: What the source reported up to the chunk that was taken last, and after the end, on the whole. Take notes
             out with `popleft`, on the event loop; of more than 1000 the oldest are dropped.
     """
@@ -134,6 +135,7 @@ class Audio:
         bytes_per_second: float | None = None,
         live: bool = False,
         waits: bool | None = None,
+        length: float | None = None,
         notes: deque[Note] | None = None,
     ) -> None:
         self.encoding = encoding
@@ -142,6 +144,7 @@ class Audio:
         self.bytes_per_second = bytes_per_second or 2 * channels * (sample_rate or SAMPLE_RATE)
         self.live = live
         self.waits = not live if waits is None else waits
+        self.length = length
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES) if notes is None else notes
         self._chunks = chunks
         self._close = close

@@ -82,6 +82,17 @@ class Capture:
         return not self.resumed.is_set()
 
     @property
+    def length(self) -> float | None:
+        """Seconds of audio that will have been taken at the end; None where the source does not say."""
+        known = [length for length in (self.audio and self.audio.length, self._duration) if length]
+        return min(known, default=None)
+
+    @property
+    def real_time(self) -> bool:
+        """Whether audio that would wait is sent as fast as it is spoken."""
+        return self._pace == 1.0 and self.audio is not None and self.audio.waits
+
+    @property
     def decoded(self) -> bool:
         """Whether the audio is linear16, so that bytes are an exact time."""
         return self.audio is not None and self.audio.encoding == "linear16"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Generator
@@ -17,7 +16,9 @@ from dgnb.audio import AudioSource, Pacer, as_source
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
+from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
+from dgnb.session.progress import Shown
 from dgnb.session.registry import sessions
 from dgnb.session.report import report
 from dgnb.session.requests import Requests
@@ -28,8 +29,6 @@ from dgnb.values import ABOVE_0, native, number
 
 __all__ = ["LiveSession", "transcribe"]
 
-logger = logging.getLogger("dgnb")
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ _UNSAID: Final = (None, None, 1)
 """The input format of a source that says by itself what it is."""
 
 
-class LiveSession:
+class LiveSession(Shown):
     """A live transcription that runs in the background while you go on working.
 
     `start()` returns at once, and `transcript` grows from then on. `await session` starts it and waits until it has
@@ -69,6 +68,8 @@ class LiveSession:
             audio are kept meanwhile; of a live source, what is older becomes a row in `transcript.gaps`.
         journal: A file to write the transcript to each second, so that a killed kernel loses no more than that;
             `Transcript.load` reads it. A file that is there already is moved aside.
+        progress: Whether to show how far it is while it is awaited, from one second on: with a Stop button under the
+            cell of a notebook, as a line on stderr elsewhere. None: in a notebook and on a terminal.
         **wire: Options by name.
 
     Attributes:
@@ -107,6 +108,7 @@ class LiveSession:
         close_timeout: float = 10.0,
         reconnect: bool | float = True,
         journal: str | os.PathLike[str] | None = None,
+        progress: bool | None = None,
         **wire: Any,
     ) -> None:
         endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
@@ -130,7 +132,7 @@ class LiveSession:
             # Nobody listens: the port is wrong, or the server still starts.
             settings = settings._replace(unanswered=60.0)
         self.transcript = Transcript()
-        self._runner = Runner(self, options, settings)
+        self._runner = Runner(self, options, settings, progress)
         self._stream = self._runner.stream
         self._requests = Requests(self._runner)
 
@@ -311,7 +313,7 @@ class LiveSession:
         if exc is None:
             await self.stop()
         elif isinstance(exc, asyncio.CancelledError):
-            await self._runner.interrupt()
+            await self._runner.interrupt(exc)
         else:
             # The exception of the block is the one to be seen.
             self._runner.request_stop()
@@ -405,6 +407,4 @@ def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:
     return options.encoding, options.sample_rate, options.channels
 
 
-@functools.cache
-def _say_once(text: str) -> None:
-    logger.warning("%s", text)
+_say_once = functools.cache(say)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped
+from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, shorten
+from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session import registry
+from dgnb.session.progress import checked, screen_for, shown
 from dgnb.session.stop import INTERRUPTED
 from dgnb.session.stream import Settings, State, Stream
 from dgnb.transcript import Transcript
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dgnb")
 
 _TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881).
+_INTERRUPTED: Final = "The cell was interrupted."
 
 
 class Runner:
@@ -34,11 +37,12 @@ class Runner:
         replaced: Whether the session was stopped because the cell that started it was run again.
     """
 
-    def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings) -> None:
+    def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings, progress: bool | None) -> None:
         self.session = session
         self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
         self.loop = running_loop()
         self.replaced = False
+        self._progress = checked(progress)
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._listeners = 0
@@ -158,16 +162,19 @@ class Runner:
         """As `whole`, with a stop as a usual end; whoever cancels this wait is told that the session goes on."""
         try:
             return await self.whole(stops=True)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            shorten(error, _INTERRUPTED)
             if not self.stream.stop.asked:
-                logger.warning("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
+                say("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
             raise
 
     async def whole(self, *, stops: bool = False) -> Transcript:
         """Wait until the session is closed. It raises its error, or that it was replaced or (not `stops`) stopped."""
-        await self.wait()
-        self.raise_error()
-        if self.stream.cut_off and (self.replaced or not stops):
+        screen = screen_for(self._progress)
+        async with shown(self.stream, screen, self.request_stop):
+            await self.wait()
+            self.raise_error()
+        if self.stream.cut_off and (self.replaced or not (stops or (screen and screen.stopped))):
             why = "the cell that started it was run again" if self.replaced else "it was stopped"
             raise SessionStopped(
                 f"{self.session.source.name} was transcribed up to {self.session.audio_cursor:.1f} s only: {why}. This "
@@ -185,14 +192,15 @@ class Runner:
             if not reported:
                 self.raise_error()
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, error: asyncio.CancelledError) -> None:
         """Stop, wait for what arrives at once, and say where it is. The rest arrives in the background."""
+        shorten(error, _INTERRUPTED)
         self.request_stop()
         with contextlib.suppress(asyncio.CancelledError):
             await self.wait_until(lambda: self.closed, timeout=INTERRUPTED)
         for index, session in enumerate(registry.sessions()):
             if session is self.session:
-                logger.warning("Interrupted: the transcript so far is dgnb.sessions()[%d].transcript.", index)
+                say(f"Interrupted: the transcript so far is dgnb.sessions()[{index}].transcript.")
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

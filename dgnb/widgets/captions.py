@@ -10,10 +10,11 @@ from typing import Final
 import ipywidgets as widgets
 
 from dgnb.exceptions import ConfigurationError
+from dgnb.notices import clock, escaped
 from dgnb.session import LiveSession
 from dgnb.transcript import Transcript
 
-__all__ = ["LiveCaptions", "escaped", "watch"]
+__all__ = ["LiveCaptions", "watch"]
 
 REDRAW: Final = 0.2
 """Seconds between two redraws. Readers do not notice more than five a second."""
@@ -21,8 +22,6 @@ _WORDS: Final = 300
 """About two minutes of speech. The transcript has all of it."""
 _INTERIM: Final = 1_000
 """How many of an interim's last characters are shown."""
-_JOINERS: Final = frozenset("\u200c\u200d\u200e\u200f")
-"""Invisible characters that some scripts need. Others, such as U+202E, could make text look different."""
 
 
 class LiveCaptions(widgets.HTML):  # type: ignore[misc]
@@ -76,17 +75,12 @@ async def watch(session: LiveSession, draw: Callable[[], object]) -> None:
     draw()
 
 
-def escaped(text: object) -> str:
-    """Escape text from outside: no markup, and no control or direction-changing characters."""
-    return html.escape("".join(c if c.isprintable() or c in _JOINERS else " " for c in str(text)))
-
-
 def _page(transcript: Transcript, height: str) -> str:
     lines = []
     for line in transcript.lines(_WORDS):
         speaker = "" if line.speaker is None else f" speaker {line.speaker}"
         lines.append(
-            f'<div dir="auto"><span style="opacity:.6;font-size:85%">{_clock(line.start)}{speaker}</span> '
+            f'<div dir="auto"><span style="opacity:.6;font-size:85%">{clock(line.start)}{speaker}</span> '
             f"{escaped(line.text)}</div>"
         )
     if interim := transcript.interim:
@@ -98,9 +92,3 @@ def _page(transcript: Transcript, height: str) -> str:
         'padding:4px 8px" aria-live="polite" role="log">'
         f"<div>{''.join(lines)}</div></div>"
     )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(max(0, int(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

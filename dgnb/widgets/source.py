@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from dgnb import samples
 from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, as_source
 from dgnb.exceptions import ConfigurationError
-from dgnb.widgets.captions import escaped
+from dgnb.notices import escaped
 
 SAMPLE: Final = "The sample recording"
 RADIO: Final = "The radio on this machine"

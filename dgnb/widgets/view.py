@@ -10,9 +10,10 @@ import ipywidgets as widgets
 import traitlets
 
 from dgnb.endpoints import Endpoint
+from dgnb.notices import escaped
 from dgnb.options import LiveOptions
 from dgnb.session import LiveSession, State
-from dgnb.widgets.captions import LiveCaptions, escaped
+from dgnb.widgets.captions import LiveCaptions
 from dgnb.widgets.form import OptionsForm
 from dgnb.widgets.source import SourceChoice, row, sized
 

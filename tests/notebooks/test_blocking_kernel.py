@@ -58,6 +58,7 @@ async def answer():
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
     kernel = Kernel()
+    kernel.client.wait_for_ready(timeout=60)
     try:
         kernel.run(SETUP)
         yield kernel
@@ -69,6 +70,7 @@ def kernel() -> Iterator[Kernel]:
 def fresh() -> Iterator[Kernel]:
     """A kernel for one test, which patches it."""
     kernel = Kernel()
+    kernel.client.wait_for_ready(timeout=60)
     try:
         yield kernel
     finally:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jupyter_client.manager import KernelManager
+
+import dgnb
 
 SETUP = """
 import asyncio, time, dgnb
@@ -30,17 +36,21 @@ def source(chunks):
 
 
 class Kernel:
-    """A kernel of one's own, and what its cells say."""
+    """A kernel of one's own that imports the dgnb that is tested here, and what its cells say.
 
-    def __init__(self) -> None:
+    `older` is a folder with another ipykernel.
+    """
+
+    def __init__(self, older: Path | None = None) -> None:
         # IPC, not TCP: no port that others could use, and no warning that says so.
         # In a folder of its own, or kernels that start at the same time choose the same names.
         self.folder = tempfile.TemporaryDirectory(prefix="dgnb-")
         self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{self.folder.name}/kernel")
-        self.manager.start_kernel()
+        path = [*([str(older)] if older else []), str(Path(dgnb.__file__).parents[1])]
+        self.manager.start_kernel(env={**os.environ, "PYTHONPATH": os.pathsep.join(path)})
+        self.shown: defaultdict[str | None, list[str]] = defaultdict(list)
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
 
     def close(self) -> None:
         self.client.stop_channels()
@@ -56,11 +66,14 @@ class Kernel:
         return str(message["header"]["msg_id"])
 
     def end(self, message_id: str, timeout: float = 30) -> dict[str, Any]:
-        """The reply to a cell, and all that it printed."""
+        """The reply to a cell, all that it printed, and what its outputs showed, one after another, as text."""
         printed = ""
         while True:
             message = self.client.get_iopub_msg(timeout=timeout)
-            if message["parent_header"].get("msg_id") != message_id:
+            parent = message["parent_header"].get("msg_id")
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                self.shown[parent].append(message["content"]["data"]["text/plain"])
+            if parent != message_id:
                 continue
             if message["msg_type"] == "stream":
                 printed += message["content"]["text"]
@@ -70,7 +83,7 @@ class Kernel:
                 break
         while (reply := self.client.get_shell_msg(timeout=timeout))["parent_header"].get("msg_id") != message_id:
             pass
-        return {**reply["content"], "printed": printed}
+        return {**reply["content"], "printed": printed, "shown": self.shown[message_id]}
 
     def run(self, code: str, cell: str | None = None) -> str:
         reply = self.end(self.begin(code, cell))
@@ -87,6 +100,7 @@ class Kernel:
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
     kernel = Kernel()
+    kernel.client.wait_for_ready(timeout=60)
     try:
         kernel.run(SETUP)
         yield kernel
@@ -111,7 +125,9 @@ def test_interrupting_transcribe_ends_the_cell_and_keeps_the_words(kernel: Kerne
     least = 60.0
     for _ in range(3):  # a machine that is busy elsewhere is slow once, not three times
         reply, took = interrupted(kernel, code, 1.0)
-        assert "the transcript so far is dgnb.sessions()[" in reply["printed"]
+        assert "the transcript so far is dgnb.sessions()[" in " ".join(reply["shown"])
+        assert not reply["printed"]
+        assert len(reply["traceback"]) <= 10, reply["traceback"]
         kernel.wait_for("dgnb.sessions()[-1].state.value == 'closed'")
         assert kernel.run("round(dgnb.sessions()[-1].transcript.transcript_cursor, 1) > 0") == "True"
         least = min(least, took)
@@ -126,7 +142,7 @@ def test_interrupting_a_wait_leaves_the_session_running(kernel: Kernel) -> None:
     least = 60.0
     for _ in range(3):
         reply, took = interrupted(kernel, "await session", 0.3)
-        assert "The session goes on" in reply["printed"]
+        assert "The session goes on" in " ".join(reply["shown"])
         least = min(least, took)
         if least < 0.5:
             break
@@ -135,6 +151,27 @@ def test_interrupting_a_wait_leaves_the_session_running(kernel: Kernel) -> None:
     kernel.wait_for(f"session.audio_cursor > {before} + 0.3")
     kernel.run("await session.stop();")
     assert kernel.run("session.state.value, session.error") == "('closed', None)"
+
+
+def test_a_cell_that_waits_shows_a_button_and_in_the_end_one_line(kernel: Kernel) -> None:
+    code = "transcript = await dgnb.transcribe(source(silence()), duration=2.0, endpoint=server.url)"
+    reply = kernel.end(kernel.begin(code))
+    assert reply["shown"][0].startswith("HBox(children=(Button(description='Stop'")
+    assert re.fullmatch(r"\d words in \d\.\d s · ws://127\.0\.0\.1:\d+ · transcript\.words", reply["shown"][-1])
+    assert reply["printed"] == ""
+    assert kernel.end(kernel.begin(code.replace("duration=2.0", "duration=0.2")))["shown"] == []
+    assert kernel.end(kernel.begin(code.replace("duration=2.0", "duration=2.0, progress=False")))["shown"] == []
+
+
+def test_a_session_as_the_value_of_a_cell_lives_until_it_ends(kernel: Kernel) -> None:
+    code = "session = dgnb.LiveSession(source(silence()), endpoint=server.url)"
+    (shown,) = kernel.end(kernel.begin(f"{code}\nsession"))["shown"]
+    assert shown.startswith("<LiveSession not started")
+    begun = kernel.begin(f"{code}.start()\nsession")
+    assert kernel.end(begun)["shown"][0].startswith("<LiveSession connecting")
+    kernel.run("await asyncio.sleep(1.2); await session.stop(); await asyncio.sleep(0.7)")
+    assert any(text.startswith("<LiveSession open") for text in kernel.shown[begun])
+    assert kernel.shown[begun][-1].startswith("<LiveSession closed")
 
 
 def test_a_stream_goes_on_in_the_next_cells(kernel: Kernel) -> None:

@@ -12,7 +12,6 @@ import queue
 import random
 import signal
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -23,7 +22,6 @@ from typing import Any, TypeVar
 import nbclient
 import nbformat
 import pytest
-from jupyter_client.manager import KernelManager
 
 import dgnb
 from dgnb.loopback import LoopbackServer, Script
@@ -106,18 +104,10 @@ class Elsewhere:
 
 
 class Chosen(Kernel):
-    """A kernel of one of the versions, that imports the dgnb that is tested here."""
+    """A kernel of one of the versions."""
 
     def __init__(self, version: str = "newest") -> None:
-        path = [str(Path(dgnb.__file__).parents[1])]
-        if older := KERNELS[version]:
-            path.insert(0, str(older))
-        # A folder of its own: the names of its sockets are chosen by what is not there yet.
-        self.folder = tempfile.TemporaryDirectory(prefix="dgnb-")
-        self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{self.folder.name}/kernel")
-        self.manager.start_kernel(env={**os.environ, "PYTHONPATH": os.pathsep.join(path)})
-        self.client = self.manager.client()
-        self.client.start_channels()
+        super().__init__(KERNELS[version])
 
     def ready(self, url: str = "") -> Chosen:
         self.client.wait_for_ready(timeout=60)
@@ -284,7 +274,7 @@ def interrupted(kernel: Chosen, code: str, when: Callable[[], Any]) -> tuple[str
     took = time.monotonic() - began
     assert reply["status"] == "error", reply
     assert reply["ename"] in ("KeyboardInterrupt", "CancelledError")
-    return reply["printed"], took
+    return " ".join((reply["printed"], *reply["shown"])), took
 
 
 def busy(kernel: Chosen) -> Callable[[], bool]:

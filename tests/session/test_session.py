@@ -199,7 +199,7 @@ async def test_an_option_that_the_server_can_not_do_gives_a_warning(server: Loop
         ({"source": "ftp://host/a.mp3"}, "path or an http"),
         ({"source": 7}, "not int"),
         ({"smart_fromat": True}, "smart_format"),
-        ({"options": {"model": "nova-3"}}, "not dict"),
+        ({"options": ["nova-3"]}, "not list"),
         ({"options": dgnb.LiveOptions(), "punctuate": True}, "not both"),
         ({"duration": 0}, "duration"),
         ({"duration": "30"}, "duration"),

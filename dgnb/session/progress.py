@@ -1,0 +1,220 @@
+"""What is seen of a session while it runs: a line under the cell, or one on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+from dgnb.exceptions import ConfigurationError
+from dgnb.notices import bundle, clock, escaped, host, quiet, show
+from dgnb.session.registry import sessions
+from dgnb.session.stream import State, Stream
+
+_FIRST: Final = 1.0
+"""Seconds until the first sign. What takes no longer needs none."""
+_REDRAW: Final = 0.5
+_CAPTION: Final = 100
+_SLOW: Final = 60.0
+"""Seconds of a recording from which on it is worth saying how to go faster than real time."""
+_QUIETEST: Final = -60.0
+
+
+class Course:
+    """How far a stream is, in words. Its speed is counted from when this was made, in the stream's loop."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._began = asyncio.get_running_loop().time()
+        self._from = stream.capture.audio_cursor
+
+    def status(self) -> str:
+        """As "2:14 of 10:00 · 21.0 × · 0:24 left", or seconds and words where the source states no length."""
+        stream, capture = self.stream, self.stream.capture
+        words, cursor, length = f"{stream.transcript.word_count} words", capture.audio_cursor, capture.length
+        if stream.state is State.CLOSED:
+            return f"{words} in {clock(cursor)} · {stream.endpoint.name}"
+        if stream.state is State.CLOSING:
+            return f"{clock(cursor)} sent, waiting for the last words · {words}"
+        if stream.state is State.CONNECTING and stream.connections:
+            return f"reconnecting, {capture.pending:.1f} s kept · {words}"
+        if stream.state is State.CONNECTING:
+            return f"connecting to {stream.endpoint.name}"
+        if capture.paused:
+            return f"paused at {clock(cursor)} · {words}"
+        if length is None:
+            return f"{clock(cursor)} · {words}"
+        speed = (cursor - self._from) / max(asyncio.get_running_loop().time() - self._began, _REDRAW)
+        left = f" · {speed:.1f} × · {clock((length - cursor) / speed)} left" if speed else ""
+        faster = " · in real time: pace=None is faster" if capture.real_time and length > _SLOW else ""
+        return f"{clock(cursor)} of {clock(length)}{left}{faster}"
+
+    def markup(self) -> str:
+        """The same as HTML, with a bar, the loudness and the newest words."""
+        capture, over = self.stream.capture, self.stream.state is State.CLOSED
+        parts = []
+        if capture.length and not over:
+            parts.append(
+                f'<progress value="{capture.audio_cursor / capture.length:.3f}" style="width:10em"></progress>'
+            )
+        if (level := capture.level) is not None and not over and not capture.paused:
+            parts.append(
+                f'<meter min="{_QUIETEST}" max="0" value="{max(_QUIETEST, level):.0f}" title="level: {level:.0f} dB" '
+                'style="width:4em"></meter>'
+            )
+        parts.append(escaped(self.status()))
+        return quiet(" ".join(parts) + ("" if over else f"<br><i>{escaped(self._caption())}</i>"))
+
+    def _caption(self) -> str:
+        lines = self.stream.transcript.lines(1)
+        text = " ".join(filter(None, (lines[-1].text if lines else "", self.stream.transcript.interim)))
+        return text if len(text) <= _CAPTION else f"…{text[-_CAPTION:]}"
+
+
+# As the value of a cell
+
+
+class Shown:
+    """A session as the value of a cell: a line that lives while the session runs, and stays when it has ended."""
+
+    _stream: Stream
+
+    def _ipython_display_(self) -> None:
+        if host() != "notebook":
+            print(repr(self))
+            return
+        course = Course(self._stream)
+        handle = show(bundle(course.markup(), repr(self)), raw=True, display_id=True)
+        if self._stream.state is not State.CLOSED and self in sessions():
+            task = asyncio.get_running_loop().create_task(self._live(course, handle), name="dgnb: a session's line")
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+
+    async def _live(self, course: Course, handle: Any) -> None:
+        state = None
+        while state is not State.CLOSED:
+            await asyncio.sleep(_REDRAW)
+            state = self._stream.state
+            handle.update(bundle(course.markup(), repr(self)), raw=True)
+
+
+_tasks: set[asyncio.Task[None]] = set()
+"""The loop itself keeps weak references only."""
+
+
+# While it is awaited
+
+
+class Screen(Protocol):
+    """Where progress is shown."""
+
+    stopped: bool
+    """Whether a person asked for a stop there."""
+
+    def draw(self, course: Course) -> None:
+        """Show how far it is."""
+
+    def end(self, text: str) -> None:
+        """Show one line instead, or nothing for ""."""
+
+
+def checked(progress: bool | None) -> bool | None:
+    """Refuse what can't say whether progress is shown."""
+    if not isinstance(progress, bool | None):
+        raise ConfigurationError(f"progress is True, False or None, not {progress!r}.")
+    return progress
+
+
+def screen_for(progress: bool | None) -> Screen | None:
+    """Where progress is shown; None where nobody asked for it, and where neither notebook nor terminal is."""
+    where = host()
+    if progress is False or (progress is None and not where):
+        return None
+    return _Cell() if where == "notebook" else _Terminal()
+
+
+@contextlib.asynccontextmanager
+async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Show how far a stream is while the block runs, from one second on, and at its end what came of it.
+
+    `stop` is called when a person asks for it there.
+    """
+    if screen is None:
+        yield
+        return
+    began, text = asyncio.get_running_loop().time(), ""
+    task = asyncio.create_task(_draw(stream, screen, stop), name="dgnb: progress")
+    try:
+        yield
+        took = asyncio.get_running_loop().time() - began
+        text = f"{stream.transcript.word_count} words in {took:.1f} s · {stream.endpoint.name} · transcript.words"
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        screen.end(text)
+
+
+async def _draw(stream: Stream, screen: Screen, stop: Callable[[], None]) -> None:
+    await asyncio.sleep(_FIRST)
+    course = Course(stream)
+    while True:
+        screen.draw(course)
+        if screen.stopped:
+            stop()
+        await asyncio.sleep(_REDRAW)
+
+
+class _Cell:
+    """The output of the cell: a button that stops the stream, a bar, a line and the newest words."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._handle: Any = None
+        self._box: Any = None
+
+    def draw(self, course: Course) -> None:
+        if self._handle is None:
+            self._open()
+        self._box.children[1].value = course.markup()
+
+    def end(self, text: str) -> None:
+        if self._handle is not None:
+            self._box.close()
+            self._handle.update(bundle(quiet(escaped(text)) if text else "", text), raw=True)
+
+    def _open(self) -> None:
+        import ipywidgets as widgets
+
+        button = widgets.Button(description="Stop", layout=widgets.Layout(width="6em"))
+        # Older kernels handle a click only after the cell; ■ reaches each of them.
+        button.tooltip = "Stop, and keep the words so far. If nothing happens, interrupt the cell."
+        button.on_click(self._stop)
+        self._box = widgets.HBox([button, widgets.HTML()])
+        self._handle = show(self._box, display_id=True)
+
+    def _stop(self, button: Any) -> None:
+        self.stopped, button.disabled = True, True
+
+
+class _Terminal:
+    """One line on stderr that is written again and again."""
+
+    stopped = False
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def draw(self, course: Course) -> None:
+        self._write(course.status(), "")
+
+    def end(self, text: str) -> None:
+        if self._width:
+            self._write(text, "\n" if text else "\r")
+
+    def _write(self, text: str, end: str) -> None:
+        sys.stderr.write(f"\r{text.ljust(self._width)}{end}")
+        sys.stderr.flush()
+        self._width = len(text)

@@ -1,0 +1,81 @@
+"""What is seen of a session while it runs. The kernel's tests show the same in a notebook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+import dgnb
+from dgnb.loopback import LoopbackServer, Script
+from dgnb.session import progress
+
+TEXT = "one two three four five six seven eight nine ten"
+SAMPLES = np.zeros(32_000, "<i2")
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopbackServer]:
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
+    monkeypatch.setattr(progress, "_REDRAW", 0.05)
+    async with dgnb.loopback.serve(Script(TEXT)) as server:
+        yield server
+
+
+def lines(err: str) -> list[str]:
+    return [line.strip() for line in re.split(r"[\r\n]+", err) if line.strip()]
+
+
+async def test_a_terminal_shows_how_far_a_file_is(server: LoopbackServer, capsys: pytest.CaptureFixture[str]) -> None:
+    transcript = await dgnb.transcribe(SAMPLES, sample_rate=16_000, pace=4, endpoint=server.url, progress=True)
+    told = lines(capsys.readouterr().err)
+    under_way = [line for line in told if re.fullmatch(r"0:0\d of 0:02 · \d\.\d × · 0:0\d left", line)]
+    assert under_way
+    assert re.fullmatch(rf"{len(transcript.words)} words in \d\.\d s · {server.url} · transcript\.words", told[-1])
+
+
+async def test_audio_without_a_length_is_counted_in_seconds_and_words(
+    server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(48_000)
+
+    source = dgnb.BufferSource(chunks(), encoding="linear16", sample_rate=16_000)
+    await dgnb.transcribe(source, pace=4, endpoint=server.url, progress=True)
+    told = lines(capsys.readouterr().err)
+    assert any(re.fullmatch(r"0:0\d · \d+ words", line) for line in told), told
+
+
+async def test_the_length_is_no_more_than_the_duration(
+    server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await dgnb.transcribe(
+        SAMPLES, sample_rate=16_000, pace=4, endpoint=server.url, progress=True, duration=1.0, interim_results=True
+    )
+    assert any(" of 0:01 · " in line for line in lines(capsys.readouterr().err))
+
+
+@pytest.mark.parametrize("progress", [None, False])
+async def test_where_nobody_looks_nothing_is_shown(
+    progress: bool | None, server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await dgnb.transcribe(np.zeros(16_000, "<i2"), sample_rate=16_000, endpoint=server.url, progress=progress)
+    assert capsys.readouterr() == ("", "")
+
+
+async def test_after_an_error_only_the_error_stands(server: LoopbackServer, capsys: pytest.CaptureFixture[str]) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(32_000)
+        raise OSError("the disk is gone")
+
+    source = dgnb.BufferSource(chunks(), encoding="linear16", sample_rate=16_000)
+    with pytest.raises(dgnb.AudioError, match="the disk is gone"):
+        await dgnb.transcribe(source, endpoint=server.url, progress=True)
+    assert "transcript.words" not in capsys.readouterr().err
+
+
+async def test_a_wrong_argument_is_refused_before_any_io() -> None:
+    with pytest.raises(dgnb.ConfigurationError, match="progress is True, False or None, not 'yes'"):
+        await dgnb.transcribe("no.wav", progress="yes")  # type: ignore[arg-type]
