@@ -147,7 +147,7 @@ class Ledger:
             (self.acknowledged, self.kept, self._chunks), self._closed = self._closed, None
             if self.acknowledged < self.captured:
                 lost = self.gaps.pop()
-                self._reported -= 1
+                self._reported = min(self._reported, len(self.gaps))
         self.rewind("")
         return lost
 

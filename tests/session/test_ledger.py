@@ -140,6 +140,32 @@ def test_pending_audio_at_the_end_is_a_gap() -> None:
     assert (ledger.pending, ledger.unsent, ledger.acknowledged, ledger.sent) == (0, 0, 8, 4)
 
 
+def test_a_ledger_that_was_closed_can_go_on_where_the_last_final_ended() -> None:
+    ledger = filled(b"aabb", b"ccdd")
+    given_out(ledger)
+    ledger.acknowledge(2)
+    ledger.close("stopped")
+    assert ledger.new_gaps() == [Lost(2, 8, "stopped")]
+    assert ledger.reopen() == Lost(2, 8, "stopped")
+    assert (ledger.gaps, ledger.new_gaps(), ledger.pending) == ([], [], 6)
+    ledger.begin()
+    ledger.capture(b"ee")
+    assert given_out(ledger) == b"bbccddee"
+
+
+def test_what_was_given_back_can_be_captured_again() -> None:
+    ledger = filled(b"aabb", b"ccdd")
+    ledger.advance(4)
+    ledger.advance(2)
+    ledger.acknowledge(4)
+    ledger.give_back()
+    ledger.close("stopped")
+    assert ledger.reopen() == Lost(4, 6, "stopped")
+    ledger.begin()
+    ledger.capture(b"dd")
+    assert given_out(ledger) == b"ccdd"
+
+
 def test_audio_that_was_not_sent_can_be_given_back() -> None:
     ledger = filled(b"aabb", b"ccdd")
     ledger.advance(4)
@@ -208,6 +234,15 @@ class Conservation(RuleBasedStateMachine):
     def finish_connection(self, slack: int) -> None:
         self.ledger.settle(slack, "no final came")
         self.lose()
+
+    @rule()
+    def end_and_go_on(self) -> None:
+        self.ledger.close("closed")
+        assert self.ledger.pending == 0
+        lost = self.ledger.reopen()
+        assert lost is None or lost.end == self.ledger.captured
+        assert self.ledger.sent == self.ledger.acknowledged
+        self.open = False
 
     def teardown(self) -> None:
         self.ledger.close("closed")

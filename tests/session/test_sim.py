@@ -6,7 +6,7 @@ import pytest
 
 import dgnb
 from tests.support.sim import scenarios
-from tests.support.sim.faults import Fault, Plan, plan
+from tests.support.sim.faults import STORM, Fault, Plan, plan
 from tests.support.sim.network import MemorySocket
 from tests.support.sim.run import Outcome, run
 
@@ -186,3 +186,30 @@ def test_a_line_that_dies_as_the_source_ends_costs_no_word(seconds: float) -> No
     assert_well(outcome)
     assert outcome.session.transcript.word_count == 25
     assert outcome.session.error is None
+
+
+@pytest.mark.parametrize("manner", ["astride", "silent", "shuffled", "late"])
+@pytest.mark.parametrize("live", [False, True])
+def test_servers_of_other_manners_cost_no_word(manner: str, live: bool) -> None:
+    said = (*range(1, 30), *(0,) * 50, *range(80, 140))
+    faults = () if manner == "astride" else (Fault(6.1, "reset"), Fault(40.2, "close", 1012), Fault(45.0, "reset"))
+    outcome = run(Plan(f"manner {manner}", said, live, faults, manner=manner))
+    assert_well(outcome)
+    assert outcome.session.transcript.word_count == 89
+
+
+@pytest.mark.parametrize("interval", [0.1, 2.5])
+def test_a_storm_of_closes_costs_no_word(interval: float) -> None:
+    outcome = run(Plan("storm", tuple(range(1, 120)), True, (Fault(12.0, "storm", interval, STORM),)))
+    assert_well(outcome)
+    assert len(outcome.network.sockets) == len(STORM) + 2
+    assert outcome.session.transcript.word_count == 119
+
+
+def test_a_stop_while_behind_leaves_nothing_unsent_to_a_server_on_this_machine() -> None:
+    fault = Fault(10.0, "down", 25.0, ("refused",))
+    outcome = run(Plan("behind", tuple(range(1, 200)), True, (fault,), stop_at=47.2, local=True))
+    assert_well(outcome)
+    assert outcome.session.transcript.gaps.empty
+    assert outcome.books.ledger.captured / 32_000 == pytest.approx(47.2, abs=0.11)
+    assert outcome.stop_took < 5

@@ -62,6 +62,9 @@ class Core:
         audit: Whether to compute the SHA-256 of the audio.
         longest: How many blocks a final covers at the most.
         number: Of the connection, for its request id.
+        manner: What it does otherwise than Deepgram. `astride`: finals tile the time and end in the middle of a word,
+            which stands in the next one. `silent`: finals begin and end with words, and there are none for silence.
+            `shuffled`: now and then a final comes after the next one.
 
     Attributes:
         out: What is to be sent: (due, JSON text or Close), in order.
@@ -84,6 +87,7 @@ class Core:
         audit: bool = False,
         longest: int = _BLOCKS,
         number: int = 0,
+        manner: str = "",
     ) -> None:
         self.out: deque[Out] = deque()
         self.violations: list[str] = []
@@ -105,6 +109,8 @@ class Core:
         self._last_frame = self._opened = now
         self._last_due = now
         self._draining = False
+        self._manner = manner
+        self._held: list[str] = []
         self._longest = longest
         self._blocks = self._length()
 
@@ -201,28 +207,43 @@ class Core:
             self._results(now, is_final=False)
 
     def _final(self, now: float, *, from_finalize: bool = False) -> None:
+        kept: list[Token] = []
+        if self._manner == "astride" and len(self._tokens) > 1 and not self._draining and self._tokens[-1][0] > 0:
+            word, start, end = self._tokens.pop()
+            kept, to = [(word, start, end)], (start + end) // 4 * 2
+            self._tokens.append((0, start, to))
         self._results(now, is_final=True, from_finalize=from_finalize)
         self._from = self._tokens[-1][2] if self._tokens else self._from
-        self._tokens.clear()
+        self._tokens = kept
         self._blocks = self._length()
         self.finals += 1
 
     def _results(self, now: float, *, is_final: bool, from_finalize: bool = False) -> None:
-        end = self._tokens[-1][2] if self._tokens else self._from
+        begin, end = self._from, self._tokens[-1][2] if self._tokens else self._from
         words = [(word, start / BYTES_PER_SECOND) for word, start, _ in self._tokens if word > 0]
         rows = ",".join(
             f'{{"word":"w{word}","start":{start!r},"end":{start + _WORD!r},"confidence":0.9}}' for word, start in words
         )
         text = " ".join(f"w{word}" for word, _ in words)
+        if self._manner == "silent" and not from_finalize:
+            if not words:
+                return
+            spoken = [token for token in self._tokens if token[0] > 0]
+            begin, end = spoken[0][1], spoken[-1][2]
         final = "true" if is_final else "false"
-        self._say(
-            now,
-            f'{{"type":"Results","channel_index":[0,1],"duration":{(end - self._from) / BYTES_PER_SECOND!r},'
-            f'"start":{self._from / BYTES_PER_SECOND!r},"is_final":{final},"speech_final":{final},'
+        message = (
+            f'{{"type":"Results","channel_index":[0,1],"duration":{(end - begin) / BYTES_PER_SECOND!r},'
+            f'"start":{begin / BYTES_PER_SECOND!r},"is_final":{final},"speech_final":{final},'
             f'"from_finalize":{"true" if from_finalize else "false"},"channel":{{"alternatives":['
             f'{{"transcript":"{text}","confidence":0.9,"words":[{rows}]}}]}},'
-            f'"metadata":{{"request_id":"{self.request_id}"}}}}',
+            f'"metadata":{{"request_id":"{self.request_id}"}}}}'
         )
+        if self._manner == "shuffled" and is_final and not self._held and self._rng.random() < 0.4:
+            self._held.append(message)
+            return
+        self._say(now, message)
+        if is_final and self._held:
+            self._say(now, self._held.pop())
 
     def _say(self, now: float, text: str) -> None:
         if self.muted:
@@ -239,6 +260,8 @@ class Core:
             self._hear(token, now)
         if self._tokens:
             self._final(now)
+        if self._held:
+            self._say(now, self._held.pop())
         self.metadata = {
             "type": "Metadata",
             "request_id": self.request_id,

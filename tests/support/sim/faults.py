@@ -14,6 +14,7 @@ from .network import MemorySocket, Network
 __all__ = ["Fault", "Injector", "Plan", "plan"]
 
 CODES = (1001, 1011, 1012, 1013, 1014, 4000, 4321, 4999)
+STORM = ("1000", "1012", "1011 NET-0000: no text", "1011 NET-0001: nothing came", "1013", "1006")
 _SILENT = ("blackhole", "hold", "stall", "swallow", "mute")
 BUDGET = 90.0
 """Seconds of a live source that may pile up; 120 s are kept."""
@@ -27,8 +28,10 @@ class Fault:
     ever); `refuse` (the line breaks, and handshakes end as `answers` say); `down` (no network for `value` s; `answers`
     says how handshakes fail); `stall` (all packets are `value` s late); `latency`; `slow` (results are 4 s later for
     `value` s); `block` (a cell holds the loop for `value` s); `replay` (a reset, and another one `value` s after the
-    next opening); `mute` (no results come for `value` s, then 1011 NET-0000); `swallow` (finals are made and lost for
-    `value` s, then a reset); `pause` for `value` s; `finalize`; `apply` (other options).
+    next opening); `storm` (a reset, and each of the next connections, one for each of `answers`, is closed with that
+    code and reason `value` s after its opening; 1006 is a reset); `mute` (no results come for `value` s, then 1011
+    NET-0000); `swallow` (finals are made and lost for `value` s, then a reset); `pause` for `value` s; `finalize`;
+    `apply` (other options).
     """
 
     at: float
@@ -59,9 +62,13 @@ class Plan:
     chunk: float = 0.1
     duration: float | None = None
     pace: float | None = 1.0
+    manner: str = ""
+    """What the server does otherwise than Deepgram: see `Core`; `late`: its results come 4 to 8 s later."""
+    local: bool = False
+    """Whether the server is on this machine."""
 
     def __str__(self) -> str:
-        kind = "live" if self.live else "file"
+        kind = " ".join(filter(None, ("live" if self.live else "file", self.manner, "local" * self.local)))
         lines = [f"seed {self.seed}: {kind}, {len(self.words) * BLOCK_SECONDS:.1f} s, latency {self.latency:.3f} s"]
         lines += [f"  first {', '.join(self.first)}"] * bool(self.first)
         for fault in self.faults:
@@ -110,22 +117,54 @@ def plan(seed: int) -> Plan:
         faults.append(Fault(round(more.uniform(1, seconds), 3), "apply"))
     duration = round(more.uniform(1, seconds), more.choice((1, 4))) if more.random() < 0.1 else None
     pace = None if not live and more.random() < 0.2 else 1.0
+    stop_at = None
+    other = random.Random(f"other {seed}")
+    manner = other.choice(("astride", "silent", "shuffled", "late")) if other.random() < 0.3 else ""
+    said = words(rng, seconds)
+    if manner == "silent":
+        # Longer than a server that answers silence may be silent.
+        at = other.randrange(len(said))
+        said = (*said[:at], *(0,) * len(said[at : at + 60]), *said[at + 60 :])
+    if manner == "late" or (other.random() < 0.25 and not capped):
+        faults = [fault for fault in faults if fault.kind not in ("slow", *_SILENT)]
+    if not capped and other.random() < 0.15:
+        number = other.randint(3, 5)
+        codes = tuple(other.choice(STORM) for _ in range(number))
+        value = round(other.choice((other.uniform(0.05, 1), other.uniform(1, 4))), 2)
+        if number * value + 8 <= left:
+            left -= number * value + 8
+            faults.append(Fault(round(other.uniform(1, seconds), 3), "storm", value, codes))
+    if live and not capped and manner != "late" and other.random() < 0.1:
+        # It is stopped while it is behind.
+        at, value = round(other.uniform(8, seconds), 3), round(other.uniform(3, 30), 1)
+        faults = [fault for fault in faults if fault.at < at - 5]
+        faults.append(Fault(at, "down", value, ("refused",)))
+        stop_at = round(at + value + other.uniform(0.2, 14), 3)
+    local = pace is not None and other.random() < 0.3
     first = tuple(rng.choice(("503", "429+1", "refused", "408")) for _ in range(rng.choice((0, 0, 0, 0, 1, 2))))
     return Plan(
         seed,
-        words(rng, seconds),
+        said,
         live,
         tuple(sorted(faults, key=lambda fault: fault.at)),
         first=first,
         latency=rng.choice((0.002, 0.02, 0.05, 0.15)),
         interims=rng.random() < 0.25,
         audit=rng.random() < 0.1,
-        stop_at=round(rng.uniform(0.05, seconds + 5), 3) if rng.random() < 0.15 else None,
+        stop_at=stop_at or _stop_at(rng, seconds, manner),
         capped=capped,
         duration=duration,
         pace=pace,
         chunk=rng.choice((0.1, 0.1, 0.1, 0.064, 0.25)),
+        manner=manner,
+        local=local,
     )
+
+
+def _stop_at(rng: random.Random, seconds: float, manner: str) -> float | None:
+    stop_at = round(rng.uniform(0.05, seconds + 5), 3) if rng.random() < 0.15 else None
+    # Results that come later than a stop waits for are lost, and that is right.
+    return None if manner == "late" else stop_at
 
 
 def _fault(rng: random.Random, at: float) -> tuple[Fault, float]:
@@ -233,7 +272,7 @@ class Injector:
             socket is None
             or self._fragile(socket)
             or (socket.lost and fault.kind in _SILENT)
-            or (fault.kind == "mute" and not socket.finals)
+            or (fault.kind in ("mute", "storm") and not any(one.finals for one in network.sockets))
         ):
             self._later(0.7, lambda: self.do(fault))
             return
@@ -270,6 +309,21 @@ class Injector:
                     self._later(fault.value, lambda: self.do(replace(fault, kind="reset")))
 
                 self.network.on_open.append(again)
+            case "storm":
+                left = list(fault.answers)
+
+                def close(one: MemorySocket) -> None:
+                    code, _, reason = left.pop(0).partition(" ")
+                    if not left:
+                        self.network.on_open.remove(opened)
+                    if one.open:
+                        one.reset() if code == "1006" else one.server_closes(int(code), reason)
+
+                def opened(one: MemorySocket) -> None:
+                    self._later(fault.value, lambda: close(one) if left else None)
+
+                self.network.on_open.append(opened)
+                socket.reset()
             case "mute":
                 socket.mute()
                 why = "NET-0000: no text for too long"

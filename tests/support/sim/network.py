@@ -241,7 +241,9 @@ class MemorySocket:
                 self._sent_audio = True
                 if network.on_first_audio:
                     network.on_first_audio(self, data)
-            if self.meter.count(now, len(data)) and len(network.violations) < 10:
+            # A server on this machine gets at full speed what waits when the session is stopped.
+            fast = network._local and network.stopped is not None
+            if not fast and self.meter.count(now, len(data)) and len(network.violations) < 10:
                 network.violations.append(f"INV7 connection {self.number}: too fast at {now:.2f} s")
 
     def _arrive(self, data: str | bytes, now: float) -> None:
@@ -342,8 +344,19 @@ class Network:
         trace: A number that says what happened, in which order and when.
     """
 
-    def __init__(self, loop: Any, seed: object, *, interims: bool = False, audit: bool = False) -> None:
+    def __init__(
+        self,
+        loop: Any,
+        seed: object,
+        *,
+        interims: bool = False,
+        audit: bool = False,
+        manner: str = "",
+        local: bool = False,
+    ) -> None:
         self.loop = loop
+        self._manner = manner
+        self._local = local
         self.sockets: list[MemorySocket] = []
         self.connections: list[Connection] = []
         self.attempts: list[tuple[float, str]] = []
@@ -444,10 +457,11 @@ class Network:
             interims=self._interims,
             audit=self._audit,
             number=number,
+            manner=self._manner,
         )
         core.slow = self.slow
         socket = MemorySocket(self, core, number, close_timeout)
-        socket.slowed = self.slow > 0
+        socket.slowed = self.slow > 0 or bool(self._manner)
         self.sockets.append(socket)
         self.log(6, number, 0)
         for act in tuple(self.on_open):

@@ -20,7 +20,7 @@ from .audio import WordSource
 from .check import Books, check
 from .faults import Injector, Plan
 from .loop import VirtualLoop
-from .network import Network
+from .network import MemorySocket, Network
 
 __all__ = ["Outcome", "run"]
 
@@ -50,6 +50,7 @@ class Outcome:
     stop_asked: float | None = None
     stop_took: float | None = None
     stop_lagged: float = 0.0
+    stop_well: MemorySocket | None = None
     logged: list[str] = field(default_factory=list)
     raised: BaseException | None = None
     violations: list[str] = field(default_factory=list)
@@ -96,7 +97,9 @@ def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT) -> Outcome:
 
 
 async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outcome:
-    network = Network(loop, plan.seed, interims=plan.interims, audit=plan.audit)
+    network = Network(loop, plan.seed, interims=plan.interims, audit=plan.audit, manner=plan.manner, local=plan.local)
+    if plan.manner == "late":
+        network.slow = random.Random(f"late {plan.seed}").uniform(4, 8)
     network.latency = plan.latency
     network.answers.extend(plan.first)
     books = Books(plan)
@@ -104,7 +107,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
     with _seams(network, books, plan.seed), _log() as logged:
         session = dgnb.LiveSession(
             source,
-            endpoint="wss://sim.example",
+            endpoint="ws://127.0.0.1:9" if plan.local else "wss://sim.example",
             interim_results=plan.interims,
             duration=plan.duration,
             pace=plan.pace,
@@ -154,6 +157,8 @@ async def _stop(outcome: Outcome, after: float) -> None:
     loop = outcome.loop
     await asyncio.sleep(after)
     outcome.stop_asked = outcome.network.stopped = loop.time()
+    socket = outcome.network.socket
+    outcome.stop_well = socket if socket and outcome.session.state.value == "open" else None
     held = len(loop.blocked)
     try:
         await outcome.session.stop()
