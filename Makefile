@@ -75,7 +75,7 @@ soak: $(VENV)/dev
 	$(BIN)/python -m tests.support.sim.soak --seeds 10000 --workers 2
 	$(BIN)/python -m tests.support.sim.cycles
 
-# Deepgram's own clients, of many versions, in environments of their own; those for Node need npm.
+# Foreign clients, many versions of Deepgram's own among them, in environments of their own (1 GB); those for Node need npm.
 peers: $(VENV)/dev
 	$(BIN)/python -m tests.support.peers
 

@@ -18,7 +18,7 @@ from dgnb.exceptions import DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, weights
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.server import LoopbackServer, serve
-from dgnb.loopback.tls import from_files, self_made
+from dgnb.loopback.tls import server_context
 
 _GREETING = """\
 A Deepgram-compatible server for this machine, with {engine}. Ctrl-C ends it.
@@ -90,11 +90,7 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
     engine = None if options.script is None else Script(options.script, repeat=True)
     if engine is None:
         weights.check(options.model)
-    tls, certificate = None, None
-    if options.tls:
-        tls = from_files(*options.tls)
-    elif options.tls is not None:
-        tls, certificate = self_made(folder)
+    tls, certificate = (None, None) if options.tls is None else server_context(options.tls, folder)
     token = os.environ.get(options.token_env) or None
     ended = asyncio.Event()
     async with serve(engine, model=options.model, host=options.host, port=options.port, token=token, tls=tls) as server:

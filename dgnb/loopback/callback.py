@@ -1,9 +1,8 @@
-"""Sends a connection's results to the client's `callback` URL, on this machine only."""
+"""Sends the results of a connection to the client's `callback` URL, on this machine only."""
 
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
@@ -12,8 +11,6 @@ from dgnb.loopback.handshake import is_loopback
 from dgnb.options import LiveOptions
 
 logger = logging.getLogger("dgnb.loopback")
-
-_TIMEOUT: Final = ClientTimeout(total=5)
 
 
 def is_called(options: LiveOptions) -> bool:
@@ -26,29 +23,19 @@ def is_called(options: LiveOptions) -> bool:
     return url.scheme in {"http", "https"} and is_loopback(url.host or "")
 
 
-class Callback:
-    """One client's callback. `send()` waits for the answer, so that messages arrive in order."""
-
-    def __init__(self, options: LiveOptions) -> None:
-        self._url = URL(options.callback or "")
-        self._method = options.callback_method
-        self._session = ClientSession(timeout=_TIMEOUT)
-
-    async def send(self, message: str) -> None:
-        """Send one message. If that fails, the log says so, and the message is lost."""
-        headers = {"Content-Type": "application/json"}
-        try:
-            # A redirect might lead to another machine.
-            async with self._session.request(
-                self._method, self._url, data=message, headers=headers, allow_redirects=False
-            ) as response:
-                if response.status < 300:
-                    return
-                failure = f"HTTP {response.status}"
-        except (ClientError, TimeoutError, RuntimeError) as error:
-            failure = type(error).__name__
-        logger.warning("The callback on port %s failed: %s.", self._url.port, failure)
-
-    async def close(self) -> None:
-        """End what is under way."""
-        await self._session.close()
+async def call(session: ClientSession, options: LiveOptions, message: str) -> None:
+    """Send one message and wait for the answer. If that fails, the log says so, and the message is lost."""
+    try:
+        # A redirect might lead to another machine.
+        async with session.request(
+            options.callback_method,
+            URL(options.callback or ""),
+            data=message,
+            headers={"Content-Type": "application/json"},
+            timeout=ClientTimeout(total=5),
+            allow_redirects=False,
+        ) as response:
+            if response.status >= 300:
+                logger.warning("The callback was answered with HTTP %s.", response.status)
+    except (ClientError, TimeoutError, RuntimeError) as error:
+        logger.warning("The callback failed: %s.", type(error).__name__)

@@ -19,10 +19,10 @@ from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import ClientError, WSMsgType, web
+from aiohttp import ClientError, ClientSession, WSMsgType, web
 
 from dgnb.exceptions import ProtocolError
-from dgnb.loopback.callback import Callback, is_called
+from dgnb.loopback.callback import call, is_called
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.faults import Dropping, InForce, Silent, Unclosing
 from dgnb.loopback.intake import Undecodable, decode
@@ -85,7 +85,7 @@ class Listener:
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[_End] = self._loop.create_future()
-        self._callback = Callback(record.options) if is_called(record.options) else None
+        self._caller = ClientSession() if is_called(record.options) else None
         self._inbox = Inbox()
         self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
@@ -109,8 +109,8 @@ class Listener:
                 await asyncio.gather(reader, return_exceptions=True)
                 await self._finish(end)
             finally:
-                if self._callback is not None:
-                    await self._callback.close()
+                if self._caller is not None:
+                    await self._caller.close()
                 await self._thread_ended.wait()
                 thread.join()
 
@@ -237,9 +237,9 @@ class Listener:
     async def _deliver(self, messages: Sequence[ServerMessage]) -> None:
         """Send what was heard. With a callback, the connection gets `Metadata` only."""
         for message in messages:
-            if self._callback is not None and not self._end.done() and not self._faults.now(Silent):
-                await self._callback.send(encode(message))
-            if self._callback is None or isinstance(message, Metadata):
+            if self._caller is not None and not self._end.done() and not self._faults.now(Silent):
+                await call(self._caller, self._record.options, encode(message))
+            if self._caller is None or isinstance(message, Metadata):
                 await self._send([message])
 
     async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:

@@ -79,12 +79,6 @@ class LoopbackServer(Faults):
 
     Raises:
         ConfigurationError: The host is not this machine, the token is empty, or the timeout is not positive.
-
-    Example:
-        ```python
-        async with dgnb.loopback.serve("hello world") as server:
-            transcript = await dgnb.transcribe("speech.wav", endpoint=server.url)
-        ```
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,36 +19,27 @@ _REQUEST: Final = (
 )
 
 
-def from_files(certificate: str | Path, key: str | Path) -> ssl.SSLContext:
-    """TLS with a certificate and its key, two PEM files.
+def server_context(files: Sequence[str | Path], folder: str) -> tuple[ssl.SSLContext, Path | None]:
+    """TLS with a certificate and its key, two PEM files; without them, with a new certificate, and the file to trust.
+
+    The new certificate is in `folder`. Its key is deleted at once.
 
     Raises:
-        ConfigurationError: They can't be read, or do not belong together.
+        ConfigurationError: The files can't be read or do not belong together, or openssl is missing or failed.
     """
+    certificate, key = files or (Path(folder, "certificate.pem"), Path(folder, "key.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
+        if not files:
+            subprocess.run([*_REQUEST, "-out", certificate, "-keyout", key], check=True, capture_output=True)
         # A password that is given is not asked for.
         context.load_cert_chain(certificate, key, password="")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{certificate} and {key} are no certificate and its key: {error}. Give PEM files, the key unencrypted."
-        ) from None
-    return context
-
-
-def self_made(folder: str) -> tuple[ssl.SSLContext, Path]:
-    """TLS with a new certificate for this machine, and the file to trust. The key is deleted at once.
-
-    Raises:
-        ConfigurationError: There is no program openssl, or it failed.
-    """
-    certificate, key = Path(folder, "certificate.pem"), Path(folder, "key.pem")
-    try:
-        subprocess.run([*_REQUEST, "-out", certificate, "-keyout", key], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigurationError(
-            f"The program openssl made no certificate: {error}. Install it, or give one: --tls CERTIFICATE KEY."
+            f"There is no certificate in {certificate} with its key in {key}: {error}. Give two PEM files, the key "
+            "unencrypted: --tls CERTIFICATE KEY. Without files, the program openssl makes them."
         ) from None
-    context = from_files(certificate, key)
-    key.unlink()
-    return context, certificate
+    if files:
+        return context, None
+    Path(key).unlink()
+    return context, Path(certificate)

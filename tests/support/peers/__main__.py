@@ -62,6 +62,8 @@ PEERS: Final = (
     ),
     *(Peer("sdk2.js", (f"@deepgram/sdk@{version}",), tls=True) for version in (1, 2)),
     *(Peer(f"sdk{version if version != 4 else 3}.js", (f"@deepgram/sdk@{version}",)) for version in (2, 3, 4, 5)),
+    Peer("dg_listen.py", ("deepctl==0.4.0",)),
+    Peer("livekit_agent.py", ("livekit-plugins-deepgram==1.8.9",)),
 )
 
 
