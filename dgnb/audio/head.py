@@ -12,27 +12,33 @@ from dgnb.exceptions import AudioError
 _HEADERS: Final = {
     b"RIFF": "WAV",
     b"RF64": "WAV",
+    b"FORM": "AIFF",
     b"fLaC": "FLAC",
     b"OggS": "Ogg",
     b"ID3": "MP3",
     b"\x1aE\xdf\xa3": "WebM",
 }
-_MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
-_OTHERS: Final = {
-    b"\x89PNG": "a PNG picture",
+_OTHERS: Final[dict[bytes | tuple[bytes, ...], str]] = {
+    (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"): "a page or a document",
+    (b"#extm3u", b"[playlist]", b"ffconcat version"): "a playlist",
+    b"\x89png": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
-    b"GIF8": "a GIF picture",
-    b"%PDF": "a PDF document",
-    b"PK\3\4": "a ZIP archive or an office document",
+    b"gif8": "a GIF picture",
+    b"%pdf": "a PDF document",
+    b"pk\3\4": "a ZIP archive or an office document",
     b"\x1f\x8b": "a gzip archive",
-    b"MThd": "MIDI notes",
+    b"sqlite format": "a database",
+    b"\x7felf": "a program",
+    b"mthd": "MIDI notes",
 }
+"""In small letters, after blanks."""
 _CHUNKED: Final = {
     (b"RIFF", b"WAVE"): ("<", b"data"),
     (b"FORM", b"AIFF"): (">", b"SSND"),
     (b"FORM", b"AIFC"): (">", b"SSND"),
 }
 """Files of chunks: their byte order, and the chunk of the samples."""
+_FEW_LETTERS: Final = 8
 _MOST_CHUNKS: Final = 1000
 _LEAST_SURPLUS: Final = 4096
 """Bytes. Fewer are padding."""
@@ -40,13 +46,8 @@ _UNKNOWN_SIZE: Final = 0x7FFF0000
 """A program that writes WAV into a pipe states this size or more, because it does not know the size."""
 
 
-def printable(start: bytes) -> str:
-    """The first bytes for a message: quoted, short, without control characters."""
-    return repr(start[:40].decode("ascii", "backslashreplace"))
-
-
 class Head:
-    """A file that remembers its first bytes, so that an error can show them.
+    """A file that remembers its first bytes, so that an error can say what it is.
 
     Attributes:
         start: The first 64 bytes, or fewer.
@@ -144,19 +145,23 @@ class _Changed:
 
 
 def refuse(start: bytes, name: str, raw: SourceFormat | None) -> None:
-    """Refuse a file whose first bytes say more than FFmpeg's error would."""
+    """Refuse a file whose first bytes say more than FFmpeg's error would.
+
+    No error quotes a file: who reads the error may be a visitor of an app, and the file a list of passwords.
+    """
     if not start:
         return  # the feed may have failed: its error says more
     if raw:
         for mark, kind in _HEADERS.items():
             if start.startswith(mark) and raw.encoding not in ("flac", "ogg-opus"):
                 raise AudioError(f"{name} has a {kind} header, so it is not raw {raw.encoding}. Leave out encoding.")
-        return
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(_MARKUP):
-        raise AudioError(f"{name} is a page or a document, not audio; it begins with {printable(start)}.")
-    if text.startswith((b"#extm3u", b"[playlist]")):
+    other = next((kind for mark, kind in _OTHERS.items() if text.startswith(mark)), "")
+    if other == "a playlist":
         raise AudioError(f"{name} is a playlist, not audio. Use the address of a stream in it.")
+    # A SPHERE file begins with text, and silence in A-law is one letter.
+    if other or (raw and _is_text(start) and len(set(start)) > _FEW_LETTERS):
+        raise AudioError(f"{name} is {other or 'text'}, not audio. Give an audio or video file.")
 
 
 def reason(error: Exception) -> str:
@@ -169,7 +174,7 @@ def undecodable(error: Exception, name: str, head: Head) -> str:
     start = head.start
     if not start:
         return f"{name} is empty."
-    begins = f"{name} can't be decoded as audio ({reason(error)}); it begins with {printable(start)}."
+    fails = f"{name} can't be decoded as audio ({reason(error)})."
     if start[4:8] == b"ftyp" and not head.can_seek:
         return (
             f"{name} can't be decoded as it arrives ({reason(error)}): an MP4 file may keep its index at the end. "
@@ -179,14 +184,11 @@ def undecodable(error: Exception, name: str, head: Head) -> str:
         return (
             f"{name} can't be decoded ({reason(error)}); the index at its end may be missing. Was it copied to the end?"
         )
-    for mark, kind in _OTHERS.items():
-        if start.startswith(mark):
-            return f"{name} is {kind}, not audio. Give an audio or video file."
     if _is_text(start):
-        return f"{name} is text, not audio; it begins with {printable(start)}. Give an audio or video file."
-    if start.startswith((*_HEADERS, *(form for form, _ in _CHUNKED))):
-        return f"{begins} It may be damaged. Was it recorded, or copied, to the end?"
-    return f"{begins} Raw samples need encoding and sample_rate, such as encoding='linear16', sample_rate=16000."
+        return f"{name} is text, not audio. Give an audio or video file."
+    if start.startswith(tuple(_HEADERS)):
+        return f"{fails} It may be damaged. Was it recorded, or copied, to the end?"
+    return f"{fails} Raw samples need encoding and sample_rate, such as encoding='linear16', sample_rate=16000."
 
 
 def _is_text(start: bytes) -> bool:

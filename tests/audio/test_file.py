@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dgnb.audio import Audio, FileSource
+import dgnb
+from dgnb.audio import Audio, BufferSource, FileSource
 from dgnb.exceptions import AudioError, ConfigurationError
 
 RATE = 16_000
@@ -109,3 +110,92 @@ async def test_an_open_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, w
         assert cancelled or turns
         if isinstance(audio, Audio):
             await audio.aclose()
+
+
+# A shared app
+
+WORD = "CANARY7f3a"
+SECRETS = {
+    "text": f"KEY={WORD}\n".encode(),
+    "UTF-16": f"KEY={WORD}\n".encode("utf-16"),
+    "Latin-1": f"Schl\xfcssel={WORD}\n".encode("latin-1"),
+    "JSON": f'{{"{WORD}": 1}}'.encode(),
+    "a page": f"<html>{WORD}".encode(),
+    "a PDF document": f"%PDF-{WORD}".encode(),
+    "an archive": f"PK\3\4{WORD}".encode(),
+    "bytes": b"\x93\x00\xfe" + WORD.encode() + bytes(range(256)),
+    "a playlist": f"#EXTM3U\n{WORD}\n".encode(),
+    "a list of files": f"ffconcat version 1.0\nfile '{WORD}'\n".encode(),
+    "subtitles": f"1\n00:00:01,000 --> 00:00:02,000\n{WORD}\n".encode(),
+    "metadata": f";FFMETADATA1\ntitle={WORD}\n".encode(),
+    "WAV": b"RIFF\x24\0\0\0WAVE" + WORD.encode() * 9,
+    "AIFF": b"FORM\0\0\1\0AIFF" + WORD.encode() * 9,
+    "MP4": b"\0\0\0\x18ftyp" + WORD.encode() * 9,
+    "Ogg": b"OggS" + WORD.encode() * 9,
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("decode", [True, False])
+async def test_no_message_quotes_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, decode: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(SECRETS[kind])
+    session = dgnb.LiveSession(
+        FileSource(".env", shared=True, decode=decode), endpoint="ws://127.0.0.1:9", api_key="k" * 40
+    )
+    with pytest.raises(AudioError, match=r"^\.env ") as caught:
+        await session
+    told = [str(caught.value), repr(caught.value), repr(session), session.report(), session.transcript.events.to_csv()]
+    assert not [text for text in [*told, caplog.text] if WORD in text or WORD.encode().hex() in text]
+
+
+@pytest.mark.parametrize(
+    "kind", ["text", "JSON", "a page", "a PDF document", "an archive", "a playlist", "WAV", "AIFF"]
+)
+async def test_what_is_no_sound_is_not_played_as_raw_samples(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a").write_bytes(SECRETS[kind])
+    for decode in (True, False):
+        with pytest.raises(AudioError, match=r"is (a|text)|has a"):
+            await FileSource(tmp_path / "a", encoding="mulaw", sample_rate=8000, decode=decode).open()
+
+
+async def test_the_silence_of_a_law_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.alaw").write_bytes(b"\x55" * 800)
+    audio = await FileSource(tmp_path / "a.alaw", encoding="alaw", sample_rate=8000).open()
+    assert sum(map(len, await chunks(audio))) == 3200
+
+
+PLAYLISTS = {
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n",
+    "HLS behind other bytes": "\x01\n#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\noption safe 0\nfile '{}'\noption protocol_whitelist file,http,tcp\n",
+    "DASH": "<!-- a --><MPD xmlns='urn:mpeg:dash:schema:mpd:2011' type='static' mediaPresentationDuration='PT1S'>"
+    "<Period><AdaptationSet mimeType='audio/wav'><Representation id='1' bandwidth='1'><BaseURL>{}</BaseURL>"
+    "</Representation></AdaptationSet></Period></MPD>",
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+async def test_a_playlist_leads_to_no_file_and_to_no_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wav: Callable[..., bytes], kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.wav").write_bytes(wav(np.zeros(16_000)))
+    asked: list[object] = []
+
+    async def station(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(reader)
+        writer.close()
+
+    async with await asyncio.start_server(station, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.wav"
+        for entry in ("a.wav", f"{tmp_path}/a.wav", f"file://{tmp_path}/a.wav", f"concat:{tmp_path}/a.wav", address):
+            data = PLAYLISTS[kind].format(entry).encode()
+            (tmp_path / "list").write_bytes(data)
+            for source in (FileSource("list", shared=True), FileSource("list", decode=False), BufferSource(data)):
+                with pytest.raises(AudioError):
+                    await source.open()
+    assert not asked

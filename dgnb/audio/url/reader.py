@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dgnb.audio.decode import Decoder, Item
-from dgnb.audio.head import printable
 from dgnb.audio.source import SAMPLE_RATE, Note
 from dgnb.audio.url import playlist
 from dgnb.audio.url.body import MOST_TRIES, Body, SeekableBody, Stretch
@@ -119,7 +118,7 @@ class Listener:
             if playlist.is_playlist(start, answer.kind, answer.url.path):
                 yield from self._playlist(answer, (*chain, url))
             elif playlist.is_page(start, answer.kind):
-                words = f"is not audio but {answer.kind}; it begins with {printable(start)}"
+                words = f"is not audio but {answer.kind}"
                 raise Trouble(self._name, words, "Use the address of the audio itself.", how="")
             else:
                 yield from self._sound(answer)
@@ -144,7 +143,8 @@ class Listener:
             except (AudioError, ValueError) as error:
                 if self._heard:
                     raise
-                failures.append(error if isinstance(error, AudioError) else Trouble(self._name, f"{entry!r}: {error}"))
+                no_address = Trouble(self._name, "an entry of its playlist is no address")
+                failures.append(error if isinstance(error, AudioError) else no_address)
                 continue
             if len(named) > 1:
                 text = f"{self._name} is a playlist of {len(named)} addresses; only one of them was read"
