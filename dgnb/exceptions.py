@@ -102,6 +102,7 @@ class GaveUp(enum.Enum):
     UNANSWERED = "no byte came in time after a ping"
     SILENT = "audio was taken, and no message came"
     PROTOCOL = "the server broke the WebSocket protocol"
+    FOREIGN = "the server does not speak Deepgram's protocol"
 
 
 class ConnectionLost(DgnbError, ConnectionError):

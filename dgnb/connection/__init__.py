@@ -19,12 +19,13 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
+from dgnb.connection.answers import Answers
 from dgnb.connection.errors import connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
 from dgnb.connection.wire import HiddenHeader, MaskedLog, OpenSocket, SilenceWatch, Socket
 from dgnb.endpoints import Address, Endpoint, Secret, choose, hidden, is_loopback
-from dgnb.exceptions import ConnectionLost, GaveUp
-from dgnb.messages import Metadata, Results, ServerMessage
+from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
+from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage
 from dgnb.options import LiveOptions, as_options
 
 __all__ = ["Connection", "connect"]
@@ -154,7 +155,8 @@ class Connection:
 
     Iterating gives the messages in order. It ends when the server closes with 1000 after `close_stream()`, and raises
     `ConnectionLost` when the connection ends otherwise. A frame that is not a JSON object raises `ProtocolError`; the
-    next `anext(connection)` gives the next message. Cancelling loses no message.
+    next `anext(connection)` gives the next message. It is also raised, once, when the first answers are not Deepgram's.
+    Cancelling loses no message.
 
     A background task sends a KeepAlive whenever nothing else was sent for a while.
 
@@ -164,6 +166,7 @@ class Connection:
         ignored: Options that the server said it does not support (the loopback server says so).
         bytes_sent: Bytes of audio.
         stream_closed: Whether `close_stream()` was called.
+        answers: What the server answered before any message of Deepgram's.
         said: The words of the server's last `Error` message, unless results came after it; or "".
         opened_at: When it was opened, in the loop's seconds.
         longest_silence: The longest time between two frames sent, in seconds. Deepgram closes after 10.
@@ -187,6 +190,8 @@ class Connection:
         self.bytes_sent = 0
         self.stream_closed = False
         self.said = ""
+        self.answers = Answers()
+        self._doubted = False
         self.longest_silence = 0.0
         self._socket = socket_
         self._address = address
@@ -255,13 +260,30 @@ class Connection:
         return self
 
     async def __anext__(self) -> ServerMessage:
+        answers = self.answers
+        if self._doubted:
+            self._doubted = False
+            raise ProtocolError(answers.doubt)
         try:
             data = self._address.masked(await self._socket.recv(decode=False))
         except ConnectionClosed as closed:
             if self.stream_closed and closed.rcvd is not None and closed.rcvd.code == 1000:
                 raise StopAsyncIteration from None
             raise self._lost(closed) from None
-        message = messages.parse(data)
+        try:
+            message = messages.parse(data)
+        except ProtocolError as error:
+            if answers.recognised:
+                raise
+            answers.wonder(data, str(error))
+            self.said = self.said or answers.first
+            if answers.hopeless:
+                self.give_up(GaveUp.FOREIGN)
+            raise ProtocolError(answers.doubt) from None
+        if not answers.recognised:
+            answers.recognised = not isinstance(message, UnknownMessage)
+            self._doubted = not answers.recognised and answers.wonder(data)
+            self.said = self.said or answers.first
         if why := reason_in(message):
             self.said = why
         elif isinstance(message, Results):
@@ -328,7 +350,8 @@ class Connection:
         told = masked(closed.rcvd.reason) if closed.rcvd else ""
         reason = ": ".join(dict.fromkeys(filter(None, (told, self.said))))
         if closed.rcvd:
-            return connection_lost(closed.rcvd.code, reason, request_id=self.request_id)
+            error = connection_lost(closed.rcvd.code, reason, request_id=self.request_id)
+            return ConnectionLost(f"{error}{self.answers.foreign}", **vars(error))
         # Only a fault of the protocol makes websockets send a close frame with a reason.
         fault = masked(closed.sent.reason) if closed.sent else ""
         gave_up = self._gave_up or (GaveUp.PROTOCOL if fault else None)

@@ -90,6 +90,9 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     # Why this side dropped the connection.
     GaveUp.UNANSWERED: Rule("nothing came for too long, not even an answer to a ping. Is the network there?", _ALWAYS),
     GaveUp.SILENT: Rule("audio was sent, and the server said nothing, though it answered pings.", _ONCE, _FORMAT),
+    GaveUp.FOREIGN: Rule(
+        "the server answers with binary frames, so it does not speak Deepgram's protocol. Is endpoint right?", _NEVER
+    ),
     GaveUp.PROTOCOL: Rule("this side gave up: the server broke the WebSocket protocol. Is endpoint right?", _ALWAYS),
 }
 _OTHER: Final = Rule("the server closed it.", _ONCE)

@@ -142,6 +142,7 @@ class Link:
         if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.drain_timeout)):
             self.connection.abort()
             said = f" The server said {self.connection.said!r}." if self.connection.said else ""
+            said += self.connection.answers.foreign
             raise CloseTimeout(
                 "The server did not finish in time after CloseStream. What had arrived is kept, and the rest "
                 f"stands in transcript.gaps. A slow server wants a larger close_timeout.{said}"
@@ -212,14 +213,16 @@ class Link:
         connection, capture, notify, number = self.connection, self.capture, self.notify, self.number
         clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
         ledger, rate = capture.ledger, capture.bytes_per_second
-        offset = self.heard.begin / rate
+        offset, told = self.heard.begin / rate, ""
         while True:
             try:
                 message = await next_message()
             except StopAsyncIteration:
                 return
             except ProtocolError as error:
-                self.transcript.note("warning", str(error))
+                if str(error) != told:
+                    told = str(error)
+                    self.transcript.note("warning", told)
                 continue
             self._heard_at, self._heard_to, self._spoke = clock(), ledger.sent, True
             feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)

@@ -257,7 +257,7 @@ class Stream:
             if await link.run():
                 return True, None
         except CloseTimeout as error:
-            if self.stop.asked or not self._worth_another():
+            if self.stop.asked or link.connection.answers.foreign or not self._worth_another():
                 raise
             lost = ConnectionLost(str(error))
         except ConnectionLost as error:

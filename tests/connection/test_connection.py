@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -418,3 +419,84 @@ async def test_the_key_is_in_no_log_and_no_traceback(server: LoopbackServer, cap
                 assert CANARY not in "".join(shown.format())
     assert any("Authorization" in record.getMessage() for record in caplog.records), "the handshake is logged at DEBUG"
     assert CANARY not in caplog.text
+
+
+# Servers of other kinds
+
+
+def telling(*first: str, each: str | None = None, echo: bool = False, close: tuple[int, str] | None = None) -> Any:
+    """A server that says something first, and something on each frame, and closes or does not."""
+
+    async def handle(connection: ServerConnection) -> None:
+        for text in first:
+            await connection.send(text)
+        if close:
+            await connection.close(*close)
+        async for frame in connection:
+            if echo or each:
+                await connection.send(frame if echo else each or "")
+
+    return handle
+
+
+FOREIGN: dict[str, tuple[Any, str, int]] = {
+    # The server, its own words in the error, and how many events tell of it.
+    "an echo": (telling(echo=True), "binary frames", 1),
+    "an echo of text alone": (telling("hello", echo=True), "hello", 1),
+    "a chat": (telling("Welcome to the chat!", each="Somebody said something."), "Welcome to the chat!", 1),
+    "HTML": (telling("<!doctype html><p>It works!</p>"), "It works!", 1),
+    "a list": (telling("[1, 2]", each="[3]"), "[1, 2]", 1),
+    "another service": (telling('{"type":"session.created"}', each='{"type":"session.x"}'), "session.created", 1),
+    "one that refuses": (
+        telling('{"type":"Begin"}', each='{"type":"error","error":{"message":"Audio must be base64"}}'),
+        "Audio must be base64",
+        1,
+    ),
+    "partial results": (telling(each='{"partial":""}'), '"partial":', 1),
+    "one that greets": (telling('{"type":"welcome"}'), "welcome", 0),
+    "one that closes": (telling('{"message":"unsupported"}', close=(4001, "not here")), "not here: ", 0),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_a_server_that_does_not_speak_deepgrams_protocol_is_told_once_with_its_own_words(kind: str) -> None:
+    handle, said, told = FOREIGN[kind]
+    async with serve(handle, "127.0.0.1", 0) as server:
+        address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        session = dgnb.LiveSession(
+            bytes(32_000 * 4), encoding="linear16", sample_rate=16_000, endpoint=address, pace=None, close_timeout=0.3
+        )
+        with pytest.raises((dgnb.ConnectionLost, dgnb.CloseTimeout)) as caught:
+            await session
+        assert len(server.connections) <= 1
+    assert said in str(caught.value)
+    assert "speak Deepgram's protocol" in str(caught.value)
+    assert re.search("is endpoint (the address|right)", str(caught.value), re.IGNORECASE)
+    warnings = session.transcript.events.query("type == 'warning'")["text"]
+    assert sum("does not seem to speak Deepgram's protocol" in text for text in warnings) == told
+    assert len(warnings) == told
+
+
+async def test_a_server_of_deepgrams_kind_may_say_other_things_first_and_in_between() -> None:
+    result = '{"type":"Results","channel_index":[0,1],"start":0,"duration":1,"is_final":true,"channel":{}}'
+    first = telling("ready?", '{"type":"Ready"}', '{"type":"Go"}', result, '{"type":"Later"}', "later", each=result)
+    async with serve(first, "127.0.0.1", 0) as server:
+        address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with connect(RAW, endpoint=address, close_timeout=0.1) as connection:
+            with pytest.raises(ProtocolError, match=r"not JSON.*'ready\?'.*Deepgram's protocol"):
+                await anext(connection)
+            assert [(await anext(connection)).type for _ in range(4)] == ["Ready", "Go", "Results", "Later"]
+            with pytest.raises(ProtocolError, match=r"not JSON.*'later'$"):
+                await anext(connection)
+            assert connection.answers.foreign == ""
+
+
+async def test_thousands_of_frames_that_are_no_messages_are_one_event() -> None:
+    async with serve(telling(*["chat"] * 5000, close=(1000, "bye")), "127.0.0.1", 0) as server:
+        address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        session = dgnb.LiveSession(
+            bytes(32_000), encoding="linear16", sample_rate=16_000, endpoint=address, reconnect=False
+        )
+        with pytest.raises(ConnectionLost, match=r"'bye: chat'\. It does not seem to speak"):
+            await session
+        assert session.transcript.events["type"].tolist() == ["opened", "warning", "error", "closed"]
