@@ -213,3 +213,13 @@ def test_a_stop_while_behind_leaves_nothing_unsent_to_a_server_on_this_machine()
     assert outcome.session.transcript.gaps.empty
     assert outcome.books.ledger.captured / 32_000 == pytest.approx(47.2, abs=0.11)
     assert outcome.stop_took < 5
+
+
+@pytest.mark.parametrize("at", [3.1, 20.0, 39.9])
+def test_a_retry_after_an_end_costs_no_word(at: float) -> None:
+    faults = (Fault(at, "close", 1008), Fault(at + 12, "close", 1008))
+    outcome = run(Plan("retry", tuple(range(1, 101)), False, faults, retry=5.0))
+    assert_well(outcome)
+    assert outcome.retried == 1 + (at < 39)
+    assert outcome.session.transcript.word_count == 100
+    assert outcome.session.transcript.gaps.empty

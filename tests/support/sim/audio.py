@@ -148,6 +148,9 @@ class WordSource(AudioSource):
     async def open(self, *, multichannel: bool = False) -> Audio:
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
+        if not self.live:
+            # A file is read again from its beginning.
+            self._next, self._piece = 0, b""
         return Audio(self, self._closed, live=self.live)
 
     def __aiter__(self) -> WordSource:

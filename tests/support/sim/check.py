@@ -326,7 +326,7 @@ def _transcript(outcome: Outcome, captured: float) -> None:
 
 def _errors(outcome: Outcome) -> None:
     session, plan = outcome.session, outcome.plan
-    errors = [event for event in session.transcript._notes if event.type == "error"]
+    errors = [event for event in session.transcript._notes if event.type == "error"][outcome.retried :]
     if session.error is None:
         if errors or outcome.logged:
             outcome.violations.append(f"INV14 no error, but {len(errors)} rows and in the log {outcome.logged}")
@@ -360,6 +360,9 @@ def _wire(outcome: Outcome) -> None:
 def _tries(outcome: Outcome) -> None:
     """Count the tries from one loss to the next final."""
     network, figures = outcome.network, outcome.figures
+    if outcome.retried:
+        # Each retry() begins the count anew.
+        return
     finals = sorted(at for socket in network.sockets for at in socket.final_times[:1])
     first, later = 0, 0.0
     # A Retry-After of the server overrides our own limits.
@@ -387,6 +390,8 @@ def _tries(outcome: Outcome) -> None:
 def _detection(outcome: Outcome) -> None:
     """Measure the time from a fault until the session gives up that connection."""
     worst = {"reset": 0.0, "dead line": 0.0}
+    if outcome.retried:
+        return
     for socket, until in zip(outcome.network.sockets, outcome.books.given_up, strict=False):
         if socket.lost is None:
             continue

@@ -64,6 +64,8 @@ class Plan:
     pace: float | None = 1.0
     manner: str = ""
     """What the server does otherwise than Deepgram: see `Core`; `late`: its results come 4 to 8 s later."""
+    retry: float | None = None
+    """Seconds after an end with an error after which `retry()` is called."""
     local: bool = False
     """Whether the server is on this machine."""
 
@@ -140,6 +142,11 @@ def plan(seed: int) -> Plan:
         faults = [fault for fault in faults if fault.at < at - 5]
         faults.append(Fault(at, "down", value, ("refused",)))
         stop_at = round(at + value + other.uniform(0.2, 14), 3)
+    retry = None
+    if not live and manner != "astride" and other.random() < 0.25:
+        # A server that refuses what it was sent ends the session.
+        faults += [Fault(round(other.uniform(1, seconds), 3), "close", 1008.0) for _ in range(other.randint(1, 2))]
+        retry = round(other.uniform(0, 20), 1)
     local = pace is not None and other.random() < 0.3
     first = tuple(rng.choice(("503", "429+1", "refused", "408")) for _ in range(rng.choice((0, 0, 0, 0, 1, 2))))
     return Plan(
@@ -151,20 +158,21 @@ def plan(seed: int) -> Plan:
         latency=rng.choice((0.002, 0.02, 0.05, 0.15)),
         interims=rng.random() < 0.25,
         audit=rng.random() < 0.1,
-        stop_at=stop_at or _stop_at(rng, seconds, manner),
+        stop_at=stop_at or _stop_at(rng, seconds, late=manner == "late" or retry is not None),
         capped=capped,
         duration=duration,
         pace=pace,
         chunk=rng.choice((0.1, 0.1, 0.1, 0.064, 0.25)),
         manner=manner,
+        retry=retry,
         local=local,
     )
 
 
-def _stop_at(rng: random.Random, seconds: float, manner: str) -> float | None:
+def _stop_at(rng: random.Random, seconds: float, *, late: bool) -> float | None:
     stop_at = round(rng.uniform(0.05, seconds + 5), 3) if rng.random() < 0.15 else None
     # Results that come later than a stop waits for are lost, and that is right.
-    return None if manner == "late" else stop_at
+    return None if late else stop_at
 
 
 def _fault(rng: random.Random, at: float) -> tuple[Fault, float]:

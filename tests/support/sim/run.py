@@ -51,6 +51,7 @@ class Outcome:
     stop_took: float | None = None
     stop_lagged: float = 0.0
     stop_well: MemorySocket | None = None
+    retried: int = 0
     logged: list[str] = field(default_factory=list)
     raised: BaseException | None = None
     violations: list[str] = field(default_factory=list)
@@ -118,7 +119,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
         outcome.started = loop.time()
         # Waits for the task, not for the session: a waiter would learn of an error that must be logged.
         session.start()
-        (task,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("dgnb: session"))
+        task = _task()
         injector.schedule(plan.faults)
         stopper: asyncio.Task[None] | None = None
         if plan.stop_at is not None:
@@ -126,6 +127,12 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
         if inject:
             inject(outcome)
         done, _ = await asyncio.wait([task], timeout=limit)
+        while done and plan.retry is not None and session.error:
+            await asyncio.sleep(plan.retry)
+            outcome.retried += 1
+            logged.clear()
+            session.retry()
+            done, _ = await asyncio.wait([task := _task()], timeout=limit)
         outcome.ended = loop.time()
         if not done:
             outcome.violations.append(f"INV3 it hangs: {session!r}")
@@ -151,6 +158,11 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
                 socket.abort()
         check(outcome)
     return outcome
+
+
+def _task() -> asyncio.Task[Any]:
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("dgnb: session"))
+    return task
 
 
 async def _stop(outcome: Outcome, after: float) -> None:
