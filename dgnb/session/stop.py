@@ -10,7 +10,7 @@ from typing import Final
 
 TOTAL: Final = 5.0  # The whole stop. The journal's last write may use what the other steps leave.
 DRAIN: Final = 4.5  # From the stop to the server's last message.
-REPLAY: Final = 3.5  # From the stop; what was captured and not heard yet is sent in this time.
+REPLAY: Final = 3.0  # From the stop; what was captured and not heard yet is sent in this time.
 RELEASE: Final = 0.3  # For the source to close.
 INTERRUPTED: Final = 0.3  # For which an interrupted cell waits; later messages arrive in the background.
 AT_EXIT: Final = 1.5  # For all sessions of a process that exits.

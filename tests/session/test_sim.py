@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import dgnb
+from dgnb.session.stop import REPLAY
 from tests.support.sim import scenarios
 from tests.support.sim.faults import STORM, Fault, Plan, plan
 from tests.support.sim.network import MemorySocket
@@ -147,8 +148,8 @@ def test_stop_takes_at_most_5_s_and_nothing_follows(
     outcome = run(Plan("stop", tuple(range(1, 100)), live, faults, first=first, stop_at=at, latency=0.15))
     assert_well(outcome)
     assert outcome.stop_took is not None
-    # What is captured at the stop is still sent: 10 s, and 3.5 s at the catch-up pace of what a blocked cell left.
-    assert outcome.session.transcript.word_count < 26 + 3.5 * 1.2 / 0.4
+    # What is captured at the stop is still sent: 10 s, and 3 s at the catch-up pace of what a blocked cell left.
+    assert outcome.session.transcript.word_count < 26 + REPLAY * 1.2 / 0.4
 
 
 @pytest.mark.parametrize("outage", [8.0, 25.0])
@@ -162,7 +163,7 @@ def test_a_stop_while_behind_sends_what_time_allows_and_the_rest_is_a_gap(outage
     assert_well(outcome)
     ledger, gaps = outcome.books.ledger, outcome.session.transcript.gaps
     assert ledger.captured / 32_000 == pytest.approx(at, abs=0.11)
-    assert (ledger.sent - sent[0]) / 32_000 == pytest.approx(3.5 * 1.2, abs=0.3)
+    assert (ledger.sent - sent[0]) / 32_000 == pytest.approx(REPLAY * 1.2, abs=0.3)
     assert gaps["end"].max() == ledger.captured / 32_000
     assert gaps["start"].min() == outcome.books.acknowledged / 32_000
 
