@@ -28,6 +28,8 @@ _ESTIMATED: Final = (
 )
 
 _BATCH: Final = 4096
+_MARKS: Final = 3  # punctuation marks behind a word, at most.
+_TOLD: Final = 20  # finals that say something again which are told: some servers send no others.
 
 Observer = Callable[[ServerMessage], object]
 
@@ -43,6 +45,7 @@ class Reducer:
         self._interims: dict[int, Results] = {}
         self._newest_interim: Record | None = None
         self._reached: dict[int, float] = {}  # where the last final of each channel ends
+        self._repeats = 0  # finals that said again what an earlier one said
         self._estimates = False  # whether text without words has come
         self._finals: list[str] = []
         self._words = WordLog()
@@ -138,8 +141,8 @@ class Reducer:
         text = final.transcript.strip() or joined(words)
         before = self._words.ending(channel)
         if before and closing(text):
-            # Some servers send a full stop in a final of its own.
-            text = "" if before.endswith(text) else text
+            # Some servers send a full stop in a final of its own, and some send one again and again.
+            text = "" if before.endswith(text) or closing(before[-_MARKS:]) else text
             self._words.punctuate(channel, text)
         elif text:
             space = not before or spaced(before, text)
@@ -150,12 +153,8 @@ class Reducer:
                 if not self._estimates:
                     self._estimates = True
                     self.note("warning", _ESTIMATED, at=record.at)
-            if not self._follows(final, end, channel):
-                again = len(words) - len(words := self._words.unsaid(words, channel))
-                if again:
-                    text = joined(words)
-                    what = f"A final from {final.start:.3f} to {end:.3f} s says again what an earlier one said"
-                    self.note("warning", f"{what}; {again} of its words are left out.", at=record.at)
+            new = words if self._follows(final, end, channel) else self._new(words, final, record.at)
+            words, text = new, text if len(new) == len(words) else joined(new)
             self._words.add(words, channel, record.at)
         if text:
             gap = " " if self._finals and spaced(self._finals[-1], text) else ""
@@ -163,6 +162,20 @@ class Reducer:
         self._reached[channel] = max(self._reached.get(channel, end), end)
         if final.speech_final:
             self._words.end_utterance(channel)
+
+    def _new(self, words: Sequence[Word], final: Results, at: int) -> Sequence[Word]:
+        """The words that no earlier final said at the same time."""
+        new = self._words.unsaid(words, channel_of(final))
+        if len(new) < len(words):
+            self._repeats += 1
+            if self._repeats <= _TOLD:
+                what = (
+                    f"A final from {final.start:.3f} to {final.start + final.duration:.3f} s says again what an earlier"
+                )
+                more = " Further ones are not told." if self._repeats == _TOLD else ""
+                what = f"{what} one said; {len(words) - len(new)} of its words are left out.{more}"
+                self.note("warning", what, at=at)
+        return new
 
     def _follows(self, final: Results, end: float, channel: int) -> bool:
         """Whether a final begins where the one before it ended, or later, and holds all its words: nearly all do."""

@@ -73,10 +73,11 @@ class WordLog:
 
     def punctuate(self, channel: int, text: str) -> None:
         """Put punctuation behind the last word of a channel."""
-        position = self._last[channel]
-        word = self._words[position]
-        self._words[position] = msgspec.structs.replace(word, punctuated_word=self.ending(channel) + text)
-        self.punctuated.append(position)
+        if text:
+            position = self._last[channel]
+            word = self._words[position]
+            self._words[position] = msgspec.structs.replace(word, punctuated_word=self.ending(channel) + text)
+            self.punctuated.append(position)
 
     def unsaid(self, words: Sequence[Word], channel: int) -> Sequence[Word]:
         """Those of the words that the channel does not have at the same time. Each of its words answers for one."""

@@ -7,7 +7,8 @@ import json
 import os
 import pickle
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -841,3 +842,60 @@ def test_a_file_that_was_cut_between_two_lines_is_refused(tmp_path: Path) -> Non
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
     with pytest.raises(DgnbError, match="cut short: it has 1 of its 2 lines"):
         Transcript.load(path)
+
+
+# The cost of a final
+
+
+def moment(number: int) -> float:
+    """A time within the first second, another one for each number."""
+    return number * 0.618 % 1
+
+
+PATTERNS: dict[str, Callable[[int], Results]] = {
+    "tiling": lambda n: result(n, 1, said(*(f"w{i}" for i in range(5)), start=n, each=0.2)),
+    "in pairs that are swapped": lambda n: result(n ^ 1, 1, said("a", "b", start=n ^ 1, each=0.5)),
+    "backwards": lambda n: result(9999 - n, 1, said("a", "b", start=9999 - n, each=0.5)),
+    "all at the same time": lambda n: result(0, 1, said(f"a{n}", f"b{n}", start=0, each=0.5)),
+    "the same again": lambda n: result(0, 1, said("a", "b", start=0, each=0.5)),
+    "the same word at other times": lambda n: result(0, 1, said("a", start=moment(n), each=0.01)),
+    "words without length": lambda n: result(0, 1, said("a", start=moment(n), each=0.0)),
+    "that overlap": lambda n: result(n * 0.5, 1, said("a", "b", start=n * 0.5, each=0.5)),
+    "with holes": lambda n: result(n * 2, 1, said("a", "b", start=n * 2, each=0.5)),
+    "a channel each": lambda n: result(0, 1, said("a", start=0, each=1.0), channel=n),
+    "of a thousand channels": lambda n: result(n // 1000, 1, said("a", start=n // 1000), channel=n % 1000),
+    "corrections": lambda n: result(n // 50, 1, said(f"w{n}", start=n // 50)),
+    "punctuation alone": lambda n: result(n, 1, said("a", start=n)) if n == 0 else result(n, 0, (), text=".!?"[n % 3]),
+    "punctuation on another channel": lambda n: (
+        result(n, 1, said("a", start=n), channel=1) if n % 2 else result(n, 0, (), text="a" if n == 0 else ".!?"[n % 3])
+    ),
+    "text without words": lambda n: result(n, 1, (), text="hello there"),
+    "tiny ones": lambda n: result(n * 0.01, 0.01, said("a", start=n * 0.01, each=0.005)),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_final_costs_as_much_at_the_end_of_a_long_session_as_before(pattern: str) -> None:
+    transcript, calls, length = Transcript(), 0, 2000
+
+    def counted(frame: object, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    costs = []
+    for number in range(length):
+        message = PATTERNS[pattern](number)
+        sys.setprofile(counted)
+        try:
+            transcript.feed(message, at=number, audio_cursor=float(number))
+            transcript.lines(20)
+        finally:
+            sys.setprofile(None)
+        costs.append(calls)
+        calls = 0
+    early, late = sum(costs[500:800]), sum(costs[-300:])
+    assert late < 1.2 * early + 300
+    # What others did is not told thousands of times, and no word grows.
+    assert len(transcript.events) < 30
+    assert transcript.words["punctuated_word"].str.len().max() < 12
+    assert len(transcript._words.punctuated) < 10
