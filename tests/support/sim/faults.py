@@ -324,7 +324,8 @@ class Injector:
                     code, _, reason = left.pop(0).partition(" ")
                     if not left:
                         self.network.on_open.remove(opened)
-                    if one.open:
+                    # After CloseStream a 1000 is no fault: it says that all was heard.
+                    if one.open and not (code == "1000" and self.session.state.value == "closing"):
                         one.reset() if code == "1006" else one.server_closes(int(code), reason)
 
                 def opened(one: MemorySocket) -> None:
