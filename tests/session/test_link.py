@@ -236,7 +236,8 @@ async def main():
     source = dgnb.BufferSource(bytes(64_000), encoding="linear16", sample_rate=16000)
     session = dgnb.LiveSession(source, endpoint=sys.argv[1], reconnect=False, close_timeout=0.5).start()
     if sys.argv[2] == "Finalize":
-        await session.wait(0.5)
+        while session.audio_cursor < 1.0:
+            await session.wait(0.05)
         print(await session.finalize())
     print((await session).text, len(session.transcript.gaps))
 
