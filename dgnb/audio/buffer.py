@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from dgnb.audio.decode import decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
-from dgnb.audio.threads import Pipe, in_thread
+from dgnb.audio.threads import PATIENCE, Pipe, in_thread
 from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.options import MOST_CHANNELS
@@ -105,7 +105,8 @@ class BufferSource(AudioSource):
         how: Any = {"multichannel": multichannel, "track": self._track}
         stream = self._stream
         if stream is None:
-            return await in_thread(decoded(self._file, self.name, self.format, **how), self.name)
+            produce = decoded(self._file, self.name, self.format, **how)
+            return await in_thread(produce, self.name, patience=PATIENCE)
         if self._taken and (hasattr(stream, "__anext__") or hasattr(stream, "read")):
             raise AudioError(f"{self.name} was opened before, and can't begin anew. Make a new BufferSource.")
         self._taken = True

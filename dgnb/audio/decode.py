@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from dgnb.audio.head import Head, reason, refuse, undecodable
-from dgnb.audio.resample import Resampler
-from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Note, SourceFormat
+from dgnb.audio.resample import Resampler, parts
+from dgnb.audio.source import CHUNK_SECONDS, HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE, Note, SourceFormat
 from dgnb.audio.timeline import MOST_MISSED, Timeline
 from dgnb.audio.tracks import chosen, other_tracks, stated_end
 from dgnb.exceptions import AudioError
@@ -25,9 +25,6 @@ _SAFE: Final = {"protocol_whitelist": "none"}
 # FFmpeg's own limits are 1 MB and 5 s: with those, the first words of a stream would come late.
 _STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
 _MOST_DAMAGED: Final = 50
-_LOWEST_RATE: Final = 1_000
-"""Samples a second. Fewer would make gigabytes of a few bytes."""
-_HIGHEST_RATE: Final = 384_000
 _COUNTED: Final = ("wav", "w64", "aiff", "au", "caf", "flac", "mov", "matroska")
 """Formats that state their length, by FFmpeg's names. FFmpeg guesses the length of others."""
 _SHORT: Final = 0.15
@@ -213,13 +210,14 @@ class Decoder:
                     raise
                 continue
             decoded += len(frames)
-            yield from frames
+            for frame in frames:
+                yield from parts(frame)
         if last and not decoded:
             raise last
 
     def _usable(self, rate: int) -> int:
-        if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
-            most = f"from {_LOWEST_RATE} to {_HIGHEST_RATE}"
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            most = f"from {LOWEST_RATE} to {HIGHEST_RATE}"
             raise AudioError(f"{self._name} has {rate} samples a second, not {most}. Is its header right?")
         return rate
 
@@ -360,7 +358,9 @@ def _byte_rate(head: Head, name: str) -> tuple[float, int]:
                 # A recorder that writes as it goes does not know how long it will be: its timestamps do.
                 times = [float(packet.pts * packet.time_base) for packet in container.demux() if packet.pts is not None]
                 duration = max(times, default=0.0) - min(times, default=0.0)
-    except av.error.FFmpegError as error:
+    except AudioError:
+        raise
+    except Exception as error:
         raise AudioError(undecodable(error, name, head)) from None
     size = head.seek(0, os.SEEK_END)
     return (size / duration if duration > 0 else 16_000.0), channels

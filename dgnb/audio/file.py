@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from dgnb.audio.decode import decoded, passed
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
-from dgnb.audio.threads import in_thread
+from dgnb.audio.threads import PATIENCE, in_thread
 from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.values import native
@@ -84,7 +84,7 @@ class FileSource(AudioSource):
             produce = decoded(self._open_file, self.name, self.format, multichannel=multichannel, track=self._track)
         else:
             produce = passed(self._open_file, self.name, self.format)
-        return await in_thread(produce, self.name)
+        return await in_thread(produce, self.name, patience=PATIENCE)
 
     def _open_file(self) -> BinaryIO:
         shown = repr(self.name if self._root else str(self.path))

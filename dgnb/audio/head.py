@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from typing import Any, Final
@@ -67,7 +68,7 @@ class Head:
             self._mend()
             self.rewind()
             # PyAV seeks in what has these.
-            self.seek = self._file.seek
+            self.seek = self._seek
             self.tell = self._file.tell
 
     @property
@@ -112,6 +113,13 @@ class Head:
             # In a WAV file, 0 stands for all that there is: more than 32 bits can say.
             length = 0 if data == b"data" else min(size - field - 4, 0xFFFFFFFF)
             self._file = _Changed(self._file, field, struct.pack(f"{order}I", length))
+
+    def _seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return int(self._file.seek(offset, whence))
+        except (OSError, ValueError):
+            # A damaged file leads to places that no file has. FFmpeg knows an error by its sign.
+            return -errno.EINVAL
 
     def rewind(self) -> None:
         """Go back to the first byte."""

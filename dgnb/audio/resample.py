@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.audio.source import SAMPLE_RATE
@@ -17,6 +18,8 @@ _OPPOSITE: Final = 0.05
 _AGREED: Final = 5
 """So many parts in a row end what was opposite."""
 _COMPARED: Final = 512
+_LONGEST: Final = 2.0
+"""Seconds that are resampled at once."""
 _FORMS: Final = {
     name + planar: form
     for name, form in {
@@ -103,6 +106,25 @@ class Resampler:
 
         mixed = np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1).round()
         return bytes(mixed.astype("<i2").tobytes())
+
+
+def parts(frame: AudioFrame) -> Iterator[AudioFrame]:
+    """A frame in parts of two seconds at most; only the first has a time. FLAC packs a minute into 16 bytes."""
+    import av
+
+    most = max(1, round(_LONGEST * frame.sample_rate))
+    if frame.samples <= most:
+        yield frame
+        return
+    sound = frame.to_ndarray()
+    width = 1 if frame.format.is_planar else frame.layout.nb_channels
+    for begin in range(0, frame.samples, most):
+        cut = sound[:, begin * width : (begin + most) * width].copy()
+        part = av.AudioFrame.from_ndarray(cut, format=frame.format.name, layout=frame.layout.name)
+        part.sample_rate = frame.sample_rate
+        if not begin:
+            part.pts, part.time_base = frame.pts, frame.time_base
+        yield part
 
 
 def _powers(frame: AudioFrame) -> tuple[float, float, float]:

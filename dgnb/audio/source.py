@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.options import check_encoding
 from dgnb.values import native, whole
 
@@ -18,6 +19,9 @@ __all__ = ["CHUNK_SECONDS", "MOST_NOTES", "SAMPLE_RATE", "Audio", "AudioSource",
 SAMPLE_RATE: Final = 16_000
 CHUNK_SECONDS: Final = 0.1
 """Deepgram advises 20 to 250 ms a message, about 100 ms."""
+LOWEST_RATE: Final = 1_000
+"""Samples a second. Fewer would make gigabytes of a few bytes."""
+HIGHEST_RATE: Final = 384_000
 
 MOST_NOTES: Final = 1000
 
@@ -59,7 +63,9 @@ class SourceFormat:
         encoding = native(encoding)
         if sample_rate is not None:
             sample_rate = whole("sample_rate is a positive whole number", sample_rate)
-        channels = whole("channels is a positive whole number", channels)
+            if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+                raise ConfigurationError(f"sample_rate is from {LOWEST_RATE} to {HIGHEST_RATE}, not {sample_rate}.")
+        channels = whole("channels is a positive whole number up to 1000", channels, most=1000)
         if encoding is None and sample_rate is None:
             if channels != 1:
                 raise ConfigurationError("channels is for raw audio: it needs encoding and sample_rate too.")
@@ -122,6 +128,9 @@ class Audio:
         length: Seconds that the source states to be long, before `duration` cuts it; None where it does not say.
         notes: What the source reported up to the chunk that was taken last, and after the end, on the whole. Take notes
             out with `popleft`, on the event loop; of more than 1000 the oldest are dropped.
+
+    Raises:
+        AudioError: A number is not positive.
     """
 
     def __init__(
@@ -142,6 +151,11 @@ class Audio:
         self.sample_rate = sample_rate
         self.channels = channels
         self.bytes_per_second = bytes_per_second or 2 * channels * (sample_rate or SAMPLE_RATE)
+        if channels < 1 or sample_rate == 0 or not 0 < self.bytes_per_second < math.inf:
+            raise AudioError(
+                f"Audio has channels, a sample_rate and bytes a second, not {channels}, {sample_rate} and "
+                f"{self.bytes_per_second:g}. Give what its chunks hold."
+            )
         self.live = live
         self.waits = not live if waits is None else waits
         self.length = length
@@ -168,7 +182,12 @@ class Audio:
         """Release the file, the connection and the thread. Safe to call twice. It goes on when it is cancelled."""
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
-        await asyncio.shield(self._closing)
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            # A source that cancels a task of its own, and awaits it, is closed.
+            if not self._closing.cancelled():
+                raise
 
 
 class AudioSource(abc.ABC):

@@ -19,6 +19,10 @@ _QUEUED_LIVE: Final = 6000
 """Chunks of a source that does not wait: 10 minutes, 19 MB of 16 kHz mono. So much is taken while the loop is blocked;
 who takes it then decides what to keep. When this is full too, the station has to wait, or it drops the connection."""
 _PIPE_BYTES: Final = 1 << 20
+PATIENCE: Final = 60
+"""Seconds without sound after which a file is out of reach: a read of a network drive that is gone never ends."""
+_RELEASE: Final = 2.0
+"""Seconds in which a thread ends. One that hangs in a read is left behind, as it is a daemon."""
 
 
 class _Bell:
@@ -34,9 +38,13 @@ class _Bell:
         self._rung.clear()
         self._awaited = True
 
-    async def wait(self) -> None:
-        """Wait for the ring that was expected. In the loop."""
-        await self._rung.wait()
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the ring that was expected, at most so long, and say whether it came. In the loop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        # A loop that was busy hears of both at once.
+        return self._rung.is_set()
 
     def ring(self) -> None:
         """Wake the loop if it waits: a wake-up for each chunk costs more than the chunk. In any thread."""
@@ -112,6 +120,7 @@ class DecoderThread:
     Args:
         produce: What the thread runs. A `Detected` goes before the chunks that it describes.
         name: Of the source.
+        patience: Seconds to wait for the next chunk; None for ever.
 
     Attributes:
         notes: Those that belong to the chunks taken so far. Only the loop touches them.
@@ -120,7 +129,9 @@ class DecoderThread:
         RuntimeError: No thread can be started.
     """
 
-    def __init__(self, produce: Generator[Item, None, None], name: str) -> None:
+    def __init__(self, produce: Generator[Item, None, None], name: str, patience: int | None) -> None:
+        self._name = name
+        self._patience = patience
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self._produce = produce
         self._loop = asyncio.get_running_loop()
@@ -143,6 +154,10 @@ class DecoderThread:
                 for item in self._produce:
                     if not self._offer(item):
                         break
+        except (OSError, ValueError) as raised:
+            # A drive that fails, or a file that its owner has closed.
+            why = getattr(raised, "strerror", None) or str(raised)
+            error = AudioError(f"{self._name} can't be read: {why}. Copy it to a disk of this machine.")
         except BaseException as raised:
             error = raised
         with self._condition:
@@ -185,7 +200,7 @@ class DecoderThread:
                         raise self._error.with_traceback(None)
                     return found
                 self._news.expect()
-            await self._news.wait()
+            await self._wait()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -207,11 +222,23 @@ class DecoderThread:
                         raise error.with_traceback(None)
                     raise StopAsyncIteration
                 self._news.expect()
-            await self._news.wait()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        waited = 0
+        # Second by second: a process that was stopped, or a machine asleep, has not waited.
+        while not await self._news.wait(1.0):
+            waited += 1
+            if waited == self._patience:
+                raise AudioError(
+                    f"{self._name} can't be read: nothing came of it in {waited} s. Is its drive still there? Copy it "
+                    "to a disk of this machine."
+                )
 
     async def aclose(self) -> None:
         """Drop what is queued, and wait for the thread's end."""
-        while True:
+        rung = True
+        while rung:
             with self._condition:
                 self._stopped = True
                 self._queue.clear()
@@ -219,11 +246,15 @@ class DecoderThread:
                 if self._finished:
                     return
                 self._news.expect()
-            await self._news.wait()
+            rung = await self._news.wait(_RELEASE)
 
 
 async def in_thread(
-    produce: Generator[Item, None, None], name: str, release: Callable[[], Awaitable[None]] | None = None
+    produce: Generator[Item, None, None],
+    name: str,
+    release: Callable[[], Awaitable[None]] | None = None,
+    *,
+    patience: int | None = None,
 ) -> Audio:
     """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
 
@@ -233,7 +264,7 @@ async def in_thread(
         AudioError: The source is not audio, or no thread can be started.
     """
     try:
-        thread = DecoderThread(produce, name)
+        thread = DecoderThread(produce, name, patience)
     except RuntimeError as error:
         if release:
             await release()

@@ -40,7 +40,7 @@ def chosen(container: InputContainer, name: str, track: int | str | None) -> Aud
     """
     from av.stream import Disposition
 
-    found = container.streams.audio
+    found = _tracks(container)
     if not found:
         raise AudioError(f"{name} holds no audio ({container.format.long_name}). Give an audio or video file.")
     if track is None:
@@ -54,7 +54,7 @@ def chosen(container: InputContainer, name: str, track: int | str | None) -> Aud
 
 def other_tracks(container: InputContainer, heard: AudioStream) -> str:
     """A sentence on the tracks that are not heard, or ""."""
-    others = "; ".join(_described(container, stream) for stream in container.streams.audio if stream != heard)
+    others = "; ".join(_described(container, stream) for stream in _tracks(container) if stream != heard)
     return others and f"{_described(container, heard)} is heard. There are also {others}."
 
 
@@ -70,9 +70,14 @@ def stated_end(container: InputContainer, stream: AudioStream) -> float:
         return (container.duration or 0) / 1_000_000 if len(container.streams) == 1 else 0.0
 
 
+def _tracks(container: InputContainer) -> list[AudioStream]:
+    """The audio tracks; one in a codec that is not known here has no format."""
+    return [stream for stream in container.streams.audio if stream.codec_context]
+
+
 def _described(container: InputContainer, stream: AudioStream) -> str:
     more = [stream.language, stream.layout.name, stream.metadata.get("title")]
-    return f"track {container.streams.audio.index(stream)} ({', '.join(filter(None, more))})"
+    return f"track {_tracks(container).index(stream)} ({', '.join(filter(None, more))})"
 
 
 def _language(name: str) -> str:

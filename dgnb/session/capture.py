@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import sys
 from typing import Final
@@ -18,6 +19,7 @@ BUFFER_SECONDS: Final = 120.0
 
 _READ_AHEAD: Final = 0.2  # s of unsent audio up to which a source that can wait is read.
 _LARGEST: Final = 0.25  # s of audio in one frame on the wire. Deepgram advises 20 to 250 ms.
+_CANCELLED: Final = "was cancelled from inside: something that it waits for was."
 
 
 class Capture:
@@ -137,7 +139,22 @@ class Capture:
         return audio
 
     async def _opened(self, multichannel: bool) -> Audio:
-        audio = await self.source.open(multichannel=multichannel)
+        async def open_source() -> object:
+            return await self.source.open(multichannel=multichannel)
+
+        opening = asyncio.create_task(open_source(), name=f"dgnb: open {self.source.name}")
+        try:
+            await asyncio.wait({opening})
+        except asyncio.CancelledError:
+            # A network drive may be gone, and a source of your own may not let itself be cancelled.
+            late = asyncio.create_task(_given_up(opening), name=f"dgnb: give up {self.source.name}")
+            await asyncio.wait({late}, timeout=RELEASE)
+            if not late.done():
+                self._transcript.note("warning", f"{self.source.name} takes long to open, and is not waited for.")
+            raise
+        if opening.cancelled():
+            raise AudioError(f"{self.source.name} {_CANCELLED}")
+        audio = opening.result()
         if not isinstance(audio, Audio):
             raise AudioError(f"open() of {self.source.name} gave {type(audio).__name__}, and not an Audio.")
         if self.audio and (audio.bytes_per_second, audio.channels) != (self.bytes_per_second, self.audio.channels):
@@ -260,8 +277,7 @@ class Capture:
         except asyncio.CancelledError:
             if self._closing:
                 raise
-            why = "was cancelled from inside: something that it waits for was."
-            raise AudioError(f"{self.source.name} {why}") from None
+            raise AudioError(f"{self.source.name} {_CANCELLED}") from None
         finally:
             self._take_notes(audio)
             self.ended = True
@@ -275,3 +291,12 @@ class Capture:
             if note.missed:
                 # It was never captured, so it takes no time on the timeline.
                 self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}")
+
+
+async def _given_up(opening: asyncio.Task[object]) -> None:
+    """Cancel what opens a source. What it opens nevertheless is closed."""
+    opening.cancel()
+    await asyncio.wait({opening})
+    if not opening.cancelled() and not opening.exception() and isinstance(audio := opening.result(), Audio):
+        with contextlib.suppress(Exception):
+            await audio.aclose()

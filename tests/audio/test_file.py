@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 import dgnb
 from dgnb.audio import Audio, BufferSource, FileSource
 from dgnb.exceptions import AudioError, ConfigurationError
+from tests.support.waiting import until
 
 RATE = 16_000
 
@@ -110,6 +114,70 @@ async def test_an_open_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, w
         assert cancelled or turns
         if isinstance(audio, Audio):
             await audio.aclose()
+
+
+# A network drive that is gone
+
+
+@pytest.fixture
+def dead_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file whose opening, or first read, hangs until the test is over."""
+    over = threading.Event()
+
+    class Hanging(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            over.wait(10)
+            raise OSError(errno.EHOSTDOWN, "Host is down")
+
+    def hang(path: Path, mode: str) -> Any:
+        if "open" in path.name:
+            over.wait(10)
+        return Hanging()
+
+    monkeypatch.setattr(Path, "open", hang)
+    for name in ("hangs at open.wav", "hangs at read.wav"):
+        (tmp_path / name).touch()
+    yield tmp_path
+    over.set()
+
+
+@pytest.mark.parametrize("decode", [True, False])
+@pytest.mark.parametrize("where", ["open", "read"])
+async def test_a_file_that_hangs_raises_one_clear_error_in_time(
+    dead_drive: Path, monkeypatch: pytest.MonkeyPatch, where: str, decode: bool
+) -> None:
+    monkeypatch.setattr("dgnb.audio.file.PATIENCE", 1)
+    with pytest.raises(AudioError, match=r"nothing came of it in 1 s\. Is its drive still there\? Copy it"):
+        await asyncio.wait_for(FileSource(dead_drive / f"hangs at {where}.wav", decode=decode).open(), 6)
+
+
+@pytest.mark.parametrize("where", ["open", "read"])
+async def test_a_session_whose_file_hangs_can_be_stopped(dead_drive: Path, where: str) -> None:
+    source = FileSource(dead_drive / f"hangs at {where}.wav", encoding="linear16", sample_rate=16_000)
+    session = dgnb.LiveSession(source, endpoint="ws://127.0.0.1:9", api_key="k" * 40).start()
+    await asyncio.sleep(0)
+    assert "hangs at" in repr(session)
+    await asyncio.wait_for(session.stop(), 5)
+    assert session.state is dgnb.State.CLOSED
+    assert session.transcript.events["text"].str.contains("takes long to open, and is not waited for").sum() == 1
+    # The drive does not come back: the thread is left, and nothing waits for it.
+    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("dgnb: ")])
+
+
+async def test_a_drive_that_fails_in_the_middle_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: Failing(bytes(64_000)))
+    (tmp_path / "a.raw").touch()
+    audio = await FileSource(tmp_path / "a.raw", encoding="linear16", sample_rate=16_000, decode=False).open()
+    with pytest.raises(AudioError, match=r"a\.raw can't be read: Input/output error\. Copy it"):
+        await chunks(audio)
 
 
 # A shared app

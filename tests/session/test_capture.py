@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import struct
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 
 from dgnb import Transcript
 from dgnb.audio import Audio, AudioSource
+from dgnb.exceptions import AudioError
 from dgnb.session.capture import Capture
 from tests.support.waiting import until
 
@@ -145,6 +147,43 @@ async def test_a_source_that_does_not_close_is_left_with_a_warning(monkeypatch: 
     await asyncio.wait_for(capture.close(), 2.0)
     assert transcript.events["text"].tolist() == ["a source takes long to close, and is not waited for."]
     source.may_close.set()
+
+
+async def test_a_source_that_does_not_open_is_left_and_closed_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgnb.session.capture.RELEASE", 0.01)
+    opened, closed = asyncio.Event(), asyncio.Event()
+
+    class Stubborn(Source):
+        async def open(self, *, multichannel: bool = False) -> Audio:
+            while not opened.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await opened.wait()
+            audio = await super().open(multichannel=multichannel)
+
+            async def close() -> None:
+                closed.set()
+                raise OSError("it is gone")
+
+            return Audio(audio, close)
+
+    transcript = Transcript()
+    opening = asyncio.create_task(Capture(Stubborn([]), transcript, None, None).open(multichannel=False))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(opening, 2.0)
+    assert transcript.events["text"].tolist() == ["a source takes long to open, and is not waited for."]
+    opened.set()
+    await asyncio.wait_for(closed.wait(), 2.0)
+
+
+async def test_an_open_that_is_cancelled_from_inside_is_the_sources_error() -> None:
+    class Cancelled(Source):
+        async def open(self, *, multichannel: bool = False) -> Audio:
+            raise asyncio.CancelledError
+
+    with pytest.raises(AudioError, match="a source was cancelled from inside"):
+        await Capture(Cancelled([]), Transcript(), None, None).open(multichannel=False)
 
 
 async def test_a_source_that_fails_says_why_and_one_that_was_closed_does_not() -> None:
