@@ -183,19 +183,18 @@ if hasattr(os, "register_at_fork"):
 def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
     """Have the helper await it. Returns or raises its outcome; an interrupt cancels it."""
     outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
-    task: concurrent.futures.Future[None] | None = None
+    begun: list[asyncio.Task[None]] = []
     try:
         # First the handler: an interrupt that comes while the thread begins would reach nobody, and end nothing.
         with _interruptible():
             # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
-            task = asyncio.run_coroutine_threadsafe(_carry(awaitable, outcome), helper.loop)
+            helper.loop.call_soon_threadsafe(_begin, awaitable, outcome, begun)
             while not _done(outcome, _TICK):
                 if not (helper.alive or _done(outcome, 0)):
                     raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
     except BaseException as interrupt:
-        if task is None:
-            raise
-        task.cancel()
+        with contextlib.suppress(RuntimeError):  # The loop is closed, and the task has ended with it.
+            helper.loop.call_soon_threadsafe(lambda: [task.cancel() for task in begun])
         if helper.alive and not _done(outcome, _CLEAN_UP):
             logger.warning("Interrupted: what dgnb.run() ran still cleans up, in the background.")
         elif outcome.done() and not isinstance(error := outcome.exception(), asyncio.CancelledError | None):
@@ -205,6 +204,10 @@ def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
         return outcome.result()
     finally:
         del outcome  # breaks the cycle: the exception's traceback holds this frame, which holds the outcome
+
+
+def _begin(awaitable: Awaitable[Any], outcome: concurrent.futures.Future[Any], begun: list[asyncio.Task[None]]) -> None:
+    begun.append(asyncio.get_running_loop().create_task(_carry(awaitable, outcome)))
 
 
 async def _carry(awaitable: Awaitable[Any], outcome: concurrent.futures.Future[Any]) -> None:
