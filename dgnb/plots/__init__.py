@@ -5,39 +5,51 @@ Each function draws on the `ax` that you pass, or on a new figure, and returns t
 Each raises `ConfigurationError` for an argument of the wrong type or out of range. Without matplotlib, the import of
 this module raises `DgnbError`.
 
-The pictures are light, or dark where the background is dark: `matplotlib.style.use("dark_background")`, or axes of
-your own. Each speaker has a colour, the same in every picture. Grey marks what was not transcribed; the legend gives
-the reason. Characters that the font lacks are drawn as boxes: for Chinese, for example, set
+The pictures have matplotlib's colours: `matplotlib.style.use("dark_background")` makes them dark. Each speaker has a
+colour, the same in every picture; there are six colours. Grey marks what was not transcribed; `transcript.gaps` has the
+reasons. Characters that the font lacks are drawn as boxes: for Chinese, for example, set
 `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK SC"]`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 
 try:
+    from matplotlib import rcParams
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 except ModuleNotFoundError:
     raise DgnbError("Plots need matplotlib: pip install 'dgnb[plots]'.") from None
 
-from dgnb.plots import curves, style
-from dgnb.plots.axis import gap_bands, legend, time_axis
-from dgnb.plots.page import page, rows
-from dgnb.plots.voices import lanes, voices
+from dgnb import tables
+from dgnb.plots import style
+from dgnb.plots.page import ROW, page
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
 
 __all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
 
+_Floats = npt.NDArray[np.float64]
+
 _WRITTEN_OUT: Final = 90.0
 """Seconds up to which words are written out."""
 _HEIGHT: Final = 2.4
 """Inches of a picture along time."""
+_POINTS: Final = 600
+"""Points of a line of means: about every other pixel."""
+_MANY: Final = 3000
+"""More dots than this are small and pale, and pixels in a vector file."""
+_MOST_LINES: Final = 6
+_LINES: Final = ("-", "--", ":")
+"""Tell speakers of the same colour apart."""
 
 
 def __dir__() -> list[str]:
@@ -59,20 +71,20 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     """
     _check("timeline", transcript, ax)
     start = number("start must be a number", start)
-    words, gaps = transcript.words, transcript.gaps
+    gaps = transcript.gaps
+    words, names = style.voices(transcript.words)
     if end is None:
         end = max([start + 1.0, *(table["end"].max() for table in (words, gaps) if len(table))])
     if not (end := number("end must be a number", end)) > start:
         raise ConfigurationError(f"end must be after start; {end!r} is not.")
-    who = voices(words)
-    inside = ((words["end"] > start) & (words["start"] < end)).to_numpy()
+    words = words[(words["end"] > start) & (words["start"] < end)]
     short = end - start <= _WRITTEN_OUT
     if ax is None:
         channels = max(1, words["channel"].nunique())
-        height = rows(start, end) * (0.15 + 0.27 * channels) if short else 0.42 * max(1, len(who.names))
-        ax = style.figure(height + 0.9).add_subplot()
-    draw = page if short else lanes
-    draw(words[inside], who._replace(of=who.of[inside]), gaps, start, end, ax)
+        height = (end - start) / ROW * (0.15 + 0.27 * channels) if short else _lanes_height(names)
+        ax = style.figure(height + 1.2).add_subplot()
+    draw = page if short else _lanes
+    draw(words, names, gaps, start, end, ax)
     return ax
 
 
@@ -89,13 +101,23 @@ def confidence(
         dgnb.plots.confidence(transcript, low=0.7);
         ```
     """
-    _check("confidence", transcript, ax)
-    draw = partial(curves.confidence, transcript.words, number("low must be a number", low), _window(window))
-    return _along_time(transcript, draw, ax)
+    ax, window = _begin("confidence", transcript, ax, "confidence of words", window)
+    low = number("low must be a number", low)
+    words = transcript.words[np.isfinite(transcript.words["confidence"])]
+    at, sure = (words["start"] + words["end"]).to_numpy() / 2, words["confidence"].clip(0, 1).to_numpy()
+    doubtful = sure < low
+    handles = [
+        *_dots(ax, at[~doubtful], sure[~doubtful], "word"),
+        *_dots(ax, at[doubtful], sure[doubtful], f"below {low:g}: {doubtful.sum()}", color=style.ALARM, marker="v"),
+        *_mean(ax, at, sure, window),
+    ]
+    ax.axhline(low, color="0.5", linewidth=0.8, linestyle=":", zorder=1)
+    ax.set_ylim(-0.04, 1.06)
+    return _end(transcript, ax, handles, "no word has a confidence" if len(transcript.words) else "no words")
 
 
 def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
-    """Draw how many seconds each interim was behind the audio, with the minimum, the mean and the 95th percentile.
+    """Draw how many seconds each interim was behind the audio, with the mean and the 95th percentile.
 
     Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it.
     Finals are held back on purpose and have none. The dashed line is the 95th percentile. `window` is the seconds that
@@ -106,8 +128,17 @@ def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | N
         dgnb.plots.latency(transcript);
         ```
     """
-    _check("latency", transcript, ax)
-    return _along_time(transcript, partial(curves.latency, transcript.results, _window(window)), ax)
+    ax, window = _begin("latency", transcript, ax, "latency of interims, seconds", window)
+    results = transcript.results
+    known = results[np.isfinite(results["latency"])]
+    at, behind = known["end"].to_numpy(), known["latency"].to_numpy()
+    handles = _dots(ax, at, behind, "interim") + _mean(ax, at, behind, window)
+    if handles:
+        late = float(np.quantile(behind, 0.95))
+        handles.append(ax.axhline(late, color=style.ALARM, linewidth=1.2, linestyle="--", label=f"p95 {late:.2f} s"))
+    _scale(ax, behind)
+    interims = bool((~results["is_final"]).any())
+    return _end(transcript, ax, handles, "the audio cursor is unknown" if interims else "no interims")
 
 
 def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
@@ -120,23 +151,45 @@ def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
         dgnb.plots.churn(transcript);
         ```
     """
-    _check("churn", transcript, ax)
-    return _along_time(transcript, partial(curves.churn, transcript.results), ax)
+    ax, _ = _begin("churn", transcript, ax, "churn, rewrites per word")
+    finals = transcript.results[np.isfinite(transcript.results["churn"])]
+    rewritten = finals["churn"].to_numpy()
+    # NaN separates the bars.
+    heights = np.column_stack([rewritten, np.full(rewritten.size, np.nan)]).ravel()[:-1]
+    handles = []
+    if rewritten.size:
+        label = f"final: avg {rewritten.mean():.2f}, max {rewritten.max():.2f}"
+        edges = finals[["start", "end"]].to_numpy().ravel()
+        handles = [ax.stairs(heights, edges, fill=True, color=style.PALETTE[0], linewidth=1, label=label)]
+    _scale(ax, rewritten)
+    return _end(transcript, ax, handles, "no final had interims before it")
 
 
 def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
-    """Draw words per minute along time, in steps, with a line for each speaker.
+    """Draw words per minute along time, in steps, with a line for each of the six speakers who say most.
 
-    Where more than six people speak, those who say least share a line. `window` is the seconds a step; when None, a
-    round length that suits the whole.
+    `window` is the seconds a step; when None, a round length that suits the whole.
 
     Example:
         ```python
         dgnb.plots.speaking_rate(transcript, window=10);
         ```
     """
-    _check("speaking_rate", transcript, ax)
-    return _along_time(transcript, partial(curves.speaking_rate, transcript.words, _window(window)), ax)
+    ax, window = _begin("speaking_rate", transcript, ax, "words per minute", window)
+    words, names = style.voices(transcript.words)
+    handles = []
+    for voice in sorted(words["voice"].value_counts().index[:_MOST_LINES]):
+        rates = tables.speaking_rate(words[words["voice"] == voice], window)
+        begins = rates["start"].to_numpy()
+        # The table ends with this speaker's last word, the picture with the last word of all.
+        finishes = np.minimum(begins + window, ax.get_xlim()[1])
+        per_minute = rates["words"].to_numpy() * 60 / np.maximum(finishes - begins, window / 2)
+        look: Any = {"color": style.colour(voice), "linestyle": _LINES[voice // len(style.PALETTE) % len(_LINES)]}
+        label = names[voice] or f"in windows of {window:g} s"
+        edges = [*begins, finishes[-1]]
+        handles.append(ax.stairs(per_minute, edges, baseline=None, linewidth=1.8, label=label, **look))
+    ax.set_ylim(bottom=0)
+    return _end(transcript, ax, handles, "no words")
 
 
 def overview(transcript: Transcript) -> Figure:
@@ -148,37 +201,86 @@ def overview(transcript: Transcript) -> Figure:
         ```
     """
     _check("overview", transcript, None)
-    words, results = transcript.words, transcript.results
-    who = voices(words)
-    heights = [0.4 + 0.3 * max(1, len(who.names)), 1.4, 1.4, 1.4]
+    words, names = style.voices(transcript.words)
+    heights = [_lanes_height(names), 1.4, 1.4, 1.4]
     figure = style.figure(sum(heights) + 1.7)
     first, *others = figure.subplots(4, 1, sharex=True, height_ratios=heights)
-    lanes(words, who, transcript.gaps, *_extent(transcript), first)
-    draws = (
-        partial(curves.confidence, words, 0.5, None),
-        partial(curves.latency, results, None),
-        partial(curves.speaking_rate, words, None),
-    )
-    for draw, ax in zip(draws, others, strict=True):
-        _along_time(transcript, draw, ax, name_gaps=False)
-    for ax in (first, *others[:-1]):
-        ax.set_xlabel("")
+    _lanes(words, names, transcript.gaps, *_extent(transcript), first)
+    for draw, ax in zip((confidence, latency, speaking_rate), others, strict=True):
+        draw(transcript, ax)
+        ax.label_outer()
+    first.label_outer()
     return figure
 
 
-def _along_time(
-    transcript: Transcript,
-    draw: Callable[[float, float, Axes], list[Any]],
-    ax: Axes | None,
-    name_gaps: bool = True,
-) -> Axes:
-    ax = ax or style.figure(_HEIGHT).add_subplot()
+def _lanes_height(names: list[str]) -> float:
+    return 0.4 + 0.3 * min(max(1, len(names)), 24)
+
+
+def _lanes(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:
+    """Draw a line for each voice, with its utterances as blocks."""
+    style.dress(ax, "words")
+    for voice in range(len(names)):
+        spans = words[words["voice"] == voice].groupby("utterance").agg({"start": "min", "end": "max"})
+        blocks = list(zip(spans["start"], spans["end"] - spans["start"], strict=True))
+        # The edge keeps a short utterance visible.
+        ax.broken_barh(blocks, (voice - 0.36, 0.72), color=style.colour(voice), linewidth=0.5)
+    ax.set_ylim(max(1, len(names)) - 0.45, -0.55)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    style.time_axis(ax, start, end)
+    grey = style.draw_gaps(ax, gaps, transform=ax.get_xaxis_transform())
+    style.legend(ax, [grey] if len(gaps) else [])
+    if words.empty:
+        style.say(ax, "no words")
+
+
+def _begin(
+    function: str, transcript: Transcript, ax: Axes | None, title: str, window: Any = None
+) -> tuple[Axes, float]:
+    """The axes of a picture along time, and the seconds of a window."""
+    _check(function, transcript, ax)
     start, end = _extent(transcript)
-    handles = draw(start, end, ax)
-    time_axis(ax, start, end)
-    gaps = gap_bands(ax, transcript.gaps, start, end)
-    legend(ax, [*handles, *gaps] if name_gaps else handles)
+    window = style.round_up((end - start) / 60) if window is None else window
+    window = number("window must be a number above 0", window, ABOVE_0)
+    ax = ax or style.figure(_HEIGHT).add_subplot()
+    style.dress(ax, title)
+    style.time_axis(ax, start, end)
+    return ax, window
+
+
+def _end(transcript: Transcript, ax: Axes, handles: list[Any], empty: str) -> Axes:
+    """Draw the gaps and the legend; `empty` says why there is nothing to draw."""
+    if not handles:
+        style.say(ax, empty)
+    grey = style.draw_gaps(ax, transcript.gaps, transform=ax.get_xaxis_transform())
+    style.legend(ax, [*handles, grey] if len(transcript.gaps) else handles)
     return ax
+
+
+def _dots(ax: Axes, x: _Floats, y: _Floats, label: str, color: str = style.PALETTE[4], marker: str = "o") -> list[Any]:
+    many = x.size > _MANY
+    look: Any = {"color": color, "marker": marker, "linestyle": "none", "markeredgewidth": 0}
+    ax.plot(x, y, markersize=2 if many else 4, alpha=0.35 if many else 0.8, rasterized=many, **look)
+    # The marker in the legend is always large and opaque.
+    return [Line2D([], [], markersize=5, label=label, **look)] if x.size else []
+
+
+def _mean(ax: Axes, at: _Floats, values: _Floats, window: float) -> list[Any]:
+    """Draw the mean of the values within half a window of each moment; the line breaks where there are none."""
+    order = np.argsort(at, kind="stable")
+    at, sums = at[order], np.concatenate([[0.0], np.cumsum(values[order])])
+    moments = np.linspace(*ax.get_xlim(), _POINTS)
+    low, high = np.searchsorted(at, moments - window / 2, "left"), np.searchsorted(at, moments + window / 2, "right")
+    with np.errstate(invalid="ignore"):
+        mean = np.where(high > low, (sums[high] - sums[low]) / (high - low), np.nan)
+    look: Any = {"color": rcParams["text.color"], "linewidth": 1.5, "label": f"mean of {window:g} s"}
+    return ax.plot(moments, mean, **look) if at.size else []
+
+
+def _scale(ax: Axes, values: _Floats) -> None:
+    """Show all values and 0, with some room above."""
+    ax.set_ylim(values.min(initial=0.0) * 1.1, values.max(initial=0.0) * 1.1 or 1.0)
 
 
 def _extent(transcript: Transcript) -> tuple[float, float]:
@@ -195,7 +297,3 @@ def _check(function: str, transcript: object, ax: object) -> None:
         raise ConfigurationError(f"{function}() draws a Transcript, not {type(transcript).__name__}.{hint}")
     if ax is not None and not isinstance(ax, Axes):
         raise ConfigurationError(f"ax must be a matplotlib Axes, or None for a new one, not {type(ax).__name__}.")
-
-
-def _window(window: object) -> float | None:
-    return None if window is None else number("window must be a number above 0", window, ABOVE_0)

@@ -2,141 +2,81 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
-from matplotlib import colors
+from matplotlib import colors, rcParams
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from dgnb.plots.axis import Box, boxes, clock, gap_boxes, legend, size, text_width
-from dgnb.plots.style import colour, dress, hatch, say, style, writable
-from dgnb.plots.voices import Voices
+from dgnb.plots.style import clock, colour, draw_gaps, dress, legend, say, writable
 
-_ROW: Final = 6.0
+ROW: Final = 6.0
 """Seconds a row."""
-_SIZES: Final = (8.0, 7.0, 6.0)
+_SIZES: Final = (8, 7, 6)
 """Font sizes of words in points: the first that fits is used."""
+_SURE: Final = 0.55
+"""How opaque a word's bar is at most: the text on it must be readable."""
 
 
-class _Piece(NamedTuple):
-    """A word, or the part of it that lies in one row; times in seconds from the start of the row."""
-
-    start: float
-    end: float
-    look: int
-    confidence: float
-    text: str
-
-
-def rows(start: float, end: float) -> int:
-    """How many rows a page has."""
-    return max(1, math.ceil((end - start) / _ROW))
-
-
-def page(words: pd.DataFrame, who: Voices, gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:
-    """Draw the page; the text of a word is left out where its bar is too narrow."""
+def page(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:
+    """Draw the page; `words` and `names` are those of `voices()`."""
     dress(ax, "words")
-    count = rows(start, end)
-    channels = sorted(words["channel"].unique())
-    height = 0.76 / max(1, len(channels))
-    ax.set_xlim(0, _ROW)
-    ax.set_ylim(count - 0.45, -0.55)
-    begins = [start + row * _ROW for row in range(count)]
-    ax.set_yticks(range(count), [f"{begin:g} s" if end < 120 else clock(begin, end) for begin in begins])
-    ax.tick_params(axis="y", length=0)
-    known = bool(words["confidence"].notna().any())
+    begins = np.arange(start, end, ROW)
+    known = words["confidence"].notna().any()
+    ax.set(xlim=(0, ROW), ylim=(len(begins) - 0.45, -0.55))
     ax.set_xlabel("seconds after the start of the row" + ("; paler: less confident" if known else ""))
-    speakers = [
-        Patch(facecolor=_fill(ax, look), edgecolor=style(ax).edge, hatch=hatch(look), lw=0, label=name)
-        for look, name in zip(who.looks, who.names, strict=True)
-        if len(who.names) > 1
-    ]
-    legend(ax, [*speakers, *_gaps(ax, gaps, start, end, count)])
+    ax.set_yticks(range(len(begins)), [f"{begin:g} s" if end < 120 else clock(begin) for begin in begins])
+    ax.tick_params(axis="y", length=0)
+    handles: list[Any] = [Patch(color=colour(voice), alpha=_SURE, label=name) for voice, name in enumerate(names)]
+    grey = [draw_gaps(ax, gaps, begin, row - 0.45, row + 0.45) for row, begin in enumerate(begins)]
+    legend(ax, [*(handles if len(names) > 1 else ()), *(grey[:1] if len(gaps) else ())])
     if words.empty:
         say(ax, "no words")
-    wide, tall = size(ax)
-    sizes = [points for points in _SIZES if points * 1.3 <= tall / (count + 0.1) * height]
-    for (row, channel), pieces in _in_rows(words, who, start, count).items():
-        middle = row - 0.38 + height * (channels.index(channel) + 0.5)
-        _bars(ax, pieces, middle - height / 2, middle + height / 2)
-        _labels(ax, pieces, middle, wide / _ROW, sizes)
+        return
+    placed = _placed(words)
+    labels = [pair for row, begin in enumerate(begins) for pair in _row(ax, placed, row, begin)]
+    # Only after the layout is it known which text fits.
+    ax.figure.figure.draw_without_rendering()
+    for label, bar in labels:
+        for size in _SIZES:
+            label.set_fontsize(size)
+            if (label.get_window_extent().size <= bar.get_window_extent().size).all():
+                break
+        else:
+            label.remove()
 
 
-def _in_rows(words: pd.DataFrame, who: Voices, start: float, count: int) -> dict[tuple[int, int], list[_Piece]]:
-    """The pieces in each row of each channel, from left to right."""
-    placed: dict[tuple[int, int], list[_Piece]] = {}
-    columns = ("start", "end", "confidence", "punctuated_word", "channel")
-    table = zip(who.of.tolist(), *(words[name].tolist() for name in columns), strict=True)
-    for voice, begin, end, confidence, text, channel in table:
-        spans = _spans(begin - start, end - start, count)
-        longest = max(spans, key=lambda row: spans[row][1] - spans[row][0])
-        for row, span in spans.items():
-            piece = _Piece(*span, who.looks[voice], confidence, text if row == longest else "")
-            placed.setdefault((row, channel), []).append(piece)
-    for line in placed.values():
-        line.sort(key=lambda piece: piece.start)
-    return placed
+def _placed(words: pd.DataFrame) -> pd.DataFrame:
+    """The words in order of time, each up to where its channel's next one begins."""
+    words = words.sort_values("start", kind="stable")
+    after = words.groupby("channel")["start"].shift(-1)
+    sure = words["confidence"].clip(0, 1).fillna(0.6)
+    line = words["channel"].rank(method="dense") - 1
+    return words.assign(
+        end=words["end"].clip(upper=after.fillna(np.inf)),
+        alpha=_SURE * (0.2 + 0.8 * sure),
+        height=0.76 / (line.max() + 1),
+        line=line + 0.5,
+    )
 
 
-def _spans(begin: float, end: float, count: int) -> dict[int, tuple[float, float]]:
-    """The parts of a time span on a page of `count` rows: for each row that it touches, from and to in the row."""
-    left = max(0.0, begin)
-    right = max(left, min(end, count * _ROW))
-    first = min(int(left // _ROW), count - 1)
-    rows = range(first, max(first + 1, math.ceil(right / _ROW)))
-    return {row: (max(left - row * _ROW, 0.0), min(right - row * _ROW, _ROW)) for row in rows}
-
-
-def _fill(ax: Axes, look: int, confidence: float = 1.0) -> Any:
-    """The colour of a word's bar: pale enough for text on it, paler with less confidence, in between without one."""
-    sure = 0.6 if math.isnan(confidence) else min(1.0, max(0.0, confidence))
-    mixed = zip(colors.to_rgb(style(ax).edge), colors.to_rgb(colour(look)), strict=True)
-    return tuple(pale + (full - pale) * (0.12 + 0.43 * sure) for pale, full in mixed)
-
-
-def _bars(ax: Axes, pieces: list[_Piece], low: float, high: float) -> None:
-    for look in sorted({piece.look for piece in pieces}):
-        mine = [piece for piece in pieces if piece.look == look]
-        boxes(
-            ax,
-            [Box(piece.start, piece.end, low, high) for piece in mine],
-            facecolors=[_fill(ax, look, piece.confidence) for piece in mine],
-            edgecolor=style(ax).edge,
-            hatch=hatch(look),
-            linewidth=0.8,
-        )
-
-
-def _labels(ax: Axes, pieces: list[_Piece], middle: float, points_a_second: float, sizes: list[float]) -> None:
-    """Write each word on its bar, up to where the next word begins."""
-    for piece, after in itertools.zip_longest(pieces, pieces[1:]):
-        end = min(piece.end, after.start) if after else piece.end
-        text, room = writable(piece.text), (end - piece.start) * points_a_second
-        points = next((points for points in sizes if text.strip() and text_width(text, points) <= room), None)
-        if points is not None:
-            label = ax.text(
-                (piece.start + end) / 2,
-                middle,
-                text,
-                ha="center",
-                va="center_baseline",
-                fontsize=points,
-                color=style(ax).ink,
-                parse_math=False,
-                clip_on=True,
-            )
-            label.set_in_layout(False)
-
-
-def _gaps(ax: Axes, gaps: pd.DataFrame, start: float, end: float, count: int) -> list[Any]:
-    """Draw each gap in every row that it touches; the entries for the legend."""
-    bars = []
-    for begin, finish, reason in zip(gaps["start"], gaps["end"], gaps["reason"], strict=True):
-        if finish < start or begin > end:
-            continue
-        for row, (left, right) in _spans(begin - start, finish - start, count).items():
-            bars.append((reason, Box(left, max(right, left + 0.01), row - 0.45, row + 0.45)))
-    return gap_boxes(ax, bars)
+def _row(ax: Axes, words: pd.DataFrame, row: int, begin: float) -> list[tuple[Any, Any]]:
+    """Draw the words of a row; each text with its bar."""
+    here = words[(words["end"] > begin) & (words["start"] < begin + ROW)]
+    left, right = (here["start"] - begin).clip(lower=0), (here["end"] - begin).clip(upper=ROW)
+    bars = ax.barh(
+        row - 0.38 + here["height"] * here["line"],
+        right - left,
+        here["height"],
+        left,
+        color=[colors.to_rgba(colour(voice), alpha) for voice, alpha in zip(here["voice"], here["alpha"], strict=True)],
+        edgecolor=rcParams["axes.facecolor"],
+        linewidth=0.8,
+    )
+    # A word across two rows is written in one of them.
+    middle = (here["start"] + here["end"]) / 2
+    texts = here["punctuated_word"].where((middle >= begin) & (middle < begin + ROW), "")
+    labels = ax.bar_label(bars, texts.map(writable), label_type="center", parse_math=False)
+    return list(zip(labels, bars, strict=True))
