@@ -74,6 +74,7 @@ bench: $(VENV)/dev
 soak: $(VENV)/dev
 	$(BIN)/python -m tests.support.sim.soak --seeds 10000 --workers 2
 	$(BIN)/python -m tests.support.sim.cycles
+	$(BIN)/python -m tests.support.sim.cycles --sources
 
 # Foreign clients, many versions of Deepgram's own among them, in environments of their own (1 GB); those for Node need npm.
 peers: $(VENV)/dev

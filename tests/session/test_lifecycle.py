@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -56,6 +57,12 @@ async def nothing_is_told_to_the_loop_alone() -> AsyncIterator[None]:
 async def test_sessions_stopped_at_any_moment_leave_nothing_behind() -> None:
     leaks, _ = await cycles.run(25, seed=1, warm_up=len(cycles.MOMENTS), parts=1)
     assert leaks == []
+
+
+async def test_sources_that_hang_or_hold_no_audio_leave_nothing_behind_and_stop_in_time(tmp_path: Path) -> None:
+    leaks, stops = await cycles.run_sources(2, 1, tmp_path)
+    assert leaks == []
+    assert [kind for kind, seconds in stops.items() if seconds > cycles.LONGEST_STOP] == []
 
 
 @pytest.mark.parametrize("seed", range(12))

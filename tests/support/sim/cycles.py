@@ -1,5 +1,7 @@
 """`python -m tests.support.sim.cycles`: a thousand sessions, stopped at any moment, and what they leave behind.
 
+`--sources` runs 300 sessions instead, with ten kinds of sources, most of which hang or hold no audio.
+
 The server runs in the same process, so that its leaks count too. Its logs are emptied after each cycle.
 """
 
@@ -9,24 +11,44 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import io
+import logging
 import os
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 import dgnb
+from dgnb.audio import Audio
 from dgnb.loopback import LoopbackServer, Script
 from tests.support.waiting import until
 
-__all__ = ["MOMENTS", "Left", "run"]
+__all__ = ["KINDS", "MOMENTS", "Left", "run", "run_sources"]
 
 MOMENTS = ("at once", "connecting", "backing off", "open", "paused", "reconnecting", "at its end", "cancelled")
+KINDS = (
+    "file",
+    "bytes",
+    "iterator",
+    "slow finally",
+    "hang in open",
+    "FIFO",
+    "URL",
+    "URL that never answers",
+    "torn container",
+    "zero channels",
+)
+LONGEST_STOP = 5.0
+"""Seconds, as `LiveSession.stop()` promises."""
+
 WARM_UP = 200
 """Cycles after which caches, pools and the allocator's arenas have their size."""
 
@@ -85,6 +107,109 @@ async def run(cycles: int, seed: int, *, warm_up: int = WARM_UP, parts: int = _P
     # The allocator returns memory and takes it again, so the minimum of each half counts.
     half = len(grown) // 2
     return after.leaks(before), (min(grown[half:]) - min(grown[:half])) / (cycles / 2)
+
+
+async def run_sources(rounds: int, seed: int, folder: Path) -> tuple[list[str], dict[str, float]]:
+    """Return what so many sessions of each kind left behind, and the longest stop of each kind in seconds."""
+    mute = _Mute()
+    os.mkfifo(folder / "fifo")
+    stops = dict.fromkeys(KINDS, 0.0)
+    seen: list[Left] = []
+    script = Script("one two three", repeat=True, words_per_second=6, start=0.1, gap=0.3)
+    async with dgnb.loopback.serve(script) as server, await asyncio.start_server(mute, "127.0.0.1", 0) as deaf:
+        # The first round makes what stays, such as the station's encoder.
+        for number in range(rounds + 1):
+            kinds = [_Kind(kind, number, random.Random(f"{seed} {number} {kind}")) for kind in KINDS]
+            silent = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/a.mp3"
+            took = await asyncio.gather(*(kind.cycle(server, silent, folder) for kind in kinds))
+            for kind, seconds in zip(KINDS, took, strict=True):
+                stops[kind] = max(stops[kind], seconds)
+            if number in (0, rounds):
+                await until(lambda: not _ours() and not server.active)
+                server.requests.clear()
+                server.connections.clear()
+                await asyncio.sleep(0.1)
+                seen.append(Left.now())
+    return seen[-1].leaks(seen[0]), stops
+
+
+def _ours() -> list[str]:
+    tasks = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
+    return [name for name in [*tasks, *(thread.name for thread in threading.enumerate())] if name.startswith("dgnb: ")]
+
+
+@dataclass
+class _Kind:
+    kind: str
+    number: int
+    dice: random.Random
+
+    async def cycle(self, server: LoopbackServer, silent: str, folder: Path) -> float:
+        """One session, which is stopped somewhere on its way. Returns the seconds of the stop."""
+        over = threading.Event()
+        source = self._source(server, silent, folder, over)
+        session = dgnb.LiveSession(source, endpoint=server.url, pace=10.0, reconnect=5).start()
+        await asyncio.sleep(self.dice.choice((0, 0.01, 0.2)))
+        repr((session, dgnb.sessions(), session.report()))
+        began = time.monotonic()
+        with contextlib.suppress(dgnb.DgnbError):
+            await session.stop()
+        took = time.monotonic() - began
+        over.set()
+        assert session.state is dgnb.State.CLOSED
+        assert isinstance(session.error, dgnb.AudioError | None), f"{self.kind}: {session.error!r}"
+        repr((session, session.report(), session.transcript))
+        return took
+
+    def _source(self, server: LoopbackServer, silent: str, folder: Path, over: threading.Event) -> Any:
+        odd = bool(self.number % 2)
+        raw: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000}
+        whole = dgnb.samples.path().read_bytes()
+        if self.kind == "torn container":
+            cut = self.dice.choice((1, 4, 40, 300, len(whole) // 2, len(whole) - 1))
+            return self.dice.choice((whole[:cut], whole[cut:], bytes(cut), self.dice.randbytes(cut)))
+        return {
+            "file": dgnb.samples.path,
+            "bytes": lambda: dgnb.BufferSource(_SILENCE, **raw),
+            "iterator": lambda: dgnb.BufferSource(_silence(), **raw),
+            "slow finally": lambda: dgnb.BufferSource(_silence(finally_=0.6, first=60 * odd), **raw),
+            "hang in open": lambda: dgnb.BufferSource(_DeadDrive(over), **raw) if odd else _Stubborn(),
+            "FIFO": lambda: dgnb.FileSource(folder / "fifo", decode=odd, **raw),
+            "URL": lambda: server.radio_url,
+            "URL that never answers": lambda: silent,
+            "zero channels": lambda: _Mono(channels=0, bytes_per_second=32_000.0 * odd),
+        }[self.kind]()
+
+
+class _DeadDrive(io.BytesIO):
+    """An open file on a drive that is gone: a read ends when the drive is back."""
+
+    def __init__(self, back: threading.Event) -> None:
+        super().__init__(bytes(100))
+        self._back = back
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._back.wait(LONGEST_STOP * 2)
+        raise OSError("Host is down")
+
+
+class _Mono(dgnb.AudioSource):
+    def __init__(self, **said: Any) -> None:
+        self._said = said
+
+    async def open(self, *, multichannel: bool = False) -> Audio:
+        return Audio(_silence(), lambda: asyncio.sleep(0), **self._said)
+
+
+class _Stubborn(_Mono):
+    """Opens when it was cancelled, and a moment later."""
+
+    async def open(self, *, multichannel: bool = False) -> Audio:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.6)
+        return await super().open()
 
 
 class _Mute:
@@ -168,9 +293,13 @@ def _source(dice: random.Random) -> Any:
     return dgnb.BufferSource(data, encoding="linear16", sample_rate=16_000)
 
 
-async def _silence() -> AsyncIterator[bytes]:
-    for _ in range(300):
-        yield bytes(3200)
+async def _silence(*, finally_: float = 0.0, first: float = 0.0) -> AsyncIterator[bytes]:
+    try:
+        await asyncio.sleep(first)
+        for _ in range(300):
+            yield bytes(3200)
+    finally:
+        await asyncio.sleep(finally_)
 
 
 def main() -> int:
@@ -178,7 +307,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.sim.cycles", description=__doc__)
     parser.add_argument("--cycles", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sources", action="store_true", help="300 sessions with ten kinds of sources instead")
     arguments = parser.parse_args()
+    if arguments.sources:
+        logging.disable(logging.ERROR)
+        with tempfile.TemporaryDirectory() as folder:
+            leaks, stops = asyncio.run(run_sources(30, arguments.seed, Path(folder)))
+        print(f"{30 * len(KINDS)} sessions left {', '.join(leaks) or 'nothing'} behind; the longest stops:")
+        print("\n".join(f"  {seconds:.2f} s {kind}" for kind, seconds in stops.items()))
+        return bool(leaks or max(stops.values()) > LONGEST_STOP)
     if "MALLOC_ARENA_MAX" not in os.environ:
         # With a heap for each of many short-lived threads, glibc's memory grows and shrinks by megabytes at random.
         environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
