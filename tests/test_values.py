@@ -340,12 +340,12 @@ async def test_the_loopback_server_and_a_connection_take_them_too() -> None:
 # An error leads on
 
 WRONG: list[tuple[Callable[[], object], str]] = [
-    (lambda: dgnb.LiveSession(SPEECH, {"smart_format": True}, endpoint="offline"), "not dict: write LiveOptions"),  # type: ignore[arg-type]
+    (lambda: dgnb.LiveSession(SPEECH, ["nova-3"], endpoint="offline"), "not list: write LiveOptions"),  # type: ignore[arg-type]
     (lambda: dgnb.FileSource(7), "takes a path, not int"),  # type: ignore[arg-type]
     (lambda: dgnb.URLSource("http://127.0.0.1", stall_timeout="3"), "positive number of seconds"),  # type: ignore[arg-type]
     (lambda: dgnb.URLSource("http://127.0.0.1", headers=["a"]), "headers is a mapping"),  # type: ignore[arg-type]
     (lambda: dgnb.ControlPanel(duration="soon"), "duration is a positive number"),  # type: ignore[arg-type]
-    (lambda: dgnb.ControlPanel(options={"punctuate": True}), "not dict: write LiveOptions"),  # type: ignore[arg-type]
+    (lambda: dgnb.ControlPanel(options=["punctuate"]), "not list: write LiveOptions"),  # type: ignore[arg-type]
     (lambda: dgnb.LiveCaptions(height=12), "CSS height such as '12em'"),  # type: ignore[arg-type]
     (lambda: dgnb.LiveCaptions("talk.wav"), "follow a LiveSession"),  # type: ignore[arg-type]
     (lambda: dgnb.loopback.serve(idle_timeout="5"), "positive number of seconds"),  # type: ignore[arg-type]

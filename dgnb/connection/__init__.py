@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Mapping
 from functools import partial
 from ssl import SSLContext
 from typing import Any, Final, Literal
@@ -75,7 +75,7 @@ class connect:
 
     def __init__(
         self,
-        options: LiveOptions | None = None,
+        options: LiveOptions | Mapping[str, Any] | None = None,
         *,
         endpoint: str | Endpoint | None = None,
         api_key: str | Secret | None = None,

@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, TypeVar
@@ -93,7 +93,7 @@ class LiveSession(Shown):
     def __init__(
         self,
         source: Any,
-        options: LiveOptions | None = None,
+        options: LiveOptions | Mapping[str, Any] | None = None,
         *,
         encoding: str | None = None,
         sample_rate: int | None = None,

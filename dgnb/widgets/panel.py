@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from ssl import SSLContext
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ class ControlPanel(PanelView):
     def __init__(
         self,
         source: Any = None,
-        options: LiveOptions | None = None,
+        options: LiveOptions | Mapping[str, Any] | None = None,
         endpoint: str | None = None,
         *,
         api_key: str | Secret | None = None,
@@ -339,7 +339,7 @@ class ControlPanel(PanelView):
         return seconds if self._most_seconds is None else min(seconds, self._most_seconds)
 
 
-def _form_options(source: Any, options: LiveOptions | None, wire: dict[str, Any]) -> LiveOptions:
+def _form_options(source: Any, options: LiveOptions | Mapping[str, Any] | None, wire: dict[str, Any]) -> LiveOptions:
     """What the form shows at first, with the format of a raw source."""
     raw = {name: wire.pop(name) for name in FORMAT if name in wire}
     options = as_options(options, {"interim_results": True, **wire} if options is None else wire)

@@ -219,8 +219,8 @@ async def test_a_server_on_this_machine_is_reached_without_a_proxy(
 
 
 async def test_options_of_another_kind_are_refused_before_any_io() -> None:
-    with pytest.raises(ConfigurationError, match="LiveOptions, not dict"):
-        connect({"model": "nova-3"}, endpoint="offline")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="a dict of options, not list"):
+        connect(["nova-3"], endpoint="offline")  # type: ignore[arg-type]
 
 
 async def test_cancelling_an_open_leaves_nothing_behind(server: LoopbackServer) -> None:

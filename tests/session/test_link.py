@@ -233,12 +233,20 @@ from dgnb.session import stream
 stream.PING_TIMEOUT = 1.5
 
 async def main():
-    source = dgnb.BufferSource(bytes(64_000), encoding="linear16", sample_rate=16000)
+    finalized = asyncio.Event()
+
+    async def audio():
+        yield bytes(32_000)
+        await finalized.wait()  # however slow this machine is
+        yield bytes(32_000)
+
+    source = dgnb.BufferSource(audio(), encoding="linear16", sample_rate=16000)
     session = dgnb.LiveSession(source, endpoint=sys.argv[1], reconnect=False, close_timeout=0.5).start()
     if sys.argv[2] == "Finalize":
         while session.audio_cursor < 1.0:
             await session.wait(0.05)
         print(await session.finalize())
+    finalized.set()
     print((await session).text, len(session.transcript.gaps))
 
 asyncio.run(main())
