@@ -243,7 +243,7 @@ async def main():
     source = dgnb.BufferSource(audio(), encoding="linear16", sample_rate=16000)
     session = dgnb.LiveSession(source, endpoint=sys.argv[1], reconnect=False, close_timeout=0.5).start()
     if sys.argv[2] == "Finalize":
-        while session.audio_cursor < 1.0:
+        while session.audio_cursor < 0.8:
             await session.wait(0.05)
         print(await session.finalize())
     finalized.set()
