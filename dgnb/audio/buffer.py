@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import inspect
 import io
 import os
-import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from dgnb.audio.decode import decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
-from dgnb.audio.threads import PATIENCE, Pipe, in_thread
+from dgnb.audio.threads import PATIENCE, Pipe, in_daemon, in_thread
 from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.options import MOST_CHANNELS
@@ -198,24 +196,9 @@ async def _pieces(stream: Any) -> AsyncIterator[bytes]:
     read = stream.read
     if not inspect.iscoroutinefunction(read):
         # read() of a pipe waits for all bytes that it is asked for, read1() for any.
-        read = functools.partial(_in_daemon, getattr(stream, "read1", read))
+        read = functools.partial(in_daemon, getattr(stream, "read1", read))
     while piece := await read(_READ):
         yield piece
-
-
-async def _in_daemon(read: Callable[[int], bytes], size: int) -> bytes:
-    """Read in a daemon thread: a thread of the loop's pool that waits for a silent pipe would hold up the exit."""
-    outcome: concurrent.futures.Future[bytes] = concurrent.futures.Future()
-    outcome.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            outcome.set_result(read(size))
-        except Exception as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="dgnb: read", daemon=True).start()
-    return await asyncio.wrap_future(outcome)
 
 
 def _array_bytes(data: Any) -> tuple[bytes, int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from dgnb.audio.decode import Detected, Item
 from dgnb.audio.source import MOST_NOTES, Audio, Note
 from dgnb.exceptions import AudioError
+
+T = TypeVar("T")
 
 _QUEUED: Final = 50
 _QUEUED_LIVE: Final = 6000
@@ -282,6 +285,25 @@ async def in_thread(
         await Audio(thread, close).aclose()
         raise
     return Audio(thread, close, notes=thread.notes, **dataclasses.asdict(found))
+
+
+async def in_daemon(work: Callable[..., T], *arguments: Any) -> T:
+    """Wait for work in a daemon thread: one of the loop's pool that waits for ever would hold up the exit.
+
+    Raises:
+        RuntimeError: No thread can be started.
+    """
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work(*arguments))
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="dgnb: wait", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def no_thread(name: str, error: Exception) -> AudioError:

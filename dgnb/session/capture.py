@@ -139,15 +139,12 @@ class Capture:
         return audio
 
     async def _opened(self, multichannel: bool) -> Audio:
-        async def open_source() -> object:
-            return await self.source.open(multichannel=multichannel)
-
-        opening = asyncio.create_task(open_source(), name=f"dgnb: open {self.source.name}")
+        opening = asyncio.ensure_future(self.source.open(multichannel=multichannel))
         try:
             await asyncio.wait({opening})
         except asyncio.CancelledError:
             # A network drive may be gone, and a source of your own may not let itself be cancelled.
-            late = asyncio.create_task(_given_up(opening), name=f"dgnb: give up {self.source.name}")
+            late = asyncio.create_task(_given_up(opening), name="dgnb: give up a source")
             await asyncio.wait({late}, timeout=RELEASE)
             if not late.done():
                 self._transcript.note("warning", f"{self.source.name} takes long to open, and is not waited for.")
@@ -293,7 +290,7 @@ class Capture:
                 self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}")
 
 
-async def _given_up(opening: asyncio.Task[object]) -> None:
+async def _given_up(opening: asyncio.Future[Audio]) -> None:
     """Cancel what opens a source. What it opens nevertheless is closed."""
     opening.cancel()
     await asyncio.wait({opening})

@@ -229,10 +229,20 @@ async def test_what_is_no_sound_is_not_played_as_raw_samples(tmp_path: Path, kin
             await FileSource(tmp_path / "a", encoding="mulaw", sample_rate=8000, decode=decode).open()
 
 
-async def test_the_silence_of_a_law_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "a.alaw").write_bytes(b"\x55" * 800)
-    audio = await FileSource(tmp_path / "a.alaw", encoding="alaw", sample_rate=8000).open()
-    assert sum(map(len, await chunks(audio))) == 3200
+@pytest.mark.parametrize(
+    ("encoding", "samples"),
+    [
+        ("alaw", b"\x55" * 800),
+        ("alaw", bytes(np.random.default_rng(1).choice([0x50, 0x51, 0x54, 0x55, 0x56, 0x57], 800).tolist())),
+        ("mulaw", bytes(np.random.default_rng(1).integers(0x70, 0x7E, 800).tolist())),
+        ("linear16", np.arange(0x2320, 0x2320 + 400, dtype="<i2").tobytes()),
+        ("linear16", np.full(400, 0x4120, "<i2").tobytes()),
+    ],
+)
+async def test_samples_that_are_letters_are_no_text(tmp_path: Path, encoding: str, samples: bytes) -> None:
+    (tmp_path / "a.raw").write_bytes(samples)
+    audio = await FileSource(tmp_path / "a.raw", encoding=encoding, sample_rate=16_000).open()
+    assert sum(map(len, await chunks(audio))) == (800 if encoding == "linear16" else 1600)
 
 
 PLAYLISTS = {

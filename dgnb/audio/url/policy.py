@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ipaddress
 import re
 import socket
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from dgnb.audio.threads import in_daemon
 from dgnb.exceptions import AudioError
 
 if TYPE_CHECKING:
@@ -86,32 +84,14 @@ class Policy:
             AudioError: One of them may not be asked.
             OSError: The name is not known, or no server answers.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Any]] = loop.create_future()
-
-        def settle(found: list[Any] | None, error: Exception | None) -> None:
-            if answer.done():
-                return
-            if error:
-                answer.set_exception(error)
-            else:
-                answer.set_result(found or [])
-
-        def work() -> None:
-            found, error = None, None
-            try:
-                found = (self._lookup or socket.getaddrinfo)(host, port, family=family, type=socket.SOCK_STREAM)
-            except Exception as raised:
-                error = raised if isinstance(raised, OSError) else OSError(f"no such name: {raised}")
-            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
-                loop.call_soon_threadsafe(settle, found, error)
-
+        ask = self._lookup or socket.getaddrinfo
         try:
-            threading.Thread(target=work, name="dgnb: resolve", daemon=True).start()
-        except RuntimeError as error:
-            raise OSError(str(error)) from None
-        found = await answer
-        if self.shared and not all(self._may(where[0]) for _, _, _, _, where in found):
+            found = await in_daemon(lambda name: ask(name, port, family=family, type=socket.SOCK_STREAM), host)
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(f"no such name: {error}") from None
+        if self.shared and not all(self._may(str(where[0])) for _, _, _, _, where in found):
             raise AudioError(f"{host} can't be read: only public addresses are read here, and it has another one.")
         return [
             {

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dgnb.audio.decode import Decoder
@@ -27,9 +26,6 @@ from dgnb.audio.url.policy import Policy
 from dgnb.audio.url.reader import Listener, backoff
 from dgnb.exceptions import ConfigurationError
 from dgnb.values import ABOVE_0, native, number
-
-if TYPE_CHECKING:
-    from yarl import URL
 
 __all__ = ["URLSource"]
 
@@ -82,6 +78,7 @@ class URLSource(AudioSource):
         try:
             parts = urlsplit(url)
             right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+            self._address = address(url)
         except (ValueError, AttributeError, TypeError):
             right = False
         if not right:
@@ -91,7 +88,6 @@ class URLSource(AudioSource):
         self.format = SourceFormat.decodable(encoding, sample_rate, channels)
         self.reconnect = reconnect
         self._track = as_track(track)
-        self._url = url
         if not isinstance(headers, Mapping | None):
             raise ConfigurationError("headers is a mapping of names to values, such as {'User-Agent': 'dgnb'}.")
         self._headers = {str(native(name)): str(native(value)) for name, value in (headers or {}).items()}
@@ -99,19 +95,13 @@ class URLSource(AudioSource):
         self._policy = Policy(shared=shared)
         rng = random.Random()
         self._wait: Callable[[int], float] = lambda tries: backoff(tries, rng)
-        if shared and (objection := self._policy.objection(self._parsed())):
+        if shared and (objection := self._policy.objection(self._address)):
             raise ConfigurationError(f"{self.name} is refused: {objection}. Use another address.")
-
-    def _parsed(self) -> URL:
-        try:
-            return address(self._url)
-        except ValueError:
-            raise ConfigurationError("A URL source is an http:// or https:// address with a host.") from None
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Send the request, and find out what the answer is. See `AudioSource.open`."""
         # No frame of ours keeps the address in a variable: tracebacks may show those.
-        fetcher = Fetcher(self.name, self._parsed(), self._headers, self._policy, self._stall_timeout)
+        fetcher = Fetcher(self.name, self._address, self._headers, self._policy, self._stall_timeout)
         decoder = Decoder(self.name, self.format, multichannel=multichannel, track=self._track)
         listener = Listener(fetcher, decoder, self.reconnect, self._wait)
 
