@@ -37,15 +37,7 @@ def page(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float
         return
     placed = _placed(words)
     labels = [pair for row, begin in enumerate(begins) for pair in _row(ax, placed, row, begin)]
-    # Only after the layout is it known which text fits.
-    ax.figure.figure.draw_without_rendering()
-    for label, bar in labels:
-        for size in _SIZES:
-            label.set_fontsize(size)
-            if (label.get_window_extent().size <= bar.get_window_extent().size).all():
-                break
-        else:
-            label.remove()
+    _fit(ax, labels)
 
 
 def _placed(words: pd.DataFrame) -> pd.DataFrame:
@@ -80,3 +72,16 @@ def _row(ax: Axes, words: pd.DataFrame, row: int, begin: float) -> list[tuple[An
     texts = here["punctuated_word"].where((middle >= begin) & (middle < begin + ROW), "")
     labels = ax.bar_label(bars, texts.map(writable), label_type="center", parse_math=False)
     return list(zip(labels, bars, strict=True))
+
+
+def _fit(ax: Axes, labels: list[tuple[Any, Any]]) -> None:
+    """Make each text as small as its bar, or leave it out."""
+    # Only after the layout is it known what fits.
+    ax.figure.figure.draw_without_rendering()
+    for label, bar in labels:
+        for size in _SIZES:
+            label.set_fontsize(size)
+            if (label.get_window_extent().size <= bar.get_window_extent().size).all():
+                break
+        else:
+            label.remove()
