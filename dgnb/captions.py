@@ -15,7 +15,7 @@ import html
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from dgnb.messages import Word
 from dgnb.values import number, whole
 from dgnb.writing import breakable, is_spaced, one_line, units, width
 
-__all__ = ["CaptionLimits", "Cue", "Utterance", "Voices", "cues", "milliseconds", "plain", "to_srt", "to_webvtt"]
+__all__ = ["Cue", "Utterance", "cues", "milliseconds", "plain", "to_srt", "to_webvtt", "voices"]
 
 Utterance = tuple[Sequence[Word], int]
 """The words of an utterance, in order of time, and their channel."""
@@ -33,6 +33,10 @@ _PAUSE: Final = 800
 """Milliseconds of silence that end a caption."""
 _FRAMES: Final = 125
 """Milliseconds of three frames of a film: the eye misses what is shorter."""
+_SHORTEST: Final = 800
+"""Milliseconds that a caption stays at least where nobody speaks after it."""
+_READING: Final = 50
+"""Milliseconds to read a column."""
 _WHOLE: Final = 4
 """Longer words of a script without spaces may be divided between lines."""
 
@@ -57,29 +61,24 @@ class Cue:
     turn: bool = True
 
 
-class Voices:
-    """The names of speakers: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
+def voices(utterances: Sequence[Utterance], speakers: bool | None = None) -> Callable[[int, int | None], str]:
+    """A function that names the speaker of a channel: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
 
     Channels are named where there are several, and so are speakers. With `speakers`, a single speaker is named too;
     with False, neither speakers nor channels are.
     """
+    channels = {channel for words, channel in utterances if words}
+    known = {word.speaker for words, _ in utterances for word in words} - {None}
+    by_channel = speakers is not False and len(channels) > 1
+    by_speaker = speakers or (speakers is None and len(known) > 1)
 
-    def __init__(self, utterances: Iterable[Utterance], speakers: bool | None = None) -> None:
-        channels: set[int] = set()
-        known: set[int | None] = set()
-        for words, channel in utterances:
-            if words:
-                channels.add(channel)
-                known.update(map(attrgetter("speaker"), words))
-        self._channels = speakers is not False and len(channels) > 1
-        self._speakers = speakers or (speakers is None and len(known - {None}) > 1)
-
-    def name(self, channel: int, speaker: int | None) -> str:
-        """The name of a speaker on a channel."""
-        names = [f"Channel {channel}"] if self._channels else []
-        if self._speakers and speaker is not None:
+    def name(channel: int, speaker: int | None) -> str:
+        names = [f"Channel {channel}"] if by_channel else []
+        if by_speaker and speaker is not None:
             names.append(f"Speaker {speaker}")
         return ", ".join(names)
+
+    return name
 
 
 class _Piece(NamedTuple):
@@ -103,55 +102,45 @@ class _Draft(NamedTuple):
     pieces: list[_Piece]
 
 
-@dataclass(frozen=True)
-class CaptionLimits:
-    """How large a caption may be and how long it stays: the arguments of `Transcript.to_srt`, and their defaults.
+def cues(
+    utterances: Sequence[Utterance],
+    max_chars: int = 42,
+    max_lines: int = 2,
+    max_duration: float = 7.0,
+    speakers: bool | None = None,
+) -> list[Cue]:
+    """Cut utterances into captions, ordered by start: see `Transcript.to_srt`.
+
+    Args:
+        utterances: The words of each, with its channel.
+        max_chars: Columns a line.
+        max_lines: Lines a caption.
+        max_duration: Seconds a caption.
+        speakers: Whether to say who speaks; None: where there are several speakers or channels, see `voices`.
 
     Raises:
         ConfigurationError: A limit that no caption can keep.
     """
-
-    max_chars: int = 42
-    max_lines: int = 2
-    max_duration: float = 7.0
-    min_duration: float = 0.8
-    max_chars_per_second: float = 20.0
-
-    def __post_init__(self) -> None:
-        for name in ("max_chars", "max_lines"):
-            count = whole(f"{name} must be a whole number of 1 or more", getattr(self, name))
-            object.__setattr__(self, name, count)
-        for name, least, most in (
-            ("max_duration", _FRAMES / 1000, 1e9),
-            ("min_duration", 0.0, self.max_duration),
-            ("max_chars_per_second", 0.001, math.inf),
-        ):
-            value = number(f"{name} must be a number from {least} to {most}", getattr(self, name), least, most)
-            object.__setattr__(self, name, value)
-
-
-def cues(utterances: Sequence[Utterance], within: CaptionLimits, speakers: bool | None = None) -> list[Cue]:
-    """Cut utterances into captions, ordered by start.
-
-    Args:
-        utterances: The words of each, with its channel.
-        within: How large a caption may be, and how long it stays.
-        speakers: Whether to say who speaks; None: where there are several speakers or channels, see `Voices`.
-    """
-    voices = Voices(utterances, speakers)
+    max_chars = whole("max_chars must be a whole number of 1 or more", max_chars)
+    max_lines = whole("max_lines must be a whole number of 1 or more", max_lines)
+    least = _FRAMES / 1000
+    longest = milliseconds(number(f"max_duration must be a number of at least {least}", max_duration, least, 1e9))
+    name = voices(utterances, speakers)
     drafts = []
     for words, channel in utterances:
         for speaker, spoken in itertools.groupby(words, key=attrgetter("speaker")):
-            voice = voices.name(channel, speaker)
+            voice = name(channel, speaker)
             for run in _runs(spoken):
-                for taken in _filled(run, _label_width(voice), within):
+                while run:
+                    last = _reach(run, _label_width(voice), max_chars, max_lines, longest)
+                    taken, run = run[:last], run[last:]
                     start, end = min(piece.start for piece in taken), max(piece.end for piece in taken)
                     drafts.append(_Draft(start, end, channel, voice, taken))
     drafts = _apart(drafts)
     found, before = [], ""
-    for draft, end in zip(drafts, _ends(drafts, within), strict=True):
+    for draft, end in zip(drafts, _ends(drafts, longest), strict=True):
         turn = draft.voice != before
-        lines = _lines(draft.pieces, _label_width(draft.voice) if turn else 0, within.max_chars)
+        lines = _lines(draft.pieces, _label_width(draft.voice) if turn else 0, max_chars)
         found.append(Cue(draft.start / 1000, end / 1000, lines, draft.voice, turn))
         before = draft.voice
     return found
@@ -201,10 +190,8 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
         text = plain(word)
         if not text:
             continue
-        start = milliseconds(word.start, before)
-        end = milliseconds(word.end, start)
-        if end < start:
-            end = start
+        start = milliseconds(word.start)
+        end = max(start, milliseconds(word.end))
         if "-->" in text:
             # Players read it as structure.
             text = text.replace("-->", "→")
@@ -237,54 +224,35 @@ def _pieces(text: str, start: int, end: int, gap: int) -> list[_Piece]:
     ]
 
 
-def milliseconds(seconds: float, otherwise: int = 0) -> int:
-    """Whole milliseconds, at least 0; `otherwise` for NaN and infinity."""
-    try:
-        whole = round(seconds * 1000)
-    except (ValueError, OverflowError):
-        return otherwise
-    return whole if whole > 0 else 0
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, at least 0."""
+    return max(0, round(seconds * 1000))
 
 
-def _filled(run: list[_Piece], label: int, limits: CaptionLimits) -> Iterator[list[_Piece]]:
-    """The pieces of each caption of a run."""
-    first = 0
-    while first < len(run):
-        last = _reach(run, first, label, limits)
-        if last < len(run):
-            last = _break(run, first, last)
-        yield run[first:last]
-        first = last
-
-
-def _reach(run: list[_Piece], first: int, label: int, limits: CaptionLimits) -> int:
-    """The latest end of a caption that begins with the piece `first`; it has at least that piece."""
-    start, end = run[first].start, run[first].end
-    longest = round(limits.max_duration * 1000)
-    lines, filled = 1, label + run[first].width
-    for index in range(first + 1, len(run)):
-        piece = run[index]
+def _reach(run: list[_Piece], label: int, max_chars: int, max_lines: int, longest: int) -> int:
+    """How many pieces the first caption of a run has, at least one."""
+    start, end = run[0].start, run[0].end
+    lines, filled = 1, label + run[0].width
+    for index, piece in enumerate(run[1:], 1):
         start, end = min(start, piece.start), max(end, piece.end)
-        if filled + piece.gap + piece.width <= limits.max_chars:
+        if filled + piece.gap + piece.width <= max_chars:
             filled += piece.gap + piece.width
         else:
             lines, filled = lines + 1, piece.width
-        if lines > limits.max_lines or end - start > longest:
-            return index
+        if lines > max_lines or end - start > longest:
+            return _break(run, index)
     return len(run)
 
 
-def _break(run: list[_Piece], first: int, last: int) -> int:
+def _break(run: list[_Piece], last: int) -> int:
     """The best end of a caption that may reach `last`: near it, after a sentence, a clause or a breath."""
-    lengths = list(itertools.accumulate(piece.width + piece.gap for piece in run[first:last]))
+    lengths = list(itertools.accumulate(piece.width + piece.gap for piece in run[:last]))
     best, place = 0.0, last
-    for index, length in enumerate(lengths, first + 1):
+    for index, length in enumerate(lengths, 1):
         share = length / lengths[-1]
-        if share < 0.4:
-            continue
         pause = max(0, run[index].start - run[index - 1].end)
         worth = share + _closes(run[index - 1].text) + pause / _PAUSE
-        if worth >= best:
+        if share >= 0.4 and worth >= best:
             best, place = worth, index
     return place
 
@@ -296,34 +264,22 @@ def _closes(text: str) -> float:
 
 
 def _lines(pieces: list[_Piece], label: int, chars: int) -> tuple[str, ...]:
-    """The fewest lines, about equally long; the first has room for a label."""
-    widths, gaps = [piece.width for piece in pieces], [0, *(piece.gap for piece in pieces[1:]), 0]
-    widths[0] += label
-    rest = sum(widths) + sum(gaps)
-    if rest <= chars:
-        return (_text(pieces),)
-    # How many lines the pieces from each index on need.
-    needs, lines, filled = [0] * len(pieces), 0, chars
-    for index in reversed(range(len(pieces))):
-        if filled + gaps[index + 1] + widths[index] <= chars:
-            filled += gaps[index + 1] + widths[index]
-        else:
-            lines, filled = lines + 1, widths[index]
-        needs[index] = lines
-    made, first = [], 0
-    while needs[first] > 1:
-        ideal, filled, best, last = rest / needs[first], -gaps[first], math.inf, first + 1
-        for index in range(first, len(pieces) - 1):
-            filled += gaps[index] + widths[index]
-            if filled > chars and index > first:
+    """The fewest lines, about equally long, that end with a clause if possible; the first has room for a label."""
+    # The best way to divide the first pieces, for each number of them: how many lines, their cost, where they end.
+    best: list[tuple[int, float, tuple[int, ...]]] = [(0, 0.0, (0,))]
+    for last in range(1, len(pieces) + 1):
+        bonus = 72 * _closes(pieces[last - 1].text) ** 2 if last < len(pieces) else 0.0
+        ways: list[tuple[int, float, tuple[int, ...]]] = []
+        filled = 0
+        for first in range(last - 1, -1, -1):
+            filled += pieces[first].width + (0 if first else label)
+            if ways and filled > chars:
                 break
-            cost = abs(filled - ideal) - 6 * _closes(pieces[index].text)
-            if needs[index + 1] < needs[first] and cost < best:
-                best, last = cost, index + 1
-        made.append(_text(pieces[first:last]))
-        rest -= sum(widths[first:last]) + sum(gaps[first + 1 : last + 1])
-        first = last
-    return (*made, _text(pieces[first:]))
+            lines, cost, ends = best[first]
+            ways.append((lines + 1, cost + filled**2 - bonus, (*ends, last)))
+            filled += pieces[first].gap
+        best.append(min(ways))
+    return tuple(_text(pieces[first:last]) for first, last in itertools.pairwise(best[-1][2]))
 
 
 def _text(pieces: list[_Piece]) -> str:
@@ -341,17 +297,16 @@ def _apart(drafts: list[_Draft]) -> list[_Draft]:
     return sorted(placed, key=attrgetter("start"))
 
 
-def _ends(drafts: list[_Draft], limits: CaptionLimits) -> list[int]:
+def _ends(drafts: list[_Draft], longest: int) -> list[int]:
     """When each caption disappears, in milliseconds; see the top of this module."""
     ends: list[int] = []
     next_start = math.inf
-    longest, shortest = round(limits.max_duration * 1000), round(limits.min_duration * 1000)
     next_own: dict[int, int] = {}
     for draft in reversed(drafts):
         start = draft.start
         chars = sum(piece.width + piece.gap for piece in draft.pieces) + _label_width(draft.voice)
         chars -= draft.pieces[0].gap
-        wanted = start + max(shortest, math.ceil(chars * 1000 / limits.max_chars_per_second))
+        wanted = start + max(_SHORTEST, chars * _READING)
         end = max(draft.end, start + _FRAMES, min(wanted, next_start))
         ends.append(int(min(end, start + longest, next_own.get(draft.channel, end))))
         next_own[draft.channel] = start

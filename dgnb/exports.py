@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dgnb.captions import Utterance, Voices, milliseconds, plain
+from dgnb.captions import Utterance, milliseconds, plain, voices
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Results, ServerMessage, Word
 from dgnb.values import native
@@ -193,11 +193,11 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
 
 def _tiers(utterances: Sequence[Utterance]) -> dict[str, list[tuple[float, float, str]]]:
     """The intervals of each tier, in seconds."""
-    voices = Voices(utterances)
+    name = voices(utterances)
     tiers: dict[str, list[tuple[float, float, str]]] = {}
     for words, channel in utterances:
         if words:
-            voice = voices.name(channel, words[0].speaker)
+            voice = name(channel, words[0].speaker)
             label = f"{voice}: " if voice else ""
             spans = [(word.start, word.end, plain(word)) for word in words]
             tiers.setdefault(f"{label}words", []).extend(spans)

@@ -80,7 +80,6 @@ def odd() -> dict[str, Transcript]:
         ),
         "no length": fed(final([Word("a", 1.0, 1.0), Word("b", 1.0, 1.0), Word("c", 1.0, 1.0)])),
         "no text": fed(final([Word("", 1.0, 2.0), Word("\n", 2.0, 3.0)])),
-        "no times": fed(final([Word("a", math.nan, math.nan)])),
         "backwards": fed(final([Word("a", 2.0, 1.0), Word("b", 1.0, 1.5)])),
     }
 

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from dgnb import captions, exports, files
-from dgnb.captions import CaptionLimits
 from dgnb.exceptions import DgnbError
 from dgnb.transcript import storage
 from dgnb.transcript.records import Event, Gap, Line, Record
@@ -165,14 +164,15 @@ class Transcript(Reducer):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        max_chars: int = CaptionLimits.max_chars,
-        max_lines: int = CaptionLimits.max_lines,
-        max_duration: float = CaptionLimits.max_duration,
-        min_duration: float = CaptionLimits.min_duration,
-        max_chars_per_second: float = CaptionLimits.max_chars_per_second,
+        max_chars: int = 42,
+        max_lines: int = 2,
+        max_duration: float = 7.0,
         speakers: bool | None = None,
     ) -> str | None:
         """SubRip captions of the finals so far: written to `path`, or returned without one.
+
+        A caption stays for 0.8 s or more, and for 1 s for each 20 columns, unless someone speaks after it. It stays for
+        three frames, 0.125 s, anyway. No text is left out.
 
         Args:
             path: The file, or None for the text.
@@ -180,33 +180,25 @@ class Transcript(Reducer):
                 longer word has a line of its own; in a script without spaces, a line may end at any character.
             max_lines: Lines a caption.
             max_duration: Seconds a caption.
-            min_duration: Seconds that a caption stays at least, unless someone speaks after it. It stays for three
-                frames, 0.125 s, anyway.
-            max_chars_per_second: Reading speed in columns. A caption that needs more time stays longer, unless someone
-                speaks after it. No text is left out. `math.inf` for no limit.
             speakers: Whether to name who speaks, as in `Speaker 0: `. None: if there are several speakers or channels.
 
         Raises:
             ConfigurationError: A limit that no caption can keep.
         """
-        limits = CaptionLimits(max_chars, max_lines, max_duration, min_duration, max_chars_per_second)
-        cues = captions.cues(self._words.utterances(), limits, speakers)
+        cues = captions.cues(self._words.utterances(), max_chars, max_lines, max_duration, speakers)
         return _deliver(captions.to_srt(cues), path)
 
     def to_webvtt(
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        max_chars: int = CaptionLimits.max_chars,
-        max_lines: int = CaptionLimits.max_lines,
-        max_duration: float = CaptionLimits.max_duration,
-        min_duration: float = CaptionLimits.min_duration,
-        max_chars_per_second: float = CaptionLimits.max_chars_per_second,
+        max_chars: int = 42,
+        max_lines: int = 2,
+        max_duration: float = 7.0,
         speakers: bool | None = None,
     ) -> str | None:
         """WebVTT captions of the finals so far, as `to_srt`. Voice tags such as `<v Speaker 0>` name who speaks."""
-        limits = CaptionLimits(max_chars, max_lines, max_duration, min_duration, max_chars_per_second)
-        cues = captions.cues(self._words.utterances(), limits, speakers)
+        cues = captions.cues(self._words.utterances(), max_chars, max_lines, max_duration, speakers)
         return _deliver(captions.to_webvtt(cues), path)
 
     def to_csv(
