@@ -151,7 +151,7 @@ def test_the_engine_names_the_true_model(engine: Engine) -> None:
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    monkeypatch.setitem(sys.modules, "faster_whisper.utils", None)
     with pytest.raises(DgnbError, match=r"pip install 'dgnb\[offline\]'"):
         WhisperEngine()
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.exceptions import ConfigurationError
 from dgnb.loopback.engines import DEFAULT_MODEL, SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
 from dgnb.loopback.engines import weights as _weights
 from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
@@ -87,28 +87,26 @@ class WhisperEngine:
     def __init__(
         self, model: str = DEFAULT_MODEL, *, threads: int = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        try:
-            from faster_whisper import WhisperModel
-        except ImportError as error:
-            raise DgnbError(_weights.NOT_INSTALLED) from error
-        found = _weights.find(model)
+        folder = _weights.find(model)
+        from faster_whisper import WhisperModel
+
         # Workers share the weights. With a single one, streams would wait for each other.
         workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // threads))
         try:
             self._model: Any = WhisperModel(
-                str(found.path), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=workers
+                str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=workers
             )
         except (RuntimeError, ValueError) as error:
             raise ConfigurationError(
-                f"{found.path} could not be loaded as a Whisper model: {error}. Give the folder of a model converted "
+                f"{folder} could not be loaded as a Whisper model: {error}. Give the folder of a model converted "
                 "for CTranslate2, or a name such as 'tiny.en'."
             ) from error
         self._clock = clock
         self._info = EngineInfo(
-            name=f"whisper-{found.name}",
+            name=f"whisper-{os.path.basename(os.path.abspath(os.path.expanduser(model)))}",
             version=f"faster-whisper-{importlib.metadata.version('faster-whisper')}",
             arch="whisper",
-            uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, _weights.sha256(found.path / "model.bin"))),
+            uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, _weights.sha256(folder / "model.bin"))),
         )
 
     @property
