@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from dgnb.audio.source import SAMPLE_RATE
+from dgnb.audio.source import LOWEST_RATE, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -18,7 +18,7 @@ _OPPOSITE: Final = 0.05
 _AGREED: Final = 5
 """So many parts in a row end what was opposite."""
 _COMPARED: Final = 512
-_LONGEST: Final = 2.0
+_LONGEST: Final = 2
 """Seconds that are resampled at once."""
 _FORMS: Final = {
     name + planar: form
@@ -112,8 +112,8 @@ def parts(frame: AudioFrame) -> Iterator[AudioFrame]:
     """A frame in parts of two seconds at most; only the first has a time. FLAC packs a minute into 16 bytes."""
     import av
 
-    most = max(1, round(_LONGEST * frame.sample_rate))
-    if frame.samples <= most:
+    most = _LONGEST * frame.sample_rate
+    if frame.samples <= most or frame.sample_rate < LOWEST_RATE:  # such a rate is refused
         yield frame
         return
     sound = frame.to_ndarray()
