@@ -243,8 +243,8 @@ async def main():
     source = dgnb.BufferSource(audio(), encoding="linear16", sample_rate=16000)
     session = dgnb.LiveSession(source, endpoint=sys.argv[1], reconnect=False, close_timeout=0.5).start()
     if sys.argv[2] == "Finalize":
-        while session.audio_cursor < 0.8:
-            await session.wait(0.05)
+        while session.audio_cursor < 0.8 and not await session.wait(0.05):
+            pass
         print(await session.finalize())
     finalized.set()
     print((await session).text, len(session.transcript.gaps))
@@ -286,6 +286,10 @@ async def test_what_came_while_the_process_was_frozen_is_read_before_anything_is
     async with plain(handler) as url:
         how = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
         child = await asyncio.create_subprocess_exec(sys.executable, "-c", FROZEN, url, when, **how)
-        told, _ = await asyncio.wait_for(child.communicate(), 30)
+        try:
+            told, _ = await asyncio.wait_for(child.communicate(), 30)
+        finally:
+            if child.returncode is None:
+                child.kill()
     assert told.decode().splitlines() == printed
     assert frozen
