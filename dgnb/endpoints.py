@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import ipaddress
 import logging
 import os
@@ -32,12 +31,11 @@ ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
 _LEAST_KEY: Final = 12
 """Characters. A shorter key may be any word in a cell. Deepgram's keys have 40."""
 
+_BASE64: Final = (base64.b64encode, base64.urlsafe_b64encode)
 _LEAST_QUOTED: Final = 8
 """Characters. A shorter key is masked only where `Token` stands before it."""
 
-_ESCAPES: Final = re.compile(r"\\[/\"\\]|\\u00[2-7]|%[2-7]|&#")
-_URL_SAFE: Final = str.maketrans("+/", "-_")
-
+_ESCAPES: Final = re.compile(r"\\[/\"\\u]|%[2-7]|&#")
 _TOKEN_ARGUMENT: Final = "access_token="
 
 _ANY_KEY: Final = "none"
@@ -209,21 +207,18 @@ def _mask_of(key: str) -> Callable[[str], str]:
     if len(key) < _LEAST_QUOTED:
         # It may be a word of a talk, or a part of one.
         key = f"Token {key}"
-    needles, forms = [key.lower()], ["".join(map(_any_form, key))]
+    plain = {key}
     for before in range(3):
         # The characters of base64 that depend on the key alone, whatever stands before it.
-        coded = base64.b64encode(bytes(before) + key.encode())
-        core = coded[-(-before * 8 // 6) : (before + len(key)) * 8 // 6].decode()
-        needles += [core.lower(), core.lower().translate(_URL_SAFE)]
-        forms.append("|".join(map(re.escape, (core, core.translate(_URL_SAFE)))))
-    pattern, needles = re.compile("|".join(forms), re.IGNORECASE), list(dict.fromkeys(needles))
+        core = slice(-(-before * 8 // 6), (before + len(key)) * 8 // 6)
+        plain |= {encode(bytes(before) + key.encode())[core].decode() for encode in _BASE64}
+    pattern = re.compile("|".join(["".join(map(_any_form, key)), *map(re.escape, plain)]), re.IGNORECASE)
+    plain = {form.lower() for form in plain}
 
     def mask(said: str) -> str:
         lowered = said.lower()
-        escaped = ("\\" in said or "%" in said or "&" in said) and _ESCAPES.search(lowered)
-        if escaped or any(needle in lowered for needle in needles):
-            return pattern.sub("<key>", said)
-        return said
+        found = any(form in lowered for form in plain) or _ESCAPES.search(said)
+        return pattern.sub("<key>", said) if found else said
 
     return mask
 
@@ -300,28 +295,26 @@ def _context(ssl: object) -> SSLContext | None:
     return context
 
 
-def _checked_proxy(proxy: Any) -> Secret | Literal[False] | None:
-    if isinstance(proxy, Secret):
-        from websockets.exceptions import InvalidProxy
-        from websockets.proxy import parse_proxy
+def _checked_proxy(proxy: Any) -> Any:
+    from websockets.exceptions import InvalidProxy
+    from websockets.proxy import parse_proxy
 
-        with contextlib.suppress(InvalidProxy, ValueError):
+    try:
+        if proxy is not None and proxy is not False:
             parse_proxy(proxy.reveal())
-            return proxy
-    elif proxy is None or proxy is False:
-        return proxy
-    raise ConfigurationError(
-        "proxy= is the address of a proxy, such as 'http://user:password@proxy.example:3128' or "
-        "'socks5://proxy.example:1080', or False for none."
-    )
+    except (AttributeError, InvalidProxy, ValueError):
+        raise ConfigurationError(
+            "proxy= is the address of a proxy, such as 'http://user:password@proxy.example:3128' or "
+            "'socks5://proxy.example:1080', or False for none."
+        ) from None
+    return proxy
 
 
 def _checked_url(endpoint: str) -> str:
     hint = "endpoint must be 'deepgram', 'offline' or an address such as 'wss://api.eu.deepgram.com'"
     if "://" not in endpoint:
-        if "@" in endpoint or "?" in endpoint:
-            raise ConfigurationError(f"{hint}, without credentials and query.")
-        raise ConfigurationError(f"{hint}, not {endpoint!r}.{nearest(endpoint.lower(), ['deepgram', 'offline'])}")
+        # What it is stays untold: it may be a key.
+        raise ConfigurationError(f"{hint}.{nearest(endpoint.lower(), ['deepgram', 'offline'])}")
     try:
         parts = urlsplit(endpoint)
         host, _ = parts.hostname, parts.port
@@ -330,10 +323,9 @@ def _checked_url(endpoint: str) -> str:
     if "@" in parts.netloc:
         raise ConfigurationError("endpoint must not hold credentials: pass the key as api_key=.")
     if parts.scheme not in ("ws", "wss") or not host:
-        plain = "ws" if is_loopback(host) else "wss"
-        other = {"http": plain, "https": "wss"}.get(parts.scheme)
-        also = f" Did you mean '{other}://{parts.netloc}'?" if other and host else ""
-        raise ConfigurationError(f"{hint}, not {endpoint!r}.{also}")
+        scheme = "ws" if parts.scheme == "http" and is_loopback(host) else "wss"
+        also = f" Did you mean '{scheme}://{parts.netloc}'?" if host else ""
+        raise ConfigurationError(f"{hint}.{also}")
     if parts.query or parts.fragment:
         raise ConfigurationError("endpoint must not have a query: pass the parameters in LiveOptions.")
     if parts.scheme == "ws" and not is_loopback(host):

@@ -8,8 +8,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from ssl import SSLContext
-from typing import Any, Literal
+from typing import Any
 
 from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
@@ -38,7 +37,6 @@ class ControlPanel(PanelView):
             `channels` say how a raw source is read.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` address; unset, as in `LiveSession`.
         api_key: Deepgram's key; unset, `DEEPGRAM_API_KEY`, or what is typed into the panel. No widget keeps it.
-        access_token: As in `LiveSession`, like `ssl` and `proxy`.
         duration: Seconds of audio after which a session stops by itself.
         pace: As in `LiveSession`.
         reconnect: As in `LiveSession`.
@@ -71,9 +69,6 @@ class ControlPanel(PanelView):
         endpoint: str | None = None,
         *,
         api_key: str | Secret | None = None,
-        access_token: str | Secret | None = None,
-        ssl: SSLContext | str | os.PathLike[str] | None = None,
-        proxy: str | Secret | Literal[False] | None = None,
         duration: float | None = None,
         pace: float | None = 1.0,
         reconnect: bool | float = True,
@@ -81,13 +76,12 @@ class ControlPanel(PanelView):
         shared: bool = False,
         **wire: Any,
     ) -> None:
-        endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
+        endpoint, api_key = hidden(endpoint, api_key)
         source = native(source)
         options = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
         self._key = api_key
-        self._access = (access_token, ssl, proxy)
         self._pace = native(pace)
         self._reconnect = native(reconnect)
         self._journal = None if journal is None else os.fsdecode(native(journal))
@@ -96,7 +90,7 @@ class ControlPanel(PanelView):
         self._tasks: set[asyncio.Task[Any]] = set()
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
-        super().__init__(source, options, choose(endpoint, api_key, *self._access), self._changed, shared=shared)
+        super().__init__(source, options, choose(endpoint, api_key), self._changed, shared=shared)
         self._own_address = self.address.value
         self.duration.value = "" if duration is None else f"{duration:g}"
         self.key.observe(lambda change: self._take_key(change["new"]), "value")
@@ -144,7 +138,7 @@ class ControlPanel(PanelView):
             ConfigurationError: The form is not valid.
         """
         source, comment = self.source.code()
-        arguments, (token, ssl, proxy) = [source], self._access
+        arguments = [source]
         if self.options().changed():
             arguments.append(f"dgnb.{self.options()!r}")
         named = {
@@ -154,17 +148,12 @@ class ControlPanel(PanelView):
             "pace": self._pace,
             "reconnect": self._reconnect,
             "journal": self._journal,
-            # A context has no source: the cell asks for it with an error.
-            "ssl": ... if isinstance(ssl, SSLContext) else ssl and os.fsdecode(ssl),
-            "proxy": None if proxy else proxy,
         }
         defaults = {"channels": "1", "pace": "1.0", "reconnect": "True"}
         arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name, "None")]
         lines = ["import dgnb", ""]
-        secrets = (("api_key", "Deepgram key", self._key), ("access_token", "Access token", token))
-        asked = [(name, what) for name, what, secret in (*secrets, ("proxy", "Proxy", proxy or None)) if secret]
-        arguments += [f'{name}=getpass("{what}: ")' for name, what in asked]
-        if asked:
+        if self._key:
+            arguments.append('api_key=getpass("Deepgram key: ")')
             lines.insert(0, "from getpass import getpass\n")
         if comment:
             lines.append(comment)
@@ -310,7 +299,6 @@ class ControlPanel(PanelView):
         self.key.value = ""
         try:
             self._key = choose("deepgram", typed).key
-            self._access = (None, *self._access[1:])
         except ConfigurationError as error:
             self._hand_over(lambda error=error: self._show_error(error))  # type: ignore[misc]
         else:
@@ -324,7 +312,7 @@ class ControlPanel(PanelView):
         return self._own_address if self._shared else str(self.address.value).strip()
 
     def _endpoint(self) -> Endpoint:
-        return choose(self._wanted_endpoint(), self._key, *self._access)
+        return choose(self._wanted_endpoint(), self._key)
 
     def _duration(self) -> float | None:
         text = self.duration.value.strip()

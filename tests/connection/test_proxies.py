@@ -290,7 +290,7 @@ async def test_a_dead_proxy_that_was_given_is_named_without_its_password(
     "address",
     ["ftp://u:{}@h:1", "http://u:{}@h:99999", "http://u:{}/x@h:80", "http://{}@h:80", "u:{}@h:80", "{}", "http://[{}"],
 )
-@pytest.mark.parametrize("use", [connect, dgnb.LiveSession, dgnb.transcribe, dgnb.ControlPanel])
+@pytest.mark.parametrize("use", [connect, dgnb.LiveSession, dgnb.transcribe])
 async def test_a_wrong_proxy_is_refused_before_any_io_and_its_password_is_not_shown(address: str, use: Any) -> None:
     with pytest.raises(dgnb.ConfigurationError, match="proxy= is the address of a proxy") as caught:
         await awaited(use, RAW if use is connect else b"RIFF", endpoint=NAME, proxy=address.format(PASSWORD))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import dataclasses
 import threading
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from ipywidgets import Widget
 
 import dgnb
@@ -450,24 +448,6 @@ async def test_a_raw_file_is_read_in_the_format_of_the_form(server: LoopbackServ
     assert "    encoding='mulaw',\n    sample_rate=8000,\n" in panel.code()
     panel.source.kind.value = "The sample recording"
     assert "encoding" not in panel.code()
-
-
-def test_the_code_asks_for_a_token_and_for_a_proxy_and_shows_neither(tmp_path: Path) -> None:
-    authority = tmp_path / "authority.pem"
-    authority.write_text(trustme.CA().cert_pem.bytes().decode(), encoding="utf-8")
-    proxy = f"http://user:{CANARY}@127.0.0.1:1"
-    panel = ControlPanel(endpoint="deepgram", access_token=CANARY, proxy=proxy, ssl=authority)
-    code = panel.code()
-    compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    for line in ('access_token=getpass("Access token: ")', 'proxy=getpass("Proxy: ")', f"ssl={str(authority)!r}"):
-        assert f"    {line},\n" in code
-    assert CANARY not in code + repr(vars(panel))
-    assert "api_key" not in code
-    # A key that is typed takes the token's place.
-    panel.key.value = "k" * 40
-    assert 'api_key=getpass("Deepgram key: ")' in panel.code()
-    assert "access_token" not in panel.code()
-    assert "    proxy=False,\n" in ControlPanel(endpoint="deepgram", api_key="k" * 40, proxy=False).code()
 
 
 def test_the_code_of_each_source_is_python() -> None:
