@@ -97,6 +97,8 @@ class FileSource(AudioSource):
                 kind = "a folder" if self.path.is_dir() else "not a regular file"
                 raise AudioError(f"{shown} is {kind}; give the path of an audio file.")
             return self.path.open("rb")
+        except RuntimeError:
+            raise AudioError(f"{shown} is a link that leads back to itself. Name the file itself.") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise AudioError(f"{shown} can't be opened: {reason}. Is it yours to read?") from None

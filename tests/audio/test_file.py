@@ -116,6 +116,17 @@ async def test_an_open_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, w
             await audio.aclose()
 
 
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_link_that_leads_to_itself_raises_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.wav").symlink_to("a.wav")
+    with pytest.raises(AudioError, match=r"a\.wav") as caught:
+        await FileSource("a.wav", shared=shared).open()
+    assert not (shared and str(tmp_path) in str(caught.value))
+
+
 # A network drive that is gone
 
 
@@ -135,6 +146,7 @@ def dead_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         return Hanging()
 
     monkeypatch.setattr(Path, "open", hang)
+    monkeypatch.setattr("dgnb.audio.threads._RELEASE", 0.5)
     for name in ("hangs at open.wav", "hangs at read.wav"):
         (tmp_path / name).touch()
     yield tmp_path
