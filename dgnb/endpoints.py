@@ -296,12 +296,13 @@ def _context(ssl: object) -> SSLContext | None:
 
 
 def _checked_proxy(proxy: Any) -> Any:
+    if proxy is None or proxy is False:
+        return proxy
+    from websockets.asyncio.client import parse_proxy  # type: ignore[attr-defined]
     from websockets.exceptions import InvalidProxy
-    from websockets.proxy import parse_proxy
 
     try:
-        if proxy is not None and proxy is not False:
-            parse_proxy(proxy.reveal())
+        parse_proxy(proxy.reveal())
     except (AttributeError, InvalidProxy, ValueError):
         raise ConfigurationError(
             "proxy= is the address of a proxy, such as 'http://user:password@proxy.example:3128' or "

@@ -25,7 +25,7 @@ from dgnb.connection.unreached import handshake_error
 from dgnb.connection.wire import HiddenHeader, MaskedLog, OpenSocket, SilenceWatch, Socket
 from dgnb.endpoints import Address, Endpoint, Secret, choose, hidden, is_loopback
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
-from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage
+from dgnb.messages import Results, ServerMessage, UnknownMessage
 from dgnb.options import LiveOptions, as_options
 
 __all__ = ["Connection", "connect"]
@@ -280,17 +280,18 @@ class Connection:
             if answers.hopeless:
                 self.give_up(GaveUp.FOREIGN)
             raise ProtocolError(answers.doubt) from None
-        if not answers.recognised:
-            answers.recognised = not isinstance(message, UnknownMessage)
-            self._doubted = not answers.recognised and answers.wonder(data)
-            self.said = self.said or answers.first
+        if isinstance(message, UnknownMessage) and not answers.recognised:
+            doubt = answers.doubt
+            answers.wonder(data)
+            self._doubted, self.said = answers.doubt != doubt, self.said or answers.first
+        else:
+            answers.recognised = True
         if why := reason_in(message):
             self.said = why
         elif isinstance(message, Results):
             self.said = ""
-        if not self.request_id and isinstance(message, Results | Metadata):
-            of = message if isinstance(message, Metadata) else message.metadata
-            self.request_id = (of and of.request_id) or ""
+        told = getattr(message, "metadata", message)
+        self.request_id = self.request_id or getattr(told, "request_id", None) or ""
         return message
 
     async def close(self) -> None:

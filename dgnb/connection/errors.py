@@ -91,7 +91,9 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     GaveUp.UNANSWERED: Rule("nothing came for too long, not even an answer to a ping. Is the network there?", _ALWAYS),
     GaveUp.SILENT: Rule("audio was sent, and the server said nothing, though it answered pings.", _ONCE, _FORMAT),
     GaveUp.FOREIGN: Rule(
-        "the server answers with binary frames, so it does not speak Deepgram's protocol. Is endpoint right?", _NEVER
+        "the server answers with binary frames or other things that are no messages, so it does not speak Deepgram's "
+        "protocol. Is endpoint right?",
+        _NEVER,
     ),
     GaveUp.PROTOCOL: Rule("this side gave up: the server broke the WebSocket protocol. Is endpoint right?", _ALWAYS),
 }

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import socket
 import ssl
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+import websockets.asyncio.client as ws
 from websockets.exceptions import (
-    InvalidHandshake,
     InvalidMessage,
     InvalidProxy,
     InvalidProxyStatus,
@@ -50,16 +48,42 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
         return refusal(error, endpoint, address)
     if isinstance(error, InvalidURI):
         return ConfigurationError(f"endpoint={address.url!r} is not an address that can be connected to.")
-    proxy = _proxy(address.url, endpoint)
-    by_proxy = isinstance(error, InvalidProxy | ProxyError | ImportError)
+    host, proxy = urlsplit(address.url).netloc, _proxy(address.url, endpoint)
     if isinstance(error, ssl.SSLError):
         text = _tls(error, address, proxy)
-    elif by_proxy or (proxy and isinstance(error, OSError | ValueError)):
-        around = f"NO_PROXY={urlsplit(address.url).netloc}" if endpoint.proxy is None else "proxy=False"
-        text = f"{_by_proxy(error, address, proxy or 'the proxy', timeout)} {around} goes around the proxy."
+    elif isinstance(error, InvalidProxy | ProxyError | ImportError) or (
+        proxy and isinstance(error, OSError | ValueError)
+    ):
+        around = f"HTTPS_PROXY names another proxy, and NO_PROXY={host} none." if endpoint.proxy is None else ""
+        text = f"{host} can't be reached by way of {proxy or 'the proxy'}: {_why(error, timeout)}. "
+        text += around or "proxy=False goes around the proxy."
+    elif isinstance(error, OSError):
+        text = f"{host} can't be reached: {_why(error, timeout)}. {_UNREACHABLE[endpoint.kind]}"
     else:
-        text = _directly(error, endpoint, address, timeout)
+        told = one_line(address.masked(str(error)))
+        text = f"{host} does not answer as a WebSocket server ({told}). Is endpoint right?"
     return HandshakeError(text, transient=_is_transient(error))
+
+
+def _why(error: Exception, timeout: float) -> str:
+    """What went wrong. Nothing of an error about a proxy is quoted: it may hold the proxy's credentials."""
+    match error:
+        case ImportError():
+            return "SOCKS needs the package python-socks: pip install 'python-socks[asyncio]'"
+        case InvalidProxyStatus():
+            return f"it refused with {error.response.status_code} (407: it wants http://user:password@host:port)"
+        case ProxyError():
+            return "it does not answer as a proxy does"
+        case TimeoutError():
+            return f"no answer came within {timeout:g} s"
+        case socket.gaierror():
+            return "there is no such host, or no network"
+        case OSError():
+            # A name with several addresses fails once for each, and asyncio joins the errors to one without a number.
+            refused = isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error)
+            return "nothing listens there" if refused else one_line(error)
+        case _:
+            return "it is no address such as http://proxy.example:3128"
 
 
 def _is_transient(error: Exception) -> bool:
@@ -84,65 +108,13 @@ def _tls(error: ssl.SSLError, address: Address, proxy: str) -> str:
     return f"TLS with {host} failed ({why}). Is it a wss:// server, and the port right?"
 
 
-def _directly(error: Exception, endpoint: Endpoint, address: Address, timeout: float) -> str:
-    parts = urlsplit(address.url)
-    host = parts.netloc
-    # websockets does not use ALL_PROXY, although curl and others do.
-    hint = " ALL_PROXY is not used for WebSockets: set HTTPS_PROXY." if "all" in getproxies() else ""
-    if isinstance(error, TimeoutError):
-        return f"{host} did not answer within {timeout:g} s. Is the network there?{hint}"
-    if isinstance(error, socket.gaierror):
-        return f"There is no host {parts.hostname!r}, or no network ({error.strerror}).{hint}"
-    if isinstance(error, OSError):
-        return f"{host} can't be reached: {_why(error)}. {_UNREACHABLE[endpoint.kind]}{'' if endpoint.local else hint}"
-    told = one_line(address.masked(str(error)))
-    if isinstance(error, InvalidHandshake):
-        return f"{host} does not answer as a WebSocket server ({told}). Is endpoint right?"
-    return f"{host} could not be connected to: {told}."
-
-
-def _by_proxy(error: Exception, address: Address, proxy: str, timeout: float) -> str:
-    """The text for a fault on the way through a proxy. It never quotes the error, which may hold its credentials."""
-    host = urlsplit(address.url).netloc
-    if isinstance(error, ImportError):
-        why = "SOCKS needs the package python-socks: pip install 'python-socks[asyncio]'"
-    elif isinstance(error, InvalidProxyStatus):
-        why = f"it refused with {error.response.status_code}"
-        if error.response.status_code == 407:
-            why += ". It wants other credentials, as in http://user:password@host:port"
-    elif isinstance(error, ProxyError):
-        why = "it does not answer as a proxy does"
-    elif isinstance(error, TimeoutError):
-        why = f"no answer came within {timeout:g} s"
-    elif isinstance(error, socket.gaierror):
-        why = "there is no such host, or no network"
-    elif isinstance(error, OSError):
-        why = _why(error)
-    else:
-        why = "it is no address such as http://proxy.example:3128"
-    return f"{host} can't be reached by way of {proxy}: {why}."
-
-
 def _proxy(url: str, endpoint: Endpoint) -> str:
     """The proxy that websockets uses for an address, in words without its credentials; "" for none."""
-    if endpoint.proxy is not None:
-        return f"the proxy {urlsplit(endpoint.proxy.reveal()).netloc.rpartition('@')[2]}" if endpoint.proxy else ""
-    parts = urlsplit(url)
-    if is_loopback(parts.hostname) or proxy_bypass(f"{parts.hostname}:{parts.port or 443}"):
-        return ""
-    named = getproxies()
-    scheme = next((scheme for scheme in ("wss", "socks", "https") if scheme in named), None)
-    if scheme is None:
-        return ""
-    variables = [f"{scheme}_proxy", f"{scheme}_proxy".upper()]
-    origin = next((name for name in variables if os.environ.get(name)), "the system's settings")
+    used: str | None = None
+    if endpoint.proxy:
+        used = endpoint.proxy.reveal()
+    elif endpoint.proxy is None and not is_loopback(urlsplit(url).hostname):
+        used = ws.get_proxy(ws.parse_uri(url))  # type: ignore[attr-defined]
     # The address is shown only where it can't be mistaken for a user name or a password.
-    found = re.fullmatch(r"\w+://(?:[^/?#@]*@)?([\w.-]+(?::\d+)?)/?", named[scheme], re.ASCII)
-    return f"the proxy {found[1]} of {origin}" if found else f"the proxy of {origin}"
-
-
-def _why(error: OSError) -> str:
-    # A name with several addresses fails once for each, and asyncio joins the errors to one without a number.
-    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
-        return "nothing listens there"
-    return one_line(error)
+    found = re.fullmatch(r"\w+://(?:[^/?#@]*@)?([\w.-]+(?::\d+)?)/?", used or "", re.ASCII)
+    return f"the proxy {found[1]}" if found else "the proxy" if used else ""

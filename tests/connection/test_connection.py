@@ -187,7 +187,7 @@ async def test_a_server_with_a_token_refuses_another_key() -> None:
 
 
 async def test_a_handshake_ends_after_the_open_timeout(server: LoopbackServer) -> None:
-    with server.unresponsive(), pytest.raises(HandshakeError, match=r"did not answer within 0\.1 s"):
+    with server.unresponsive(), pytest.raises(HandshakeError, match=r"no answer came within 0\.1 s"):
         await connect(RAW, endpoint=server.url, open_timeout=0.1)
 
 
@@ -497,6 +497,6 @@ async def test_thousands_of_frames_that_are_no_messages_are_one_event() -> None:
         session = dgnb.LiveSession(
             bytes(32_000), encoding="linear16", sample_rate=16_000, endpoint=address, reconnect=False
         )
-        with pytest.raises(ConnectionLost, match=r"'bye: chat'\. It does not seem to speak"):
+        with pytest.raises(ConnectionLost, match=r"does not speak Deepgram's protocol.*'chat'"):
             await session
         assert session.transcript.events["type"].tolist() == ["opened", "warning", "error", "closed"]

@@ -140,7 +140,7 @@ async def test_no_proxy_skips_the_proxy(speech: tuple[int, list[str]], monkeypat
     async with Proxy(speech[0]) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "speech.invalid")
-        assert "There is no host 'speech.invalid'" in await refused()
+        assert "speech.invalid can't be reached: there is no such host" in await refused()
     assert proxy.asked == []
 
 
@@ -159,14 +159,14 @@ async def test_a_dead_proxy_is_named_without_its_password(
 ) -> None:
     monkeypatch.setenv(variable, f"http://user:{PASSWORD}@127.0.0.1:{unused_tcp_port}")
     told = await refused()
-    assert f"by way of the proxy 127.0.0.1:{unused_tcp_port} of {variable}: nothing listens there" in told
+    assert f"by way of the proxy 127.0.0.1:{unused_tcp_port}: nothing listens there" in told
     assert "NO_PROXY=speech.invalid" in told
 
 
 @pytest.mark.parametrize(
     ("proxy", "told"),
     [
-        (f"http://user:{PASSWORD}@proxy.invalid:3128", "the proxy proxy.invalid:3128 of HTTPS_PROXY: there is no"),
+        (f"http://user:{PASSWORD}@proxy.invalid:3128", "the proxy proxy.invalid:3128: there is no"),
         (f"http://user:{PASSWORD}@127.0.0.1:99999", "is no address such as"),
         (f"http://user:{PASSWORD}/x@127.0.0.1:80", "is no address such as"),
         (f"http://user:{PASSWORD}?x@127.0.0.1:80", "is no address such as"),
@@ -189,17 +189,12 @@ async def test_a_misconfigured_proxy_is_reported(monkeypatch: pytest.MonkeyPatch
     assert "NO_PROXY=speech.invalid" in said
 
 
-async def test_the_error_says_that_all_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", f"http://user:{PASSWORD}@127.0.0.1:1")
-    assert "ALL_PROXY is not used for WebSockets: set HTTPS_PROXY" in await refused()
-
-
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        ("407 Proxy Authentication Required", "it refused with 407. It wants other credentials"),
-        ("403 Forbidden", "refused with 403."),
-        ("502 Bad Gateway", "refused with 502."),
+        ("407 Proxy Authentication Required", "it refused with 407 (407: it wants http://user:password@host:port)"),
+        ("403 Forbidden", "refused with 403 "),
+        ("502 Bad Gateway", "refused with 502 "),
         ("nonsense", "does not answer as a proxy does"),
     ],
 )
@@ -210,15 +205,14 @@ async def test_a_proxy_that_refuses_is_named_instead_of_the_server(
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}")
         said = await refused()
     assert told in said
-    assert f"the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY" in said
+    assert f"the proxy 127.0.0.1:{proxy.port}" in said
 
 
 async def test_a_silent_proxy_ends_the_handshake_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Proxy(1, status="") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        assert (
-            f"by way of the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY: no answer came within 0.1 s"
-            in await refused(open_timeout=0.1)
+        assert f"by way of the proxy 127.0.0.1:{proxy.port}: no answer came within 0.1 s" in await refused(
+            open_timeout=0.1
         )
 
 
@@ -230,7 +224,7 @@ async def test_a_proxy_that_inspects_tls_is_named(
     async with Proxy(port) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         said = await refused()
-    assert f"reached through the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY, is not trusted" in said
+    assert f"reached through the proxy 127.0.0.1:{proxy.port}, is not trusted" in said
     assert "SSL_CERT_FILE" in said
     assert keys == []
 
@@ -266,7 +260,7 @@ async def test_a_proxy_that_is_given_is_used_for_this_machine_too() -> None:
 async def test_no_proxy_is_used_where_it_is_switched_off(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
     async with Proxy(1) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        assert "There is no host 'speech.invalid'" in await refused(proxy=False)
+        assert "speech.invalid can't be reached: there is no such host" in await refused(proxy=False)
     assert proxy.asked == []
 
 

@@ -338,7 +338,7 @@ async def test_a_missing_answer_ends_the_handshake_in_time(sent: bytes) -> None:
         await reader.read()
 
     async with raw(handle) as port:
-        assert "did not answer within 0.1 s" in str(await refused(f"ws://127.0.0.1:{port}", open_timeout=0.1))
+        assert "no answer came within 0.1 s" in str(await refused(f"ws://127.0.0.1:{port}", open_timeout=0.1))
 
 
 async def test_an_unanswered_tls_handshake_ends_in_time() -> None:
@@ -346,7 +346,7 @@ async def test_an_unanswered_tls_handshake_ends_in_time() -> None:
         await reader.read()
 
     async with raw(handle) as port:
-        assert "did not answer within 0.1 s" in str(await refused(f"wss://127.0.0.1:{port}", open_timeout=0.1))
+        assert "no answer came within 0.1 s" in str(await refused(f"wss://127.0.0.1:{port}", open_timeout=0.1))
 
 
 async def test_a_connection_lost_in_the_tls_handshake_is_reported() -> None:

@@ -53,7 +53,7 @@ def test_every_exception_of_websockets_becomes_one_of_ours(error: Exception) -> 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (TimeoutError(), "did not answer within 10 s"),
+        (TimeoutError(), "no answer came within 10 s"),
         (ConnectionRefusedError(), "nothing listens"),
         (OSError(101, "Network is unreachable"), "Network is unreachable"),
         (ssl.SSLCertVerificationError(1, "self-signed"), "not trusted"),
