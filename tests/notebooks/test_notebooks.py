@@ -94,8 +94,9 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
         assert cell.execution_count, cell.source
         for output in cell.outputs:
             assert output.output_type != "error"
-            warned = output.get("text", "") if output.get("name") == "stderr" else ""
-            assert not warned or "Transcribing with the offline engine" in warned, warned
+            assert output.get("name") != "stderr", output.text
+            shown = output.get("data", {}).get("text/plain", "")
+            assert "Empty DataFrame" not in shown, cell.source
     if path.stem in SHOWN:
         SHOWN[path.stem](notebook, tmp_path)
 
@@ -118,6 +119,9 @@ def test_the_starter_notebook_gives_words_captions_and_a_picture(tmp_path: Path)
         notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     assert "recordings" in cells["transcribe"].outputs[-1].text
-    assert "[130 rows" in cells["words"].outputs[0].data["text/plain"]
+    assert "130 words in" in cells["transcribe"].outputs[1].data["text/plain"]
+    table = cells["words"].outputs[0].data["text/plain"].splitlines()
+    assert table[0].split() == ["word", "start", "end", "confidence"]
+    assert len(table) == 11
     assert "image/png" in cells["timeline"].outputs[0].data
     assert (tmp_path / "quickstart.srt").read_text().startswith("1\n00:00:0")
