@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.notices import bundle, clock, escaped, host, quiet, show
@@ -107,19 +107,6 @@ _tasks: set[asyncio.Task[None]] = set()
 # While it is awaited
 
 
-class Screen(Protocol):
-    """Where progress is shown."""
-
-    stopped: bool
-    """Whether a person asked for a stop there."""
-
-    def draw(self, course: Course) -> None:
-        """Show how far it is."""
-
-    def end(self, text: str) -> None:
-        """Show one line instead, or nothing for ""."""
-
-
 def checked(progress: bool | None) -> bool | None:
     """Refuse what can't say whether progress is shown."""
     if not isinstance(progress, bool | None):
@@ -218,3 +205,7 @@ class _Terminal:
         sys.stderr.write(f"\r{text.ljust(self._width)}{end}")
         sys.stderr.flush()
         self._width = len(text)
+
+
+Screen = _Cell | _Terminal
+"""Where progress is shown. `stopped` says whether a person asked for a stop there."""

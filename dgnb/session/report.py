@@ -8,9 +8,7 @@ import platform
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from dgnb.connection.errors import Again, may_retry
-from dgnb.endpoints import Endpoint
-from dgnb.exceptions import ConnectionLost, DgnbError
+from dgnb._version import __version__
 
 if TYPE_CHECKING:
     from dgnb.session.stream import Stream
@@ -22,7 +20,7 @@ _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 def report(stream: Stream) -> str:
     """One line of figures; after a fault, also what happened and on which system."""
-    lines, error = [figures(stream)], stream.error
+    lines, error, endpoint = [figures(stream)], stream.error, stream.endpoint
     fault = error or stream.last_fault
     if fault is None:
         return lines[0]
@@ -30,11 +28,18 @@ def report(stream: Stream) -> str:
     for name in ("status", "error", "code", "reason", "request_id"):
         if (value := getattr(fault, name, None)) not in (None, ""):
             lines.append(f"  {name}: {value}")
-    lines.append(f"endpoint: {stream.endpoint}; {_way(stream.endpoint)}")
-    lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {_versions()}")
-    never = isinstance(error, ConnectionLost) and may_retry(error) is Again.NEVER
-    if never or not isinstance(error, DgnbError | None):
-        # Something is wrong with what dgnb sent, or with dgnb: the events show what led to it.
+    secure = "TLS" if (endpoint.url or "").startswith("wss://") else "no TLS"
+    # Only their names: a proxy's address may hold a password.
+    proxies = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
+    proxies = proxies if endpoint.proxy is None else ["proxy="] * bool(endpoint.proxy)
+    way = f"proxy by {', '.join(proxies)}" if proxies else "no proxy"
+    lines.append(f"endpoint: {endpoint}; {secure}, {way}")
+    found = [f"dgnb {__version__}"]
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{package} {metadata.version(package)}")
+    lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {', '.join(found)}")
+    if error:
         lines.append(f"the last {_EVENTS} events:")
         lines += [f"  {event.type}: {event.text}" for event in stream.transcript.events.tail(_EVENTS).itertuples()]
     return "\n".join(lines)
@@ -54,20 +59,3 @@ def figures(stream: Stream) -> str:
         f"longest silence on the wire {stream.longest_silence:.1f} s, "
         f"longest time the kernel was busy {stream.watch.lag.worst if stream.watch.lag else 0.0:.1f} s"
     )
-
-
-def _way(endpoint: Endpoint) -> str:
-    """Whether the line is encrypted, and whether it uses a proxy. A proxy's address may hold a password."""
-    secure = endpoint.url is not None and endpoint.url.startswith("wss://")
-    set_ = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
-    set_ = set_ if endpoint.proxy is None else ["proxy="] * bool(endpoint.proxy)
-    proxy = f"proxy by {', '.join(set_)}" if set_ else "no proxy"
-    return f"{'TLS' if secure else 'no TLS'}, {'on this machine' if endpoint.local and not endpoint.proxy else proxy}"
-
-
-def _versions() -> str:
-    found = []
-    for package in ("dgnb", *_PACKAGES):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found.append(f"{package} {metadata.version(package)}")
-    return ", ".join(found)
