@@ -6,7 +6,6 @@ TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep e
 from __future__ import annotations
 
 import io
-import math
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ import msgspec
 
 from dgnb.captions import Utterance, milliseconds, plain, voices
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
-from dgnb.messages import Metadata, Results, ServerMessage, Word
+from dgnb.messages import Metadata, ServerMessage, Word
 from dgnb.values import native
 from dgnb.writing import CONTROLS, joined, one_line
 
@@ -34,12 +33,6 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 _SHEET_ROWS: Final = 1_048_576
 _MOST_CHANNELS: Final = 1000
 """A server may send any channel number; Deepgram accepts 20 channels."""
-_VALUES: Final[Mapping[str, Any]] = {
-    "float64": list[float | None],
-    "int64": list[int],
-    "Int64": list[int | None],
-    "bool": list[bool],
-}
 _NULLABLE: Final = {"language", "request_id"}
 """Text columns in which an empty cell means missing."""
 
@@ -120,29 +113,27 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
     from dgnb import frames
 
     schema: Mapping[str, str] = getattr(frames, known(table).upper())
+    empty = {name: "" for name, dtype in schema.items() if dtype != "string" or name in _NULLABLE}
+    # Numbers are read as text, because pandas parses them differently from version to version.
+    read: Any = {name: "bool" if dtype == "bool" else "string" for name, dtype in schema.items()}
     try:
-        # Read as text, because pandas parses numbers differently from version to version.
-        frame = pd.read_csv(os.fsdecode(path), dtype=str, na_filter=False, encoding="utf-8")
+        options: Any = {"keep_default_na": False, "na_values": empty}
+        frame = pd.read_csv(os.fsdecode(path), dtype=read, encoding="utf-8", **options)
         there = {name: dtype for name, dtype in schema.items() if name in frame or name not in frames.OPTIONAL}
         if missing := there.keys() - set(frame.columns):
             raise ValueError(f"there is no column {min(missing)!r}")
-        columns = {name: _parsed(frame[name].tolist(), name, dtype, safe) for name, dtype in there.items()}
-        return frames.table(there, columns)
+        return pd.DataFrame({name: _parsed(frame[name], dtype, safe) for name, dtype in there.items()})
     except (OSError, ValueError, TypeError, OverflowError) as error:
         raise DgnbError(f"{path} can't be read as the table {table!r}: {error}. Did to_csv() write it?") from error
 
 
-def _parsed(texts: list[str], name: str, dtype: str, safe: bool) -> Sequence[Any]:
-    """The values of a column from their text."""
+def _parsed(column: Any, dtype: Any, safe: bool) -> Any:
+    """A column as its dtype."""
     if dtype.startswith("datetime64"):
         import pandas as pd
 
-        return pd.to_datetime(texts, utc=True, format="ISO8601").as_unit("ns").asi8.tolist()
-    if dtype != "string":
-        values: list[Any] = msgspec.convert([text or None for text in texts], _VALUES[dtype], strict=False)
-        return values
-    values = [text.removeprefix("'") for text in texts] if safe else texts
-    return [text or None for text in values] if name in _NULLABLE else values
+        return pd.to_datetime(column, utc=True, format="ISO8601").dt.as_unit("ns")
+    return column.str.removeprefix("'") if dtype == "string" and safe else column.astype(dtype)
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
@@ -275,12 +266,11 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
     by_channel: list[list[Word]] = [[] for _ in range(channels)]
     turns: list[dict[str, Any]] = []
     for words, channel in spoken:
-        clean = [_without_nan(word) for word in words]
-        by_channel[channel] += clean
-        start, end = _span(clean)
+        by_channel[channel] += words
+        start, end = _span(words)
         speaker = {} if words[0].speaker is None else {"speaker": words[0].speaker}
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
-        turns.append({"start": start, "end": end, "channel": channel, **_said(clean), **speaker, "id": str(name)})
+        turns.append({"start": start, "end": end, "channel": channel, **_said(words), **speaker, "id": str(name)})
     results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns}
     return msgspec.json.encode({"metadata": _described(metadata, channels), "results": results}).decode()
 
@@ -300,29 +290,16 @@ def _described(metadata: Metadata, channels: int) -> dict[str, Any]:
 
 
 def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
-    """What the server said about a stream of `duration` seconds, as one `Metadata`. The last message counts.
+    """The server's last `Metadata`, for a stream of `duration` seconds.
 
     `began`, in nanoseconds since 1970, is used if the server does not say when it began.
     """
-    told, channels, request_id, models = Metadata(), 0, None, {}
+    told = Metadata()
     for message in messages:
         if isinstance(message, Metadata):
             told = message
-        elif isinstance(message, Results):
-            channels = max([channels, *message.channel_index[1:2]])
-            if (origin := message.metadata) is not None:
-                request_id = origin.request_id or request_id
-                if origin.model_uuid and origin.model_info:
-                    models[origin.model_uuid] = origin.model_info
-    return msgspec.structs.replace(
-        told,
-        request_id=told.request_id or request_id,
-        created=told.created or (None if began is None else _timestamp(began)),
-        duration=duration,
-        channels=max(channels, told.channels or 0) or None,
-        models=told.models or tuple(models),
-        model_info=told.model_info or models,
-    )
+    created = told.created or (None if began is None else _timestamp(began))
+    return msgspec.structs.replace(told, created=created, duration=duration)
 
 
 def _timestamp(nanoseconds: int) -> str:
@@ -335,12 +312,6 @@ def _said(words: Sequence[Word]) -> dict[str, Any]:
     # With the fields of the service alone.
     plain = [Word(*(getattr(word, name) for name in Word.__struct_fields__)) for word in words]
     return {"transcript": joined(words), **mean, "words": plain}
-
-
-def _without_nan(word: Word) -> Word:
-    if word.confidence is None or math.isfinite(word.confidence):
-        return word
-    return msgspec.structs.replace(word, confidence=None)
 
 
 def _span(words: Sequence[Word]) -> tuple[float, float]:

@@ -267,14 +267,15 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
         ```
     """
     start, end, channel = _times("summary", words)
-    confidence, latency = _known("summary", words, "confidence"), _known("summary", results, "latency", "results")
+    confidence = pd.Series(_floats("summary", words, "confidence"))
+    latency = pd.Series(_floats("summary", results, "latency", "results"))
     final = _floats("summary", results, "is_final", "results") == 1
     opened = int((_column("summary", events, "type", "events") == "opened").sum())
-    connections = int(_known("summary", results, "connection", "results").max(initial=-1.0)) + 1
+    connections = int(_floats("summary", results, "connection", "results").max(initial=-1.0)) + 1
     missing = _floats("summary", gaps, "start", "gaps"), _floats("summary", gaps, "end", "gaps")
     finals = _floats("summary", results, "end", "results")[final]
     duration = float(np.concatenate([[0.0], finals, end, missing[1]]).max())
-    speech = math.fsum(_spoken(start[rows], end[rows]) for rows in _by_channel(start, channel))
+    speech = math.fsum(_covered(start[rows], end[rows], _PAUSE) for rows in _by_channel(start, channel))
     return _frame(
         ("duration", duration, "s"),
         ("speech", speech, "s"),
@@ -282,12 +283,12 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
         ("words per minute", _ratio(start.size * 60.0, duration), ""),
         ("words per minute of speech", _ratio(start.size * 60.0, speech), ""),
         *_shares(words, end - start),
-        ("confidence mean", _ratio(float(confidence.sum()), confidence.size), "0 to 1"),
-        ("confidence lowest decile", _quantile(confidence, 0.1), "0 to 1"),
-        ("latency min", _quantile(latency, 0.0), "s"),
-        ("latency avg", _ratio(float(latency.sum()), latency.size), "s"),
-        ("latency p95", _quantile(latency, 0.95), "s"),
-        ("latency max", _quantile(latency, 1.0), "s"),
+        ("confidence mean", float(confidence.mean()), "0 to 1"),
+        ("confidence lowest decile", float(confidence.quantile(0.1)), "0 to 1"),
+        ("latency min", float(latency.min()), "s"),
+        ("latency avg", float(latency.mean()), "s"),
+        ("latency p95", float(latency.quantile(0.95)), "s"),
+        ("latency max", float(latency.max()), "s"),
         ("finals", int(final.sum()), ""),
         ("interims", int((~final).sum()), ""),
         ("reconnects", max(1, opened, connections) - 1, ""),
@@ -317,25 +318,14 @@ def _shares(words: pd.DataFrame, seconds: _Floats) -> list[tuple[str, float, str
     return rows
 
 
-def _spoken(start: _Floats, end: _Floats) -> float:
-    """Seconds from the first word of a channel to its last, without pauses."""
-    reached = np.maximum.accumulate(end)
-    silence = start[1:] - reached[:-1]
-    return float(reached[-1] - start[0] - silence[silence > _PAUSE].sum())
-
-
-def _covered(start: _Floats, end: _Floats) -> float:
-    """Seconds that overlapping stretches cover."""
+def _covered(start: _Floats, end: _Floats, longest: float = 0.0) -> float:
+    """Seconds that stretches cover, with the pauses between them up to the `longest`; overlaps count once."""
     if not start.size:
         return 0.0
     order = np.argsort(start, kind="stable")
-    start, end = start[order], end[order]
-    before = np.r_[start[0], np.maximum.accumulate(end)[:-1]]
-    return float(np.maximum(0.0, end - np.maximum(start, before)).sum())
-
-
-def _quantile(values: _Floats, part: float) -> float:
-    return float(np.quantile(values, part)) if values.size else math.nan
+    start, reached = start[order], np.maximum.accumulate(end[order])
+    pauses = start[1:] - reached[:-1]
+    return float(reached[-1] - start[0] - pauses[pauses > longest].sum())
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -398,11 +388,6 @@ def _floats(function: str, table: pd.DataFrame, name: str, kind: str = "words") 
         raise ConfigurationError(
             f"{function}() needs numbers in {name!r}; its dtype is {column.dtype}. {_remedy(kind)}"
         ) from None
-
-
-def _known(function: str, table: pd.DataFrame, name: str, kind: str = "words") -> _Floats:
-    values = _floats(function, table, name, kind)
-    return values[~np.isnan(values)]
 
 
 def _texts(function: str, table: pd.DataFrame, name: str) -> list[str]:
