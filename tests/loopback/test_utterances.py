@@ -42,6 +42,20 @@ class Counting:
         )
 
 
+class Stopping(Counting):
+    """A decoder that hears nothing behind the first seconds of what it is given."""
+
+    def __init__(self, after: float, hears: int = 99) -> None:
+        super().__init__()
+        self.after = after
+        self.hears = hears  # so many times
+
+    def decode(self, samples: Samples, *, final: bool) -> Decoded:
+        decoded = super().decode(samples, final=final)
+        heard = len(self.finals) <= self.hears
+        return Decoded(tuple(word for word in decoded.words if heard and word.end <= self.after))
+
+
 def sound(*parts: tuple[float, float]) -> bytes:
     """Audio of (seconds, loudness) after each other."""
     return b"".join(np.full(round(s * SAMPLE_RATE), loud * 32767, "<i2").tobytes() for s, loud in parts)
@@ -215,6 +229,40 @@ def test_after_a_slow_final_interims_wait_until_the_delay_is_made_up() -> None:
     assert not decoder.interims
     listen(stream, sound((1, SPEECH)))
     assert len(decoder.interims) == 1
+
+
+def test_a_final_that_stops_before_the_last_voice_is_completed() -> None:
+    for after, decodings in ((3.5, 2), (2.0, 3), (1.5, 4)):
+        decoder = Stopping(after)
+        pcm = sound((1, SILENCE), (6, SPEECH), (1, SILENCE))
+        [final] = finals_of(listen(stream_of(decoder, interims=False), pcm))
+        assert final.words[-1].end == pytest.approx(7.0, abs=0.5)
+        assert all(abs(b.start - a.end) < 0.3 for a, b in pairwise(final.words))
+        assert len(decoder.finals) == decodings
+        assert_tiled([final], final.end)
+
+
+def test_what_a_decoder_does_not_hear_at_all_is_tried_once_more_and_not_for_ever() -> None:
+    decoder = Stopping(2.0, hears=1)
+    [final] = finals_of(listen(stream_of(decoder, interims=False), sound((6, SPEECH), (1, SILENCE))))
+    assert final.words[-1].end == pytest.approx(2.0)
+    assert len(decoder.finals) == 2
+
+
+def test_a_decoder_that_hears_little_each_time_is_not_asked_for_ever() -> None:
+    decoder = Stopping(0.5)
+    listen(stream_of(decoder, interims=False), sound((12, SPEECH), (1, SILENCE)))
+    assert len(decoder.finals) <= 5
+
+
+def test_interims_silence_and_half_words_are_not_decoded_again() -> None:
+    for pcm in (sound((2.6, SPEECH), (1, SILENCE)), sound((2, SPEECH), (0.65, SILENCE), (0.2, SPEECH), (1, SILENCE))):
+        decoder = Stopping(2.0)
+        listen(stream_of(decoder), pcm)
+        assert len(decoder.finals) == 1
+    decoder = Stopping(1.0)
+    assert interims_of(listen(stream_of(decoder), sound((6, SPEECH))))[-1].words[-1].end == pytest.approx(1.0)
+    assert not decoder.finals
 
 
 def word(text: str, start: float, end: float) -> HeardWord:

@@ -42,6 +42,11 @@ _LEAD = 0.3
 """Seconds before the detected onset that are decoded too, because soft beginnings come before it."""
 _TAIL = 0.3
 """Seconds after the voice that are decoded too."""
+_UNHEARD = 0.8
+"""Seconds of voice behind the last word from which on they are decoded, because a decoder may stop early. A half word
+at a cut is shorter."""
+_PARTS = 4
+"""How often a final is decoded at most."""
 
 _REACTION = FRAME
 """Samples by which the detector trails the voice, at onsets and ends: the median over read and synthetic speech."""
@@ -219,11 +224,20 @@ class UtteranceStream:
         start = max(self._track.base, onset - _samples(_LEAD))
         stop = min(end, self._last_voice + _samples(_TAIL))
         began = self._clock()
-        decoded = self._decoder.decode(self._track.samples(start, stop), final=final)
+        words: tuple[HeardWord, ...] = ()
+        language = None
+        for _ in range(_PARTS if final else 1):
+            decoded = self._decoder.decode(self._track.samples(start, stop), final=final)
+            language = language or decoded.language
+            shift = start / SAMPLE_RATE
+            placed = [replace(word, start=word.start + shift, end=word.end + shift) for word in decoded.words]
+            settled = _settle(placed, self._track.silences(start, stop))
+            words += settled
+            start = max(start, _samples(settled[-1].end)) if settled else stop
+            if self._track.voice(start, stop) < _samples(_UNHEARD):
+                break
         self._debt += max(0.0, self._clock() - began)
-        shift = start / SAMPLE_RATE
-        words = [replace(word, start=word.start + shift, end=word.end + shift) for word in decoded.words]
-        return replace(decoded, words=_settle(words, self._track.silences(start, stop)))
+        return Decoded(words, language)
 
 
 class _Track:
@@ -254,6 +268,11 @@ class _Track:
     def loudness(self, at: int) -> float:
         around = self.samples(max(self.base, at - FRAME), min(self.fed, at + FRAME))
         return float(np.square(around).mean()) if around.size else math.inf
+
+    def voice(self, start: int, stop: int) -> int:
+        """How many samples between two positions hold a voice."""
+        first, last = (max(0, at // FRAME - self._first_frame) for at in (start + _REACTION, stop + _REACTION))
+        return FRAME * sum(probability >= _SPEECH for probability in self.probabilities[first:last])
 
     def silences(self, start: int, stop: int) -> list[tuple[float, float]]:
         """The stretches without voice between two positions, in seconds on the audio clock.

@@ -25,6 +25,7 @@ import numpy as np
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback.engines import DEFAULT_MODEL, SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
 from dgnb.loopback.engines import weights as _weights
+from dgnb.loopback.engines.keyterms import put_in
 from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
 from dgnb.loopback.engines.voice import Samples, SileroVoice
 
@@ -135,7 +136,7 @@ class WhisperEngine:
             code = None if language == "multi" else language.partition("-")[0].lower()
             if code and code not in self.languages:
                 raise ConfigurationError(f"{self._info.name} does not know the language {language!r}.")
-        decoder = _Decoder(self._model, code, ", ".join(keyterms))
+        decoder = _Decoder(self._model, code, keyterms)
         return UtteranceStream(
             decoder, SileroVoice(_voice_session()), pause=pause, interims=interims, clock=self._clock
         )
@@ -144,7 +145,7 @@ class WhisperEngine:
 class _Decoder:
     """Decodes stretches of one stream."""
 
-    def __init__(self, model: Any, language: str | None, keyterms: str) -> None:
+    def __init__(self, model: Any, language: str | None, keyterms: Sequence[str]) -> None:
         self._model = model
         self._language = language
         self._keyterms = keyterms
@@ -155,7 +156,7 @@ class _Decoder:
         features = self._model.feature_extractor(samples)
         windows: dict[bool, Any] = {}
         language, found = self._language, None
-        best: tuple[float, Any, Any] | None = None
+        best: tuple[float, Any, Any, _Attempt] | None = None
         for attempt in _CAREFUL if final else _QUICK:
             if (encoded := windows.get(attempt.whole_window)) is None:
                 encoded = windows[attempt.whole_window] = self._encode(features, seconds, attempt.whole_window)
@@ -165,13 +166,16 @@ class _Decoder:
             if result.no_speech_prob > _NO_SPEECH and likelihood < _UNLIKELY:
                 return Decoded((), found)
             if not loops and (best is None or likelihood > best[0]):
-                best = likelihood, result, encoded
+                best = likelihood, result, encoded, attempt
             if not loops and likelihood >= _UNLIKELY:
                 break
         if best is None:
             return Decoded((), found)
-        _, result, encoded = best
-        return Decoded(self._words(result.sequences_ids[0], encoded, seconds, language), found)
+        _, result, encoded, attempt = best
+        words = self._words(result.sequences_ids[0], encoded, seconds, language)
+        if self._keyterms and words:
+            words = self._with_keyterms(words, encoded, seconds, language, attempt)
+        return Decoded(words, found)
 
     def _encode(self, features: Any, seconds: float, whole: bool) -> Any:
         window = _WINDOW if whole else min(_WINDOW, max(_SHORTEST_WINDOW, math.ceil(seconds + _MARGIN)))
@@ -181,12 +185,32 @@ class _Decoder:
         padded[:, :used] = features[:, :used]
         return self._model.encode(padded)
 
-    def _generate(self, encoded: Any, seconds: float, language: str, attempt: _Attempt) -> tuple[Any, float, bool]:
+    def _with_keyterms(
+        self, words: tuple[HeardWord, ...], encoded: Any, seconds: float, language: str | None, attempt: _Attempt
+    ) -> tuple[HeardWord, ...]:
+        tokenizer = self._tokenizer(language)
+        frames = round(seconds * self._model.frames_per_second)
+        result, _, _ = self._generate(encoded, seconds, language, attempt, self._keyterms)
+
+        def weigh(text: str) -> float:
+            tokens = tokenizer.encode(" " + text)
+            aligned = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], frames)[0]
+            return float(np.log(np.maximum(aligned.text_token_probs, 1e-9)).sum())
+
+        text = put_in(words, tokenizer.decode(result.sequences_ids[0]), self._keyterms, weigh)
+        if text == " ".join(word.text for word in words):
+            return words
+        return self._words(tokenizer.encode(" " + text), encoded, seconds, language)
+
+    def _generate(
+        self, encoded: Any, seconds: float, language: str | None, attempt: _Attempt, keyterms: Sequence[str] = ()
+    ) -> tuple[Any, float, bool]:
         """Return CTranslate2's result, its mean log probability, and whether the text repeats itself."""
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
-        if self._keyterms:
-            prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + self._keyterms)[: _MOST_TOKENS // 2], *prompt]
+        if keyterms:
+            told = tokenizer.encode(" " + ", ".join(keyterms))
+            prompt = [tokenizer.sot_prev, *told[: _MOST_TOKENS // 2], *prompt]
         result = self._model.model.generate(
             encoded,
             [prompt],
