@@ -78,24 +78,6 @@ def hidden(*given: Any) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """A server to connect to: its base `ws(s)://host[:port][/path]`, and the key or the access token to send."""
-
-    url: str
-    key: Secret
-    key_origin: str
-
-    @property
-    def scheme(self) -> str:
-        """`Bearer` for an access token, `Token` for a key."""
-        return "Bearer" if self.key_origin in (_TOKEN_ARGUMENT, TOKEN_VARIABLE) else "Token"
-
-    def masked(self, said: AnyStr) -> AnyStr:
-        """What a server said, with `<key>` in place of the key: some servers quote it."""
-        return self.key.masked(said) if self.key_origin else said
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """What `choose()` decided, and for what reason.
 
@@ -130,8 +112,18 @@ class Endpoint:
         """Whether it is known to send empty finals where nobody speaks, as Deepgram does."""
         return (urlsplit(self.url or "").hostname or "").endswith(".deepgram.com")
 
-    async def locate(self) -> Address:
-        """Give the address. For `offline`, start the engine's process if it does not run yet.
+    @property
+    def authorization(self) -> str:
+        """The value of the request's header: `Bearer` goes before an access token, `Token` before a key."""
+        scheme = "Bearer" if self.key_origin in (_TOKEN_ARGUMENT, TOKEN_VARIABLE) else "Token"
+        return f"{scheme} {self.key.reveal() if self.key else _ANY_KEY}"
+
+    def masked(self, said: AnyStr) -> AnyStr:
+        """What a server said, with `<key>` in place of the key: some servers quote it."""
+        return self.key.masked(said) if self.key else said
+
+    async def locate(self) -> Endpoint:
+        """The same with an address. For `offline`, start the engine's process if it does not run yet.
 
         Cancelling is safe: the start goes on, and serves the next caller.
 
@@ -142,9 +134,8 @@ class Endpoint:
             from dgnb import offline
 
             url, token = await asyncio.to_thread(offline.ensure)
-            return Address(url, Secret(token), "the offline engine's own token")
-        assert self.url is not None
-        return Address(self.url, self.key or Secret(_ANY_KEY), self.key_origin)
+            return replace(self, url=url, key=Secret(token), key_origin="the offline engine's own token")
+        return self
 
 
 def choose(

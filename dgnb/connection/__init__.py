@@ -22,8 +22,8 @@ from dgnb._version import __version__
 from dgnb.connection.answers import Answers
 from dgnb.connection.errors import connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
-from dgnb.connection.wire import HiddenHeader, MaskedLog, OpenSocket, SilenceWatch, Socket
-from dgnb.endpoints import Address, Endpoint, Secret, choose, hidden, is_loopback
+from dgnb.connection.wire import SILENT, HiddenHeader, OpenSocket, SilenceWatch, Socket
+from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Results, ServerMessage, UnknownMessage
 from dgnb.options import LiveOptions, as_options
@@ -108,33 +108,33 @@ class connect:
             await self._connection.close()
 
     async def _open(self) -> Connection:
-        address = await self._endpoint.locate()
-        url = f"{address.url}/v1/listen?{urlencode(self._options.query())}"
+        endpoint = await self._endpoint.locate()
+        url = f"{endpoint.url}/v1/listen?{urlencode(self._options.query())}"
         try:
-            socket_ = await self._handshake(url, address)
+            socket_ = await self._handshake(url, endpoint)
         # "from None": the frames of the original error hold the request, and the request holds the key.
         except asyncio.CancelledError:
             raise asyncio.CancelledError from None
         except (OSError, WebSocketException, ValueError, ImportError) as error:
-            raise handshake_error(error, self._endpoint, address, self._open_timeout) from None
+            raise handshake_error(error, endpoint, self._open_timeout) from None
         return Connection(
             socket_,
             url=url,
-            address=address,
+            endpoint=endpoint,
             keep_alive_interval=self._keep_alive_interval,
             close_timeout=self._close_timeout,
             ping_timeout=self._ping_timeout,
         )
 
-    async def _handshake(self, url: str, address: Address) -> Any:
+    async def _handshake(self, url: str, endpoint: Endpoint) -> Any:
         # Apart, because the simulator puts its own network in the place of this step.
-        given = self._endpoint.proxy
-        proxy: Any = None if given is False or is_loopback(urlsplit(url).hostname) else True
-        tls: dict[str, Any] = {"ssl": self._endpoint.ssl} if self._endpoint.ssl else {}
+        given = endpoint.proxy
+        proxy: Any = None if given is False or endpoint.local else True
+        tls: dict[str, Any] = {"ssl": endpoint.ssl} if endpoint.ssl else {}
         return await OpenSocket(
             url,
             create_connection=Socket,
-            additional_headers={"Authorization": HiddenHeader(f"{address.scheme} {address.key.reveal()}")},
+            additional_headers={"Authorization": HiddenHeader(endpoint.authorization)},
             user_agent_header=f"dgnb/{__version__}",
             # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
             compression=None,
@@ -145,7 +145,7 @@ class connect:
             # SilenceWatch counts every byte: on a slow link the pongs wait in a queue.
             ping_timeout=None,
             max_size=_MAX_MESSAGE,
-            logger=MaskedLog(address),
+            logger=SILENT,
             **tls,
         )
 
@@ -177,12 +177,12 @@ class Connection:
         socket_: Socket,
         *,
         url: str,
-        address: Address,
+        endpoint: Endpoint,
         keep_alive_interval: float,
         close_timeout: float,
         ping_timeout: float | None,
     ) -> None:
-        headers, masked = socket_.response.headers if socket_.response else {}, address.masked
+        headers, masked = socket_.response.headers if socket_.response else {}, endpoint.masked
         self.url = url
         self.request_id = masked(headers.get("dg-request-id", ""))
         ignored = masked(headers.get("dgnb-ignored", ""))
@@ -194,7 +194,7 @@ class Connection:
         self._doubted = False
         self.longest_silence = 0.0
         self._socket = socket_
-        self._address = address
+        self._endpoint = endpoint
         self._close_timeout = close_timeout
         if raw := socket_.transport.get_extra_info("socket"):
             # Audio that waits in a large system buffer counts as sent, and delays pings.
@@ -265,7 +265,7 @@ class Connection:
             self._doubted = False
             raise ProtocolError(answers.doubt)
         try:
-            data = self._address.masked(await self._socket.recv(decode=False))
+            data = self._endpoint.masked(await self._socket.recv(decode=False))
         except ConnectionClosed as closed:
             if self.stream_closed and closed.rcvd is not None and closed.rcvd.code == 1000:
                 raise StopAsyncIteration from None
@@ -347,7 +347,7 @@ class Connection:
                 await asyncio.sleep(interval - idle)
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
-        masked = self._address.masked
+        masked = self._endpoint.masked
         told = masked(closed.rcvd.reason) if closed.rcvd else ""
         reason = ": ".join(dict.fromkeys(filter(None, (told, self.said))))
         if closed.rcvd:

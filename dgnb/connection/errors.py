@@ -7,19 +7,16 @@ and on closed streams, RFC 6455 (close codes), RFC 9110 (HTTP).
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import enum
 import json
-import math
 import re
-import time
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from dgnb.endpoints import Address, Endpoint
+from dgnb.endpoints import Endpoint
 from dgnb.exceptions import AuthenticationError, ConnectionLost, GaveUp, HandshakeError
 from dgnb.messages import Error, ServerMessage, UnknownMessage
 
@@ -149,19 +146,19 @@ def reason_in(message: ServerMessage) -> str:
     return one_line(": ".join(map(str, filter(None, found))))
 
 
-def refusal(error: InvalidStatus, endpoint: Endpoint, address: Address) -> HandshakeError:
+def refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
     """Make the error for a server that answered the handshake with an HTTP status."""
     status = error.response.status_code
-    reason, said, request_id = _answer(error.response, address)
+    reason, said, request_id = _answer(error.response, endpoint)
     # A 403 has the same err_code, and is about the model.
     rule = find_rule(status, reason if status == 401 else "")
-    host, did, remedy = urlsplit(address.url).netloc, "refused", rule.text
+    host, did, remedy = urlsplit(str(endpoint.url)).netloc, "refused", rule.text
     kind = HandshakeError
     if status in (401, 403):
         kind = AuthenticationError
-        if address.key_origin:
-            did = f"refused the key from {address.key_origin}"
-            if status == 401 and address.scheme == "Bearer":
+        if endpoint.key_origin:
+            did = f"refused the key from {endpoint.key_origin}"
+            if status == 401 and endpoint.authorization.startswith("Bearer"):
                 remedy = "Is the access token still valid? It lasts for 30 s, unless it was granted for longer."
         else:
             remedy = "No key was sent. Pass api_key=."
@@ -189,11 +186,11 @@ def _quoted(said: str, request_id: str) -> str:
     return (f" {said!r}" if said else "") + (f" (request {request_id})" if request_id else "")
 
 
-def _answer(response: Response, address: Address) -> tuple[str, str, str]:
+def _answer(response: Response, endpoint: Endpoint) -> tuple[str, str, str]:
     """The error code, the words and the request id of a refusal. The key is masked: some servers quote it."""
 
     def masked(text: object) -> str:
-        return one_line(address.masked(str(text or "")))
+        return one_line(endpoint.masked(str(text or "")))
 
     body = (response.body or b"").decode("utf-8", "replace")
     told: dict[str, Any] = {}
@@ -211,13 +208,6 @@ def _answer(response: Response, address: Address) -> tuple[str, str, str]:
 
 
 def _retry_after(response: Response) -> float | None:
-    """The seconds of the `Retry-After` header, or None (RFC 9110, 10.2.3: seconds or a date)."""
+    """The seconds of the `Retry-After` header; None without one, and for a date, which few servers send."""
     told = response.headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(told)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(told).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return float(told) if re.fullmatch(r"\d{1,9}(\.\d+)?", told, re.ASCII) else None

@@ -20,7 +20,7 @@ from websockets.exceptions import (
 )
 
 from dgnb.connection.errors import Again, find_rule, one_line, refusal
-from dgnb.endpoints import Address, Endpoint, is_loopback
+from dgnb.endpoints import Endpoint
 from dgnb.exceptions import ConfigurationError, DgnbError, HandshakeError
 
 _CERTIFICATE: Final = {
@@ -42,15 +42,15 @@ _UNREACHABLE: Final = {
 }
 
 
-def handshake_error(error: Exception, endpoint: Endpoint, address: Address, timeout: float) -> DgnbError:
+def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> DgnbError:
     """Make the error to raise for an error of websockets or of the system during the handshake."""
     if isinstance(error, InvalidStatus):
-        return refusal(error, endpoint, address)
+        return refusal(error, endpoint)
     if isinstance(error, InvalidURI):
-        return ConfigurationError(f"endpoint={address.url!r} is not an address that can be connected to.")
-    host, proxy = urlsplit(address.url).netloc, _proxy(address.url, endpoint)
+        return ConfigurationError(f"endpoint={endpoint.url!r} is not an address that can be connected to.")
+    host, proxy = urlsplit(str(endpoint.url)).netloc, _proxy(endpoint)
     if isinstance(error, ssl.SSLError):
-        text = _tls(error, address, proxy)
+        text = _tls(error, host, endpoint, proxy)
     elif isinstance(error, InvalidProxy | ProxyError | ImportError) or (
         proxy and isinstance(error, OSError | ValueError)
     ):
@@ -60,7 +60,7 @@ def handshake_error(error: Exception, endpoint: Endpoint, address: Address, time
     elif isinstance(error, OSError):
         text = f"{host} can't be reached: {_why(error, timeout)}. {_UNREACHABLE[endpoint.kind]}"
     else:
-        told = one_line(address.masked(str(error)))
+        told = one_line(endpoint.masked(str(error)))
         text = f"{host} does not answer as a WebSocket server ({told}). Is endpoint right?"
     return HandshakeError(text, transient=_is_transient(error))
 
@@ -96,9 +96,8 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, (OSError, EOFError, InvalidMessage, ProxyError))
 
 
-def _tls(error: ssl.SSLError, address: Address, proxy: str) -> str:
-    host = urlsplit(address.url).netloc
-    told = one_line(address.masked(str(error)))
+def _tls(error: ssl.SSLError, host: str, endpoint: Endpoint, proxy: str) -> str:
+    told = one_line(endpoint.masked(str(error)))
     if isinstance(error, ssl.SSLCertVerificationError):
         why = (getattr(error, "verify_message", "") or told).rstrip(".")
         by = f", reached through {proxy}," if proxy else ""
@@ -108,13 +107,13 @@ def _tls(error: ssl.SSLError, address: Address, proxy: str) -> str:
     return f"TLS with {host} failed ({why}). Is it a wss:// server, and the port right?"
 
 
-def _proxy(url: str, endpoint: Endpoint) -> str:
+def _proxy(endpoint: Endpoint) -> str:
     """The proxy that websockets uses for an address, in words without its credentials; "" for none."""
     used: str | None = None
     if endpoint.proxy:
         used = endpoint.proxy.reveal()
-    elif endpoint.proxy is None and not is_loopback(urlsplit(url).hostname):
-        used = ws.get_proxy(ws.parse_uri(url))  # type: ignore[attr-defined]
+    elif endpoint.proxy is None and not endpoint.local:
+        used = ws.get_proxy(ws.parse_uri(str(endpoint.url)))  # type: ignore[attr-defined]
     # The address is shown only where it can't be mistaken for a user name or a password.
     found = re.fullmatch(r"\w+://(?:[^/?#@]*@)?([\w.-]+(?::\d+)?)/?", used or "", re.ASCII)
     return f"the proxy {found[1]}" if found else "the proxy" if used else ""

@@ -1,39 +1,19 @@
-"""The WebSocket under a `Connection`: no redirects, no key in the log, and a watch for a server that went silent."""
+"""The WebSocket under a `Connection`: no redirects, no log, and a watch for a server that went silent."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import websockets.asyncio.client as ws
-from websockets.frames import Frame
-
-from dgnb.endpoints import Address
 
 _LOOK: Final = 1.0
 """Seconds between two looks at whether the server is silent."""
 
-_wire_logger = logging.getLogger("dgnb.wire")
-
-
-class MaskedLog(logging.LoggerAdapter[logging.Logger]):
-    """The log `dgnb.wire` without the key: at DEBUG, websockets logs every header and frame."""
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(_wire_logger)
-        self._address = address
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log a masked text."""
-        if self.isEnabledFor(level):
-            # A frame shows its beginning and its end alone, and may cut a key in two.
-            masked = self._address.masked
-            args = tuple(replace(arg, data=masked(bytes(arg.data))) if isinstance(arg, Frame) else arg for arg in args)
-            text = str(msg) % args if args else str(msg)
-            self.logger.log(level, "%s", self._address.masked(text), **kwargs)
+SILENT: Final = logging.Logger("dgnb.wire", logging.CRITICAL)  # noqa: LOG001 - not even a handler of the root hears it
+"""What websockets logs, headers and frames among it, is heard nowhere: it would show the key."""
 
 
 class HiddenHeader(str):

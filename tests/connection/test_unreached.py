@@ -14,11 +14,10 @@ from websockets.frames import Close
 from websockets.http11 import Response
 
 from dgnb.connection.unreached import handshake_error
-from dgnb.endpoints import Address, Secret, choose
+from dgnb.endpoints import choose
 from dgnb.exceptions import DgnbError, HandshakeError
 
 CANARY = "canary0123456789"
-ADDRESS = Address("wss://example.org", Secret(CANARY), "api_key=")
 
 
 def instances() -> list[Exception]:
@@ -45,7 +44,7 @@ def instances() -> list[Exception]:
 @pytest.mark.parametrize("error", instances(), ids=lambda error: type(error).__name__)
 def test_every_exception_of_websockets_becomes_one_of_ours(error: Exception) -> None:
     endpoint = choose("wss://example.org", CANARY)
-    ours = handshake_error(error, endpoint, ADDRESS, 10.0)
+    ours = handshake_error(error, endpoint, 10.0)
     assert isinstance(ours, DgnbError)
     assert CANARY not in str(ours)
 
@@ -62,8 +61,7 @@ def test_every_exception_of_websockets_becomes_one_of_ours(error: Exception) -> 
 )
 def test_errors_of_the_system_get_a_remedy(error: Exception, told: str) -> None:
     endpoint = choose("deepgram", CANARY)
-    address = Address("wss://api.deepgram.com", Secret(CANARY), "api_key=")
-    assert told in str(handshake_error(error, endpoint, address, 10.0))
+    assert told in str(handshake_error(error, endpoint, 10.0))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_errors_of_the_system_get_a_remedy(error: Exception, told: str) -> None:
     ],
 )
 def test_a_handshake_is_tried_again_only_when_nobody_answered(error: Exception, transient: bool) -> None:
-    ours = handshake_error(error, choose("wss://example.org", CANARY), ADDRESS, 10.0)
+    ours = handshake_error(error, choose("wss://example.org", CANARY), 10.0)
     assert isinstance(ours, HandshakeError)
     assert ours.transient is transient
 
@@ -88,6 +86,6 @@ def test_a_handshake_is_tried_again_only_when_nobody_answered(error: Exception, 
 @pytest.mark.parametrize(("status", "transient"), [(407, False), (403, False), (502, True)])
 def test_a_proxy_that_refuses_is_tried_again_only_for_a_fault_of_its_own(status: int, transient: bool) -> None:
     refused = websockets.exceptions.InvalidProxyStatus(Response(status, "", Headers(), b""))
-    ours = handshake_error(refused, choose("wss://example.org", CANARY), ADDRESS, 10.0)
+    ours = handshake_error(refused, choose("wss://example.org", CANARY), 10.0)
     assert isinstance(ours, HandshakeError)
     assert ours.transient is transient
