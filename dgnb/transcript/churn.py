@@ -13,7 +13,8 @@ class Churn:
     """
 
     def __init__(self) -> None:
-        self._hearings: dict[tuple[int, int], _Hearing] = {}
+        self._heard: dict[tuple[int, int], tuple[tuple[Word, ...], list[str], list[int]]] = {}
+        """The words of the newest interim, their texts, and how often the word at each place was rewritten."""
 
     def take(self, results: Results, connection: int) -> float | None:
         """Take the next `Results`.
@@ -22,57 +23,24 @@ class Churn:
             For a final, how often a word of it was rewritten, by the word. None for an interim, for a final that no
             interim came before, and for a final without words.
         """
-        key = (connection, channel_of(results))
-        hearing = self._hearings.get(key)
-        if not results.is_final:
-            if hearing is None:
-                hearing = self._hearings[key] = _Hearing()
-            hearing.compare(results)
+        key = connection, channel_of(results)
+        if results.is_final and key not in self._heard:
             return None
-        if hearing is None:
-            return None
-        rewritten = hearing.settle(results)
-        if not hearing.words:
-            del self._hearings[key]
-        return rewritten / len(results.words) if results.words else None
-
-
-class _Hearing:
-    """The words of the newest interim, and how often the word at each place was rewritten."""
-
-    def __init__(self) -> None:
-        self.words: tuple[Word, ...] = ()
-        self._texts: list[str] = []
-        self._rewritten: list[int] = []
-
-    def compare(self, results: Results) -> int:
-        """Count what the next hearing rewrites. Returns how many words of the one before it reaches."""
-        before, words, texts = self.words, results.words, [word.word for word in results.words]
+        before, texts, counts = self._heard.pop(key, ((), [], []))
+        words, said = results.words, [word.word for word in results.words]
         reach = len(before)
-        if texts[:reach] != self._texts:
+        if said[:reach] != texts:
             end = results.start + results.duration
-            # Words beyond the end of this hearing are not withdrawn: a later hearing brings them again.
-            while reach and _beyond(before[reach - 1], end):
+            # Words of which more lies beyond the end are not withdrawn: a later hearing brings them again.
+            while reach and before[reach - 1].start + before[reach - 1].end > 2 * end:
                 reach -= 1
             for place in range(reach):
-                if place >= len(texts) or texts[place] != self._texts[place]:
-                    self._rewritten[place] += 1
-        self._rewritten += [0] * (len(texts) - len(self._rewritten))
-        self.words, self._texts = words, texts
-        return reach
-
-    def settle(self, results: Results) -> int:
-        """Take the final. Returns how often its words were rewritten; words beyond its end stay for the next one."""
-        before = self.words
-        left = max(self.compare(results), len(results.words))
-        self.words = before[left:]
-        self._texts = [word.word for word in self.words]
-        waiting = self._rewritten[left : len(before)]
-        total = sum(self._rewritten) - sum(waiting)
-        self._rewritten = waiting
-        return total
-
-
-def _beyond(word: Word, end: float) -> bool:
-    """Whether more of the word lies after `end` than before."""
-    return word.start + word.end > 2 * end
+                counts[place] += said[place : place + 1] != texts[place : place + 1]
+        counts += [0] * (len(said) - len(counts))
+        if not results.is_final:
+            self._heard[key] = words, said, counts
+            return None
+        waiting = slice(max(reach, len(said)), len(before))
+        if before[waiting]:
+            self._heard[key] = before[waiting], texts[waiting], counts[waiting]
+        return (sum(counts) - sum(counts[waiting])) / len(said) if said else None

@@ -77,11 +77,9 @@ class Journal:
             return ""
         lines, until = batch
         try:
-            told, gone = self._look()
-            if gone:
-                return told
-            if lines:
-                self._append(self._file, lines, until)
+            told, anew = self._look()
+            if lines and not anew:
+                self._append(self._file, lines, until, self._written[0])
         except OSError as error:
             raise self._failed(error) from error
         return told
@@ -102,15 +100,14 @@ class Journal:
         """Make the file, with its first line."""
         file = open(path, "x+b", buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by close()
         try:
-            self._append(file, storage.JOURNAL, (0, 0, 0), size=0)
+            self._append(file, storage.JOURNAL, (0, 0, 0), 0)
         except BaseException:
             file.close()
             path.unlink()
             raise
         return file
 
-    def _append(self, file: io.FileIO, lines: bytes, until: tuple[int, int, int], size: int | None = None) -> None:
-        size = self._written[0] if size is None else size
+    def _append(self, file: io.FileIO, lines: bytes, until: tuple[int, int, int], size: int) -> None:
         # Whoever was interrupted in the writing, or between it and the note of it, writes again at the same place.
         file.truncate(size)
         file.seek(size)
@@ -120,30 +117,24 @@ class Journal:
         self._written = (size + len(lines), until, lines[-_TAIL:])
 
     def _look(self) -> tuple[str, bool]:
-        """What others did to the file, and whether it was made anew because of that."""
-        mine, name = os.fstat(self._file.fileno()), str(self.path)
-        try:
-            there = os.path.samestat(self.path.stat(), mine)
-        except (FileNotFoundError, NotADirectoryError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._replace(self._made(self.path))
-            return f"The journal {name!r} was removed or moved: it is written anew, whole.", True
-        if not there and not mine.st_nlink:
-            self._replace(self._made(free := _free(self.path)))
-            self.path = free
-            return f"The journal {name!r} was replaced: it is written anew, whole, as {free.name}.", True
-        size, _, tail = self._written
-        self._file.seek(size - len(tail))
-        if self._file.read(len(tail)) != tail:
-            self._append(self._file, storage.JOURNAL, (0, 0, 0), size=0)
-            return f"The journal {name!r} was cut or changed by others: it is written anew, whole.", True
-        told = f"The journal {name!r} was moved, and another file is there now: it goes on where it was moved to."
-        return "" if there else told, False
-
-    def _replace(self, file: io.FileIO) -> None:
-        former, self._file = self._file, file
-        with contextlib.suppress(OSError):
+        """Make the file anew if others removed or changed it. Returns what is to be told, and whether it was."""
+        name, (size, _, tail) = str(self.path), self._written
+        there = self.path.exists()
+        if there and os.fstat(self._file.fileno()).st_nlink:
+            self._file.seek(size - len(tail))
+            if self._file.read(len(tail)) == tail:
+                # Another journal of the same name moves this one aside.
+                elsewhere = not os.path.samefile(self.path, self._file.fileno())
+                told = f"The journal {name!r} was moved, and another file is there: it goes on where it was moved to."
+                return told if elsewhere else "", False
+            self._append(self._file, storage.JOURNAL, (0, 0, 0), 0)
+        else:
+            path = _free(self.path) if there else self.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            former, self._file, self.path = self._file, self._made(path), path
             former.close()
+        told = f"The journal {name!r} was removed or changed by others: it is written anew, whole, as {self.path.name}."
+        return told, True
 
     def _failed(self, error: OSError) -> DgnbError:
         return DgnbError(
