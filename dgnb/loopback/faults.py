@@ -14,104 +14,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from dgnb.values import native
 
 Ending = Literal["closed", "reset", "stalled"]
 
 
-@dataclass(eq=False)
-class Fault:
-    """Something to do wrong, `times` times or without end."""
-
-    times: int | None = None
-
-    def __post_init__(self) -> None:
-        vars(self).update({name: native(value) for name, value in vars(self).items()})
-
-    def strike(self) -> None:
-        """Count one time."""
-        if self.times is not None:
-            self.times -= 1
-
-
-@dataclass(eq=False)
-class Rejecting(Fault):
-    """Answer handshakes with an HTTP status."""
-
-    status: int = 500
-    error: str | None = None
-    body: Mapping[str, Any] | str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Dropping(Fault):
-    """End connections after so many seconds of their audio; without a code, there is no close frame."""
-
-    after: float = 0.0
-    code: int | None = None
-    reason: str = ""
-
-
-class Silent(Fault):
-    """Send nothing."""
-
-
-class Unresponsive(Fault):
-    """Leave handshakes unanswered."""
-
-
-class Unclosing(Fault):
-    """Leave `CloseStream` unanswered."""
-
-
-@dataclass(eq=False)
-class Broadcasting(Fault):
-    """How the station serves a listener."""
-
-    after: float = math.inf
-    ends: Ending = "closed"
-    status: int | None = None
-
-
-_Kind = TypeVar("_Kind", bound=Fault)
-
-
 class InForce:
-    """The faults in force, the oldest first."""
+    """The faults in force, the oldest first: each has its kind, how many times it may strike, and its settings."""
 
     def __init__(self) -> None:
-        self._faults: list[Fault] = []
+        self._faults: list[dict[str, Any]] = []
 
     def __bool__(self) -> bool:
         return bool(self._faults)
 
     @contextmanager
-    def during(self, fault: Fault) -> Iterator[None]:
+    def during(self, kind: str, times: int | None = None, **settings: Any) -> Iterator[None]:
         """Keep a fault in force within the context."""
+        fault = {name: native(value) for name, value in settings.items()}
+        fault |= {"kind": kind, "times": math.inf if times is None else native(times)}
         self._faults.append(fault)
         try:
             yield
         finally:
-            self._faults.remove(fault)
+            # By identity: an equal fault may be in force around this one.
+            self._faults = [one for one in self._faults if one is not fault]
 
-    def all(self, kind: type[_Kind]) -> list[_Kind]:
-        """Every fault of a kind that has not struck as often as it may, the oldest first."""
-        return [one for one in self._faults if isinstance(one, kind) and (one.times is None or one.times > 0)]
-
-    def now(self, kind: type[_Kind]) -> _Kind | None:
-        """The newest fault of a kind, if any; asking does not count."""
-        return next(reversed(self.all(kind)), None)
-
-    def strike(self, kind: type[_Kind], due: Callable[[_Kind], bool] = lambda _: True) -> _Kind | None:
-        """The newest fault of a kind that is due, if any; asking counts."""
-        fault = next(filter(due, reversed(self.all(kind))), None)
-        if fault is not None:
-            fault.strike()
-        return fault
+    def strike(self, kind: str, due: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
+        """The newest fault of a kind that is due and may strike, if any; asking counts."""
+        able = [one for one in self._faults if one["kind"] == kind and one["times"] > 0 and due(one)]
+        if able:
+            able[-1]["times"] -= 1
+        return able[-1] if able else None
 
 
 class Faults:
@@ -144,7 +80,7 @@ class Faults:
             ```
         """
         sent = {name: str(native(value)) for name, value in (headers or {}).items()}
-        return self._in_force.during(Rejecting(times, status, error, body, sent))
+        return self._in_force.during("rejecting", times, status=status, error=error, body=body, headers=sent)
 
     def dropping(
         self, after: float = 0.0, code: int | None = None, reason: str = "", times: int | None = None
@@ -165,18 +101,18 @@ class Faults:
             with server.dropping(after=0, code=1008, reason="DATA-0000"): ...
             ```
         """
-        return self._in_force.during(Dropping(times, after, code, reason))
+        return self._in_force.during("dropping", times, after=after, code=code, reason=reason)
 
     def silent(self) -> AbstractContextManager[None]:
         """Take everything and send nothing: no `Results`, no answer to `Finalize` or `CloseStream`, no close.
 
         This applies to open connections too. Messages that fall into the context are never sent.
         """
-        return self._in_force.during(Silent())
+        return self._in_force.during("silent")
 
     def refusing_to_close(self) -> AbstractContextManager[None]:
         """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close."""
-        return self._in_force.during(Unclosing())
+        return self._in_force.during("unclosing")
 
     def unresponsive(self, times: int | None = None) -> AbstractContextManager[None]:
         """Accept TCP connections and leave the handshake unanswered.
@@ -184,7 +120,7 @@ class Faults:
         Args:
             times: How many handshakes; by default, all until the context ends.
         """
-        return self._in_force.during(Unresponsive(times))
+        return self._in_force.during("unresponsive", times)
 
     def broadcasting(
         self,
@@ -212,4 +148,4 @@ class Faults:
         """
         if after is None:
             after = 0.0 if ends else math.inf
-        return self._in_force.during(Broadcasting(times, after, ends or "closed", status))
+        return self._in_force.during("broadcasting", times, after=after, ends=ends or "closed", status=status)

@@ -24,7 +24,7 @@ from aiohttp import ClientError, ClientSession, WSMsgType, web
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.callback import call, is_called
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import Dropping, InForce, Silent, Unclosing
+from dgnb.loopback.faults import InForce
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
 from dgnb.loopback.records import ServedConnection, keep
@@ -143,9 +143,9 @@ class Listener:
         self._settle(_End(code, reason))
 
     def _drop_if_due(self, clock: float) -> None:
-        if drop := self._faults.strike(Dropping, lambda drop: clock >= drop.after - 1e-6):
+        if drop := self._faults.strike("dropping", lambda drop: clock >= drop["after"] - 1e-6):
             self._record.dropped = True
-            self._settle(_End(drop.code, drop.reason))
+            self._settle(_End(drop["code"], drop["reason"]))
 
     # On the loop
 
@@ -158,7 +158,7 @@ class Listener:
                 async with asyncio.timeout(None if closing else self._idle_timeout):
                     message = await self._websocket.receive()
             except TimeoutError:
-                if self._faults.now(Silent):
+                if self._faults.strike("silent"):
                     continue
                 self._refuse(1011, "NET-0001", f"no audio and no text message for {self._idle_timeout:g} s")
                 return
@@ -204,7 +204,7 @@ class Listener:
         return False
 
     def _close_stream(self) -> bool:
-        if self._faults.now(Unclosing) is None:
+        if self._faults.strike("unclosing") is None:
             self._inbox.put(CloseStream())
         return True
 
@@ -224,7 +224,7 @@ class Listener:
 
     async def _send(self, messages: Sequence[ServerMessage]) -> None:
         for message in messages:
-            if self._end.done() or self._faults.now(Silent):
+            if self._end.done() or self._faults.strike("silent"):
                 return
             try:
                 await self._websocket.send_str(encode(message))
@@ -237,7 +237,7 @@ class Listener:
     async def _deliver(self, messages: Sequence[ServerMessage]) -> None:
         """Send what was heard. With a callback, the connection gets `Metadata` only."""
         for message in messages:
-            if self._caller is not None and not self._end.done() and not self._faults.now(Silent):
+            if self._caller is not None and not self._end.done() and not self._faults.strike("silent"):
                 await call(self._caller, self._record.options, encode(message))
             if self._caller is None or isinstance(message, Metadata):
                 await self._send([message])
@@ -249,7 +249,7 @@ class Listener:
             self._drop_if_due(clock)
 
     async def _done(self, messages: Sequence[ServerMessage]) -> None:
-        silent = self._faults.now(Silent)
+        silent = self._faults.strike("silent")
         await self._deliver(messages)
         if silent is None:
             self._settle(_End(1000))

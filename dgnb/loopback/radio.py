@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import math
 import os
 import socket
 import struct
@@ -17,7 +18,7 @@ import av
 from aiohttp import web
 
 from dgnb import samples
-from dgnb.loopback.faults import Broadcasting, InForce
+from dgnb.loopback.faults import InForce
 
 BURST_SECONDS: Final = 1.0
 """Seconds of audio that a listener gets at once, as on real stations, so that players start without delay."""
@@ -45,9 +46,9 @@ class Radio:
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         """Serve one listener."""
-        fault = self._faults.strike(Broadcasting) or Broadcasting()
-        if fault.status is not None:
-            return web.Response(status=fault.status)
+        fault = self._faults.strike("broadcasting") or {"after": math.inf, "ends": "closed", "status": None}
+        if fault["status"] is not None:
+            return web.Response(status=fault["status"])
         async with self._encoding:
             self._body = self._body or await asyncio.to_thread(_encoded, self._recording)
         response = web.StreamResponse(
@@ -65,12 +66,12 @@ class Radio:
             await self._play(request, response, fault)
         return response
 
-    async def _play(self, request: web.Request, response: web.StreamResponse, fault: Broadcasting) -> None:
+    async def _play(self, request: web.Request, response: web.StreamResponse, fault: dict[str, Any]) -> None:
         """Play until the listener leaves or takes nothing, the fault strikes, or the server ends."""
         loop = asyncio.get_running_loop()
         began, sent = loop.time(), 0
         while not self._stopped.is_set():
-            seconds = min(BURST_SECONDS + loop.time() - began, fault.after)
+            seconds = min(BURST_SECONDS + loop.time() - began, fault["after"])
             due = int(seconds * _BYTES_A_SECOND)
             try:
                 async with asyncio.timeout(MOST_BEHIND):
@@ -79,7 +80,7 @@ class Radio:
                 _reset(request)
                 return
             sent = due
-            if seconds == fault.after:
+            if seconds == fault["after"]:
                 await self._end(request, fault)
                 return
             await self._sleep()
@@ -90,10 +91,10 @@ class Radio:
         passes = self._body * -(-(end - first) // len(self._body))
         return passes[begin - first : end - first]
 
-    async def _end(self, request: web.Request, fault: Broadcasting) -> None:
-        if fault.ends == "reset":
+    async def _end(self, request: web.Request, fault: dict[str, Any]) -> None:
+        if fault["ends"] == "reset":
             _reset(request)
-        while fault.ends == "stalled" and request.transport and not self._stopped.is_set():
+        while fault["ends"] == "stalled" and request.transport and not self._stopped.is_set():
             await self._sleep()
 
     async def _sleep(self) -> None:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -20,7 +20,7 @@ from dgnb.loopback.callback import is_called
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
-from dgnb.loopback.faults import Faults, Rejecting, Unresponsive
+from dgnb.loopback.faults import Faults
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
@@ -222,10 +222,10 @@ class LoopbackServer(Faults):
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         seen = request[_HANDSHAKE]
-        if self._in_force.strike(Unresponsive):
+        if self._in_force.strike("unresponsive"):
             await self._stopping.wait()
             raise Refusal(503, "STOPPING", "The server ends.")
-        if rejecting := self._in_force.strike(Rejecting):
+        if rejecting := self._in_force.strike("rejecting"):
             return _rejection(seen, rejecting)
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise Refusal(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws://, not with http://.")
@@ -292,15 +292,16 @@ def _refusal(
     )
 
 
-def _rejection(seen: Handshake, fault: Rejecting) -> web.Response:
-    if isinstance(fault.body, str):
+def _rejection(seen: Handshake, fault: Mapping[str, Any]) -> web.Response:
+    status, error, body, headers = (fault[name] for name in ("status", "error", "body", "headers"))
+    if isinstance(body, str):
         # A text stands for the page of a proxy, which does not send Deepgram's headers.
-        seen.error = fault.error or ""
-        return web.Response(status=fault.status, text=fault.body, content_type="text/html", headers=fault.headers)
-    code, words = _CODES.get(fault.status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
-    response = _refusal(seen, fault.status, code, fault.error or words, fault.headers)
-    if fault.body is not None:
-        response.text = json.dumps(dict(fault.body))
+        seen.error = error or ""
+        return web.Response(status=status, text=body, content_type="text/html", headers=headers)
+    code, words = _CODES.get(status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
+    response = _refusal(seen, status, code, error or words, headers)
+    if body is not None:
+        response.text = json.dumps(dict(body))
     return response
 
 

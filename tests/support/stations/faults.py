@@ -8,13 +8,51 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dgnb.loopback.faults import Fault, InForce
+from dgnb.values import native
 from tests.support.stations.programme import Format
 
 __all__ = ["Broadcasting", "Listing", "Segmenting", "StationFaults"]
 
 End = Literal["closed", "reset", "truncated", "stalled"]
 Framing = Literal["close", "chunked", "length"]
+
+
+@dataclass(eq=False)
+class Fault:
+    """Something to do wrong, `times` times or without end."""
+
+    times: int | None = None
+
+    def __post_init__(self) -> None:
+        vars(self).update({name: native(value) for name, value in vars(self).items()})
+
+    def strike(self) -> None:
+        """Count one time."""
+        if self.times is not None:
+            self.times -= 1
+
+
+_Any = TypeVar("_Any", bound=Fault)
+
+
+class InForce:
+    """The faults in force, the oldest first."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    @contextmanager
+    def during(self, fault: Fault) -> Iterator[None]:
+        """Keep a fault in force within the context."""
+        self._faults.append(fault)
+        try:
+            yield
+        finally:
+            self._faults.remove(fault)
+
+    def all(self, kind: type[_Any]) -> list[_Any]:
+        """Every fault of a kind that has not struck as often as it may, the oldest first."""
+        return [one for one in self._faults if isinstance(one, kind) and (one.times is None or one.times > 0)]
 
 
 @dataclass(eq=False)
