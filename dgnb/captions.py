@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from dgnb.messages import Word
 from dgnb.values import number, whole
-from dgnb.writing import breakable, is_spaced, one_line, units, width
+from dgnb.writing import breakable, is_spaced, one_line, spread, width
 
 __all__ = ["Cue", "Utterance", "cues", "milliseconds", "plain", "to_srt", "to_webvtt", "voices"]
 
@@ -205,23 +205,15 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
             yield run
             run = []
         before = end
-        run += _pieces(text, start, end, gap)
+        if " " not in text and (text.isascii() or len(text) <= _WHOLE):
+            run.append(_Piece(text, start, end, gap, max(1, width(text))))
+            continue
+        # A number or an address may be several words in one; each gets its share of the time.
+        for part in spread(text, start / 1000, end / 1000, bool(gap)):
+            times = milliseconds(part.start), milliseconds(part.end)
+            run.append(_Piece(plain(part), *times, int(part.spaced), max(1, width(plain(part)))))
     if run:
         yield run
-
-
-def _pieces(text: str, start: int, end: int, gap: int) -> list[_Piece]:
-    """A word as pieces; `gap` columns stand before it."""
-    if len(text) <= _WHOLE and " " not in text:
-        return [_Piece(text, start, end, gap, max(1, width(text)))]
-    # A number or an address may be several words in one; each gets its share of the time.
-    parts = [(unit, int(not n)) for token in text.split(" ") for n, unit in enumerate(units(token))]
-    parts[0] = (parts[0][0], gap)
-    bounds = [start + (end - start) * n // len(parts) for n in range(len(parts) + 1)]
-    return [
-        _Piece(part, since, until, space, max(1, width(part)))
-        for (part, space), since, until in zip(parts, bounds, bounds[1:], strict=False)
-    ]
 
 
 def milliseconds(seconds: float) -> int:

@@ -30,9 +30,9 @@ TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 """Spreadsheets run text that begins so as a formula. The quote is quoted too, so that `read_csv` can remove it."""
+_MOST_CHANNELS: Final = 20
+"""Deepgram accepts so many; a server may send any number."""
 _SHEET_ROWS: Final = 1_048_576
-_MOST_CHANNELS: Final = 1000
-"""A server may send any channel number; Deepgram accepts 20 channels."""
 _NULLABLE: Final = {"language", "request_id"}
 """Text columns in which an empty cell means missing."""
 
@@ -199,23 +199,20 @@ def _tiers(utterances: Sequence[Utterance]) -> dict[str, list[tuple[float, float
 
 def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, str]]:
     """Intervals in milliseconds from 0 to the end of the last span, without overlaps or holes."""
-    placed: list[tuple[int, int, str]] = []
+    tiled: list[tuple[int, int, str]] = []
+    at = 0
     for since, until, text in sorted(spans, key=lambda span: span[0]):
         if not text:
             continue
         start = milliseconds(since)
-        if placed:
-            before, end, said = placed[-1]
+        if tiled:
+            before, end, said = tiled[-1]
             start = max(start, before + 1)
-            placed[-1] = (before, min(end, start), said)
-        placed.append((start, max(start + 1, milliseconds(until)), text.replace('"', '""')))
-    tiled: list[tuple[int, int, str]] = []
-    at = 0
-    for start, end, text in placed:
+            at = min(end, start)
+            tiled[-1] = (before, at, said)
         if start > at:
             tiled.append((at, start, ""))
-        tiled.append((start, end, text))
-        at = end
+        tiled.append((start, max(start + 1, milliseconds(until)), text.replace('"', '""')))
     return tiled
 
 
@@ -231,17 +228,13 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
     file_id = native(file_id)
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
         raise ConfigurationError(f"file_id must be a name without spaces, not {file_id!r}.")
-    spoken = [(words, channel) for words, channel in utterances if words]
-    several = len({channel for _, channel in spoken}) > 1
+    name = voices(utterances, True)
     turns = []
-    for words, channel in spoken:
-        start, end = _span(words)
-        since = milliseconds(start)
-        until = max(since + 1, milliseconds(end))
-        speaker = words[0].speaker
-        names = [f"channel_{channel}"] if several else []
-        names += [] if speaker is None else [f"speaker_{speaker}"]
-        turns.append((since, channel + 1, until - since, "_".join(names) or "unknown"))
+    for words, channel in utterances:
+        if words:
+            since, until = map(milliseconds, _span(words))
+            voice = name(channel, words[0].speaker).lower().replace(", ", "_").replace(" ", "_")
+            turns.append((since, channel + 1, max(1, until - since), voice or "unknown"))
     turns.sort()
     return "".join(
         f"SPEAKER {file_id} {channel} {since / 1000:.3f} {length / 1000:.3f} <NA> <NA> {name} <NA> <NA>\n"
@@ -253,17 +246,10 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
 
 
 def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
-    """All words in the format of Deepgram's response for a recording, with `utterances=true`.
-
-    Raises:
-        DgnbError: A channel number is too large for a recording.
-    """
+    """All words in the format of Deepgram's response for a recording, with `utterances=true`."""
     spoken = sorted(((words, channel) for words, channel in utterances if words), key=lambda said: said[0][0].start)
-    for _, channel in spoken:
-        if not 0 <= channel < _MOST_CHANNELS:
-            raise DgnbError(f"The response for a recording has no channel {channel}.")
-    channels = max([min(metadata.channels or 1, _MOST_CHANNELS), *(channel + 1 for _, channel in spoken)])
-    by_channel: list[list[Word]] = [[] for _ in range(channels)]
+    silent = range(min(metadata.channels or 1, _MOST_CHANNELS))
+    by_channel: dict[int, list[Word]] = {channel: [] for channel in sorted({*silent, *(where for _, where in spoken)})}
     turns: list[dict[str, Any]] = []
     for words, channel in spoken:
         by_channel[channel] += words
@@ -271,8 +257,8 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         speaker = {} if words[0].speaker is None else {"speaker": words[0].speaker}
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
         turns.append({"start": start, "end": end, "channel": channel, **_said(words), **speaker, "id": str(name)})
-    results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel], "utterances": turns}
-    return msgspec.json.encode({"metadata": _described(metadata, channels), "results": results}).decode()
+    results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel.values()], "utterances": turns}
+    return msgspec.json.encode({"metadata": _described(metadata, len(by_channel)), "results": results}).decode()
 
 
 def _described(metadata: Metadata, channels: int) -> dict[str, Any]:

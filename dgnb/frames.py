@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 _UTC: Final = "datetime64[ns, UTC]"
+_SPAN: Final = {"start": "float64", "end": "float64"}
+_PLACE: Final = {"channel": "int64", "first": "int64", "last": "int64"}
 
 WORDS: Final[Mapping[str, str]] = {
     "word": "string",
@@ -32,8 +34,7 @@ OPTIONAL: Final[Mapping[str, bool]] = {"spaced": True, "estimated": False}
 """Columns of `WORDS` that a table has only if a word has another value than this one: they say nothing about most."""
 
 UTTERANCES: Final[Mapping[str, str]] = {
-    "start": "float64",
-    "end": "float64",
+    **_SPAN,
     "transcript": "string",
     "words": "int64",
     "confidence": "float64",
@@ -58,40 +59,17 @@ RESULTS: Final[Mapping[str, str]] = {
     "connection": "int64",
 }
 EVENTS: Final[Mapping[str, str]] = {"at": _UTC, "type": "string", "text": "string", "request_id": "string"}
-GAPS: Final[Mapping[str, str]] = {"start": "float64", "end": "float64", "reason": "string"}
+GAPS: Final[Mapping[str, str]] = {**_SPAN, "reason": "string"}
 PAUSES: Final[Mapping[str, str]] = {
-    "start": "float64",
-    "end": "float64",
+    **_SPAN,
     "seconds": "float64",
     "after": "string",
     "before": "string",
     "channel": "int64",
 }
-RATES: Final[Mapping[str, str]] = {
-    "start": "float64",
-    "end": "float64",
-    "words": "int64",
-    "words_per_minute": "float64",
-}
-FOUND: Final[Mapping[str, str]] = {
-    "start": "float64",
-    "end": "float64",
-    "text": "string",
-    "context": "string",
-    "channel": "int64",
-    "first": "int64",
-    "last": "int64",
-}
-DOUBTFUL: Final[Mapping[str, str]] = {
-    "start": "float64",
-    "end": "float64",
-    "text": "string",
-    "words": "int64",
-    "confidence": "float64",
-    "channel": "int64",
-    "first": "int64",
-    "last": "int64",
-}
+RATES: Final[Mapping[str, str]] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}
+FOUND: Final[Mapping[str, str]] = {**_SPAN, "text": "string", "context": "string", **_PLACE}
+DOUBTFUL: Final[Mapping[str, str]] = {**_SPAN, "text": "string", "words": "int64", "confidence": "float64", **_PLACE}
 
 # From pandas 3 on, a shallow copy is independent: pandas copies the data when someone writes to it.
 _COPY_ON_WRITE: Final = int(pd.__version__.split(".")[0]) >= 3

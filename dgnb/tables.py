@@ -270,8 +270,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
     confidence = pd.Series(_floats("summary", words, "confidence"))
     latency = pd.Series(_floats("summary", results, "latency", "results"))
     final = _floats("summary", results, "is_final", "results") == 1
-    opened = int((_column("summary", events, "type", "events") == "opened").sum())
-    connections = int(_floats("summary", results, "connection", "results").max(initial=-1.0)) + 1
+    opened = int((_column("summary", events, "type", "events") == "opened").sum()) - 1
     missing = _floats("summary", gaps, "start", "gaps"), _floats("summary", gaps, "end", "gaps")
     finals = _floats("summary", results, "end", "results")[final]
     duration = float(np.concatenate([[0.0], finals, end, missing[1]]).max())
@@ -291,7 +290,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
         ("latency max", float(latency.max()), "s"),
         ("finals", int(final.sum()), ""),
         ("interims", int((~final).sum()), ""),
-        ("reconnects", max(1, opened, connections) - 1, ""),
+        ("reconnects", max(0, opened, int(_floats("summary", results, "connection", "results").max(initial=0))), ""),
         ("gaps", _covered(*missing), "s"),
     )
 

@@ -88,20 +88,18 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     return ax
 
 
-def confidence(
-    transcript: Transcript, ax: Axes | None = None, *, low: float = 0.5, window: float | None = None
-) -> Axes:
+def confidence(transcript: Transcript, ax: Axes | None = None, *, low: float = 0.5) -> Axes:
     """Draw the recogniser's confidence along time: words as dots, the doubtful ones marked, and a rolling mean.
 
-    Words without a confidence are left out, and those below `low` (0 to 1) are marked. `window` is the seconds that the
-    mean is taken over; when None, a round length that suits the whole.
+    Words without a confidence are left out, and those below `low` (0 to 1) are marked. The mean is taken over a round
+    length of time that suits the whole.
 
     Example:
         ```python
         dgnb.plots.confidence(transcript, low=0.7);
         ```
     """
-    ax, window = _begin("confidence", transcript, ax, "confidence of words", window)
+    ax, window = _begin("confidence", transcript, ax, "confidence of words")
     low = number("low must be a number", low)
     words = transcript.words[np.isfinite(transcript.words["confidence"])]
     at, sure = (words["start"] + words["end"]).to_numpy() / 2, words["confidence"].clip(0, 1).to_numpy()
@@ -116,19 +114,18 @@ def confidence(
     return _end(transcript, ax, handles, "no word has a confidence" if len(transcript.words) else "no words")
 
 
-def latency(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
+def latency(transcript: Transcript, ax: Axes | None = None) -> Axes:
     """Draw how many seconds each interim was behind the audio, with the mean and the 95th percentile.
 
     Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it.
-    Finals are held back on purpose and have none. The dashed line is the 95th percentile. `window` is the seconds that
-    the mean is taken over; when None, a round length that suits the whole.
+    Finals are held back on purpose and have none. The dashed line is the 95th percentile.
 
     Example:
         ```python
         dgnb.plots.latency(transcript);
         ```
     """
-    ax, window = _begin("latency", transcript, ax, "latency of interims, seconds", window)
+    ax, window = _begin("latency", transcript, ax, "latency of interims, seconds")
     results = transcript.results
     known = results[np.isfinite(results["latency"])]
     at, behind = known["end"].to_numpy(), known["latency"].to_numpy()
@@ -175,7 +172,8 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
         dgnb.plots.speaking_rate(transcript, window=10);
         ```
     """
-    ax, window = _begin("speaking_rate", transcript, ax, "words per minute", window)
+    ax, suits = _begin("speaking_rate", transcript, ax, "words per minute")
+    window = suits if window is None else number("window must be a number above 0", window, ABOVE_0)
     words, names = style.voices(transcript.words)
     handles = []
     for voice in sorted(words["voice"].value_counts().index[:_MOST_LINES]):
@@ -235,18 +233,14 @@ def _lanes(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: flo
         style.say(ax, "no words")
 
 
-def _begin(
-    function: str, transcript: Transcript, ax: Axes | None, title: str, window: Any = None
-) -> tuple[Axes, float]:
-    """The axes of a picture along time, and the seconds of a window."""
+def _begin(function: str, transcript: Transcript, ax: Axes | None, title: str) -> tuple[Axes, float]:
+    """The axes of a picture along time, and a length of time in seconds that suits a step or a mean."""
     _check(function, transcript, ax)
     start, end = _extent(transcript)
-    window = style.round_up((end - start) / 60) if window is None else window
-    window = number("window must be a number above 0", window, ABOVE_0)
     ax = ax or style.figure(_HEIGHT).add_subplot()
     style.dress(ax, title)
     style.time_axis(ax, start, end)
-    return ax, window
+    return ax, style.round_up((end - start) / 60)
 
 
 def _end(transcript: Transcript, ax: Axes, handles: list[Any], empty: str) -> Axes:

@@ -210,18 +210,18 @@ def test_words_that_overlap_are_not_written_over_each_other() -> None:
 
 def test_confidence_marks_the_doubtful_words() -> None:
     words = [Word("a", n, n + 1, 0.3 if n == 3 else 0.9) for n in range(10)]
-    ax = dgnb.plots.confidence(spoken(*words), low=0.5, window=2)
+    ax = dgnb.plots.confidence(spoken(*words), low=0.5)
     sure, doubted = (line.get_xydata().tolist() for line in ax.lines[:2])
     assert doubted == [[3.5, 0.3]]
     assert len(sure) == 9
-    assert named(ax) == ["word", "below 0.5: 1", "mean of 2 s"]
+    assert named(ax) == ["word", "below 0.5: 1", "mean of 5 s"]
     at, mean = ax.lines[2].get_data()
     assert np.interp(3.5, at, mean) == pytest.approx((0.9 + 0.3 + 0.9) / 3, abs=0.31)
     assert np.interp(8, at, mean) == pytest.approx(0.9)
 
 
 def test_the_mean_breaks_where_nothing_was_said() -> None:
-    ax = dgnb.plots.confidence(spoken(Word("a", 0, 1, 0.9), Word("b", 99, 100, 0.9)), window=5)
+    ax = dgnb.plots.confidence(spoken(Word("a", 0, 1, 0.9), Word("b", 99, 100, 0.9)))
     at, mean = ax.lines[2].get_data()
     assert math.isnan(mean[np.searchsorted(at, 50)])
 
@@ -473,9 +473,8 @@ def test_only_axes_are_accepted_as_ax(name: str) -> None:
         ("timeline", {"end": math.nan}, "end must be a number"),
         ("timeline", {"start": math.inf}, "start must be a number"),
         ("confidence", {"low": "half"}, "low must be a number"),
-        ("confidence", {"window": 0}, "above 0"),
-        ("latency", {"window": -1}, "above 0"),
-        ("latency", {"window": [1]}, "window must be a number"),
+        ("speaking_rate", {"window": 0}, "above 0"),
+        ("speaking_rate", {"window": [1]}, "window must be a number"),
         ("speaking_rate", {"window": math.nan}, "window must be a number"),
         ("speaking_rate", {"window": 1e-9}, "too short"),
     ],
