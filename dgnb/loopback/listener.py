@@ -3,7 +3,7 @@
     socket -> _read() -> inbox -> thread: decode -> Recognizer -> _send() -> socket
 
 The inbox is bounded: while it is full, the socket is not read, so the client's sends block. The thread waits until
-each message is sent, so a client that does not read stops the thread. The first call of `_settle()` decides how the
+each message is sent, so a client that does not read stops the thread. The first call of `stop()` decides how the
 connection ends.
 """
 
@@ -16,7 +16,6 @@ import logging
 import queue
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession, WSMsgType, web
@@ -57,14 +56,6 @@ Item = bytes | Finalize | CloseStream | None
 """None tells the thread that nobody waits for its results any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How the connection ends: with a close frame, or (code None) without."""
-
-    code: int | None
-    reason: str = ""
-
-
 class Listener:
     """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before."""
 
@@ -84,9 +75,13 @@ class Listener:
         self._faults = faults
         self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[_End] = self._loop.create_future()
+        # With a close frame, or (code None) without.
+        self._end: asyncio.Future[tuple[int | None, str]] = self._loop.create_future()
         self._caller = ClientSession() if is_called(record.options) else None
-        self._inbox = Inbox()
+        self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
         self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
 
@@ -97,63 +92,70 @@ class Listener:
         thread.start()
         try:
             self._drop_if_due(0.0)
-            end = await self._end
-        except asyncio.CancelledError:
-            end = _End(None)
-            raise
+            await asyncio.shield(self._end)
         finally:
+            self.stop(None)
             reader.cancel()
-            self._stopped.set()
-            self._inbox.put(None)
+            self._put(None)
             try:
                 await asyncio.gather(reader, return_exceptions=True)
-                await self._finish(end)
+                await self._finish(*self._end.result())
             finally:
                 if self._caller is not None:
                     await self._caller.close()
                 await self._thread_ended.wait()
                 thread.join()
 
-    def stop(self, code: int, reason: str) -> None:
-        """End the connection from the server's side."""
-        self._settle(_End(code, reason))
+    def stop(self, code: int | None, reason: str = "") -> None:
+        """End the connection, unless something else has ended it already."""
+        if not self._end.done():
+            self._end.set_result((code, reason))
+            self._stopped.set()
 
-    async def _finish(self, end: _End) -> None:
-        self._record.close_code, self._record.close_reason = end.code or 1006, end.reason
+    async def _finish(self, code: int | None, reason: str) -> None:
+        self._record.close_code, self._record.close_reason = code or 1006, reason
         if self._websocket.closed:
             return
-        if end.code is not None:
+        if code is not None:
             # A client that does not read can't get the close frame.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
                     # A reason has at most 123 bytes of UTF-8. It is cut between characters.
-                    reason = end.reason.encode()[:123].decode(errors="ignore").encode()
-                    await self._websocket.close(code=end.code, message=reason)
+                    cut = reason.encode()[:123].decode(errors="ignore").encode()
+                    await self._websocket.close(code=code, message=cut)
                 return
         if self._transport is not None:
             self._transport.abort()
 
-    def _settle(self, end: _End) -> None:
-        if not self._end.done():
-            self._end.set_result(end)
-
     def _refuse(self, code: int, reason: str, why: str) -> None:
         """End the connection with one of Deepgram's reasons alone: its clients compare them. The log says why."""
         logger.warning("%s on request %s: %s.", reason, self._record.request_id, why)
-        self._settle(_End(code, reason))
+        self.stop(code, reason)
 
     def _drop_if_due(self, clock: float) -> None:
         if drop := self._faults.strike("dropping", lambda drop: clock >= drop["after"] - 1e-6):
             self._record.dropped = True
-            self._settle(_End(drop["code"], drop["reason"]))
+            self.stop(drop["code"], drop["reason"])
 
     # On the loop
+
+    def _put(self, item: Item) -> None:
+        self._inbox.put(item)
+        self._count(_size(item))
+
+    def _count(self, size: int) -> None:
+        """Count what waits in the inbox. While there is no room, nothing is read."""
+        self._waiting_bytes += size
+        if self._waiting_bytes < CAPACITY_BYTES:
+            self._room.set()
+        else:
+            self._room.clear()
 
     async def _read(self) -> None:
         """Take frames until the client is gone; after CloseStream, only record them."""
         closing = False
         while True:
-            await self._inbox.room()
+            await self._room.wait()
             try:
                 async with asyncio.timeout(None if closing else self._idle_timeout):
                     message = await self._websocket.receive()
@@ -164,7 +166,7 @@ class Listener:
                 return
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
-                self._settle(_End(self._websocket.close_code or 1006, str(message.extra or "")))
+                self.stop(self._websocket.close_code or 1006, str(message.extra or ""))
                 return
             keep(self._record.frame_times, self._loop.time())
             if closing:
@@ -180,7 +182,7 @@ class Listener:
             keep(self._record.violations, "an empty binary frame")
             return self._close_stream()
         self._record.bytes_received += len(data)
-        self._inbox.put(data)
+        self._put(data)
         return False
 
     async def _control(self, text: str) -> bool:
@@ -198,14 +200,14 @@ class Listener:
         if isinstance(message, Configure):
             await self._send([self._configure(message)])
         elif isinstance(message, Finalize):
-            self._inbox.put(message)
+            self._put(message)
         else:
             assert isinstance(message, KeepAlive)
         return False
 
     def _close_stream(self) -> bool:
         if self._faults.strike("unclosing") is None:
-            self._inbox.put(CloseStream())
+            self._put(CloseStream())
         return True
 
     def _configure(self, message: Configure) -> ServerMessage:
@@ -252,7 +254,7 @@ class Listener:
         silent = self._faults.strike("silent")
         await self._deliver(messages)
         if silent is None:
-            self._settle(_End(1000))
+            self.stop(1000)
 
     # In the thread
 
@@ -260,7 +262,8 @@ class Listener:
         failure: Exception | None = None
         try:
             self._recognize()
-        except _Gone:
+        except concurrent.futures.CancelledError:
+            # The program ends.
             pass
         except Exception as error:
             failure = error
@@ -273,7 +276,7 @@ class Listener:
             self._refuse(1008, "DATA-0000", str(failure))
         elif failure is not None:
             logger.error("The engine failed on request %s.", self._record.request_id, exc_info=failure)
-            self._settle(_End(1011, "The engine failed; the server's log says why."))
+            self.stop(1011, "The engine failed; the server's log says why.")
         self._thread_ended.set()
 
     def _recognize(self) -> None:
@@ -293,6 +296,7 @@ class Listener:
     def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
         """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
         while not isinstance(item := self._inbox.get(), CloseStream | None) and not self._stopped.is_set():
+            self._loop.call_soon_threadsafe(self._count, -_size(item))
             if isinstance(item, Finalize):
                 self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
             else:
@@ -301,57 +305,11 @@ class Listener:
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run on the loop and wait for it."""
-        try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:
-            coroutine.close()
-            raise _Gone from None
-        try:
-            future.result()
-        except concurrent.futures.CancelledError:
-            raise _Gone from None
-
-
-class Inbox:
-    """A queue from a loop to a thread. The loop waits for `room()` before each `put()`."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
-        self._bytes = 0
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def room(self) -> None:
-        """Wait until there is room. Cancelling is safe."""
-        await self._room.wait()
-
-    def put(self, item: Item) -> None:
-        """Add an item; from the loop."""
-        self._bytes += _size(item)
-        if self._bytes >= CAPACITY_BYTES:
-            self._room.clear()
-        self._queue.put(item)
-
-    def get(self) -> Item:
-        """Wait for the next item and take it; from the thread. When the loop is closed, it is None."""
-        item = self._queue.get()
-        try:
-            self._loop.call_soon_threadsafe(self._taken, _size(item))
-        except RuntimeError:
-            return None
-        return item
-
-    def _taken(self, size: int) -> None:
-        self._bytes -= size
-        if self._bytes < CAPACITY_BYTES:
-            self._room.set()
+        # Where the loop is closed, the coroutine has not begun.
+        with contextlib.closing(coroutine):
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _size(item: Item) -> int:
     # Many very small items fill the queue too.
     return _ITEM_BYTES + (len(item) if isinstance(item, bytes) else 0)
-
-
-class _Gone(Exception):
-    """The loop is closed, so nobody waits for results."""
