@@ -10,7 +10,6 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Generator, Mapping
-from functools import partial
 from ssl import SSLContext
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
@@ -22,7 +21,7 @@ from dgnb._version import __version__
 from dgnb.connection.answers import Answers
 from dgnb.connection.errors import connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
-from dgnb.connection.wire import SILENT, HiddenHeader, OpenSocket, SilenceWatch, Socket
+from dgnb.connection.wire import SILENT, HiddenHeader, OpenSocket, Socket
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Results, ServerMessage, UnknownMessage
@@ -33,6 +32,9 @@ __all__ = ["Connection", "connect"]
 PING_INTERVAL: Final = 5.0
 PING_TIMEOUT: Final = 12.0
 """Seconds. A dead line is noticed within 15 s, and a slow one, which answers late, is not taken for dead."""
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at whether the server is silent."""
 
 _MAX_MESSAGE: Final = 4 << 20
 _SEND_BUFFER: Final = 64 << 10
@@ -142,7 +144,7 @@ class connect:
             open_timeout=self._open_timeout,
             close_timeout=self._close_timeout,
             ping_interval=PING_INTERVAL,
-            # SilenceWatch counts every byte: on a slow link the pongs wait in a queue.
+            # `_watch_loop` counts every byte: on a slow link the pongs wait in a queue.
             ping_timeout=None,
             max_size=_MAX_MESSAGE,
             logger=SILENT,
@@ -202,9 +204,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._last_sent = self.opened_at = self._loop.time()
         self._gave_up: GaveUp | None = None
-        self._watch: SilenceWatch | None = None
-        if ping_timeout is not None:
-            self._watch = SilenceWatch(socket_, ping_timeout, partial(self.give_up, GaveUp.UNANSWERED))
+        self._watch = asyncio.create_task(self._watch_loop(ping_timeout), name="dgnb: silence")
         self._keep_alive = asyncio.create_task(self._keep_alive_loop(keep_alive_interval), name="dgnb: keep alive")
 
     def __repr__(self) -> str:
@@ -303,7 +303,7 @@ class Connection:
         self._stop_tasks()
         try:
             async with asyncio.timeout(self._close_timeout):
-                await asyncio.wait([self._keep_alive])
+                await asyncio.wait([self._keep_alive, self._watch])
                 with contextlib.suppress(ConnectionLost):
                     await self.close_stream()
                 # websockets' own limit does not cover a server that no longer reads.
@@ -325,8 +325,7 @@ class Connection:
 
     def _stop_tasks(self) -> None:
         self._keep_alive.cancel()
-        if self._watch:
-            self._watch.stop()
+        self._watch.cancel()
 
     async def _send(self, data: str | bytes | bytearray | memoryview) -> None:
         self.longest_silence = max(self.longest_silence, self._loop.time() - self._last_sent)
@@ -345,6 +344,19 @@ class Connection:
                     await self.keep_alive()
                     idle = 0.0
                 await asyncio.sleep(interval - idle)
+
+    async def _watch_loop(self, limit: float | None) -> None:
+        """Give up when no byte, pongs included, has come for `limit` seconds in which this side read."""
+        looked_at = read_at = self.opened_at
+        while limit is not None and not self._socket.transport.is_closing():
+            await asyncio.sleep(_LOOK)
+            now = self._loop.time()
+            if now - looked_at > 2 * _LOOK or not self._socket.transport.is_reading():
+                # The loop was blocked, or nobody took the messages.
+                read_at = now
+            looked_at = now
+            if now - max(self._socket.heard_at, read_at) >= limit:
+                self.give_up(GaveUp.UNANSWERED)
 
     def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
         masked = self._endpoint.masked
