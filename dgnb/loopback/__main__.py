@@ -9,16 +9,19 @@ import errno
 import json
 import os
 import signal
+import ssl
+import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
-from dgnb.exceptions import DgnbError
+from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, weights
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.server import LoopbackServer, serve
-from dgnb.loopback.tls import server_context
 
 _GREETING = """\
 A Deepgram-compatible server for this machine, with {engine}. Ctrl-C ends it.
@@ -40,6 +43,13 @@ Clients must trust this server's certificate, which it made for itself and which
   SSL_CERT_FILE={certificate}    (Python, curl, Go)
   NODE_EXTRA_CA_CERTS={certificate}    (Node)
 """
+
+# It can sign no other certificate, so whoever trusts it trusts this server alone.
+_REQUEST: Final = (
+    *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", "-config", os.devnull),
+    *("-subj", "/CN=dgnb.loopback", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"),
+    *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +100,7 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
     engine = None if options.script is None else Script(options.script, repeat=True)
     if engine is None:
         weights.check(options.model)
-    tls, certificate = (None, None) if options.tls is None else server_context(options.tls, folder)
+    tls, certificate = (None, None) if options.tls is None else _server_context(options.tls, folder)
     token = os.environ.get(options.token_env) or None
     ended = asyncio.Event()
     async with serve(engine, model=options.model, host=options.host, port=options.port, token=token, tls=tls) as server:
@@ -113,6 +123,32 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
         await ended.wait()
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
+
+
+def _server_context(files: Sequence[str | Path], folder: str) -> tuple[ssl.SSLContext, Path | None]:
+    """TLS with a certificate and its key, two PEM files; without them, with a new certificate, and the file to trust.
+
+    The new certificate is in `folder`. Its key is deleted at once.
+
+    Raises:
+        ConfigurationError: The files can't be read or do not belong together, or openssl is missing or failed.
+    """
+    certificate, key = files or (Path(folder, "certificate.pem"), Path(folder, "key.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if not files:
+            subprocess.run([*_REQUEST, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+        # A password that is given is not asked for.
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ConfigurationError(
+            f"There is no certificate in {certificate} with its key in {key}: {error}. Give two PEM files, the key "
+            "unencrypted: --tls CERTIFICATE KEY. Without files, the program openssl makes them."
+        ) from None
+    if files:
+        return context, None
+    Path(key).unlink()
+    return context, Path(certificate)
 
 
 async def _load(server: LoopbackServer) -> None:

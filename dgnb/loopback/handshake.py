@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from yarl import URL
+
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.intake import HIGHEST_RATE
@@ -16,17 +18,8 @@ from dgnb.options import MODELS, LiveOptions
 
 _FREE: Final = (
     *("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version"),
-    *(
-        "numbers",
-        "numbers_spaces",
-        "dates",
-        "date_format",
-        "times",
-        "ner",
-        "paragraphs",
-        "keyword_boost",
-        "vad_turnoff",
-    ),
+    *("numbers", "numbers_spaces", "dates", "date_format", "times", "ner", "paragraphs"),
+    *("keyword_boost", "vad_turnoff"),
 )
 """Parameters that are no fields of `LiveOptions`: documented ones, and those of the SDKs up to version 2."""
 
@@ -59,6 +52,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_called(options: LiveOptions) -> bool:
+    """Whether there is a callback that this server calls: http(s) on this machine, so that it leads nowhere else."""
+    try:
+        # The parser that connects there later: parsers disagree on the host of http://here\\@there.
+        url = URL(options.callback or "")
+    except ValueError:
+        return False
+    return url.scheme in {"http", "https"} and is_loopback(url.host or "")
 
 
 def check_host(host: str, origins: Sequence[str]) -> None:

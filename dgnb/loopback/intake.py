@@ -14,7 +14,6 @@ import av
 import numpy as np
 
 from dgnb.loopback.engines import SAMPLE_RATE
-from dgnb.loopback.sniff import container_of, headed
 from dgnb.options import MOST_CHANNELS, LiveOptions
 
 PIECE_SECONDS: Final = 0.25
@@ -39,6 +38,26 @@ _PACKETS: Final = {"opus", "speex"}
 _DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
 _HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
 _SNIFFED_BYTES: Final = (64, 4096, 16_384)
+_MAGIC: Final = (
+    (0, b"RIFF", "WAV"),
+    (0, b"RF64", "WAV"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"OggS", "Ogg"),
+    (0, b"ID3", "MP3"),
+    (0, b"\x1a\x45\xdf\xa3", "WebM"),
+    (4, b"ftyp", "MP4"),
+    (4, b"moov", "MP4"),
+    (0, b"FORM", "AIFF"),
+    (0, b".snd", "AU"),
+    (0, b"caff", "CAF"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"FLV\x01", "FLV"),
+    (0, bytes.fromhex("3026b2758e66cf11"), "WMA"),
+)
+_OTHER_NAMES: Final = {"WebM": "matroska", "WMA": "asf", "MPEG-TS": "mpegts"}
+"""Containers whose demuxer has another name at FFmpeg."""
+
+_IN_A_ROW: Final = 3
 _PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_whitelist": "none"}
 
 
@@ -78,7 +97,7 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
             head = (head + chunk)[:64]
             if container := headed(head):
                 raise Undecodable(
-                    f"the audio is a {container.name} file, but encoding={options.encoding} was declared. "
+                    f"the audio is a {container} file, but encoding={options.encoding} was declared. "
                     "Leave out encoding and sample_rate, or send the samples without the header"
                 )
         yield chunk
@@ -194,7 +213,36 @@ def _sniffed(pipe: _Pipe) -> str | None:
     container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
     if container is None and pipe.started:
         raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
-    return container.demuxer if container else None
+    return container and _OTHER_NAMES.get(container, container.lower())
+
+
+def headed(head: bytes) -> str | None:
+    """The container whose header the audio begins with; None without a header."""
+    return next((container for at, magic, container in _MAGIC if head[at : at + len(magic)] == magic), None)
+
+
+def container_of(head: bytes) -> str | None:
+    """The container, or None. MP3 and AAC have no header, so they may begin in the middle of a frame.
+
+    FFmpeg's own guess is not strict enough: it finds an MP3 in almost any noise, raw samples included.
+    """
+    if all(head[at : at + 1] == b"\x47" for at in range(0, 188 * _IN_A_ROW, 188)):
+        return "MPEG-TS"
+    return headed(head) or next((codec for codec in ("MP3", "AAC") if _decodes(codec.lower(), head)), None)
+
+
+def _decodes(codec: str, head: bytes) -> bool:
+    """Whether several frames of a codec follow each other. In noise, now and then a single one decodes."""
+    context: Any = av.CodecContext.create(codec, "r")
+    in_a_row = 0
+    for packet in context.parse(head):
+        try:
+            in_a_row = in_a_row + 1 if context.decode(packet) else 0
+        except av.error.FFmpegError:
+            in_a_row = 0
+        if in_a_row == _IN_A_ROW:
+            return True
+    return False
 
 
 class _Pipe:

@@ -18,12 +18,12 @@ import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, WSMsgType, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, WSMsgType, web
 
 from dgnb.exceptions import ProtocolError
-from dgnb.loopback.callback import call, is_called
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.faults import InForce
+from dgnb.loopback.handshake import is_called
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
 from dgnb.loopback.records import ServedConnection, keep
@@ -40,6 +40,7 @@ from dgnb.messages import (
     encode,
     parse_control,
 )
+from dgnb.options import LiveOptions
 
 logger = logging.getLogger("dgnb.loopback")
 
@@ -240,7 +241,7 @@ class Listener:
         """Send what was heard. With a callback, the connection gets `Metadata` only."""
         for message in messages:
             if self._caller is not None and not self._end.done() and not self._faults.strike("silent"):
-                await call(self._caller, self._record.options, encode(message))
+                await _call_back(self._caller, self._record.options, encode(message))
             if self._caller is None or isinstance(message, Metadata):
                 await self._send([message])
 
@@ -313,3 +314,21 @@ class Listener:
 def _size(item: Item) -> int:
     # Many very small items fill the queue too.
     return _ITEM_BYTES + (len(item) if isinstance(item, bytes) else 0)
+
+
+async def _call_back(session: ClientSession, options: LiveOptions, message: str) -> None:
+    """Send one message and wait for the answer. If that fails, the log says so, and the message is lost."""
+    try:
+        # A redirect might lead to another machine.
+        async with session.request(
+            options.callback_method,
+            options.callback or "",
+            data=message,
+            headers={"Content-Type": "application/json"},
+            timeout=ClientTimeout(total=5),
+            allow_redirects=False,
+        ) as response:
+            if response.status >= 300:
+                logger.warning("The callback was answered with HTTP %s.", response.status)
+    except (ClientError, TimeoutError, RuntimeError) as error:
+        logger.warning("The callback failed: %s.", type(error).__name__)

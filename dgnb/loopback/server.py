@@ -16,12 +16,19 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.loopback.callback import is_called
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
 from dgnb.loopback.faults import Faults
-from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_loopback, parse_query
+from dgnb.loopback.handshake import (
+    Refusal,
+    check_credential,
+    check_host,
+    check_language,
+    is_called,
+    is_loopback,
+    parse_query,
+)
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options

@@ -11,7 +11,7 @@ from aiohttp import web
 from websockets.asyncio.client import connect
 
 from dgnb.loopback import LoopbackServer, serve
-from dgnb.loopback.callback import is_called
+from dgnb.loopback.handshake import is_called
 from dgnb.messages import Metadata, Results, parse
 from dgnb.options import LiveOptions
 
