@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ipaddress
 import logging
 import os
@@ -223,14 +224,9 @@ def _any_form(character: str) -> str:
 
 def is_loopback(host: str | None) -> bool:
     """Whether a host name is this machine itself."""
-    if host is None:
-        return False
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host or "").is_loopback
+    return (host or "").lower().rstrip(".") == "localhost"
 
 
 _warned_of: set[str] = set()

@@ -9,14 +9,12 @@ import msgspec
 from dgnb.messages import (
     Alternative,
     Channel,
-    Error,
     Metadata,
     Results,
     ServerMessage,
     SpeechStarted,
     UnknownMessage,
     UtteranceEnd,
-    Warning,
 )
 
 Moment = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
@@ -124,10 +122,8 @@ def event_of(record: Record) -> Event | None:
             text = f"at {message.timestamp + record.offset:.3f} s"
         case UtteranceEnd():
             text = f"last word ended at {message.last_word_end + record.offset:.3f} s"
-        case Error() | Warning():
-            text = message.description or message.code or ""
         case UnknownMessage():
             return Event(record.at, message.type or "unknown", message.problem)
         case _:
-            text = getattr(message, "description", None) or ""
+            text = getattr(message, "description", None) or getattr(message, "code", None) or ""
     return Event(record.at, message.type, text, getattr(message, "request_id", None))

@@ -114,10 +114,8 @@ class Reducer:
                 self.unobserve(observer)
                 logger.exception("An observer of the transcript raised; it is not called again")
                 name = getattr(observer, "__qualname__", type(observer).__name__)
-                try:
-                    what = repr(error)
-                except Exception:
-                    what = type(error).__name__
+                # Its repr may raise, too; the log has the rest.
+                what = type(error).__name__
                 self.note("warning", f"The observer {name} raised {what}; it is not called again.")
 
     def _take(self, record: Record) -> None:

@@ -59,18 +59,18 @@ def dump(events: Iterable[Event], gaps: Iterable[Gap]) -> bytes:
 
 def pack(record: Record) -> bytes:
     """The line of a message."""
+    line: Record | _Line = record
     message = record.message
-    return _encoder.encode(_as_it_came(record, message) if isinstance(message, UnknownMessage) else record) + b"\n"
+    if isinstance(message, UnknownMessage):
+        # As it came.
+        raw = _encoder.encode(writable(message.raw)) if isinstance(message.raw, str) else encode(message).encode()
+        line = _Line(record.at, msgspec.Raw(raw), record.offset, record.audio_cursor, record.connection)
+    return _encoder.encode(line) + b"\n"
 
 
 def unpack(line: bytes) -> Record:
     """The record that was packed."""
     return cast(Record, _item(line))
-
-
-def _as_it_came(record: Record, message: UnknownMessage) -> _Line:
-    raw = _encoder.encode(writable(message.raw)) if isinstance(message.raw, str) else encode(message).encode()
-    return _Line(record.at, msgspec.Raw(raw), record.offset, record.audio_cursor, record.connection)
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:

@@ -17,14 +17,6 @@ SLACK: Final = 0.02
 """Seconds by which neighbouring words and finals may overlap: the server rounds times."""
 
 
-class _Open(msgspec.Struct):
-    """The utterance that a channel is in."""
-
-    utterance: int
-    speaker: int | None
-    last_word_end: float
-
-
 class WordLog:
     """The words of the finals in the order that they came, and the utterances that they belong to.
 
@@ -39,7 +31,8 @@ class WordLog:
         # By utterance: its channel, and the position of its first word.
         self._channels = array("q")
         self._firsts = array("q")
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, int] = {}
+        """The utterance that each channel is in."""
         self._last: dict[int, int] = {}
         """The position of the last word of each channel."""
         self._places: dict[tuple[int, str, int], list[int]] = {}
@@ -53,14 +46,14 @@ class WordLog:
 
     def add(self, words: Sequence[Word], channel: int, at: int) -> None:
         """Append the words of a final of this channel that arrived at `at` (ns since 1970, UTC)."""
-        current = self._open.get(channel)
+        before = self._words[self._last[channel]] if channel in self._open else None
         for position, word in enumerate(words, len(self._words)):
-            if current is None or current.speaker != word.speaker:
-                current = self._open[channel] = _Open(len(self._firsts), word.speaker, 0.0)
+            if before is None or before.speaker != word.speaker:
+                self._open[channel] = len(self._firsts)
                 self._channels.append(channel)
                 self._firsts.append(position)
-            self._utterances.append(current.utterance)
-            current.last_word_end = word.end
+            self._utterances.append(self._open[channel])
+            before = word
         self._words.extend(words)
         if words:
             self._last[channel] = len(self._words) - 1
@@ -103,9 +96,10 @@ class WordLog:
 
     def end_utterance(self, channel: int, last_word_end: float | None = None) -> None:
         """End the utterance that a channel is in; with `last_word_end`, only one whose words end there or before."""
-        current = self._open.get(channel)
         # An UtteranceEnd may arrive after the next utterance began: it ends only the one that it speaks of.
-        if current and (last_word_end is None or current.last_word_end <= last_word_end + 0.001):
+        if channel in self._open and (
+            last_word_end is None or self._words[self._last[channel]].end <= last_word_end + 0.001
+        ):
             del self._open[channel]
 
     def lines(self, words: int) -> list[Line]:

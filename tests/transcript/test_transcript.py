@@ -666,8 +666,9 @@ def test_an_observer_that_raises_is_told_once_and_taken_off(caplog: pytest.LogCa
         transcript.feed(Metadata())
     assert len(seen) == 3
     assert transcript.events["type"].tolist().count("warning") == 1
-    assert "boom" in " ".join(transcript.events["text"])
+    assert "raised RuntimeError" in " ".join(transcript.events["text"])
     assert len(caplog.records) == 1
+    assert "boom" in caplog.text
 
 
 # Captions and files
