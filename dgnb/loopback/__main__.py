@@ -23,6 +23,8 @@ from dgnb.loopback.engines import DEFAULT_MODEL, weights
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.server import LoopbackServer, serve
 
+_TOKEN = "DGNB_LOOPBACK_TOKEN"
+
 _GREETING = """\
 A Deepgram-compatible server for this machine, with {engine}. Ctrl-C ends it.
 
@@ -58,17 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 1 when the server could not start.
     """
-    parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description="A Deepgram-compatible server.")
+    about = f"A Deepgram-compatible server. {_TOKEN} holds the key that clients must send; unset, any key will do."
+    parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description=about)
     parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="an address of this machine's own (default: 127.0.0.1)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="Whisper's size or a folder (default: %(default)s)")
     parser.add_argument("--script", metavar="TEXT", help="repeat this text instead of listening")
-    parser.add_argument(
-        "--token-env",
-        metavar="NAME",
-        default="DGNB_LOOPBACK_TOKEN",
-        help="environment variable with the key that clients must send; unset, any key will do (default: %(default)s)",
-    )
     parser.add_argument(
         "--tls",
         nargs="*",
@@ -101,7 +98,7 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
     if engine is None:
         weights.check(options.model)
     tls, certificate = (None, None) if options.tls is None else _server_context(options.tls, folder)
-    token = os.environ.get(options.token_env) or None
+    token = os.environ.get(_TOKEN) or None
     ended = asyncio.Event()
     async with serve(engine, model=options.model, host=options.host, port=options.port, token=token, tls=tls) as server:
         _end_with(ended, stdin=options.exit_with_stdin)
@@ -114,8 +111,8 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
                 url=server.url,
                 http=server.url.replace("ws", "http", 1),
                 radio_url=server.radio_url,
-                key=f"the key is in {options.token_env}" if token else "any key will do",
-                example_key=f"${options.token_env}" if token else "any",
+                key=f"the key is in {_TOKEN}" if token else "any key will do",
+                example_key=f"${_TOKEN}" if token else "any",
             )
             print(greeting + (_TRUST.format(certificate=certificate) if certificate else ""), flush=True)
         # Loaded in advance, so that the first connection need not wait.

@@ -86,21 +86,15 @@ def _is_here(netloc: str) -> bool:
 
 def check_credential(headers: Mapping[str, str], token: str | None) -> None:
     """Refuse with 401 a request without a key. Any key will do, unless the server has a token."""
-    key = _credential(headers)
+    scheme, _, key = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() not in {"token", "bearer"}:
+        # Browsers can send no header, so their clients name the key as a second protocol.
+        scheme, _, key = headers.get("Sec-WebSocket-Protocol", "").partition(",")
     # Bytes of a header that are not UTF-8 arrive as surrogates.
-    sent = key.encode(errors="surrogateescape")
-    if not key or (token is not None and not hmac.compare_digest(sent, token.encode())):
+    sent = key.strip().encode(errors="surrogateescape")
+    known = scheme.strip().lower() in {"token", "bearer"} and sent
+    if not known or (token is not None and not hmac.compare_digest(sent, token.encode())):
         raise Refusal(401, "INVALID_AUTH", "Invalid credentials.")
-
-
-def _credential(headers: Mapping[str, str]) -> str:
-    scheme, _, key = headers.get("Authorization", "").strip().partition(" ")
-    if scheme.lower() in {"token", "bearer"}:
-        return key.strip()
-    protocols = [protocol.strip() for protocol in headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if len(protocols) == 2 and protocols[0].lower() in {"token", "bearer"}:
-        return protocols[1]
-    return ""
 
 
 def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:

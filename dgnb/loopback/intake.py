@@ -7,6 +7,7 @@ Deepgram (`DATA-0000`). A few bytes at 1 Hz are hours of audio: they are resampl
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -75,18 +76,27 @@ def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]
         Undecodable: The data is not audio, or not in the declared encoding.
     """
     if options.encoding is None:
-        pieces = _decode_container(options, data, None)
+        frames = _from_container(data, None)
     elif options.encoding in _DEMUXERS:
         data = data if options.encoding in _HEADED_ANYWAY else _without_header(options, data)
-        pieces = _decode_container(options, data, _DEMUXERS[options.encoding])
+        frames = _from_container(data, _DEMUXERS[options.encoding])
     elif options.encoding in _PACKETS:
-        pieces = _decode_packets(options, _without_header(options, data))
+        frames = _from_packets(options, _without_header(options, data))
     else:
-        pieces = _decode_pcm(options, _without_header(options, data))
-    for channels in pieces:
-        step = 2 * int(PIECE_SECONDS * SAMPLE_RATE)
-        for offset in range(0, len(channels[0]), step):
-            yield [channel[offset : offset + step] for channel in channels]
+        frames = _from_pcm(options, _without_header(options, data))
+    # It mixes the channels, or (with the layout of the first frame) keeps them apart. Packed, because PyAV reads beyond
+    # the end of a planar frame with more than 8 channels.
+    resampler = av.AudioResampler(format="s16", layout=None if options.multichannel else "mono", rate=SAMPLE_RATE)
+    step = int(PIECE_SECONDS * SAMPLE_RATE)
+    for frame in itertools.chain(frames, [None]):
+        if frame is not None:
+            frame.pts = None
+        # Frames of a container that are not like its first are left out.
+        with contextlib.suppress(av.error.FFmpegError, ValueError):
+            for resampled in resampler.resample(frame):
+                samples = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
+                for offset in range(0, len(samples), step):
+                    yield [channel.tobytes() for channel in samples[offset : offset + step].T]
 
 
 def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[bytes]:
@@ -103,43 +113,35 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
         yield chunk
 
 
-def _decode_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
-    codec, width = _PCM[str(options.encoding)]
+def _from_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
+    codec, sample_bytes = _PCM[str(options.encoding)]
     # To the codec it is one channel: FFmpeg has no layout for every number of channels.
     context: Any = av.CodecContext.create(codec, "r")
     context.sample_rate, context.layout = options.sample_rate, "mono"
-    resampler = _resampler(options)
+    width = sample_bytes * options.channels
     # Much at a time would need much memory: at a low rate for what comes out, else for what goes in.
-    most = min(_piece(context.sample_rate), _PIECE_SAMPLES // options.channels)
-    for chunk in _in_pieces(data, width * options.channels, most):
-        (decoded,) = context.decode(av.Packet(chunk))
-        samples = decoded.to_ndarray().reshape(-1, options.channels)
-        if options.encoding == "linear32":
-            # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
-            samples = (np.nan_to_num(samples, nan=0.0).clip(-1, 1) * 32767).round().astype("<i2")
-        if not options.multichannel:
-            samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
-        yield from _resampled(resampler, _frame(samples, decoded.sample_rate))
-    yield from _resampled(resampler, None)
-
-
-def _in_pieces(data: Iterator[bytes], width: int, most: int) -> Iterator[bytes]:
-    """Whole samples of `width` bytes, at most so many at a time."""
+    most = width * min(_piece(context.sample_rate), _PIECE_SAMPLES // options.channels)
     rest = b""
     for chunk in data:
-        chunk = rest + chunk
-        whole = len(chunk) - len(chunk) % width
-        rest = chunk[whole:]
-        for offset in range(0, whole, most * width):
-            yield chunk[offset : min(offset + most * width, whole)]
+        rest += chunk
+        whole = len(rest) - len(rest) % width
+        for offset in range(0, whole, most):
+            (decoded,) = context.decode(av.Packet(rest[offset : min(offset + most, whole)]))
+            samples = decoded.to_ndarray().reshape(-1, options.channels)
+            if options.encoding == "linear32":
+                # Deepgram's linear32 is floating point, full scale 1. Integers become noise, as at Deepgram.
+                samples = (np.nan_to_num(samples, nan=0.0).clip(-1, 1) * 32767).round().astype("<i2")
+            if not options.multichannel:
+                samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
+            yield _frame(samples, decoded.sample_rate)
+        rest = rest[whole:]
 
 
-def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+def _from_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
     """Decode a codec without framing: each message is one packet."""
     context: Any = av.CodecContext.create(str(options.encoding), "r")
     context.sample_rate = options.sample_rate
     context.layout = "stereo" if options.channels == 2 else "mono"
-    resampler = _resampler(options)
     decoded = False
     for chunk in data:
         try:
@@ -148,18 +150,15 @@ def _decode_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[lis
             if not decoded:
                 raise Undecodable(f"a message is not a packet of {options.encoding}") from None
             continue
-        for frame in frames:
-            decoded = True
-            yield from _resampled(resampler, frame)
-    yield from _resampled(resampler, None)
+        decoded = decoded or bool(frames)
+        yield from frames
 
 
-def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str | None) -> Iterator[list[bytes]]:
+def _from_container(data: Iterator[bytes], demuxer: str | None) -> Iterator[Any]:
     pipe = _Pipe(data)
     demuxer = demuxer or _sniffed(pipe)
     if demuxer is None:
         return
-    resampler = _resampler(options)
     decoded = False
     try:
         with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
@@ -170,14 +169,13 @@ def _decode_container(options: LiveOptions, data: Iterator[bytes], demuxer: str 
                 with contextlib.suppress(av.error.FFmpegError):
                     for frame in packet.decode():
                         for part in _parts(frame):
-                            yield from _resampled(resampler, part)
                             decoded = True
+                            yield part
     except (av.error.FFmpegError, ValueError, IndexError):
         if not decoded and pipe.started:
             raise Undecodable("the audio does not decode") from None
     if not decoded and pipe.started:
         raise Undecodable("there is no audio in it")
-    yield from _resampled(resampler, None)
 
 
 def _parts(frame: Any) -> Iterator[Any]:
@@ -274,18 +272,3 @@ class _Pipe:
         self._buffer = before + chunk
         self.started = self.started or bool(chunk)
         return bool(chunk)
-
-
-def _resampler(options: LiveOptions) -> av.AudioResampler:
-    """A resampler to 16 kHz. It mixes the channels, or (with the layout of the first frame) keeps them apart."""
-    # Packed, because PyAV reads beyond the end of a planar frame with more than 8 channels.
-    return av.AudioResampler(format="s16", layout=None if options.multichannel else "mono", rate=SAMPLE_RATE)
-
-
-def _resampled(resampler: av.AudioResampler, frame: Any) -> Iterator[list[bytes]]:
-    """Each channel of a frame. None for a frame gives the rest."""
-    if frame is not None:
-        frame.pts = None
-    for resampled in resampler.resample(frame):
-        samples = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
-        yield [channel.tobytes() for channel in samples.T]

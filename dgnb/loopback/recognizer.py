@@ -43,7 +43,6 @@ _NOT_HONOURED: Final = (
     *("version", "keywords", "search", "replace", "redact", "detect_entities", "language_hint", "numerals"),
     *("profanity_filter", "dictation", "callback", "callback_method"),
 )
-_ECHOED: Final = {"extra"}
 _KEPT: Final = re.compile(r"[%&@#]|(?<=[^\W_])['-](?=[^\W_])|(?<=\d)[.,:](?=\d)")
 """Punctuation that belongs to a word: spoken symbols; apostrophes and hyphens inside it; `.`, `,`, `:` in numbers."""
 
@@ -292,7 +291,7 @@ def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
     not_honoured = set(_NOT_HONOURED)
     if not getattr(engine, "speakers", False):
         not_honoured |= {"diarize", "diarize_model"}
-    further = [name for name in options.extra if name not in _ECHOED]
+    further = [name for name in options.extra if name != "extra"]
     return sorted([name for name in changed if name in not_honoured] + further)
 
 
