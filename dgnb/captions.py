@@ -109,14 +109,7 @@ def cues(
     max_duration: float = 7.0,
     speakers: bool | None = None,
 ) -> list[Cue]:
-    """Cut utterances into captions, ordered by start: see `Transcript.to_srt`.
-
-    Args:
-        utterances: The words of each, with its channel.
-        max_chars: Columns a line.
-        max_lines: Lines a caption.
-        max_duration: Seconds a caption.
-        speakers: Whether to say who speaks; None: where there are several speakers or channels, see `voices`.
+    """Cut utterances into captions, ordered by start, with the limits of `Transcript.to_srt`.
 
     Raises:
         ConfigurationError: A limit that no caption can keep.

@@ -284,12 +284,9 @@ def about(messages: Iterable[ServerMessage], *, began: int | None = None, durati
     for message in messages:
         if isinstance(message, Metadata):
             told = message
-    created = told.created or (None if began is None else _timestamp(began))
-    return msgspec.structs.replace(told, created=created, duration=duration)
-
-
-def _timestamp(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if told.created is None and began is not None:
+        told = msgspec.structs.replace(told, created=datetime.fromtimestamp(began / 1e9, UTC).isoformat())
+    return msgspec.structs.replace(told, duration=duration)
 
 
 def _said(words: Sequence[Word]) -> dict[str, Any]:

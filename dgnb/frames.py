@@ -19,8 +19,7 @@ _PLACE: Final = {"channel": "int64", "first": "int64", "last": "int64"}
 WORDS: Final[Mapping[str, str]] = {
     "word": "string",
     "punctuated_word": "string",
-    "start": "float64",
-    "end": "float64",
+    **_SPAN,
     "confidence": "float64",
     "speaker": "Int64",
     "channel": "int64",
@@ -43,8 +42,7 @@ UTTERANCES: Final[Mapping[str, str]] = {
 }
 RESULTS: Final[Mapping[str, str]] = {
     "received_at": _UTC,
-    "start": "float64",
-    "end": "float64",
+    **_SPAN,
     "channel": "int64",
     "is_final": "bool",
     "speech_final": "bool",
@@ -70,9 +68,6 @@ PAUSES: Final[Mapping[str, str]] = {
 RATES: Final[Mapping[str, str]] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}
 FOUND: Final[Mapping[str, str]] = {**_SPAN, "text": "string", "context": "string", **_PLACE}
 DOUBTFUL: Final[Mapping[str, str]] = {**_SPAN, "text": "string", "words": "int64", "confidence": "float64", **_PLACE}
-
-# From pandas 3 on, a shallow copy is independent: pandas copies the data when someone writes to it.
-_COPY_ON_WRITE: Final = int(pd.__version__.split(".")[0]) >= 3
 
 
 def table(schema: Mapping[str, str], columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -117,7 +112,7 @@ class GrowingTable:
 
     def snapshot(self) -> pd.DataFrame:
         """A copy: changing it changes nothing here, nor in any other snapshot."""
-        return self._frame.copy(deep=not _COPY_ON_WRITE)
+        return self._frame.copy()
 
 
 def _column(values: Any, dtype: str) -> Any:

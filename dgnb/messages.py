@@ -342,16 +342,10 @@ def _parse_leniently(data: str | bytes) -> ServerMessage:
         raise ProtocolError(f"The server sent text that is not JSON ({error}): {text[:200]!r}") from None
     if not isinstance(raw, dict):
         raise ProtocolError(f"The server sent JSON that is not an object: {text[:200]!r}")
-    kind = raw.get("type")
-    name = kind if isinstance(kind, str) else ""
+    name = raw["type"] if isinstance(raw.get("type"), str) else ""
     try:
-        try:
-            message: ServerMessage = msgspec.convert(raw, _Known, strict=False)
-        except msgspec.ValidationError:
-            kind = _KINDS.get(name)
-            if kind is None:
-                raise
-            message = msgspec.convert({**_mended(raw, kind), "type": name}, _Known, strict=False)
+        mended = {**_mended(raw, _KINDS[name]), "type": name} if name in _KINDS else raw
+        message: ServerMessage = msgspec.convert(mended, _Known, strict=False)
     except (ValueError, RecursionError) as error:
         return UnknownMessage(type=name, raw=raw, problem=str(error))
     return message

@@ -296,11 +296,10 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
 
 
 def _frame(*figures: tuple[str, float, str]) -> pd.DataFrame:
-    names, numbers, units = zip(*figures, strict=True)
+    rows = [(name, round(value, 3), unit) for name, value, unit in figures]
     # A column of objects shows counts without a decimal point.
-    values = pd.Series([round(number, 3) for number in numbers], dtype="object")
-    table = pd.DataFrame({"value": values, "unit": pd.Series(units, dtype="string")})
-    return table.set_axis(pd.Index(names, dtype="object", name="measure"))
+    table = pd.DataFrame(rows, columns=["measure", "value", "unit"], dtype="object")
+    return table.astype({"unit": "string"}).set_index("measure")
 
 
 def _shares(words: pd.DataFrame, seconds: _Floats) -> list[tuple[str, float, str]]:

@@ -54,12 +54,9 @@ def is_spaced(word: Word) -> bool:
 
 def joined(words: Iterable[Word]) -> str:
     """The words as one text, as displayed."""
-    parts = []
-    for word in words:
-        if is_spaced(word):
-            parts.append(" ")
-        parts.append(word.punctuated_word or word.word)
-    return "".join(parts[1:] if parts[:1] == [" "] else parts)
+    words = list(words)
+    text = "".join(f"{' ' * is_spaced(word)}{word.punctuated_word or word.word}" for word in words)
+    return text[1:] if words and is_spaced(words[0]) else text
 
 
 def one_line(text: str) -> str:

@@ -43,8 +43,6 @@ _WRITTEN_OUT: Final = 90.0
 """Seconds up to which words are written out."""
 _HEIGHT: Final = 2.4
 """Inches of a picture along time."""
-_POINTS: Final = 600
-"""Points of a line of means: about every other pixel."""
 _MANY: Final = 3000
 """More dots than this are small and pale, and pixels in a vector file."""
 _MOST_LINES: Final = 6
@@ -111,7 +109,7 @@ def confidence(transcript: Transcript, ax: Axes | None = None, *, low: float = 0
     ]
     ax.axhline(low, color="0.5", linewidth=0.8, linestyle=":", zorder=1)
     ax.set_ylim(-0.04, 1.06)
-    return _end(transcript, ax, handles, "no word has a confidence" if len(transcript.words) else "no words")
+    return _end(ax, transcript.gaps, handles, "no word has a confidence" if len(transcript.words) else "no words")
 
 
 def latency(transcript: Transcript, ax: Axes | None = None) -> Axes:
@@ -135,7 +133,7 @@ def latency(transcript: Transcript, ax: Axes | None = None) -> Axes:
         handles.append(ax.axhline(late, color=style.ALARM, linewidth=1.2, linestyle="--", label=f"p95 {late:.2f} s"))
     _scale(ax, behind)
     interims = bool((~results["is_final"]).any())
-    return _end(transcript, ax, handles, "the audio cursor is unknown" if interims else "no interims")
+    return _end(ax, transcript.gaps, handles, "the audio cursor is unknown" if interims else "no interims")
 
 
 def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
@@ -159,7 +157,7 @@ def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
         edges = finals[["start", "end"]].to_numpy().ravel()
         handles = [ax.stairs(heights, edges, fill=True, color=style.PALETTE[0], linewidth=1, label=label)]
     _scale(ax, rewritten)
-    return _end(transcript, ax, handles, "no final had interims before it")
+    return _end(ax, transcript.gaps, handles, "no final had interims before it")
 
 
 def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
@@ -187,7 +185,7 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
         edges = [*begins, finishes[-1]]
         handles.append(ax.stairs(per_minute, edges, baseline=None, linewidth=1.8, label=label, **look))
     ax.set_ylim(bottom=0)
-    return _end(transcript, ax, handles, "no words")
+    return _end(ax, transcript.gaps, handles, "no words")
 
 
 def overview(transcript: Transcript) -> Figure:
@@ -227,10 +225,7 @@ def _lanes(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: flo
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
     style.time_axis(ax, start, end)
-    grey = style.draw_gaps(ax, gaps, transform=ax.get_xaxis_transform())
-    style.legend(ax, [grey] if len(gaps) else [])
-    if words.empty:
-        style.say(ax, "no words")
+    _end(ax, gaps, [], "no words" if words.empty else "")
 
 
 def _begin(function: str, transcript: Transcript, ax: Axes | None, title: str) -> tuple[Axes, float]:
@@ -243,12 +238,12 @@ def _begin(function: str, transcript: Transcript, ax: Axes | None, title: str) -
     return ax, style.round_up((end - start) / 60)
 
 
-def _end(transcript: Transcript, ax: Axes, handles: list[Any], empty: str) -> Axes:
+def _end(ax: Axes, gaps: pd.DataFrame, handles: list[Any], empty: str) -> Axes:
     """Draw the gaps and the legend; `empty` says why there is nothing to draw."""
     if not handles:
         style.say(ax, empty)
-    grey = style.draw_gaps(ax, transcript.gaps, transform=ax.get_xaxis_transform())
-    style.legend(ax, [*handles, grey] if len(transcript.gaps) else handles)
+    grey = style.draw_gaps(ax, gaps, transform=ax.get_xaxis_transform())
+    style.legend(ax, [*handles, grey] if len(gaps) else handles)
     return ax
 
 
@@ -261,15 +256,12 @@ def _dots(ax: Axes, x: _Floats, y: _Floats, label: str, color: str = style.PALET
 
 
 def _mean(ax: Axes, at: _Floats, values: _Floats, window: float) -> list[Any]:
-    """Draw the mean of the values within half a window of each moment; the line breaks where there are none."""
-    order = np.argsort(at, kind="stable")
-    at, sums = at[order], np.concatenate([[0.0], np.cumsum(values[order])])
-    moments = np.linspace(*ax.get_xlim(), _POINTS)
-    low, high = np.searchsorted(at, moments - window / 2, "left"), np.searchsorted(at, moments + window / 2, "right")
-    with np.errstate(invalid="ignore"):
-        mean = np.where(high > low, (sums[high] - sums[low]) / (high - low), np.nan)
+    """Draw the mean of the values within half a window of each; the line breaks where there are none for a window."""
+    length = pd.Timedelta(seconds=window)
+    means = pd.Series(values, pd.to_timedelta(at, unit="s")).sort_index().rolling(length, center=True).mean()
+    means[means.index.to_series().diff() > length] = np.nan
     look: Any = {"color": rcParams["text.color"], "linewidth": 1.5, "label": f"mean of {window:g} s"}
-    return ax.plot(moments, mean, **look) if at.size else []
+    return ax.plot(np.sort(at), means, **look) if at.size else []
 
 
 def _scale(ax: Axes, values: _Floats) -> None:
