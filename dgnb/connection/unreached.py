@@ -15,25 +15,17 @@ from websockets.exceptions import (
     InvalidProxy,
     InvalidProxyStatus,
     InvalidStatus,
-    InvalidURI,
     ProxyError,
 )
 
 from dgnb.connection.errors import Again, find_rule, one_line, refusal
 from dgnb.endpoints import Endpoint
-from dgnb.exceptions import ConfigurationError, DgnbError, HandshakeError
+from dgnb.exceptions import HandshakeError
 
-_CERTIFICATE: Final = {
-    9: "Is this machine's clock right?",
-    10: "Is this machine's clock right? If so, the server's owner has to renew it.",
-    62: "Is endpoint= the name that the certificate is for?",
-    64: "Is endpoint= the name that the certificate is for?",
-}
-"""Remedies by OpenSSL's code: not valid yet, expired, another host, another address."""
-
-_AUTHORITY: Final = (
-    "On macOS run Install Certificates.command; behind a proxy that inspects TLS, or with a server of your own, point "
-    "ssl= or, before the kernel starts, SSL_CERT_FILE to the certificate of its authority."
+_CERTIFICATE: Final = (
+    "Is endpoint= the name that it is for, and this machine's clock right? On macOS run Install Certificates.command. "
+    "Behind a proxy that inspects TLS, or with a server of your own, point ssl= or, before the kernel starts, "
+    "SSL_CERT_FILE to the certificate of its authority."
 )
 _UNREACHABLE: Final = {
     "deepgram": "Is the network there? Without it, endpoint='offline' transcribes on this machine.",
@@ -42,12 +34,10 @@ _UNREACHABLE: Final = {
 }
 
 
-def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> DgnbError:
+def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> HandshakeError:
     """Make the error to raise for an error of websockets or of the system during the handshake."""
     if isinstance(error, InvalidStatus):
         return refusal(error, endpoint)
-    if isinstance(error, InvalidURI):
-        return ConfigurationError(f"endpoint={endpoint.url!r} is not an address that can be connected to.")
     host, proxy = urlsplit(str(endpoint.url)).netloc, _proxy(endpoint)
     if isinstance(error, ssl.SSLError):
         text = _tls(error, host, endpoint, proxy)
@@ -101,8 +91,7 @@ def _tls(error: ssl.SSLError, host: str, endpoint: Endpoint, proxy: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = (getattr(error, "verify_message", "") or told).rstrip(".")
         by = f", reached through {proxy}," if proxy else ""
-        remedy = _CERTIFICATE.get(getattr(error, "verify_code", 0), _AUTHORITY)
-        return f"The certificate of {host}{by} is not trusted ({why}). {remedy}"
+        return f"The certificate of {host}{by} is not trusted ({why}). {_CERTIFICATE}"
     why = (getattr(error, "reason", "") or told).replace("_", " ").lower()
     return f"TLS with {host} failed ({why}). Is it a wss:// server, and the port right?"
 

@@ -131,8 +131,18 @@ async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None])
     if screen is None:
         yield
         return
+
+    async def draw() -> None:
+        await asyncio.sleep(_FIRST)
+        course = Course(stream)
+        while True:
+            screen.draw(course)
+            if screen.stopped:
+                stop()
+            await asyncio.sleep(_REDRAW)
+
     began, text = asyncio.get_running_loop().time(), ""
-    task = asyncio.create_task(_draw(stream, screen, stop), name="dgnb: progress")
+    task = asyncio.create_task(draw(), name="dgnb: progress")
     try:
         yield
         took = asyncio.get_running_loop().time() - began
@@ -142,16 +152,6 @@ async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None])
         with contextlib.suppress(asyncio.CancelledError):
             await task
         screen.end(text)
-
-
-async def _draw(stream: Stream, screen: Screen, stop: Callable[[], None]) -> None:
-    await asyncio.sleep(_FIRST)
-    course = Course(stream)
-    while True:
-        screen.draw(course)
-        if screen.stopped:
-            stop()
-        await asyncio.sleep(_REDRAW)
 
 
 class _Cell:

@@ -98,7 +98,8 @@ class Journal:
 
     def _made(self, path: Path) -> io.FileIO:
         """Make the file, with its first line."""
-        file = open(path, "x+b", buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by close()
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        file = io.FileIO(descriptor, "r+")
         try:
             self._append(file, storage.JOURNAL, (0, 0, 0), 0)
         except BaseException:
@@ -141,14 +142,6 @@ class Journal:
             f"The journal {str(self.path)!r} can't be written: {files.remedy(error)} "
             "What it has until now can be loaded; it is tried again while the session runs. save() writes elsewhere."
         )
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    if hasattr(os, "fchmod"):
-        # A umask takes bits away, even the owner's.
-        os.fchmod(descriptor, 0o600)
-    return descriptor
 
 
 def _free(path: Path) -> Path:
