@@ -280,10 +280,7 @@ def about(messages: Iterable[ServerMessage], *, began: int | None = None, durati
 
     `began`, in nanoseconds since 1970, is used if the server does not say when it began.
     """
-    told = Metadata()
-    for message in messages:
-        if isinstance(message, Metadata):
-            told = message
+    told = [Metadata(), *(message for message in messages if isinstance(message, Metadata))][-1]
     if told.created is None and began is not None:
         told = msgspec.structs.replace(told, created=datetime.fromtimestamp(began / 1e9, UTC).isoformat())
     return msgspec.structs.replace(told, duration=duration)

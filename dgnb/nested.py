@@ -70,13 +70,12 @@ def _nest_asyncio() -> tuple[str, str]:
 
 
 def _patch(name: str) -> None:
-    try:
-        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        made = None
-    except RuntimeError:
-        # The packages patch the loop's class: a loop that is made later is patched too, and this one can be closed.
-        loop = made = asyncio.new_event_loop()
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        except RuntimeError:
+            # The packages patch the loop's class: a loop that is made later is patched too, and this one can be closed.
+            loop = stack.enter_context(contextlib.closing(asyncio.new_event_loop()))
         # Check first: on another kind of loop the packages fail half-way.
         if not isinstance(loop, asyncio.BaseEventLoop):
             kind = f"{type(loop).__module__}.{type(loop).__name__}"
@@ -85,9 +84,6 @@ def _patch(name: str) -> None:
                 "asyncio's own loop."
             )
         importlib.import_module(name.replace("-", "_")).apply(loop)
-    finally:
-        if made is not None:
-            made.close()
 
 
 def _kernel() -> int:

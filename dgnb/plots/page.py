@@ -24,9 +24,8 @@ def page(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float
     """Draw the page; `words` and `names` are those of `voices()`."""
     dress(ax, "words")
     begins = np.arange(start, end, ROW)
-    known = words["confidence"].notna().any()
     ax.set(xlim=(0, ROW), ylim=(len(begins) - 0.45, -0.55))
-    ax.set_xlabel("seconds after the start of the row" + ("; paler: less confident" if known else ""))
+    ax.set_xlabel("seconds after the start of the row; paler: less confident")
     ax.set_yticks(range(len(begins)), [f"{begin:g} s" if end < 120 else clock(begin) for begin in begins])
     ax.tick_params(axis="y", length=0)
     handles: list[Any] = [Patch(color=colour(voice), alpha=_SURE, label=name) for voice, name in enumerate(names)]

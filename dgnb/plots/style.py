@@ -118,9 +118,6 @@ def legend(ax: Axes, handles: Sequence[Any]) -> None:
             frameon=False,
             fontsize=8,
             borderaxespad=0.1,
-            borderpad=0.2,
-            handlelength=1.3,
-            columnspacing=1.2,
         )
 
 
