@@ -146,28 +146,26 @@ class _Channel:
 
     def flush(self, *, from_finalize: bool = False) -> list[ServerMessage]:
         messages = self._messages(self._stream.flush())
-        if from_finalize:
-            for position in reversed(range(len(messages))):
-                message = messages[position]
-                if isinstance(message, Results) and message.is_final:
-                    messages[position] = msgspec.structs.replace(message, from_finalize=True)
-                    break
+        finals = [n for n, message in enumerate(messages) if isinstance(message, Results) and message.is_final]
+        if from_finalize and finals:
+            messages[finals[-1]] = msgspec.structs.replace(messages[finals[-1]], from_finalize=True)
         return messages
 
     def _messages(self, events: Sequence[Event]) -> list[ServerMessage]:
         messages: list[ServerMessage] = []
         for event in events:
             # A large piece of audio may hold a whole gap before this event.
-            begins = event.at if isinstance(event, SpeechStarted) else self._gap.silence_until(event)
-            messages += self._utterance_end(self._gap.due_by(begins))
+            messages += self._utterance_end(
+                event.at if isinstance(event, SpeechStarted) else self._gap.silence_until(event)
+            )
             if isinstance(event, SpeechStarted):
-                self._gap.speech_started()
+                self._gap.paused = False
                 if self._options.vad_events:
                     messages.append(SpeechStartedMessage(channel=self._channel_index, timestamp=_ms(event.at)))
             elif event.final or self._options.interim_results:
                 messages += self._results(event)
                 self._gap.heard(event)
-        return messages + self._utterance_end(self._gap.due(self.clock))
+        return messages + self._utterance_end(self.clock if self._gap.paused else self._gap.reported_to)
 
     def _results(self, heard: Heard) -> list[ServerMessage]:
         # From the end of the last final, not from the engine's figure, so that finals tile to the millisecond.
@@ -212,10 +210,9 @@ class _Channel:
             language=language,
         )
 
-    def _utterance_end(self, last_word_end: float | None) -> list[ServerMessage]:
-        if last_word_end is None:
-            return []
-        return [UtteranceEnd(channel=self._channel_index, last_word_end=last_word_end)]
+    def _utterance_end(self, until: float) -> list[ServerMessage]:
+        last = self._gap.due(until)
+        return [] if last is None else [UtteranceEnd(channel=self._channel_index, last_word_end=last)]
 
 
 class _Gap:
@@ -229,8 +226,8 @@ class _Gap:
         self._limit = limit
         self._final_word_end: float | None = None
         self._last_word_end: float | None = None
-        self._paused = False
-        self._reported_to = 0.0
+        self.paused = False
+        self.reported_to = 0.0
         self._fired_at: float | None = None
 
     def silence_until(self, heard: Heard) -> float:
@@ -238,26 +235,19 @@ class _Gap:
         last = self._last_word_end
         if last is None:
             return 0.0
-        return next((_ms(w.start) for w in heard.words if _ms(w.start) >= last), heard.end if self._paused else last)
-
-    def speech_started(self) -> None:
-        self._paused = False
+        return next((_ms(w.start) for w in heard.words if _ms(w.start) >= last), heard.end if self.paused else last)
 
     def heard(self, heard: Heard) -> None:
-        self._reported_to = heard.end
+        self.reported_to = heard.end
         if heard.words:
             self._last_word_end = _ms(heard.words[-1].end)
-            self._paused = heard.pause
+            self.paused = heard.pause
         else:
             self._last_word_end = self._final_word_end
         if heard.final:
             self._final_word_end = self._last_word_end
 
-    def due(self, clock: float) -> float | None:
-        """The end of the last word, if the gap is new and long enough now."""
-        return self.due_by(clock if self._paused else self._reported_to)
-
-    def due_by(self, until: float) -> float | None:
+    def due(self, until: float) -> float | None:
         """The end of the last word, if the gap from there to `until` is new and long enough."""
         last = self._last_word_end
         if self._limit is None or last is None or until - last < self._limit - 1e-9:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dgnb.loopback.engines import SAMPLE_RATE, Event, Heard, HeardWord, SpeechStarted
-from dgnb.loopback.engines.utterances import Decoded, UtteranceStream, _settle
-from dgnb.loopback.engines.voice import FRAME, Samples
+from dgnb.loopback.engines.utterances import FRAME, Decoded, Samples, UtteranceStream, _settle
 
 SPEECH, SILENCE = 0.5, 0.0
 

