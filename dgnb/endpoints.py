@@ -259,11 +259,11 @@ def _key(key: Any, token: Any) -> tuple[Secret | None, str]:
     if not isinstance(given, Secret):
         raise ConfigurationError(f"The key in {origin} must be a string, not {type(given).__name__}.")
     stripped = Secret(given.reveal().strip())
-    if not stripped.reveal():
-        raise ConfigurationError(f"The key in {origin} is empty. Leave it out, or pass a key from Deepgram's console.")
     if not re.fullmatch(r"[!-~]+", stripped.reveal()):
         # The key goes into a header, where a line break starts another header.
-        raise ConfigurationError(f"The key in {origin} has spaces or other wrong characters. Copy it once more.")
+        raise ConfigurationError(
+            f"The key in {origin} is empty, or has spaces or other wrong characters. Copy it once more."
+        )
     _warn_of_literal(stripped)
     return stripped, origin
 
@@ -308,14 +308,14 @@ def _checked_url(endpoint: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ConfigurationError(f"{hint}; this one has no valid host and port.") from None
-    if "@" in parts.netloc:
-        raise ConfigurationError("endpoint must not hold credentials: pass the key as api_key=.")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError(
+            "endpoint must not hold credentials or a query: pass the key as api_key=, and parameters in LiveOptions."
+        )
     if parts.scheme not in ("ws", "wss") or not host:
         scheme = "ws" if parts.scheme == "http" and is_loopback(host) else "wss"
         also = f" Did you mean '{scheme}://{parts.netloc}'?" if host else ""
         raise ConfigurationError(f"{hint}.{also}")
-    if parts.query or parts.fragment:
-        raise ConfigurationError("endpoint must not have a query: pass the parameters in LiveOptions.")
     if parts.scheme == "ws" and not is_loopback(host):
         raise ConfigurationError(
             f"ws:// to {host} would send key and audio in clear. Use wss://, or an SSH tunnel to localhost."

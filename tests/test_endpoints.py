@@ -100,7 +100,7 @@ def test_an_address_is_a_base(given: str, url: str) -> None:
         ("ws://localhost.example.org", "in clear"),
         ("ws://xlocalhost", "in clear"),
         ("file:///etc/passwd", "an address such as"),
-        ("https://api.deepgram.com?token=canary", "Did you mean 'wss://api.deepgram.com'"),
+        ("https://api.deepgram.com?token=canary", "LiveOptions"),
         ("", "an address such as"),
         (7, "not 7"),
     ],

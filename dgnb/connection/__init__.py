@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Generator, Mapping
@@ -14,14 +15,13 @@ from ssl import SSLContext
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
+import websockets.asyncio.client as ws
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.answers import Answers
-from dgnb.connection.errors import connection_lost, reason_in
+from dgnb.connection.errors import Answers, connection_lost, reason_in
 from dgnb.connection.unreached import handshake_error
-from dgnb.connection.wire import SILENT, HiddenHeader, OpenSocket, Socket
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Results, ServerMessage, UnknownMessage
@@ -38,6 +38,9 @@ _LOOK: Final = 1.0
 
 _MAX_MESSAGE: Final = 4 << 20
 _SEND_BUFFER: Final = 64 << 10
+
+_SILENT: Final = logging.Logger("dgnb.wire", logging.CRITICAL)  # noqa: LOG001 - not even a handler of the root hears it
+"""What websockets logs, headers and frames among it, is heard nowhere: it would show the key."""
 
 
 class connect:
@@ -133,10 +136,10 @@ class connect:
         given = endpoint.proxy
         proxy: Any = None if given is False or endpoint.local else True
         tls: dict[str, Any] = {"ssl": endpoint.ssl} if endpoint.ssl else {}
-        return await OpenSocket(
+        return await _OpenSocket(
             url,
-            create_connection=Socket,
-            additional_headers={"Authorization": HiddenHeader(endpoint.authorization)},
+            create_connection=_Socket,
+            additional_headers={"Authorization": _HiddenHeader(endpoint.authorization)},
             user_agent_header=f"dgnb/{__version__}",
             # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
             compression=None,
@@ -147,7 +150,7 @@ class connect:
             # `_watch_loop` counts every byte: on a slow link the pongs wait in a queue.
             ping_timeout=None,
             max_size=_MAX_MESSAGE,
-            logger=SILENT,
+            logger=_SILENT,
             **tls,
         )
 
@@ -176,7 +179,7 @@ class Connection:
 
     def __init__(
         self,
-        socket_: Socket,
+        socket_: _Socket,
         *,
         url: str,
         endpoint: Endpoint,
@@ -369,3 +372,29 @@ class Connection:
         fault = masked(closed.sent.reason) if closed.sent else ""
         gave_up = self._gave_up or (GaveUp.PROTOCOL if fault else None)
         return connection_lost(1006, reason, gave_up=gave_up, detail=fault, request_id=self.request_id)
+
+
+class _HiddenHeader(str):
+    """A header that is sent as it is, and that the repr of the objects that hold it does not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'<key>'"
+
+
+class _Socket(ws.ClientConnection):
+    """A WebSocket that knows when the last bytes came, pongs included: `heard_at`, in the loop's seconds."""
+
+    heard_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+
+class _OpenSocket(ws.connect):
+    """Opens a `_Socket`. A redirect is an error: the key must not go to another server."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
