@@ -26,13 +26,9 @@ class Capture:
     """Takes audio from a source: as it comes where it would be lost otherwise, else as fast as it is sent.
 
     Attributes:
-        source: Where the audio comes from.
         audio: What the source opened; None before that.
-        ledger: What became of the audio, in bytes; empty before the source is open.
-        pacer: Lets chunks out at the pace.
         ended: Whether no more audio will be captured.
         resumed: Set unless the session is paused.
-        skipped: Seconds that were skipped in this pause, of a source that does not wait.
     """
 
     def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
@@ -42,12 +38,12 @@ class Capture:
         self.ended = False
         self.resumed = asyncio.Event()
         self.resumed.set()
-        self.skipped = 0.0
         self.source = source
         self._transcript = transcript
         self._duration = duration
         self._pace = pace
         self._left_at = self._skipped_at = 0.0  # When a pause or a close began, and where on the timeline.
+        self._skipped = 0.0  # Seconds that were skipped in this pause, of a source that does not wait.
         self._newest = b""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -107,8 +103,6 @@ class Capture:
         samples = memoryview(self._newest[: len(self._newest) // 2 * 2]).cast("h")
         peak = max(max(samples), -min(samples))
         return 20 * math.log10(peak / 32768) if peak else -math.inf
-
-    # Life cycle
 
     async def open(self, *, multichannel: bool) -> Audio:
         """Open the source and begin to take its audio; after a close, go on behind what was captured.
@@ -200,7 +194,7 @@ class Capture:
         """End a pause. Returns what it cost, in words, or ""."""
         self.resumed.set()
         self.pacer.restart()
-        skipped, self.skipped = self.skipped, 0.0
+        skipped, self._skipped = self._skipped, 0.0
         if not skipped:
             return ""
         text = f"{skipped:.1f} s of the live stream were skipped in a pause"
@@ -209,14 +203,12 @@ class Capture:
 
     def _skip(self, chunk: bytes, frame: int) -> bytes:
         """Skip no more of a chunk than the pause has lasted, as a station may send much at once. Returns the rest."""
-        if not self.skipped:
+        if not self._skipped:
             self._skipped_at = self.captured
-        due = asyncio.get_running_loop().time() - self._left_at - self.skipped
+        due = asyncio.get_running_loop().time() - self._left_at - self._skipped
         size = min(len(chunk), max(0, round(due * self.bytes_per_second / frame)) * frame)
-        self.skipped += self.seconds(size)
+        self._skipped += self.seconds(size)
         return chunk[size:]
-
-    # What a connection does with the audio
 
     async def more(self) -> None:
         """Wait until audio was captured, or the source has ended."""
@@ -237,8 +229,6 @@ class Capture:
         self.ledger.advance(len(chunk))
         self._sent.set()
         self._newest = chunk
-
-    # The task
 
     async def _run(self, audio: Audio, ledger: Ledger, failed: AudioError | None) -> None:
         frame = audio.frame_bytes or 1

@@ -47,7 +47,7 @@ class Ledger:
         self._next_start = 0  # and where it begins.
         self._begun = False
         self._reported = 0
-        self._closed: tuple[int, int, deque[bytes]] | None = None
+        self._closed = False
         self.captured = 0
         self.acknowledged = 0
         self.sent = 0
@@ -132,22 +132,17 @@ class Ledger:
         """There is no further connection: what is pending is lost. `sent` stays as a record."""
         sent = self.sent
         self.rewind(reason)
-        self._closed = self.acknowledged, self.kept, self._chunks
-        if self.acknowledged < self.captured:
+        self.sent = sent
+        self._closed = self.acknowledged < self.captured
+        if self._closed:
             # A row of its own, as `reopen` takes it back.
             self.gaps.append(Lost(self.acknowledged, self.captured, reason))
-        self.acknowledged = self.kept = self.captured
-        self._chunks = deque()
-        self._next, self._next_start, self.sent = 0, self.kept, sent
 
     def reopen(self) -> Lost | None:
         """There is a further connection after `close`: what that lost is pending again. Returns that loss."""
-        lost = None
-        if self._closed:
-            (self.acknowledged, self.kept, self._chunks), self._closed = self._closed, None
-            if self.acknowledged < self.captured:
-                lost = self.gaps.pop()
-                self._reported = min(self._reported, len(self.gaps))
+        lost = self.gaps.pop() if self._closed else None
+        self._closed = False
+        self._reported = min(self._reported, len(self.gaps))
         self.rewind("")
         return lost
 
@@ -181,22 +176,17 @@ class Ledger:
             self._next_start = self.kept
 
     def _drop_oldest(self) -> None:
-        reason = "more audio was waiting than is kept in memory"
-        if not self._begun:
-            while self._overflows(self._capacity):
-                self._pop()
-            if self.kept > self.acknowledged:
-                self._lose(self.acknowledged, self.kept, reason)
-                self.acknowledged = self.sent = self.kept
-            return
-        while self._overflows(self._capacity) and self.kept + len(self._chunks[0]) <= self.sent:
+        start = max(self.sent, self.kept)
+        while self._overflows(self._capacity) and not (self._begun and self.kept + len(self._chunks[0]) > self.sent):
             self._pop()
         if self._overflows(self._capacity):
             # The connection waits for this audio. Half is dropped at once, because each tear costs a connection.
-            start = max(self.sent, self.kept)
             while self._overflows(self._capacity // 2):
                 self._pop()
-            self._lose(start, self.kept, reason)
+        if self.torn:
+            self._lose(start, self.kept, "more audio was waiting than is kept in memory")
+            if not self._begun:
+                self.acknowledged = self.sent = self.kept
 
     def _overflows(self, capacity: int) -> bool:
         return self.captured - self.kept > capacity and len(self._chunks) > 1

@@ -28,15 +28,10 @@ class Link:
     """Sends audio on one connection, and puts the messages into the transcript.
 
     Attributes:
-        number: 0 for a session's first connection.
-        drain_timeout: Seconds without a message, after CloseStream, after which the server is given up.
         elsewhere: Whether results go to a callback address, so that no message shows what was heard.
         watched: Whether to watch for a server that takes audio and sends no message, though it answers pings.
         answers_silence: Whether it is known to send empty finals where nobody speaks, so that it is given up without.
-        notify: Called after each message.
         progress: Called when finals cover more audio.
-        draining: Called when the last messages are awaited.
-        heard: What its finals cover.
     """
 
     connection: Connection
@@ -63,15 +58,13 @@ class Link:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Something has changed, as a stop that was asked for: look again whether to go on."""
+        """A stop was asked for, or something else has changed: look again whether to go on."""
         self._woken.set()
 
     def change_options(self, wanted: bool) -> None:
         """End the connection as soon as that costs no audio, because other options are wanted; or go on after all."""
         self._changing = wanted
         self.wake()
-
-    # Life cycle
 
     async def run(self) -> bool:
         """Use the connection for as long as it lasts. Cancelling leaves it open.
@@ -87,7 +80,15 @@ class Link:
         ledger, slack = self.capture.ledger, round(UNHEARD * self.capture.bytes_per_second)
         receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")
         try:
-            await self._until(lambda: self._is_over(receiver, sender))
+            # A change waits for finals of the audio that could not be sent again.
+            await self._until(
+                lambda: (
+                    receiver.done()
+                    or sender.done()
+                    or self.stop.asked
+                    or (self._changing and ledger.kept <= ledger.acknowledged)
+                )
+            )
             if self.stop.asked and not (receiver.done() or sender.done()):
                 # What was captured is still wanted, if there is time: neither a pause nor a pace holds it back.
                 await end(sender)
@@ -113,14 +114,6 @@ class Link:
             await end(receiver, sender)
         return last
 
-    def _is_over(self, receiver: asyncio.Task[None], sender: asyncio.Task[None]) -> bool:
-        """Whether no more audio is to be sent, but for what a stop leaves."""
-        ledger = self.capture.ledger
-        if receiver.done() or sender.done() or self.stop.asked:
-            return True
-        # A change waits for finals of the audio that could not be sent again.
-        return self._changing and ledger.kept <= ledger.acknowledged
-
     async def _end_sending(self, sender: asyncio.Task[None], receiver: asyncio.Task[None]) -> None:
         await end(sender)
         if not sender.cancelled() and (failed := sender.exception()):
@@ -131,7 +124,6 @@ class Link:
                 raise failed
 
     async def _drain(self, receiver: asyncio.Task[None]) -> None:
-        """Close the stream, and wait for the last messages for as long as they come."""
         if not receiver.done():
             self.draining()
             self._heard_at = asyncio.get_running_loop().time()
@@ -152,7 +144,7 @@ class Link:
         self._acknowledge()
 
     async def _until(self, true: Callable[[], bool], deadline: Callable[[], float] = lambda: math.inf) -> bool:
-        """Wait until `true()`, and look again at each `wake()`. Returns False at the deadline, which may move."""
+        """Wait until `true()`. Returns False at the deadline, which may move."""
         clock = asyncio.get_running_loop().time
         while not true():
             if clock() >= (at := deadline()):
@@ -171,8 +163,6 @@ class Link:
         task = asyncio.create_task(work, name=f"dgnb: {name}")
         task.add_done_callback(lambda _: self.wake())
         return task
-
-    # Tasks
 
     async def _send(self) -> None:
         """Send what the ledger has, until the source has ended, or the connection is torn."""
@@ -236,7 +226,6 @@ class Link:
             notify()
 
     def _take(self, final: Results) -> None:
-        """Note what a final covers, and whether the server sends empty ones."""
         heard = any(alternative.words or alternative.transcript for alternative in final.channel.alternatives)
         if not (heard or final.from_finalize or self.connection.stream_closed):
             self.answers_silence = True
@@ -245,13 +234,11 @@ class Link:
         self._acknowledge()
 
     def _acknowledge(self) -> None:
-        """Acknowledge what finals cover without a hole."""
         self.capture.ledger.acknowledge(self.heard.begin + round(self.heard.end * self.capture.bytes_per_second))
         if self._changing:
             self.wake()
 
     def _audit(self, metadata: Metadata) -> None:
-        """Compare the audio that the server reports with the audio that was sent."""
         sent = self.capture.seconds(self.connection.bytes_sent)
         if not self.capture.decoded or metadata.duration is None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -31,8 +32,6 @@ class Runner:
     """The background task of a session.
 
     Attributes:
-        session: Whose task it is.
-        stream: What the task runs.
         loop: Where it runs: the loop in which the session was made or, failing that, started.
         replaced: Whether the session was stopped because the cell that started it was run again.
     """
@@ -54,8 +53,6 @@ class Runner:
     def closed(self) -> bool:
         """Whether the session has ended."""
         return self.stream.state is State.CLOSED
-
-    # Life cycle
 
     def start(self) -> None:
         """Begin, unless it has begun or ended. `ConfigurationError` where no loop runs."""
@@ -138,19 +135,14 @@ class Runner:
                 expected = isinstance(error, DgnbError)
                 logger.error("%s failed: %s", self.session, error, exc_info=None if expected else error)
 
-    # Waiting
-
     async def wait_until(self, true: Callable[[], bool], timeout: float | None = None) -> None:
         """Wait until `true()`, at most `timeout` seconds; look at each message and each change of state."""
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
-        while not true() and (deadline is None or loop.time() < deadline):
-            if loop is self.loop:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_TICK):
-                        await self._news.wait()
-            else:
-                await asyncio.sleep(_TICK)
+        deadline = math.inf if timeout is None else loop.time() + timeout
+        while not true() and loop.time() < deadline:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await (self._news.wait() if loop is self.loop else asyncio.sleep(_TICK))
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the session is closed, at most `timeout` seconds, and say whether it is."""

@@ -79,16 +79,9 @@ class Stream:
     """What a session does from its start to its end; `notify` is called after each message and each change of state.
 
     Attributes:
-        state: Where it stands.
-        options: What is asked for now.
-        endpoint: Where the audio goes.
-        transcript: What came back.
         error: Why it ended early, or None.
         last_fault: The newest fault after which it tried again, or None.
-        capture: The audio, and what became of it.
-        stop: Whether a stop was asked for.
         change: New options that wait for a connection, or None.
-        watch: How long the loop was held up.
         cut_off: Whether it has ended by a stop before all of the source was heard.
     """
 
@@ -112,7 +105,6 @@ class Stream:
         self._begin()
 
     def _begin(self) -> None:
-        """Set what begins anew with each `run()`."""
         settings, transcript = self._settings, self.transcript
         self.state = State.CONNECTING
         self.error: Exception | None = None
@@ -186,8 +178,6 @@ class Stream:
             self.transcript.note("resumed", "; ".join(filter(None, (text, self.capture.resume()))))
             self._notify()
 
-    # Life cycle
-
     async def run(self) -> None:
         """Transcribe the source to its end, or until a stop. It raises nothing: `error` says why it ended early."""
         self.cut_off = True
@@ -240,7 +230,6 @@ class Stream:
             try:
                 done, lost = await self._use(link)
             finally:
-                self._silence = max(self._silence, link.connection.longest_silence)
                 await link.connection.close()
             if done or self.stop.asked:
                 return
@@ -250,15 +239,19 @@ class Stream:
                 else "it was sent, and no final came"
             )
 
-    async def _use(self, link: Link) -> tuple[bool, Exception | None]:
+    async def _use(self, link: Link) -> tuple[bool, ConnectionLost | None]:
         """Use a connection. Returns whether that was all and, if not, why the connection was lost, or None."""
-        lost: ConnectionLost | None = None
+        lost = None
         try:
             if await link.run():
                 return True, None
         except CloseTimeout as error:
-            if self.stop.asked or link.connection.answers.foreign or not self._worth_another():
+            # It is asked again once, as the line may be dead, until it hears more.
+            acknowledged = self.capture.ledger.acknowledged
+            again = self._retry.patience and self._asked_again_at != acknowledged
+            if self.stop.asked or link.connection.answers.foreign or not again:
                 raise
+            self._asked_again_at = acknowledged
             lost = ConnectionLost(str(error))
         except ConnectionLost as error:
             if self.stop.asked:
@@ -271,14 +264,6 @@ class Stream:
         self.transcript.drop_interims()
         self._enter(State.CONNECTING)
         return False, lost
-
-    def _worth_another(self) -> bool:
-        """Whether a server that did not finish is asked again: once, as the line may be dead, until it hears more."""
-        acknowledged = self.capture.ledger.acknowledged
-        if not self._retry.patience or self._asked_again_at == acknowledged:
-            return False
-        self._asked_again_at = acknowledged
-        return True
 
     async def _connected(self, lost: Exception | None) -> Link | None:
         """The next connection; None when there is nothing left to be sent."""
@@ -317,7 +302,7 @@ class Stream:
         if first:
             # Somebody may wait for an address that they have mistyped.
             logger.warning("Not connected yet, and still trying (`await session.stop()` ends it): %s", lost)
-        busy = self.watch.lag.since(now - uptime, now) if self.watch.lag and uptime is not None else 0.0
+        busy = self.watch.lag.recent(now, uptime) if self.watch.lag and uptime is not None else 0.0
         why = str(lost)
         if busy >= _STARVED:
             why = (
@@ -342,6 +327,7 @@ class Stream:
             ping_timeout=PING_TIMEOUT if settings.pace else None,
         )
         self._retry.opened()
+        self._silence = self.longest_silence
         self._link = Link(
             connection,
             self.connections,
@@ -368,8 +354,6 @@ class Stream:
         self._enter(State.OPEN)
         return self._link
 
-    # The end
-
     async def _finish(self) -> None:
         try:
             # From here on a stop does not cancel.
@@ -387,7 +371,6 @@ class Stream:
             self._enter(State.CLOSED)
 
     def _settle(self) -> None:
-        """Put what no final covers into the gaps."""
         capture, ledger, transcript = self.capture, self.capture.ledger, self.transcript
         if capture.audio is None or (not self.connections and capture.audio.waits):
             return
@@ -403,9 +386,8 @@ class Stream:
             self._report_gaps()
 
     def _report_gaps(self) -> None:
-        """Put what is lost for good into the transcript's gaps."""
+        seconds = self.capture.seconds
         for lost in self.capture.ledger.new_gaps():
-            seconds = self.capture.seconds
             self.transcript.add_gap(seconds(lost.start), seconds(lost.end), lost.reason)
 
     def _fail(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ import pytest
 from dgnb import Transcript
 from dgnb.audio import Audio, AudioSource
 from dgnb.session.capture import Capture
-from dgnb.session.watch import Watch
+from dgnb.session.watch import Lag, Watch
 from dgnb.session.writer import JournalWriter
 from tests.support.sim.loop import VirtualLoop
 
@@ -135,3 +135,46 @@ def test_only_a_stream_without_a_duration_is_mentioned_once_after_an_hour(
 def test_the_journal_is_written_each_second(watched: Watched) -> None:
     watched.run(*[lambda: None] * 4)
     assert watched.writer.written == [1001.0, 1002.0, 1003.0, 1004.0, 1005.0]
+
+
+def test_a_loop_that_runs_has_no_delay() -> None:
+    lag = Lag(0.25, 10.0, 1000.0)
+    for tick in range(1, 5):
+        assert lag.tick(10.0 + tick * 0.25, 1000.0 + tick * 0.25) == (0.0, 0.0)
+    assert lag.worst == 0.0
+
+
+def test_the_delay_is_the_time_that_the_loop_was_blocked() -> None:
+    lag = Lag(0.25, 10.0, 1000.0)
+    assert lag.tick(70.25, 1060.25) == (60.0, 0.0)
+    assert lag.worst == 60.0
+    assert lag.recent(80.0) == 60.0
+    lag.tick(80.25, 1070.25)
+    for tick in range(1, 200):
+        lag.tick(80.25 + tick * 0.25, 1070.25 + tick * 0.25)
+    assert lag.recent(130.0) == 0.0
+    assert lag.worst == 60.0
+
+
+def test_a_block_counts_before_the_next_tick() -> None:
+    lag = Lag(0.25, 10.0, 1000.0)
+    assert lag.recent(22.25) == 12.0
+
+
+def test_recent_counts_only_ticks_of_its_seconds() -> None:
+    lag = Lag(0.25, 10.0, 1000.0)
+    lag.tick(22.25, 1012.25)
+    lag.tick(22.5, 1012.5)
+    assert lag.recent(22.6, 10.6) == 12.0
+    assert lag.recent(22.6, 0.3) == 0.0
+
+
+def test_a_sleep_of_the_machine_is_not_a_delay() -> None:
+    lag = Lag(0.25, 10.0, 1000.0)
+    assert lag.tick(10.25, 8200.25) == (0.0, 7200.0)
+
+
+def test_a_wall_clock_that_is_set_is_not_a_sleep() -> None:
+    lag = Lag(0.25, 10.0, 1000.0)
+    assert lag.tick(10.25, 1005.25) == (0.0, 0.0)
+    assert lag.tick(10.5, 900.0) == (0.0, 0.0)
