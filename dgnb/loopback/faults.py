@@ -18,8 +18,6 @@ from typing import Any, Literal
 
 from dgnb.values import native
 
-Ending = Literal["closed", "reset", "stalled"]
-
 
 class InForce:
     """The faults in force, the oldest first: each has its kind, how many times it may strike, and its settings."""
@@ -126,7 +124,7 @@ class Faults:
         self,
         *,
         after: float | None = None,
-        ends: Ending | None = None,
+        ends: Literal["closed", "reset", "stalled"] | None = None,
         status: int | None = None,
         times: int | None = None,
     ) -> AbstractContextManager[None]:

@@ -108,6 +108,8 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
         if name not in _FREE and name not in _FIELDS:
             hint = nearest(name, [*_FIELDS, *_FREE])
             raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{hint}")
+        if name == "extra" and ":" not in value:
+            raise Refusal(400, "Bad Request", f"extra={value!r} is not of the form 'key:value'.")
         if name == "model" and value.startswith("whisper"):
             raise Refusal(405, "METHOD_NOT_ALLOWED", f"The model {value!r} can't be streamed. Use 'nova-3'.")
     read = query if any(name == "encoding" for name, _ in query) else [p for p in query if p[0] not in _ONLY_RAW]
@@ -120,9 +122,6 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
         raise Refusal(400, "Bad Request", f"No such model/language/tier combination found: {model!r}.")
     if (options.sample_rate or 0) > HIGHEST_RATE:
         raise Refusal(400, "Bad Request", f"sample_rate is at most {HIGHEST_RATE}, not {options.sample_rate}.")
-    for name, value in query:
-        if name == "extra" and ":" not in value:
-            raise Refusal(400, "Bad Request", f"extra={value!r} is not of the form 'key:value'.")
     return options
 
 

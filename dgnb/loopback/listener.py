@@ -174,17 +174,13 @@ class Listener:
                 keep(self._record.violations, f"a {message.type.name.lower()} frame after CloseStream")
             elif message.type == WSMsgType.TEXT:
                 closing = await self._control(message.data)
+            elif message.data:
+                self._record.bytes_received += len(message.data)
+                self._put(message.data)
             else:
-                closing = self._audio(message.data)
-
-    def _audio(self, data: bytes) -> bool:
-        if not data:
-            # The older form of CloseStream, still understood. Mostly it is a mistake of the client.
-            keep(self._record.violations, "an empty binary frame")
-            return self._close_stream()
-        self._record.bytes_received += len(data)
-        self._put(data)
-        return False
+                # The older form of CloseStream, still understood. Mostly it is a mistake of the client.
+                keep(self._record.violations, "an empty binary frame")
+                closing = self._close_stream()
 
     async def _control(self, text: str) -> bool:
         keep(self._record.texts, text[:_KEPT_CHARACTERS])

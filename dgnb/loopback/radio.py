@@ -33,16 +33,12 @@ _BYTES_A_SECOND: Final = 16_000
 class Radio:
     """A recording, by default the sample that comes with dgnb, played from its beginning to each listener."""
 
-    def __init__(self, recording: str | os.PathLike[str] | None, faults: InForce) -> None:
+    def __init__(self, recording: str | os.PathLike[str] | None, faults: InForce, stopping: asyncio.Event) -> None:
         self._recording = os.fspath(recording or samples.path())
         self._faults = faults
         self._encoding = asyncio.Lock()
         self._body = b""
-        self._stopped = asyncio.Event()
-
-    def stop(self) -> None:
-        """End all streams."""
-        self._stopped.set()
+        self._stopping = stopping
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         """Serve one listener."""
@@ -70,7 +66,7 @@ class Radio:
         """Play until the listener leaves or takes nothing, the fault strikes, or the server ends."""
         loop = asyncio.get_running_loop()
         began, sent = loop.time(), 0
-        while not self._stopped.is_set():
+        while request.transport and not self._stopping.is_set():
             seconds = min(BURST_SECONDS + loop.time() - began, fault["after"])
             due = int(seconds * _BYTES_A_SECOND)
             try:
@@ -80,27 +76,19 @@ class Radio:
                 _reset(request)
                 return
             sent = due
-            if seconds == fault["after"]:
-                await self._end(request, fault)
+            if seconds == fault["after"] and fault["ends"] != "stalled":
+                if fault["ends"] == "reset":
+                    _reset(request)
                 return
-            await self._sleep()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STEP_SECONDS):
+                    await self._stopping.wait()
 
     def _part(self, begin: int, end: int) -> bytes:
         """The bytes from one position to another of the endless programme."""
         first = begin // len(self._body) * len(self._body)
         passes = self._body * -(-(end - first) // len(self._body))
         return passes[begin - first : end - first]
-
-    async def _end(self, request: web.Request, fault: dict[str, Any]) -> None:
-        if fault["ends"] == "reset":
-            _reset(request)
-        while fault["ends"] == "stalled" and request.transport and not self._stopped.is_set():
-            await self._sleep()
-
-    async def _sleep(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STEP_SECONDS):
-                await self._stopped.wait()
 
 
 def _encoded(path: str) -> bytes:

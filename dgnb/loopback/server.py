@@ -123,9 +123,9 @@ class LoopbackServer(Faults):
         self._tls = tls
         self._loading = asyncio.Lock()
         self._listeners: dict[Listener, ServedConnection] = {}
-        self._radio = Radio(radio, self._in_force)
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
+        self._radio = Radio(radio, self._in_force, self._stopping)
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
@@ -154,7 +154,6 @@ class LoopbackServer(Faults):
 
     async def __aexit__(self, *error: object) -> None:
         self._stopping.set()
-        self._radio.stop()
         for listener in self._listeners:
             listener.stop(1001, "The server ends.")
         try:
@@ -170,12 +169,13 @@ class LoopbackServer(Faults):
     @property
     def url(self) -> str:
         """The address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients."""
-        return f"{'wss' if self._tls else 'ws'}://{self._netloc}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'wss' if self._tls else 'ws'}://{host}:{self._port}"
 
     @property
     def radio_url(self) -> str:
         """An endless station to stream from: MP3 at `http://…/radio`."""
-        return f"{'https' if self._tls else 'http'}://{self._netloc}/radio"
+        return self.url.replace("ws", "http", 1) + "/radio"
 
     @property
     def active(self) -> int:
@@ -192,10 +192,6 @@ class LoopbackServer(Faults):
             if self._engine is None:
                 self._engine = await asyncio.to_thread(WhisperEngine, self._model)
         return self._engine
-
-    @property
-    def _netloc(self) -> str:
-        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
 
     @web.middleware
     async def _guard(
