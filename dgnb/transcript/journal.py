@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -98,8 +99,8 @@ class Journal:
 
     def _made(self, path: Path) -> io.FileIO:
         """Make the file, with its first line."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        file = io.FileIO(descriptor, "r+")
+        # For its owner alone. close() closes it.
+        file = open(path, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
         try:
             self._append(file, storage.JOURNAL, (0, 0, 0), 0)
         except BaseException:
