@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dgnb.audio.head import Head, reason, refuse, undecodable
 from dgnb.audio.resample import Resampler, parts
@@ -35,16 +35,6 @@ _NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "
 """Bytes a second of encodings without a fixed rate: a middle bit rate, to pace them."""
 
 
-class Readable(Protocol):
-    """The part of a file that is needed here. `seek` and `tell` are used if it has them."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; none at the end."""
-
-    def close(self) -> None:
-        """Release it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Detected:
     """What the chunks after it are. The attributes are those of `Audio`."""
@@ -63,7 +53,7 @@ Item: TypeAlias = Detected | Note | bytes
 
 
 def decoded(
-    open_file: Callable[[], Readable],
+    open_file: Callable[[], Any],
     name: str,
     raw: SourceFormat | None,
     *,
@@ -71,7 +61,7 @@ def decoded(
     track: int | str | None = None,
     live: bool = False,
 ) -> Generator[Item, None, None]:
-    """The chunks of one file, and the shorter rest of them. It raises what `Decoder.chunks` raises."""
+    """The chunks of one file, and the shorter rest of them. `seek` and `tell` of the file are used if it has them."""
     decoder = Decoder(name, raw, multichannel=multichannel, track=track)
     with contextlib.closing(open_file()) as file:
         yield from decoder.chunks(file, live=live)
@@ -81,14 +71,7 @@ def decoded(
 class Decoder:
     """Decodes one file after another into one row of chunks. The files may differ in format.
 
-    Args:
-        name: Of the source.
-        raw: How samples without a header are read.
-        multichannel: Keep the channels apart: as many as the first file has.
-        track: Which audio track is heard: its index or language; None for the default one.
-
-    Attributes:
-        channels: Of the chunks; 0 before the first when `multichannel`.
+    With `multichannel` the channels are kept apart: as many as the first file has. `channels` is 0 until then.
     """
 
     def __init__(
@@ -105,12 +88,8 @@ class Decoder:
         self._heard = self._damaged = self._damages = 0
         self._timeline = Timeline(None, fills=False)
 
-    def chunks(self, file: Readable, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
-        """A `Detected`, and all whole chunks. What is left over goes before the next file.
-
-        Raises:
-            AudioError: The file is not audio, or holds none; or its feed failed, after what came before.
-        """
+    def chunks(self, file: Any, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
+        """A `Detected`, and all whole chunks. What is left over goes before the next file."""
         head = Head(file)
         refuse(head.start, self._name, self._raw)
         try:
@@ -132,39 +111,28 @@ class Decoder:
         if not self._heard:
             raise AudioError(f"{self._name} holds no samples. Was it recorded, or downloaded, to the end?")
 
-    def container(
-        self,
-        container: InputContainer,
-        *,
-        stream: AudioStream | None = None,
-        live: bool = False,
-        waits: bool = True,
-    ) -> Iterator[Item]:
-        """As `chunks`, of what is open already: of one `stream`, or else of the track that was asked for.
-
-        Raises:
-            AudioError: It holds no such track, or more channels or another rate than can be used.
-            av.error.FFmpegError: It can't be read on.
-        """
+    def container(self, container: InputContainer, *, live: bool, waits: bool) -> Iterator[Item]:
+        """As `chunks`, of what is open already. An FFmpegError says that it can't be read on."""
         self._heard = 0
         self._timeline = Timeline(container.start_time if waits else None, fills=waits)
-        if stream is None:
-            stream = chosen(container, self._name, self._track)
-            first = self._resampler is None
-            if first and self._track is None and (others := other_tracks(container, stream)):
-                yield Note("warning", f"{self._name} has several audio tracks. {others} Use track= for another.")
-        frames = self._frames(container, stream)
+        stream = chosen(container, self._name, self._track)
+        first = self._resampler is None and self._track is None
+        if first and (others := other_tracks(container, stream)):
+            yield Note("warning", f"{self._name} has several audio tracks. {others} Use track= for another.")
         ahead, rate = 0.0, 0
         # What is not live may come in larger parts, which cost less.
         part = CHUNK_SECONDS if live else 2 * CHUNK_SECONDS
         try:
-            for frame in frames:
+            for frame in self._frames(container, stream):
                 if frame.sample_rate != rate:
                     if not rate:
                         self._begin(frame.layout.nb_channels)
                         length = self._timeline.since_start(stated_end(container, stream)) if waits else 0.0
                         yield Detected(channels=self.channels, live=live, waits=waits, length=length or None)
-                    rate = self._usable(frame.sample_rate)
+                    rate = frame.sample_rate
+                    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                        most = f"from {LOWEST_RATE} to {HIGHEST_RATE}"
+                        raise AudioError(f"{self._name} has {rate} samples a second, not {most}. Is its header right?")
                 missed = self._timeline.missed(frame)
                 if self._damaged:
                     yield from self._damage(missed, waits)
@@ -214,12 +182,6 @@ class Decoder:
                 yield from parts(frame)
         if last and not decoded:
             raise last
-
-    def _usable(self, rate: int) -> int:
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-            most = f"from {LOWEST_RATE} to {HIGHEST_RATE}"
-            raise AudioError(f"{self._name} has {rate} samples a second, not {most}. Is its header right?")
-        return rate
 
     def _begin(self, channels: int) -> None:
         if not self.channels and channels > MOST_CHANNELS:
@@ -303,12 +265,8 @@ class Decoder:
         return ""
 
 
-def passed(open_file: Callable[[], Readable], name: str, raw: SourceFormat | None) -> Generator[Item, None, None]:
-    """The bytes as they are, in chunks of about 100 ms.
-
-    Raises:
-        AudioError: The file is not audio.
-    """
+def passed(open_file: Callable[[], Any], name: str, raw: SourceFormat | None) -> Generator[Item, None, None]:
+    """The bytes as they are, in chunks of about 100 ms."""
     with contextlib.closing(open_file()) as file:
         head = Head(file)
         refuse(head.start, name, raw)

@@ -48,12 +48,9 @@ _UNKNOWN_SIZE: Final = 0x7FFF0000
 
 
 class Head:
-    """A file that remembers its first bytes, so that an error can say what it is.
+    """A file that remembers its first 64 bytes, so that an error can say what it is.
 
-    Attributes:
-        start: The first 64 bytes, or fewer.
-        can_seek: It can be read from any place.
-        surplus: Bytes of samples beyond the length in a WAV or AIFF header. They are read too.
+    `surplus` are bytes of samples beyond the length in a WAV or AIFF header. They are read too.
     """
 
     def __init__(self, file: Any) -> None:

@@ -34,15 +34,9 @@ _FORMS: Final = {
 
 
 class Resampler:
-    """Converts frames to interleaved linear16 at 16 kHz. The format of the frames may change at any frame.
+    """Converts frames to interleaved linear16 at 16 kHz; one channel is the mix of all. Their format may change.
 
-    Where left and right are opposite, they would cancel each other out in the mix: both become the left then.
-
-    Args:
-        channels: 1 mixes all channels.
-
-    Attributes:
-        one_sided: Left and right are opposite now.
+    Where left and right are opposite (`one_sided`), they would cancel each other out: both become the left then.
     """
 
     def __init__(self, channels: int) -> None:

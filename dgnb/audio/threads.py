@@ -58,11 +58,7 @@ class _Bell:
 
 
 class Pipe:
-    """Bytes from the loop to the decoder's thread: `put` waits while it is full, `read` waits while it is empty.
-
-    Attributes:
-        error: Why the bytes ended early, or None. Read it after `read` has returned nothing.
-    """
+    """Bytes from the loop to the decoder's thread: `put` waits while it is full, `read` waits while it is empty."""
 
     def __init__(self) -> None:
         self.error: AudioError | None = None
@@ -94,10 +90,7 @@ class Pipe:
             self._room.ring()
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes and at least one; none at the end.
-
-        It does not wait for all `size` bytes, because a radio's bytes come slowly.
-        """
+        """At most `size` bytes and at least one, because a radio's bytes come slowly; none at the end."""
         with self._condition:
             while not self._bytes and not self._ended:
                 self._condition.wait()
@@ -118,18 +111,7 @@ class DecoderThread:
     It is a daemon, because a thread that waits for a silent radio must not keep the interpreter from ending.
 
     The thread waits while its queue is full, and is woken when half of the queue was taken. The queue is only a
-    transit: it drops nothing.
-
-    Args:
-        produce: What the thread runs. A `Detected` goes before the chunks that it describes.
-        name: Of the source.
-        patience: Seconds to wait for the next chunk; None for ever.
-
-    Attributes:
-        notes: Those that belong to the chunks taken so far. Only the loop touches them.
-
-    Raises:
-        RuntimeError: No thread can be started.
+    transit: it drops nothing. `notes` belong to the chunks taken so far; only the loop touches them.
     """
 
     def __init__(self, produce: Generator[Item, None, None], name: str, patience: int | None) -> None:
@@ -184,11 +166,7 @@ class DecoderThread:
     # In the loop
 
     async def detected(self) -> Detected:
-        """Wait for the first chunk, and return what describes it.
-
-        Raises:
-            AudioError: The thread ended before there was a chunk.
-        """
+        """Wait for the first chunk, and return what describes it."""
         while True:
             with self._condition:
                 found = Detected()
@@ -261,10 +239,8 @@ async def in_thread(
 ) -> Audio:
     """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
 
-    `release` ends what feeds the generator. It is awaited on every path.
-
-    Raises:
-        AudioError: The source is not audio, or no thread can be started.
+    A `Detected` goes before the chunks that it describes. `release` ends what feeds the generator, and is awaited on
+    every path. `patience` are the seconds to wait for a chunk; None for ever.
     """
     try:
         thread = DecoderThread(produce, name, patience)
@@ -288,11 +264,7 @@ async def in_thread(
 
 
 async def in_daemon(work: Callable[..., T], *arguments: Any) -> T:
-    """Wait for work in a daemon thread: one of the loop's pool that waits for ever would hold up the exit.
-
-    Raises:
-        RuntimeError: No thread can be started.
-    """
+    """Wait for work in a daemon thread: one of the loop's pool that waits for ever would hold up the exit."""
     outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
     outcome.set_running_or_notify_cancel()
 

@@ -20,13 +20,8 @@ _RESTART: Final = 1.0
 class Timeline:
     """Compares the timestamps of frames with the sound that came before them.
 
-    Args:
-        start: Where the container begins, in microseconds; None where it begins with the first sound. A player shows
-            this moment as 0.
-        fills: What is missed is filled with silence.
-
-    Attributes:
-        position: Seconds from the start to the end of the sound that came.
+    The container begins at `start`, in microseconds, or with the first sound; a player shows this moment as 0. With
+    `fills`, what is missed is filled with silence. `position` is the end of the sound that came, in seconds.
     """
 
     def __init__(self, start: int | None, *, fills: bool) -> None:

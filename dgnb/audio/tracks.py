@@ -21,11 +21,7 @@ _LANGUAGES: Final = (
 
 
 def as_track(track: Any) -> int | str | None:
-    """Check what a person passes as `track`.
-
-    Raises:
-        ConfigurationError: It is neither an index nor a language.
-    """
+    """Check that what a person passes as `track` is an index, a language or None."""
     track = native(track)
     if track is None or (isinstance(track, str) and track.strip() and not track.isdecimal()):
         return track
@@ -33,11 +29,7 @@ def as_track(track: Any) -> int | str | None:
 
 
 def chosen(container: InputContainer, name: str, track: int | str | None) -> AudioStream:
-    """The track that is asked for; without `track`, the one that the container marks as default, or else the first.
-
-    Raises:
-        AudioError: There is no such track, or no audio.
-    """
+    """The track that is asked for; without `track`, the one that the container marks as default, or else the first."""
     from av.stream import Disposition
 
     found = _tracks(container)

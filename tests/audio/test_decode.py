@@ -664,7 +664,7 @@ def opened(data: bytes, *, waits: bool) -> tuple[Samples, list[tuple[float, Note
     decoder = Decoder("a film", None, multichannel=False)
     sound, notes = b"", []
     with av.open(io.BytesIO(data)) as container:
-        for item in decoder.container(container, waits=waits):
+        for item in decoder.container(container, live=False, waits=waits):
             if isinstance(item, bytes):
                 assert len(item) == CHUNK
                 sound += item

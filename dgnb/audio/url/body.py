@@ -28,18 +28,9 @@ _SKIPPED: Final = 1 << 20
 
 
 class Body:
-    """A body from its first byte to its last.
+    """A body from its first byte to its last. With `wait`, the seconds before each try, what breaks off is resumed.
 
-    Args:
-        fetcher: Asks for the rest.
-        answer: The first answer. This closes it.
-        wait: Gives the seconds before the next try; None: what breaks off is not resumed.
-
-    Attributes:
-        error: Why it ended early, or None.
-        notes: What to report before what was read next: titles, and breaks.
-        began: When its first byte came, on `time.monotonic`.
-        last: When its last byte came.
+    `notes` are to be reported before what is read next. `began` and `last` are when its first and last byte came.
     """
 
     def __init__(self, fetcher: Fetcher, answer: Answer, wait: Callable[[int], float] | None) -> None:
@@ -211,6 +202,3 @@ class Stretch:
         self._since.clear()
         self._read, self._seconds, self._credit = 0, 0.0, 0.0
         return True
-
-    def close(self) -> None:
-        """Do nothing: the next stretch reads the same body."""

@@ -6,16 +6,13 @@ Whoever reads is the decoder's thread. It waits in a loop of its own, so that a 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import re
-import socket
-import ssl
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urljoin
 
 from dgnb._version import __version__
@@ -39,6 +36,7 @@ _CREDENTIALS: Final = re.compile(r"(?<=//)[^/?#\s]*@")
 _QUERY: Final = re.compile(r"\?[^\s'\"…]+")
 _BROWSER: Final = "Does the address open in a browser?"
 _LOGIN: Final = "If it needs a login or a referrer, give headers={…}."
+_ICY: Final = (0, 9)
 _STATIONS: Final = ("icecast", "shoutcast", "liquidsoap", "steamcast")
 
 
@@ -76,24 +74,27 @@ class Stopped(AudioError):
 
 @dataclass(slots=True, repr=False)
 class Answer:
-    """The head of an answer, and its body part by part.
-
-    Attributes:
-        url: The address after all redirects.
-        headers: Their names in any case.
-        close: Closes the connection.
-        unpack: Unpacks a short body that came compressed; None for any other.
-    """
+    """The head of an answer, and its body part by part. `unpack` is for a short body that came compressed."""
 
     _fetcher: Fetcher
     url: URL
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    _part: Callable[[], Awaitable[bytes]]
-    close: Callable[[], None]
+    _response: aiohttp.ClientResponse
     unpack: Any = None
-    _ahead: bytes = b""
+    ahead: bytes = b""
+
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Their names in any case."""
+        return self._response.headers
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
 
     @property
     def kind(self) -> str:
@@ -110,25 +111,19 @@ class Answer:
     def station(self) -> bool:
         """Whether it says that it is a radio station, which has no end."""
         named = any(name.lower().startswith(("icy-", "ice-")) for name in self.headers)
-        return named or any(one in self.headers.get("Server", "").lower() for one in _STATIONS)
-
-    async def begin(self) -> None:
-        """Take the first part at once: aiohttp drops it when the connection breaks before it was taken."""
-        self._ahead = await self._next()
+        program = self.headers.get("Server", "").lower()
+        return named or self._response.version == _ICY or any(one in program for one in _STATIONS)
 
     def read(self) -> bytes:
-        """The next part of the body; none at its end.
+        """The next part of the body; none at its end."""
+        data, self.ahead = self.ahead, b""
+        return data or self._fetcher.run(self.next_part())
 
-        Raises:
-            AudioError: It broke off, nothing came for long, or the source was closed.
-        """
-        data, self._ahead = self._ahead, b""
-        return data or self._fetcher.run(self._next())
-
-    async def _next(self) -> bytes:
+    async def next_part(self) -> bytes:
+        """As `read`, in the loop."""
         while True:
             async with asyncio.timeout(self._fetcher.stall_timeout):
-                data = packed = await self._part()
+                data = packed = await self._response.content.readany()
             if self.unpack and packed:
                 data = self.unpack.decompress(packed, _MOST_UNPACKED)
                 if self.unpack.unconsumed_tail:
@@ -141,15 +136,11 @@ class Answer:
         data = b""
         while len(data) < size and (more := self.read()):
             data += more
-        self._ahead = data
+        self.ahead = data
         return data[:size]
 
     def whole(self, most: int, within: float) -> bytes:
-        """A body that is not long. The connection is closed on every path.
-
-        Raises:
-            AudioError: It is longer than `most` bytes, took more seconds than `within`, or broke off.
-        """
+        """A body of at most so many bytes, within so many seconds. The connection is closed on every path."""
         data, latest = bytearray(), time.monotonic() + within
         try:
             while more := self.read():
@@ -162,11 +153,7 @@ class Answer:
 
 
 def address(text: str, base: URL | None = None) -> URL:
-    """An address, byte for byte as it was given: a server may have signed it with its percent signs.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """An address, byte for byte as it was given: a server may have signed it. It raises ValueError if it is none."""
     from yarl import URL
 
     whole = urljoin(str(base), text) if base else text
@@ -183,15 +170,7 @@ def shown(url: URL) -> str:
 
 @dataclass(slots=True, repr=False)
 class Fetcher:
-    """Sends requests, from one thread. Only `stop` may be called from another one.
-
-    Args:
-        name: Of the source.
-        origin: The address that the caller gave. The headers and credentials go to its server only.
-        headers: Further request headers.
-        policy: What may be asked.
-        stall_timeout: Seconds without a byte after which a connection is given up.
-    """
+    """Sends requests, from one thread. The headers and credentials go to the server of `origin` only."""
 
     name: str
     origin: URL
@@ -217,12 +196,7 @@ class Fetcher:
             self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())  # type: ignore[union-attr]
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for something in the loop.
-
-        Raises:
-            Stopped: `stop` was called.
-            AudioError: It failed; the error in words that quote no credentials.
-        """
+        """Wait for something in the loop. It raises `AudioError` only, in words that quote no credentials."""
         try:
             self._loop = self._loop or asyncio.new_event_loop()
         except OSError as error:
@@ -246,37 +220,30 @@ class Fetcher:
         self.run(asyncio.sleep(seconds))
 
     def get(self, url: URL, **extra: str) -> Answer:
-        """The answer to a request for an address, after at most five redirects. Its status is 200, or 206 on `Range`.
-
-        Raises:
-            AudioError: There is no answer, or its status is another.
-        """
+        """The answer after at most five redirects. Its status is 200, or 206 on `Range`: any other is an error."""
         return self.run(self._get(url, extra))
 
     async def _get(self, url: URL, extra: Mapping[str, str]) -> Answer:
-        seen = set()
         for _ in range(_MOST_HOPS + 1):
             if objection := self._policy.objection(url):
                 raise Trouble(self.name, f"{shown(url)} is refused: {objection}", "Use another address.", fatal=True)
-            seen.add(url)
             answer = await self._ask(url, extra)
             location = answer.headers.get("Location", "")
             if answer.status not in _REDIRECTS or not location:
                 try:
                     self._check(answer, bool(extra))
-                    await answer.begin()
+                    # aiohttp drops the first part when the connection breaks before it was taken.
+                    answer.ahead = await answer.next_part()
                 except BaseException:
                     answer.close()
                     raise
                 return answer
             answer.close()
-            url = self._next(url, location, seen)
-        raise Trouble(self.name, "it redirects more than five times", fatal=True)
+            url = self._next(url, location)
+        raise Trouble(self.name, "it redirects more than five times, and may go round in a circle", fatal=True)
 
-    def _next(self, url: URL, location: str, seen: set[URL]) -> URL:
+    def _next(self, url: URL, location: str) -> URL:
         target = address(location, url)
-        if target.scheme not in ("http", "https") or not target.host:
-            raise Trouble(self.name, "it redirects to something that is no http:// or https:// address", fatal=True)
         if url.scheme == "https" and target.scheme == "http":
             raise Trouble(
                 self.name,
@@ -286,8 +253,6 @@ class Fetcher:
             )
         if not target.user and _same_place(url, target):
             target = target.with_user(url.user).with_password(url.password) if url.user else target
-        if target in seen:
-            raise Trouble(self.name, "its redirects go round in a circle", fatal=True)
         return target
 
     def _check(self, answer: Answer, ranged: bool) -> None:
@@ -295,7 +260,7 @@ class Fetcher:
             after = answer.headers.get("Retry-After", "")
             raise Trouble(
                 self.name,
-                f"answered {answer.status} {answer.reason}".strip(),
+                f"answered {answer.status} {answer._response.reason or ''}".strip(),
                 f"{_BROWSER} {_LOGIN}" if answer.status in (401, 403) else _BROWSER,
                 fatal=answer.status in _GONE,
                 how="",
@@ -320,78 +285,16 @@ class Fetcher:
 
         if not self._session:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
-            connector = aiohttp.TCPConnector(resolver=_resolver(self._policy), use_dns_cache=False)
             # A compressed body could unpack to any size.
-            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, connector=connector)
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, auto_decompress=False, connector=_connector(self._policy)
+            )
         headers = CIMultiDict({"User-Agent": f"dgnb/{__version__}", "Accept-Encoding": "identity", "Icy-MetaData": "1"})
         if _same_place(self.origin, url):
             headers.update(self._headers)
         headers.update(extra)
-        try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT + self.stall_timeout):
-                response = await self._session.get(url, headers=headers, allow_redirects=False)
-        except aiohttp.ClientResponseError as error:
-            # aiohttp does not take SHOUTcast's own status line.
-            answer = await self._ask_shoutcast(url, headers)
-            if answer is None:
-                raise error from None
-            return answer
-        return Answer(
-            self,
-            url,
-            response.status,
-            response.reason or "",
-            response.headers,
-            response.content.readany,
-            response.close,
-        )
-
-    async def _ask_shoutcast(self, url: URL, headers: Mapping[str, str]) -> Answer | None:
-        """The same request by hand, for a server that answers `ICY 200 OK`; None if it does not."""
-        from multidict import CIMultiDict, CIMultiDictProxy
-
-        assert url.host
-        assert url.port
-        lines = [f"GET {url.raw_path_qs} HTTP/1.0", f"Host: {url.raw_authority.rpartition('@')[2]}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if url.user is not None and "Authorization" not in headers:
-            credentials = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
-            lines.append(f"Authorization: Basic {credentials}")
-        if any("\r" in line or "\n" in line for line in lines):
-            return None
-        async with asyncio.timeout(_CONNECT_TIMEOUT):
-            where = (await self._policy.resolve(url.host, url.port))[0]
-            secure = ssl.create_default_context() if url.scheme == "https" else None
-            reader, writer = await asyncio.open_connection(
-                where["host"], url.port, ssl=secure, server_hostname=url.host if secure else None
-            )
-
-        def close() -> None:
-            with contextlib.suppress(RuntimeError):
-                writer.transport.abort()
-
-        try:
-            writer.write("\r\n".join([*lines, "", ""]).encode())
-            async with asyncio.timeout(self.stall_timeout):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("utf-8", "replace").split("\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            close()
-            return None
-        except BaseException:
-            close()
-            raise
-        protocol, _, status = head[0].partition(" ")
-        code, _, reason = status.partition(" ")
-        if protocol != "ICY" or not (code.isascii() and code.isdigit()):
-            close()
-            return None
-        found = CIMultiDict(
-            (name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:])
-        )
-        # It is a radio, even if no other header says so.
-        found.setdefault("icy-name", "")
-        proxy = CIMultiDictProxy(found)
-        return Answer(self, url, int(code), reason, proxy, lambda: reader.read(1 << 16), close)
+        async with asyncio.timeout(_CONNECT_TIMEOUT + self.stall_timeout):
+            return Answer(self, url, await self._session.get(url, headers=headers, allow_redirects=False))
 
     def _explained(self, error: Exception) -> AudioError:
         import aiohttp
@@ -415,17 +318,24 @@ def _same_place(one: URL, other: URL) -> bool:
     return one.host == other.host and ((one.scheme, one.port) == (other.scheme, other.port) or upgraded)
 
 
-def _resolver(policy: Policy) -> aiohttp.abc.AbstractResolver:
-    import aiohttp.abc
+def _connector(policy: Policy) -> aiohttp.TCPConnector:
+    """Connections to what the policy resolves. SHOUTcast's status line `ICY 200 OK` is read as one of HTTP/0.9."""
+    import aiohttp
 
-    class Resolver(aiohttp.abc.AbstractResolver):
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-        ) -> list[aiohttp.abc.ResolveResult]:
-            found: Any = await policy.resolve(host, port, family)
-            return list(found)
+    class Connector(aiohttp.TCPConnector):
+        async def connect(self, *arguments: Any, **named: Any) -> aiohttp.connector.Connection:
+            connection = await super().connect(*arguments, **named)
+            protocol: Any = connection.protocol
+            received, start = type(protocol).data_received, b""
 
-        async def close(self) -> None:
-            pass
+            def translate(data: bytes) -> None:
+                nonlocal start
+                start += data
+                if len(start) >= len(b"ICY ") or not b"ICY ".startswith(start):
+                    del protocol.data_received
+                    received(protocol, re.sub(rb"\AICY ", b"HTTP/0.9 ", start))
 
-    return Resolver()
+            protocol.data_received = translate
+            return connection
+
+    return Connector(resolver=cast("Any", policy), use_dns_cache=False)

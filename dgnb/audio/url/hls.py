@@ -44,6 +44,7 @@ _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]{1,40})=("[^"]*"|[^,]*)')
 _OF_ONE_SEGMENT: Final = ("#EXTINF", "#EXT-X-BYTERANGE", "#EXT-X-DISCONTINUITY", "#EXT-X-GAP")
 _INIT: Final = "#EXT-X-MAP"
 _LOCKED: Final = re.compile(r'#EXT-X-KEY:.*(?:METHOD=(?!NONE|AES-128)([^,]*)|KEYFORMAT="(?!identity")([^"]*))')
+_USE_ANOTHER: Final = "Use another address of this station."
 _STRETCH: Final = "http://stretch/list.m3u8"
 _OPTIONS: Final = {
     "protocol_whitelist": "http,crypto",
@@ -166,11 +167,7 @@ class _Playlist:
 
 
 class Hls:
-    """Follows one station or recording, and remembers across reconnects which segments were heard.
-
-    Args:
-        fetcher: Asks for everything.
-    """
+    """Follows one station or recording, and remembers across reconnects which segments were heard."""
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
@@ -189,22 +186,14 @@ class Hls:
         self._moved = self._loaded = 0.0
 
     def play(self, text: str, url: URL, decoder: Decoder) -> Iterator[Item]:
-        """The chunks, until the playlist ends.
-
-        Args:
-            text: A master or a media playlist.
-            url: Its address.
-            decoder: Decodes the segments.
-
-        Raises:
-            AudioError: It can't go on.
-        """
+        """The chunks, until the playlist ends. `text` is a master or a media playlist, and `url` its address."""
         import av
 
         self._begin(text, url)
         live, got = not self._playlist.ended, False
         while self._more():
-            yield from self._told()
+            yield from self._notes
+            self._notes.clear()
             try:
                 with av.open(_STRETCH, format="hls", io_open=self._open, options=dict(_OPTIONS)) as container:
                     for item in decoder.container(container, live=live, waits=not live):
@@ -215,13 +204,10 @@ class Hls:
                     self._skip(self._opened, f"it can't be decoded ({reason(error)})")
             if self._error:
                 raise self._error
-        yield from self._told()
+        yield from self._notes
+        self._notes.clear()
         if not got:
             raise Trouble(self._fetcher.name, f"there is no audio in its HLS playlist: {self._why}")
-
-    def _told(self) -> Iterator[Note]:
-        notes, self._notes = self._notes, []
-        yield from notes
 
     # The playlist of the station
 
@@ -237,9 +223,7 @@ class Hls:
         if "#EXT-X-STREAM-INF" not in text:
             self._take(_Playlist(text, url))
             return
-        failure = Trouble(
-            self._fetcher.name, "no variant of its HLS playlist has audio", "Use another address.", fatal=True
-        )
+        failure = Trouble(self._fetcher.name, "no variant of its HLS playlist has audio", _USE_ANOTHER, fatal=True)
         for one in variants(text, url):
             try:
                 self._load(one)
@@ -303,11 +287,7 @@ class Hls:
         return next((size for size in range(len(names), 0, -1) if names[:size] == heard[-size:]), 0)
 
     def _refill(self) -> None:
-        """Wait until there is a new segment, or the playlist has ended.
-
-        Raises:
-            Trouble: It stands still.
-        """
+        """Wait until there is a new segment, or the playlist has ended. One that stands still is an error."""
         while not self._pending and not self._playlist.ended:
             moved, target = self._moved, self._playlist.target
             pause = target if moved == self._loaded else target / 2
@@ -332,7 +312,7 @@ class Hls:
         for tag in self._pending[0].tags:
             if locked := _LOCKED.match(tag):
                 words = f"its HLS segments are encrypted ({locked[1] or locked[2]})"
-                raise Trouble(self._fetcher.name, words, "Use another address of this station.", fatal=True)
+                raise Trouble(self._fetcher.name, words, _USE_ANOTHER, fatal=True)
         self._listed.append(self._pending.popleft())
         return True
 
@@ -367,19 +347,15 @@ class Hls:
             return _decrypted(data, options) if data and url != plain else data
         if self._skipped:
             return b""  # FFmpeg goes on in its list; what follows comes in the next stretch
-        if (plain, start) not in self._shared:
-            self._shared[plain, start] = self._needed(plain, start, end)
-        return self._shared[plain, start]
-
-    def _needed(self, url: str, start: int, end: int) -> bytes:
         try:
-            return self._whole(url, start, end)
+            if (plain, start) not in self._shared:
+                self._shared[plain, start] = self._whole(plain, start, end)
         except Trouble as error:
             keyed = any(tag.startswith("#EXT-X-KEY") for segment in self._listed for tag in segment.tags)
             what = "are encrypted, and a key" if keyed else "need an init section, which"
-            raise Trouble(
-                self._fetcher.name, f"its HLS segments {what} can't be had: {error.reason}", fatal=True
-            ) from None
+            words = f"its HLS segments {what} can't be had: {error.reason}"
+            raise Trouble(self._fetcher.name, words, fatal=True) from None
+        return self._shared[plain, start]
 
     def _segment(self, segment: _Segment, end: int) -> bytes:
         """A segment, or nothing if it can't be had. A part of one never gets into a decoder."""
@@ -412,9 +388,8 @@ class Hls:
         """Leave out a segment. A new stretch begins after it."""
         self._failures += 1
         if self._failures >= _MOST_FAILURES:
-            raise Trouble(
-                self._fetcher.name, f"{self._failures} segments in a row could not be had; the last one, {why}"
-            )
+            words = f"{self._failures} segments in a row could not be had; the last one, {why}"
+            raise Trouble(self._fetcher.name, words)
         self._why = why
         self._missed(why, segment.seconds)
         self._pending.extendleft(reversed(self._listed))

@@ -17,11 +17,7 @@ _HEADER_BYTES: Final = 32
 
 
 def interval(headers: Mapping[str, str]) -> int:
-    """Bytes of audio between two blocks, from `icy-metaint`; 0 if there are no blocks.
-
-    Raises:
-        ValueError: It is not such a number, so the audio cannot be found.
-    """
+    """Bytes of audio between two blocks, from `icy-metaint`; 0 if there are none. ValueError: it is no number."""
     told = headers.get("icy-metaint", "0").strip()
     if not (told.isascii() and told.isdigit()) or int(told) > _LARGEST_INTERVAL:
         raise ValueError(f"its icy-metaint is {tidy(told)!r}, which is no number of bytes")
@@ -29,22 +25,15 @@ def interval(headers: Mapping[str, str]) -> int:
 
 
 class Stripper:
-    """Takes the metadata out of a body, however the body is cut.
+    """Takes the metadata out of a body, however the body is cut. New `titles` are there until the caller takes them.
 
     A block is one byte and a text. The byte times 16 is the length of the text.
-
-    Args:
-        metaint: Bytes of audio between two blocks; 0 lets everything through.
-
-    Attributes:
-        titles: New titles, until the caller takes them out.
     """
 
     def __init__(self, metaint: int) -> None:
         self._metaint = metaint
         self._audio_left = metaint
-        self._text_left = 0
-        self._text = bytearray()
+        self._block = bytearray()
         self._title = ""
         self.titles: list[str] = []
 
@@ -53,41 +42,33 @@ class Stripper:
         if not self._metaint:
             return data
         audio = bytearray()
-        position = 0
-        while position < len(data):
+        left = memoryview(data)
+        while left:
             if self._audio_left:
-                part = data[position : position + self._audio_left]
+                part = left[: self._audio_left]
                 audio += part
-                position += len(part)
+                left = left[len(part) :]
                 self._audio_left -= len(part)
-            elif not self._text_left:
-                self._text_left = 16 * data[position]
-                position += 1
-                if not self._text_left:
-                    self._audio_left = self._metaint
-            else:
-                text = data[position : position + self._text_left]
-                self._text += text
-                position += len(text)
-                self._text_left -= len(text)
-                if not self._text_left:
-                    self._note()
-                    self._audio_left = self._metaint
+                continue
+            # The byte of the length stands before the text.
+            whole = 1 + 16 * (self._block or left)[0]
+            missing = whole - len(self._block)
+            self._block += left[:missing]
+            left = left[missing:]
+            if len(self._block) == whole:
+                found = title(bytes(self._block[1:]))
+                self._block.clear()
+                self._audio_left = self._metaint
+                if found and found != self._title:
+                    self._title = found
+                    self.titles.append(found)
         return bytes(audio)
-
-    def _note(self) -> None:
-        found = title(bytes(self._text))
-        self._text.clear()
-        if found and found != self._title:
-            self._title = found
-            self.titles.append(found)
 
 
 class TagStripper:
     """Takes tags out of MPEG audio, however it is cut: a cover in the middle of a stream looks like audio to a decoder.
 
-    Args:
-        start: The first bytes. What is not MPEG audio is let through.
+    What does not `start` as MPEG audio is let through.
     """
 
     def __init__(self, start: bytes) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.audio.threads import in_daemon
@@ -22,14 +23,7 @@ _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
 def is_public(address: str) -> bool:
-    """Whether it is a global unicast address, also inside IPv6: mapped, 6to4, NAT64.
-
-    Example:
-        ```python
-        >>> is_public("::ffff:127.0.0.1")
-        False
-        ```
-    """
+    """Whether it is a global unicast address, also inside IPv6: mapped, 6to4, NAT64."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -47,25 +41,19 @@ def is_public(address: str) -> bool:
     )
 
 
+@dataclass
 class Policy:
     """What may be asked. `objection` checks every hop, playlist entry and segment, `resolve` every name.
 
-    Args:
+    Attributes:
         shared: Only public addresses; else any.
         allowed: Addresses that are public all the same.
-        lookup: As `socket.getaddrinfo`.
+        lookup: As `socket.getaddrinfo`, which a test replaces.
     """
 
-    def __init__(
-        self,
-        *,
-        shared: bool = False,
-        allowed: frozenset[str] = frozenset(),
-        lookup: Callable[..., list[Any]] | None = None,
-    ) -> None:
-        self.shared = shared
-        self._allowed = allowed
-        self._lookup = lookup
+    shared: bool = False
+    allowed: frozenset[str] = frozenset()
+    lookup: Callable[..., list[Any]] | None = None
 
     def objection(self, url: URL) -> str:
         """Why this address may not be asked, or ""."""
@@ -79,12 +67,8 @@ class Policy:
         """The addresses of a name, in the form of aiohttp's resolvers. The connection uses these and asks no more.
 
         It runs in a daemon thread: nothing can cancel a waiting resolver, and the interpreter's exit must not wait.
-
-        Raises:
-            AudioError: One of them may not be asked.
-            OSError: The name is not known, or no server answers.
         """
-        ask = self._lookup or socket.getaddrinfo
+        ask = self.lookup or socket.getaddrinfo
         try:
             found = await in_daemon(lambda name: ask(name, port, family=family, type=socket.SOCK_STREAM), host)
         except OSError:
@@ -106,7 +90,7 @@ class Policy:
         ]
 
     def _may(self, address: str) -> bool:
-        return is_public(address) or address in self._allowed
+        return is_public(address) or address in self.allowed
 
 
 def _is_literal(host: str) -> bool:

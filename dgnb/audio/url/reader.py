@@ -37,13 +37,9 @@ def backoff(tries: int, rng: random.Random) -> float:
 
 @dataclass(repr=False)
 class Listener:
-    """Gives all that is heard at one address as one row of chunks.
+    """Gives all that is heard at the fetcher's origin as one row of chunks.
 
-    Args:
-        fetcher: Asks for the address that is its origin.
-        decoder: Decodes it.
-        reconnect: Ask again when a station ends, or a body breaks off.
-        wait: Gives the seconds before the next try, after so many in a row without audio.
+    `wait` gives the seconds before the next try, after so many in a row without audio.
     """
 
     _fetcher: Fetcher
@@ -62,11 +58,7 @@ class Listener:
         self._hls = Hls(self._fetcher)
 
     def decoded(self) -> Items:
-        """The chunks.
-
-        Raises:
-            AudioError: Nothing could be read, or no more.
-        """
+        """The chunks. What was decoded comes before an error."""
         with contextlib.closing(self._fetcher):
             try:
                 yield from self._listen()
@@ -82,7 +74,7 @@ class Listener:
         while True:
             self._heard, self._asked = 0.0, 0
             try:
-                yield from self._play(self._fetcher.origin, ())
+                yield from self._play(self._fetcher.origin)
                 return
             except Stopped:
                 raise
@@ -103,20 +95,17 @@ class Listener:
                 self._away = (self._last, why)
             self._fetcher.sleep(self._wait(tries))
 
-    def _play(self, url: URL, chain: tuple[URL, ...]) -> Items:
+    def _play(self, url: URL, depth: int = 0) -> Items:
         """Follow an address to audio, and give the audio to its end."""
-        if url in chain:
-            raise Trouble(self._name, "its playlist leads back to itself", _USE_STREAM, fatal=True)
-        if len(chain) > _DEEPEST:
-            raise Trouble(self._name, "its playlist leads to playlists more than three deep", _USE_STREAM, fatal=True)
         self._asked += 1
-        if self._asked > playlist.MOST_ENTRIES:
-            raise Trouble(self._name, "its playlists name too many addresses", _USE_STREAM, fatal=True)
+        if depth > _DEEPEST or self._asked > playlist.MOST_ENTRIES:
+            words = "its playlist leads back to itself, to playlists more than three deep, or to too many addresses"
+            raise Trouble(self._name, words, _USE_STREAM, fatal=True)
         answer = self._fetcher.get(url)
         try:
             start = answer.start(_MARK_BYTES)
             if playlist.is_playlist(start, answer.kind, answer.url.path):
-                yield from self._playlist(answer, (*chain, url))
+                yield from self._playlist(answer, depth + 1)
             elif playlist.is_page(start, answer.kind):
                 words = f"is not audio but {answer.kind}"
                 raise Trouble(self._name, words, "Use the address of the audio itself.", how="")
@@ -125,7 +114,7 @@ class Listener:
         finally:
             answer.close()
 
-    def _playlist(self, answer: Answer, chain: tuple[URL, ...]) -> Items:
+    def _playlist(self, answer: Answer, depth: int) -> Items:
         hls = b"#EXT-X-" in answer.start(_MARK_BYTES)
         data = answer.whole(LARGEST_HLS if hls else playlist.LARGEST, self._fetcher.stall_timeout)
         text = data.decode("utf-8", "replace")
@@ -137,7 +126,7 @@ class Listener:
         failures: list[AudioError] = []
         for entry in named:
             try:
-                yield from self._play(address(entry, answer.url), chain)
+                yield from self._play(address(entry, answer.url), depth)
             except (Stopped, GeneratorExit):
                 raise
             except (AudioError, ValueError) as error:
@@ -191,23 +180,19 @@ class Listener:
             raise error
 
     def _counted(self, items: Iterable[Item], body: Body | None, stretch: Stretch | None = None) -> Items:
-        """Count what is heard. Without a body, what was missed is counted elsewhere."""
+        """Count what is heard, and report that it is back. Without a body, what was missed is counted elsewhere."""
         for item in items:
             self._last = body.last if body else time.monotonic()
             if isinstance(item, bytes):
                 seconds = len(item) / (2 * self._decoder.channels * SAMPLE_RATE)
                 if stretch:
                     stretch.understood(seconds)
-                yield from self._back(body)
+                if self._away:
+                    since, why = self._away
+                    self._away = None
+                    away = max(0.0, (body.began if body else time.monotonic()) - since)
+                    yield Note("source", f"reconnected after {away:.1f} s: {why}", away if body else 0.0)
                 while body and body.notes:
                     yield body.notes.popleft()
                 self._heard += seconds
             yield item
-
-    def _back(self, body: Body | None) -> Items:
-        """Report that there is audio again."""
-        if self._away:
-            since, why = self._away
-            self._away = None
-            seconds = max(0.0, (body.began if body else time.monotonic()) - since)
-            yield Note("source", f"reconnected after {seconds:.1f} s: {why}", seconds if body else 0.0)

@@ -565,7 +565,7 @@ async def test_closing_takes_less_than_a_second_at_any_time(
             return []
 
         found = URLSource("http://radio.invalid/live")
-        found._policy._lookup = slow
+        found._policy.lookup = slow
     if stage == "connecting":
         full = socket.create_server(("127.0.0.1", 0), backlog=0)
         waiting = [socket.socket() for _ in range(3)]
@@ -619,15 +619,26 @@ async def test_a_thread_that_cannot_be_started_raises_one_clear_error(
 # SHOUTcast
 
 
-async def test_a_station_with_the_status_line_of_shoutcast_plays(station: Any, mp3: bytes) -> None:
-    made = await station(stays(plays(mp3, status="ICY 200 OK", headers="icy-name: X\r\n")))
+@pytest.mark.parametrize(
+    "start", [b"ICY 200 OK\r\nicy-name: X\r\n\r\n", b"ICY 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n"]
+)
+@pytest.mark.parametrize("cut", [0, 1, 4, 14])
+async def test_a_station_with_the_status_line_of_shoutcast_plays(
+    station: Any, mp3: bytes, start: bytes, cut: int
+) -> None:
+    async def script(line: Line) -> None:
+        for part in (start[:cut], start[cut:], mp3):
+            await line.send(part)
+
+    made = await station(stays(script))
     found = URLSource(made.url.replace("http://", "http://user:pass@") + "?x=1")
     audio = await found.open()
     assert audio.live
     await hear(audio, 5.0)
     await audio.aclose()
-    assert made.requests[-1].startswith(b"GET /live?x=1 HTTP/1.0\r\n")
-    assert b"\r\nAuthorization: Basic dXNlcjpwYXNz\r\n" in made.requests[-1]
+    (request,) = made.requests
+    assert request.startswith(b"GET /live?x=1 HTTP/1.1\r\n")
+    assert b"\r\nAuthorization: Basic dXNlcjpwYXNz\r\n" in request
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,7 @@ async def test_a_station_is_heard(how: dict[str, Any], server: Station) -> None:
         heard = await listen(server.radio_url)
     assert heard.seconds == pytest.approx(6.0)
     assert not [note for note in heard.notes if note.type != "title"]
-    # Shoutcast's status line is not HTTP, so the source asks a second time.
-    assert len(server.listeners) == (2 if "icy" in how else 1)
+    assert len(server.listeners) == 1
 
 
 async def test_a_slow_station_is_not_taken_for_an_end(server: Station) -> None:
