@@ -111,26 +111,24 @@ class Capture:
             AudioError: The source can't be opened, or is not audio. After a close it is the `failure`, as what was
                 captured before is still worth sending.
         """
-        former, failed = self.audio, None
-        self.pacer = Pacer(self._pace, live=former is not None and former.live)
-        if former and self.exhausted:
-            return former
-        try:
+        failed = None
+        if self.audio is None:
             self.audio = audio = await self._opened(multichannel)
-        except AudioError as error:
-            if former is None:
-                raise
-            audio, failed = former, error
-        if former is None:
-            self.pacer = Pacer(self._pace, live=audio.live)
             self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
-        elif audio.live and not failed:
-            missed = asyncio.get_running_loop().time() - self._left_at
-            text = f"{missed:.1f} s of the live stream were missed between the end and retry()"
-            self._transcript.add_gap(self.captured, self.captured, text)
-        self.ended = self._closing = False
-        self._task = asyncio.create_task(self._run(audio, self.ledger, failed), name="dgnb: capture")
-        return audio
+        elif not self.exhausted:
+            try:
+                self.audio = await self._opened(multichannel)
+            except AudioError as error:
+                failed = error
+            if self.audio.live and not failed:
+                missed = asyncio.get_running_loop().time() - self._left_at
+                text = f"{missed:.1f} s of the live stream were missed between the end and retry()"
+                self._transcript.add_gap(self.captured, self.captured, text)
+        self.pacer = Pacer(self._pace, live=self.audio.live)
+        if not self.exhausted:
+            self.ended = self._closing = False
+            self._task = asyncio.create_task(self._run(self.audio, failed), name="dgnb: capture")
+        return self.audio
 
     async def _opened(self, multichannel: bool) -> Audio:
         opening = asyncio.ensure_future(self.source.open(multichannel=multichannel))
@@ -230,8 +228,8 @@ class Capture:
         self._sent.set()
         self._newest = chunk
 
-    async def _run(self, audio: Audio, ledger: Ledger, failed: AudioError | None) -> None:
-        frame = audio.frame_bytes or 1
+    async def _run(self, audio: Audio, failed: AudioError | None) -> None:
+        ledger, frame = self.ledger, audio.frame_bytes or 1
         largest = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
         limit = sys.maxsize
         if self._duration is not None:

@@ -6,8 +6,9 @@ pending (in memory, on its way, or both) or in a gap.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect, insort
 from collections import deque
+from operator import itemgetter
 from typing import NamedTuple
 
 
@@ -42,9 +43,7 @@ class Ledger:
     def __init__(self, capacity: int, frame: int = 1) -> None:
         self._capacity = max(capacity, frame)
         self._frame = frame
-        self._chunks: deque[bytes] = deque()
-        self._next = 0  # The chunk in which `sent` lies,
-        self._next_start = 0  # and where it begins.
+        self._chunks: deque[tuple[int, bytes]] = deque()  # Where each begins.
         self._begun = False
         self._reported = 0
         self._closed = False
@@ -78,7 +77,7 @@ class Ledger:
 
     def capture(self, chunk: bytes) -> None:
         """Take audio from the source."""
-        self._chunks.append(chunk)
+        self._chunks.append((self.captured, chunk))
         self.captured += len(chunk)
         if self.captured - self.kept > self._capacity:
             self._drop_oldest()
@@ -90,17 +89,15 @@ class Ledger:
 
     def peek(self) -> bytes:
         """The audio to send next; empty when there is none, or when the connection is torn."""
-        if self.torn or self._next >= len(self._chunks):
+        if self.torn or not self.unsent:
             return b""
-        return self._chunks[self._next][self.sent - self._next_start :]
+        start, chunk = self._chunks[bisect(self._chunks, self.sent, key=itemgetter(0)) - 1]
+        return chunk[self.sent - start :]
 
     def advance(self, size: int) -> None:
         """So many bytes of `peek()` were sent."""
         self.sent += size
         self.reached = max(self.reached, self.sent)
-        while self._next < len(self._chunks) and self.sent >= self._next_start + len(self._chunks[self._next]):
-            self._next_start += len(self._chunks[self._next])
-            self._next += 1
 
     def acknowledge(self, position: int) -> None:
         """A final ends at `position`. One that ends after the audio that was sent counts only up to there."""
@@ -125,8 +122,6 @@ class Ledger:
             self._lose(self.acknowledged, self.sent if self.torn else self.kept, reason)
             self.acknowledged = self.kept
         self.sent = self.acknowledged
-        self._next, self._next_start = 0, self.kept
-        self.advance(0)
 
     def close(self, reason: str) -> None:
         """There is no further connection: what is pending is lost. `sent` stays as a record."""
@@ -150,10 +145,9 @@ class Ledger:
         """Audio that was never sent counts as never captured."""
         end, self.captured = self.captured, min(self.captured, max(self.reached, self.kept))
         while end > self.captured:
-            chunk = self._chunks.pop()
-            end -= len(chunk)
+            end, chunk = self._chunks.pop()
             if end < self.captured:
-                self._chunks.append(chunk[: self.captured - end])
+                self._chunks.append((end, chunk[: self.captured - end]))
 
     def _lose(self, start: int, end: int, reason: str) -> None:
         if end <= start:
@@ -165,19 +159,20 @@ class Ledger:
 
     def _forget(self, position: int) -> None:
         """Free the chunks that end at `position` or before."""
-        while self._chunks and self.kept + len(self._chunks[0]) <= position:
+        while self._chunks and self._oldest_end() <= position:
             self._pop()
 
+    def _oldest_end(self) -> int:
+        """Where the oldest chunk ends."""
+        return self.kept + len(self._chunks[0][1])
+
     def _pop(self) -> None:
-        self.kept += len(self._chunks.popleft())
-        if self._next:
-            self._next -= 1
-        else:
-            self._next_start = self.kept
+        self.kept = self._oldest_end()
+        self._chunks.popleft()
 
     def _drop_oldest(self) -> None:
         start = max(self.sent, self.kept)
-        while self._overflows(self._capacity) and not (self._begun and self.kept + len(self._chunks[0]) > self.sent):
+        while self._overflows(self._capacity) and not (self._begun and self._oldest_end() > self.sent):
             self._pop()
         if self._overflows(self._capacity):
             # The connection waits for this audio. Half is dropped at once, because each tear costs a connection.

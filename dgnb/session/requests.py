@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -18,7 +17,6 @@ from dgnb.session.stream import ONCE, Change, State
 
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
 _CONFIGURABLE: Final = {"keyterm", "numerals"}
-_OPTIONS: Final = tuple(field.name for field in dataclasses.fields(LiveOptions))
 
 
 class Requests:
@@ -70,7 +68,8 @@ class Requests:
     async def _configured(self, connection: Connection, options: LiveOptions) -> bool:
         """Whether `Configure` changed all that differs. Deepgram's global endpoint takes it, with nova-3."""
         stream = self._runner.stream
-        changed = {name for name in _OPTIONS if getattr(options, name) != getattr(stream.options, name)}
+        before, wanted = vars(stream.options), vars(options)
+        changed = {name for name in wanted if wanted[name] != before[name]}
         if not changed <= _CONFIGURABLE or not options.model.startswith("nova-3"):
             return False
         if stream.endpoint.kind == "custom" and not stream.endpoint.local:

@@ -77,15 +77,7 @@ class Retry:
         self._since = None
 
     def delay(self, error: Exception, now: float, *, uptime: float | None = None) -> float:
-        """Decide about the next try.
-
-        Args:
-            error: What happened.
-            now: Seconds, monotonic.
-            uptime: Seconds for which the connection was open, when it was.
-
-        Returns:
-            Seconds to wait before the next try.
+        """Seconds to wait before the next try. `uptime` is how long the connection was open, when it was.
 
         Raises:
             DgnbError: There is no further try. It is `error`, or a copy that also says why there is none.

@@ -100,6 +100,7 @@ class Stream:
         self.transcript = transcript
         self._settings = settings
         self._notify = notify
+        self.connections = 0
         self._link: Link | None = None
         self._silence = 0.0
         self._begin()
@@ -112,8 +113,8 @@ class Stream:
         self.stop = Stop()
         self.change: Change | None = None
         self.cut_off = False
-        self._writer = JournalWriter(settings.journal, transcript)
-        self.watch = Watch(self.capture, transcript, self._writer, endless=settings.duration is None)
+        writer = JournalWriter(settings.journal, transcript)
+        self.watch = Watch(self.capture, transcript, writer, endless=settings.duration is None)
         self._retry = Retry(settings.patience, settings.unanswered)
         self._asked_again_at = -1
 
@@ -135,11 +136,6 @@ class Stream:
     def connection(self) -> Connection | None:
         """The newest connection."""
         return self._link.connection if self._link else None
-
-    @property
-    def connections(self) -> int:
-        """How many connections there were."""
-        return self._link.number + 1 if self._link else 0
 
     @property
     def longest_silence(self) -> float:
@@ -182,7 +178,7 @@ class Stream:
         """Transcribe the source to its end, or until a stop. It raises nothing: `error` says why it ended early."""
         self.cut_off = True
         try:
-            await self._writer.open()
+            await self.watch.writer.open()
             watch = asyncio.create_task(self.watch.run(), name="dgnb: watch the loop")
             try:
                 await self._run()
@@ -344,12 +340,13 @@ class Stream:
             draining=lambda: self._enter(State.CLOSING),
             heard=Heard(leaves_out=self._link.heard.leaves_out if self._link else False),
         )
-        again = f"again at {self.capture.audio_cursor:.1f} s, " if self._link.number else ""
+        again = f"again at {self.capture.audio_cursor:.1f} s, " if self.connections else ""
         text = f"{again}{self.endpoint}: {connection.url.split('?')[0]}"
         self.transcript.note("opened", text, request_id=connection.request_id or None)
-        if not self._link.number:
+        if not self.connections:
             for name in connection.ignored:
                 self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
+        self.connections += 1
         self._report_gaps()
         self._enter(State.OPEN)
         return self._link
@@ -362,7 +359,7 @@ class Stream:
             self._settle()
             self.transcript.drop_interims()
             self.transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self)}")
-            await self._writer.close(self.stop.journal_deadline(asyncio.get_running_loop().time()))
+            await self.watch.writer.close(self.stop.journal_deadline(asyncio.get_running_loop().time()))
         except Exception as error:
             # A caller who waits must not wait for ever.
             if self.error is None:
