@@ -279,8 +279,6 @@ LIMITS = {
     "max_chars": np.int64(30),
     "max_lines": np.array(2),
     "max_duration": np.float32(5),
-    "min_duration": decimal.Decimal(1),
-    "max_chars_per_second": np.float64(15),
 }
 CALLS: list[Callable[[dgnb.Transcript, Any], object]] = [
     lambda talk, path: talk.to_srt(path, **LIMITS, speakers=np.bool_(True)),
@@ -309,8 +307,8 @@ def test_questions_and_pictures_take_numbers_of_any_type(talk: dgnb.Transcript) 
     assert len(talk.find(Text.NAME)) == len(talk.find(Name("talk"))) == 1
     assert len(talk.doubtful(np.float16(0.5), np.int64(1))) == 1
     dgnb.plots.timeline(talk, start=np.float32(0), end=np.int64(5))
-    dgnb.plots.confidence(talk, low=np.float64(0.5), window=np.array(5))
-    dgnb.plots.latency(talk, window=decimal.Decimal(5))
+    dgnb.plots.confidence(talk, low=np.float64(0.5))
+    dgnb.plots.latency(talk)
     dgnb.plots.speaking_rate(talk, window=pd.Series([5])[0])
 
 
