@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "dgnb"
 
-PACKAGE_LINES: Final = 11_000  # without loopback
-LOOPBACK_LINES: Final = 3_400
+PACKAGE_LINES: Final = 16_500
+CLIENT_LINES: Final = 11_000  # without loopback
+LOOPBACK_LINES: Final = 3_800
 MEDIAN_LINES: Final = 150
 MODULE_LINES: Final = 450
 ATTRIBUTES: Final = 18
@@ -26,7 +27,7 @@ BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
     "package without loopback": (
-        14_300,
+        13_255,
         "what real stations, films and servers send asked for more than the new house saved",
     ),
 }
@@ -58,14 +59,15 @@ def lines(path: Path) -> int:
 
 
 def sizes(modules: list[Path]) -> list[Count]:
-    """The size of the package, of loopback, of the median module and of each module."""
+    """The size of the package, of its two halves, of the median module and of each module."""
     loopback = {path for path in modules if "loopback" in path.relative_to(PACKAGE).parts}
     counts = [
+        Count("package", "dgnb", sum(map(lines, modules)), PACKAGE_LINES),
         Count(
             "package without loopback",
             "dgnb",
             sum(lines(path) for path in modules if path not in loopback),
-            PACKAGE_LINES,
+            CLIENT_LINES,
         ),
         Count("loopback", "dgnb/loopback", sum(lines(path) for path in loopback), LOOPBACK_LINES),
         Count("median module", "dgnb", statistics.median(lines(path) for path in modules), MEDIAN_LINES),
@@ -131,10 +133,10 @@ def main() -> int:
     modules = sorted(PACKAGE.rglob("*.py"))
     counts = sizes(modules) + [count for path in modules for count in parts(path)]
     print(f"{'':34}figure  limit")
-    for count in counts[:3]:
+    for count in counts[:4]:
         print(f"{count.name:34}{count.figure:6g}{count.limit:7}")
     for kind in ("lines", "attributes", "methods", "branches"):
-        largest = max((count for count in counts[3:] if count.name.endswith(kind)), key=lambda count: count.figure)
+        largest = max((count for count in counts[4:] if count.name.endswith(kind)), key=lambda count: count.figure)
         print(f"{'most ' + kind:34}{largest.figure:6g}{largest.limit:7}  {largest.where}")
     over = {count.name: count for count in counts if count.figure > count.limit}
     failed = False
