@@ -73,19 +73,19 @@ class Reader:
 
     def flush(self) -> list[Token]:
         """Return the rest at the end: too little for a word."""
-        tokens = self._take()
+        tokens = self._take(ended=True)
         if self._held:
             word = -1 if any(self._held) else 0
             tokens.append((word, self.received - len(self._held), self.received))
             self._held.clear()
         return tokens
 
-    def _take(self) -> list[Token]:
+    def _take(self, *, ended: bool = False) -> list[Token]:
         held, tokens = self._held, []
         base = self.received - len(held)
         at = 0
         while len(held) - at >= BLOCK:
-            word, size = self._token(at)
+            word, size = self._token(at, ended)
             if not size:
                 break
             tokens.append((word, base + at, base + at + size))
@@ -93,7 +93,7 @@ class Reader:
         del held[:at]
         return tokens
 
-    def _token(self, at: int) -> tuple[int, int]:
+    def _token(self, at: int, ended: bool) -> tuple[int, int]:
         held = self._held
         if (word := self._word(at)) is not None:
             return word, BLOCK
@@ -101,9 +101,9 @@ class Reader:
         if zeros := len(piece) - len(piece.lstrip(b"\0")):
             return 0, zeros
         # A part of a word: the next whole word begins within the length of a block.
-        if len(held) - at < 2 * BLOCK:
+        if len(held) - at < 2 * BLOCK and not ended:
             return -1, 0
-        for size in range(2, BLOCK, 2):
+        for size in range(2, min(BLOCK, len(held) - at - BLOCK + 1), 2):
             if held[at + size : at + size + 2] == b"\x5a\x3c" and self._word(at + size):
                 return -1, size
             if held[at + size] == 0 and not any(held[at + size : at + size + 64]):
