@@ -17,6 +17,7 @@ _FIRST: Final = 1.0
 """Seconds until the first sign. What takes no longer needs none."""
 _REDRAW: Final = 0.5
 _CAPTION: Final = 100
+"""Characters of the newest words that are shown, and words to take them from."""
 _SLOW: Final = 60.0
 """Seconds of a recording from which on it is worth saying how to go faster than real time."""
 _QUIETEST: Final = -60.0
@@ -68,12 +69,9 @@ class Course:
         return quiet(" ".join(parts) + ("" if over else f"<br><i>{escaped(self._caption())}</i>"))
 
     def _caption(self) -> str:
-        lines = self.stream.transcript.lines(1)
+        lines = self.stream.transcript.lines(_CAPTION)
         text = " ".join(filter(None, (lines[-1].text if lines else "", self.stream.transcript.interim)))
         return text if len(text) <= _CAPTION else f"…{text[-_CAPTION:]}"
-
-
-# As the value of a cell
 
 
 class Shown:
@@ -102,9 +100,6 @@ class Shown:
 
 _tasks: set[asyncio.Task[None]] = set()
 """The loop itself keeps weak references only."""
-
-
-# While it is awaited
 
 
 def checked(progress: bool | None) -> bool | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import dgnb
 from dgnb.loopback import LoopbackServer, Script
 from dgnb.session import progress
+from tests.support.waiting import until
 
 TEXT = "one two three four five six seven eight nine ten"
 SAMPLES = np.zeros(32_000, "<i2")
@@ -74,6 +77,40 @@ async def test_after_an_error_only_the_error_stands(server: LoopbackServer, caps
     with pytest.raises(dgnb.AudioError, match="the disk is gone"):
         await dgnb.transcribe(source, endpoint=server.url, progress=True)
     assert "transcript.words" not in capsys.readouterr().err
+
+
+async def test_a_session_shows_its_newest_words_and_in_the_end_one_line(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, str], raw: bool) -> None:
+            shown.append(bundle["text/html"])
+
+    def show(bundle: dict[str, str], **how: Any) -> Handle:
+        shown.append(bundle["text/html"])
+        return Handle()
+
+    monkeypatch.setattr(progress, "host", lambda: "notebook")
+    monkeypatch.setattr(progress, "show", show)
+    heard = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(96_000)
+        await heard.wait()
+
+    source = dgnb.BufferSource(chunks(), encoding="linear16", sample_rate=16_000)
+    session = dgnb.LiveSession(source, pace=None, endpoint=server.url, progress=False).start()
+    await until(lambda: session.audio_cursor > 2.8)
+    await session.finalize()
+    assert len(session.transcript.words) > 2
+    session._ipython_display_()
+    assert session.transcript.text in shown[0]
+    heard.set()
+    transcript = await session
+    await until(lambda: f"{len(transcript.words)} words in 0:03" in shown[-1])
+    assert transcript.text not in shown[-1]
 
 
 async def test_a_wrong_argument_is_refused_before_any_io() -> None:
