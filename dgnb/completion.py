@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
-from dgnb.options import LiveOptions
+from dgnb.notices import shell
 
-_VALUES: Final = {
-    "endpoint": ("deepgram", "offline"),
-    **{f.name: f.metadata.get("choices") or f.metadata.get("suggestions") for f in dataclasses.fields(LiveOptions)},
-}
 _TYPED: Final = re.compile(r"""\b(\w+)["']?\s*[=:]\s*[\[(]?\s*["']([\w-]*)$""")
 
 
 def _values(context: Any) -> dict[str, Any]:
     """A matcher of IPython's completer: the values of the option whose text is open at the cursor."""
     typed = _TYPED.search(context.text_until_cursor)
-    values = (_VALUES.get(typed[1]) or ()) if typed else ()
+    values = _known(typed[1]) if typed else ()
     fits = [value for value in values if typed and value.startswith(typed[2])]
     return {
         "completions": [SimpleCompletion(value, type="value") for value in fits],
@@ -29,8 +25,17 @@ def _values(context: Any) -> dict[str, Any]:
     }
 
 
-if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+def _known(name: str) -> Sequence[str]:
+    """The values of an argument. The options are imported at the first Tab: most notebooks press none."""
+    from dgnb.options import LiveOptions
+
+    options: dict[str, Any] = {field.name: field.metadata for field in dataclasses.fields(LiveOptions)}
+    about = options.get(name, {"choices": ("deepgram", "offline") if name == "endpoint" else ()})
+    return about.get("choices") or about.get("suggestions") or ()
+
+
+if running := shell():
     with contextlib.suppress(ImportError, AttributeError):  # IPython before 8.6 has no such matchers.
         from IPython.core.completer import SimpleCompletion, context_matcher
 
-        shell.Completer.custom_matchers.append(context_matcher()(_values))
+        running.Completer.custom_matchers.append(context_matcher()(_values))

@@ -12,7 +12,6 @@ import ipaddress
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ssl import SSLContext, create_default_context
@@ -20,6 +19,7 @@ from typing import Any, AnyStr, Final, Literal
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
+from dgnb.notices import shell
 from dgnb.values import native
 
 logger = logging.getLogger("dgnb")
@@ -234,8 +234,7 @@ _warned_of: set[str] = set()
 
 def _warn_of_literal(key: Secret) -> None:
     """Warn, once in a process, that a key is written in a cell of the notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    cells = getattr(getattr(shell, "history_manager", None), "input_hist_raw", ())
+    cells = getattr(getattr(shell(), "history_manager", None), "input_hist_raw", ())
     if _warned_of or len(key.reveal()) < _LEAST_KEY or not any(key.reveal() in cell for cell in cells):
         return
     _warned_of.add("a key in a cell")

@@ -151,8 +151,7 @@ def short_traceback(error: BaseException, message: str) -> list[str]:
     """
     shell = sys.modules["IPython"].get_ipython()
     if shell.InteractiveTB.mode != "Context":
-        whole: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
-        return whole
+        return list(shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__))
     frames = itertools.takewhile(
         lambda frame: not frame.filename.startswith(_PACKAGE), traceback.extract_tb(error.__traceback__)
     )

@@ -13,10 +13,14 @@ _JOINERS: Final = frozenset("\u200c\u200d\u200e\u200f")
 """Invisible characters that some scripts need. Others, such as U+202E, could make text look different."""
 
 
+def shell() -> Any:
+    """The IPython that this code runs in, or None."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
 def host() -> Literal["notebook", "terminal", ""]:
     """Where output of this process is read: in a notebook, on a terminal, or nowhere in particular."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if getattr(shell, "kernel", None) is not None:
+    if getattr(shell(), "kernel", None) is not None:
         return "notebook"
     return "terminal" if sys.stderr is not None and sys.stderr.isatty() else ""
 

@@ -379,9 +379,6 @@ async def transcribe(*given: Any, **named: Any) -> Transcript:
         return await session._runner.whole()
 
 
-# Arguments
-
-
 def _settings(
     duration: float | None,
     pace: float | None,
