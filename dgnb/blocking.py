@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.session import LiveSession, State, sessions
+from dgnb.session.named import NamedCoroutine
 from dgnb.session.runner import running_loop
 
 __all__ = ["run"]
@@ -28,6 +29,7 @@ logger = logging.getLogger("dgnb")
 
 T = TypeVar("T")
 
+_COROUTINES: Final = (types.CoroutineType, NamedCoroutine)
 _TICK: Final = 0.1
 """Seconds between two looks for an interrupt, on platforms where a signal does not wake a waiting lock."""
 _CLEAN_UP: Final = 0.4
@@ -75,7 +77,7 @@ def run(coro: Awaitable[T]) -> T:
     try:
         outcome: T = _outcome(coro, _helper_for(coro))
     finally:
-        if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        if isinstance(coro, _COROUTINES) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
             coro.close()  # It did not start, and Python would warn that it was never awaited.
         # Register again, so that stop() runs before the exit hooks of what was imported meanwhile (the offline engine).
         atexit.unregister(stop)
@@ -163,7 +165,7 @@ def _owner(awaitable: object) -> asyncio.AbstractEventLoop | None:
     """The loop of a future, or of the session that an awaitable is or whose method it is; None for any other."""
     if isinstance(awaitable, asyncio.Future):
         return awaitable.get_loop()
-    if isinstance(awaitable, types.CoroutineType) and awaitable.cr_frame is not None:
+    if isinstance(awaitable, _COROUTINES) and awaitable.cr_frame is not None:
         awaitable = awaitable.cr_frame.f_locals.get("self")
     return awaitable.loop if isinstance(awaitable, LiveSession) and awaitable.state is not State.CLOSED else None
 

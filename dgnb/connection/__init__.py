@@ -101,6 +101,9 @@ class connect:
         self._keep_alive_interval = keep_alive_interval
         self._connection: Connection | None = None
 
+    def __repr__(self) -> str:
+        return "<write `await dgnb.connect(…)`, or `async with dgnb.connect(…) as connection`>"
+
     def __await__(self) -> Generator[Any, None, Connection]:
         return self._open().__await__()
 

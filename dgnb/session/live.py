@@ -18,6 +18,7 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
+from dgnb.session.named import named
 from dgnb.session.progress import Shown
 from dgnb.session.registry import sessions
 from dgnb.session.report import report
@@ -253,6 +254,7 @@ class LiveSession(Shown):
         """Let the audio flow again; without a pause nothing happens."""
         self._runner.on_loop(self._stream.resume)
 
+    @named("session.finalize()")
     async def finalize(self) -> bool:
         """Ask the server to finish what it has heard so far, and wait for the answer, two seconds at most.
 
@@ -264,6 +266,7 @@ class LiveSession(Shown):
         """
         return await self._requests.finalize()
 
+    @named("session.apply(…)")
     async def apply(self, options: LiveOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
@@ -282,6 +285,7 @@ class LiveSession(Shown):
             options = options.for_audio(*_UNSAID)
         await self._requests.apply(options)
 
+    @named("session.stop()")
     async def stop(self) -> Transcript:
         """End the audio, wait for the server's last messages, and close. It takes 5 s at most.
 
@@ -293,6 +297,7 @@ class LiveSession(Shown):
         await self._runner.stop()
         return self.transcript
 
+    @named("session.wait()")
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is CLOSED, `timeout` seconds at most, and say whether it is; its error is not raised."""
         if timeout is not None:
@@ -348,8 +353,9 @@ def _like(made: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P,
     return signed
 
 
+@named("dgnb.transcribe(…)")
 @_like(LiveSession)
-async def transcribe(*given: Any, **named: Any) -> Transcript:
+async def transcribe(*given: Any, **by_name: Any) -> Transcript:
     """Transcribe a source to its end, or for `duration` seconds. The arguments are those of `LiveSession`.
 
     After an error, and when you cancel it (interrupt the cell), the stream ends, and what was transcribed so far is the
@@ -373,9 +379,9 @@ async def transcribe(*given: Any, **named: Any) -> Transcript:
         ```
     """
     # A traceback may print arguments.
-    secret = [name for name in ("endpoint", "api_key", "access_token", "proxy") if name in named]
-    named.update(zip(secret, hidden(*map(named.get, secret)), strict=True))
-    async with LiveSession(*given, **named) as session:
+    secret = [name for name in ("endpoint", "api_key", "access_token", "proxy") if name in by_name]
+    by_name.update(zip(secret, hidden(*map(by_name.get, secret)), strict=True))
+    async with LiveSession(*given, **by_name) as session:
         return await session._runner.whole()
 
 
