@@ -18,7 +18,7 @@ import types
 from collections.abc import Awaitable, Iterator
 from typing import Any, Final, TypeVar
 
-from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.exceptions import ConfigurationError, DgnbError, shorten
 from dgnb.session import LiveSession, State, sessions
 from dgnb.session.named import NamedCoroutine
 from dgnb.session.runner import running_loop
@@ -195,6 +195,8 @@ def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
                 if not (helper.alive or _done(outcome, 0)):
                     raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
     except BaseException as interrupt:
+        if isinstance(interrupt, KeyboardInterrupt):
+            shorten(interrupt)
         with contextlib.suppress(RuntimeError):  # The loop is closed, and the task has ended with it.
             helper.loop.call_soon_threadsafe(lambda: [task.cancel() for task in begun])
         if helper.alive and not _done(outcome, _CLEAN_UP):
@@ -202,10 +204,13 @@ def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
         elif outcome.done() and not isinstance(error := outcome.exception(), asyncio.CancelledError | None):
             interrupt.add_note(f"While it was cancelled, it failed with {type(error).__name__}: {error}")
         raise
+    error = outcome.exception()
     try:
+        if error is not None:
+            raise error  # `outcome.result()` would add its own frames.
         return outcome.result()
     finally:
-        del outcome  # breaks the cycle: the exception's traceback holds this frame, which holds the outcome
+        del outcome, error  # breaks the cycle: the exception's traceback holds this frame, which holds both
 
 
 def _begin(awaitable: Awaitable[Any], outcome: concurrent.futures.Future[Any], begun: list[asyncio.Task[None]]) -> None:

@@ -11,7 +11,8 @@
     └── ProtocolError                       a text frame that is not a JSON object
 
 Each message says what happened, quotes the server's words, and ends with what to change. No exception carries a key.
-IPython shows the user's own lines and the message, without the frames of dgnb.
+IPython shows the user's own lines and the message, without the frames of dgnb. `%tb Verbose` shows all. A plain Python
+shows the frames down to the call of dgnb; the environment's `DGNB_FULL_TRACEBACK=1` shows all.
 """
 
 from __future__ import annotations
@@ -139,9 +140,31 @@ class ProtocolError(DgnbError):
     """The server sent a text frame that is not a JSON object. The connection stays open."""
 
 
-def shorten(error: BaseException, message: str) -> None:
-    """Have IPython show an error that is not of dgnb as those of dgnb."""
-    vars(error)["_render_traceback_"] = functools.partial(short_traceback, error, message)
+class Shallow:
+    """A block whose errors of dgnb a plain Python shows without the frames below."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DgnbError):
+            flatten(error)
+
+
+def flatten(error: BaseException) -> None:
+    """Forget the frames so far, unless somebody may ask for them."""
+    if _shell() is None and os.environ.get("DGNB_FULL_TRACEBACK", "0") in ("", "0"):
+        error.__traceback__ = None
+
+
+def shorten(error: BaseException) -> None:
+    """Have an interrupt shown as errors of dgnb are."""
+    flatten(error)
+    vars(error)["_render_traceback_"] = functools.partial(short_traceback, error, "The cell was interrupted.")
+
+
+def _shell() -> Any:
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
 def short_traceback(error: BaseException, message: str) -> list[str]:
@@ -149,7 +172,7 @@ def short_traceback(error: BaseException, message: str) -> list[str]:
 
     `%xmode` and `%tb` with any other mode than IPython's own show the whole traceback.
     """
-    shell = sys.modules["IPython"].get_ipython()
+    shell = _shell()
     if shell.InteractiveTB.mode != "Context":
         return list(shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__))
     frames = itertools.takewhile(
@@ -162,7 +185,8 @@ def short_traceback(error: BaseException, message: str) -> list[str]:
         kind, name = shell.compile.format_code_name(frame.filename) or ("File", frame.filename)
         shown += [f"{kind} {name}, line {frame.lineno}", f"    {str(frame.line)[:200]}"]
     red, plain = ("", "") if shell.colors.lower() == "nocolor" else ("\x1b[31m", "\x1b[0m")
-    return [*shown, f"{red}{type(error).__name__}{plain}: {message}", "The whole traceback: %tb Verbose"]
+    notes = getattr(error, "__notes__", ())
+    return [*shown, f"{red}{type(error).__name__}{plain}: {message}", *notes, "The whole traceback: %tb Verbose"]
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, as_source
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
@@ -113,25 +113,29 @@ class LiveSession(Shown):
         **wire: Any,
     ) -> None:
         endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
-        options = as_options(options, wire)
-        settings = _settings(duration, pace, close_timeout, reconnect, journal)
-        self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
-        if options.encoding is not None:
-            if self._format not in (_UNSAID, _format_of(options)):
-                raise ConfigurationError("encoding, sample_rate and channels are given twice: by name and in options.")
-            self._format, options = _format_of(options), options.for_audio(*_UNSAID)
-        if isinstance(source, AudioSource) and self._format != _UNSAID:
-            raise ConfigurationError(
-                f"Say encoding and sample_rate where the source is made, as in {type(source).__name__}(…, encoding=…)."
-            )
-        encoding, sample_rate, channels = self._format
-        self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
-        self.endpoint = choose(endpoint, api_key, access_token, ssl, proxy)
-        if pace is None and not self.endpoint.local:
-            settings = settings._replace(pace=Pacer.CATCH_UP)
-        if native(reconnect) is True and self.endpoint.local:
-            # Nobody listens: the port is wrong, or the server still starts.
-            settings = settings._replace(unanswered=60.0)
+        with Shallow():
+            options = as_options(options, wire)
+            settings = _settings(duration, pace, close_timeout, reconnect, journal)
+            self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
+            if options.encoding is not None:
+                if self._format not in (_UNSAID, _format_of(options)):
+                    raise ConfigurationError(
+                        "encoding, sample_rate and channels are given twice: by name and in options."
+                    )
+                self._format, options = _format_of(options), options.for_audio(*_UNSAID)
+            if isinstance(source, AudioSource) and self._format != _UNSAID:
+                raise ConfigurationError(
+                    "Say encoding and sample_rate where the source is made, as in "
+                    f"{type(source).__name__}(…, encoding=…)."
+                )
+            encoding, sample_rate, channels = self._format
+            self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
+            self.endpoint = choose(endpoint, api_key, access_token, ssl, proxy)
+            if pace is None and not self.endpoint.local:
+                settings = settings._replace(pace=Pacer.CATCH_UP)
+            if native(reconnect) is True and self.endpoint.local:
+                # Nobody listens: the port is wrong, or the server still starts.
+                settings = settings._replace(unanswered=60.0)
         self.transcript = Transcript()
         self._runner = Runner(self, options, settings, progress)
         self._stream = self._runner.stream
@@ -381,8 +385,9 @@ async def transcribe(*given: Any, **by_name: Any) -> Transcript:
     # A traceback may print arguments.
     secret = [name for name in ("endpoint", "api_key", "access_token", "proxy") if name in by_name]
     by_name.update(zip(secret, hidden(*map(by_name.get, secret)), strict=True))
-    async with LiveSession(*given, **by_name) as session:
-        return await session._runner.whole()
+    with Shallow():
+        async with LiveSession(*given, **by_name) as session:
+            return await session._runner.whole()
 
 
 def _settings(

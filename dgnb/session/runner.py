@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, shorten
+from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, Shallow, shorten
 from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session import registry
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dgnb")
 
 _TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when the loop next wakes (ipykernel#881).
-_INTERRUPTED: Final = "The cell was interrupted."
 
 
 class Runner:
@@ -153,9 +152,10 @@ class Runner:
     async def result(self) -> Transcript:
         """As `whole`, with a stop as a usual end; whoever cancels this wait is told that the session goes on."""
         try:
-            return await self.whole(stops=True)
+            with Shallow():
+                return await self.whole(stops=True)
         except asyncio.CancelledError as error:
-            shorten(error, _INTERRUPTED)
+            shorten(error)
             if not self.stream.stop.asked:
                 say("The session goes on: `await session.stop()` ends it (dgnb.sessions() finds it).")
             raise
@@ -182,11 +182,12 @@ class Runner:
             self.request_stop()
             await self.wait()
             if not reported:
-                self.raise_error()
+                with Shallow():
+                    self.raise_error()
 
     async def interrupt(self, error: asyncio.CancelledError) -> None:
         """Stop, wait for what arrives at once, and say where it is. The rest arrives in the background."""
-        shorten(error, _INTERRUPTED)
+        shorten(error)
         self.request_stop()
         with contextlib.suppress(asyncio.CancelledError):
             await self.wait_until(lambda: self.closed, timeout=INTERRUPTED)
