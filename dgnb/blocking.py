@@ -87,9 +87,8 @@ def run(coro: Awaitable[T]) -> T:
 
 def stop() -> None:
     """End the helper thread and what runs in it. Called at the end of the process, so that servers see a close."""
-    global _helper
     with _lock:
-        helper, _helper = _helper, None
+        helper = _helpers.pop(os.getpid(), None)
     if helper is not None:
         helper.stop(_EXIT)
 
@@ -134,23 +133,24 @@ class _Helper:
 
 
 _lock = threading.Lock()
-_helper: _Helper | None = None
-_parents: list[_Helper] = []
-"""The parent's helpers after a fork. Kept, because dropping their loops would touch the parent's selector."""
+if hasattr(os, "register_at_fork"):
+    # A child could never release a lock that another thread of its parent holds.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_helpers: dict[int, _Helper] = {}
+"""By process. A forked child keeps its parent's, because dropping its loop would touch the parent's selector."""
 
 
 def _helper_for(awaitable: object) -> _Helper:
     """The helper that runs; an error where awaiting this in it is not possible, or would never end."""
-    global _helper
     if not inspect.isawaitable(awaitable):
         raise ConfigurationError(
             f"dgnb.run() wants a coroutine, as in dgnb.run(dgnb.transcribe(…)), not {type(awaitable).__name__}. Call "
             "an async function, and pass what it returns."
         )
     with _lock:
-        if _helper is None or not _helper.alive:
-            _helper = _Helper()
-        helper = _helper
+        helper = _helpers.get(os.getpid())
+        if helper is None or not helper.alive:
+            helper = _helpers[os.getpid()] = _Helper()
     if running_loop() is helper.loop:
         raise ConfigurationError("This runs inside dgnb.run() already, which would wait for itself: use await.")
     if _owner(awaitable) not in (None, helper.loop):
@@ -168,18 +168,6 @@ def _owner(awaitable: object) -> asyncio.AbstractEventLoop | None:
     if isinstance(awaitable, _COROUTINES) and awaitable.cr_frame is not None:
         awaitable = awaitable.cr_frame.f_locals.get("self")
     return awaitable.loop if isinstance(awaitable, LiveSession) and awaitable.state is not State.CLOSED else None
-
-
-def _after_fork() -> None:
-    global _helper, _lock
-    _lock = threading.Lock()  # another thread of the parent may hold the old one
-    if _helper is not None:
-        _parents.append(_helper)
-        _helper = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:

@@ -93,12 +93,13 @@ class _Piece(NamedTuple):
 
 
 class _Draft(NamedTuple):
-    """A caption before its lines and its final end are known; times in milliseconds."""
+    """A caption before its lines and its final end are known; times in milliseconds, the label in columns."""
 
     start: int
     end: int
     channel: int
     voice: str
+    label: int
     pieces: list[_Piece]
 
 
@@ -109,11 +110,7 @@ def cues(
     max_duration: float = 7.0,
     speakers: bool | None = None,
 ) -> list[Cue]:
-    """Cut utterances into captions, ordered by start, with the limits of `Transcript.to_srt`.
-
-    Raises:
-        ConfigurationError: A limit that no caption can keep.
-    """
+    """Cut utterances into captions, ordered by start, with the limits of `Transcript.to_srt`."""
     max_chars = whole("max_chars must be a whole number of 1 or more", max_chars)
     max_lines = whole("max_lines must be a whole number of 1 or more", max_lines)
     least = _FRAMES / 1000
@@ -123,31 +120,25 @@ def cues(
     for words, channel in utterances:
         for speaker, spoken in itertools.groupby(words, key=attrgetter("speaker")):
             voice = name(channel, speaker)
+            label = len(f"{voice}: ") if voice else 0
             for run in _runs(spoken):
                 while run:
-                    last = _reach(run, _label_width(voice), max_chars, max_lines, longest)
+                    last = _reach(run, label, max_chars, max_lines, longest)
                     taken, run = run[:last], run[last:]
                     start, end = min(piece.start for piece in taken), max(piece.end for piece in taken)
-                    drafts.append(_Draft(start, end, channel, voice, taken))
+                    drafts.append(_Draft(start, end, channel, voice, label, taken))
     drafts = _apart(drafts)
     found, before = [], ""
     for draft, end in zip(drafts, _ends(drafts, longest), strict=True):
         turn = draft.voice != before
-        lines = _lines(draft.pieces, _label_width(draft.voice) if turn else 0, max_chars)
+        lines = _lines(draft.pieces, draft.label if turn else 0, max_chars)
         found.append(Cue(draft.start / 1000, end / 1000, lines, draft.voice, turn))
         before = draft.voice
     return found
 
 
 def to_srt(captions: Iterable[Cue]) -> str:
-    """Captions as SubRip text; empty when there are none. A label such as `Speaker 0: ` marks a new voice.
-
-    Example:
-        ```python
-        >>> to_srt([Cue(0.0, 1.5, ("Hello.",))])
-        '1\\n00:00:00,000 --> 00:00:01,500\\nHello.\\n'
-        ```
-    """
+    """Captions as SubRip text; empty when there are none. A label such as `Speaker 0: ` marks a new voice."""
     blocks = []
     for count, cue in enumerate(captions, 1):
         text = _MARKUP.sub("\\g<0>\u2060", "\n".join(cue.lines))
@@ -169,10 +160,6 @@ def to_webvtt(captions: Iterable[Cue]) -> str:
 def plain(word: Word) -> str:
     """The word as displayed, on one line and without control characters; may be empty."""
     return one_line(word.punctuated_word or word.word)
-
-
-def _label_width(voice: str) -> int:
-    return len(voice) + 2 if voice else 0
 
 
 def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
@@ -289,7 +276,7 @@ def _ends(drafts: list[_Draft], longest: int) -> list[int]:
     next_own: dict[int, int] = {}
     for draft in reversed(drafts):
         start = draft.start
-        chars = sum(piece.width + piece.gap for piece in draft.pieces) + _label_width(draft.voice)
+        chars = sum(piece.width + piece.gap for piece in draft.pieces) + draft.label
         chars -= draft.pieces[0].gap
         wanted = start + max(_SHORTEST, chars * _READING)
         end = max(draft.end, start + _FRAMES, min(wanted, next_start))

@@ -29,11 +29,7 @@ class JournalWriter:
         self._failing = False
 
     async def open(self) -> None:
-        """Make the file. Cancelling stops the waiting; `close` then waits for the file.
-
-        Raises:
-            ConfigurationError: The file can't be made.
-        """
+        """Make the file, as `Journal` does. Cancelling stops the waiting; `close` then waits for the file."""
         if self._path is not None:
             self._step = _in_thread(partial(self._make, self._path))
             await asyncio.shield(self._step)

@@ -55,9 +55,6 @@ class Journal:
                     self.moved.rename(self.path)
             raise ConfigurationError(f"The journal {path} can't be made: {files.remedy(error)}") from error
 
-    def __repr__(self) -> str:
-        return f"<Journal {str(self.path)!r}: {'closed' if self._file.closed else 'open'}>"
-
     def take(self) -> Batch:
         """What is new in the transcript, to pass to `write`: a part, if there is much. It does no I/O."""
         return self._transcript.saved(self._written[1])

@@ -76,9 +76,7 @@ def unpack(line: bytes) -> Record:
 def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
     """What the lines of a session file or a journal hold, in order, one at a time, because files may be large.
 
-    Raises:
-        DgnbError: The file can't be read, is not a session file, is of a newer version, is cut short, or has a broken
-            line, which the error names. Do not trust the items that came before the error.
+    Raises the errors of `Transcript.load`. Do not trust the items that came before one.
     """
     where, number = "", 1
     try:
