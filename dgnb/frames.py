@@ -1,7 +1,7 @@
 """Tables: a schema for each, and plain values to data frames.
 
-A table has the same columns and dtypes with and without rows. Times are seconds on the source's timeline; the columns
-`received_at` and `at` are moments in UTC.
+A table has the same columns and dtypes with and without rows; what people read most stands first. Times are seconds on
+the source's timeline; the columns `received_at` and `at` are moments in UTC, in whole milliseconds.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 _UTC: Final = "datetime64[ns, UTC]"
+_MILLISECOND: Final = 1_000_000
 _SPAN: Final = {"start": "float64", "end": "float64"}
 _PLACE: Final = {"channel": "int64", "first": "int64", "last": "int64"}
 
 WORDS: Final[Mapping[str, str]] = {
     "word": "string",
-    "punctuated_word": "string",
     **_SPAN,
     "confidence": "float64",
     "speaker": "Int64",
+    "punctuated_word": "string",
     "channel": "int64",
     "language": "string",
     "utterance": "int64",
@@ -76,7 +77,7 @@ def table(schema: Mapping[str, str], columns: Mapping[str, Any]) -> pd.DataFrame
     Args:
         schema: Column names and dtypes, in order.
         columns: The values of each column: a sequence or, for numbers, an array; None where a value is missing; moments
-            as nanoseconds since 1970, UTC.
+            as nanoseconds since 1970, UTC, of which the table keeps the milliseconds.
     """
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
@@ -117,7 +118,8 @@ class GrowingTable:
 
 def _column(values: Any, dtype: str) -> Any:
     if dtype == _UTC:
-        return pd.DatetimeIndex(np.array(values, dtype="int64").view("M8[ns]"), tz="UTC")
+        whole = np.array(values, dtype="int64") // _MILLISECOND * _MILLISECOND
+        return pd.DatetimeIndex(whole.view("M8[ns]"), tz="UTC")
     if dtype not in ("string", "Int64"):
         return np.array(values, dtype=dtype)
     array: Any = pd.array

@@ -27,8 +27,12 @@ HELPERS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str, st
 }
 
 
-_USUAL = (True, False, 0)
-"""The last columns of a word: a space stands before it, its times are the server's, when it came."""
+def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """A words table of rows that name the columns that matter; the others are usual."""
+    usual = {"speaker": None, "channel": 0, "language": None, "utterance": 0}
+    usual |= {"spaced": True, "estimated": False, "received_at": 0}
+    whole = [{**usual, "punctuated_word": row["word"], **row, "word": row["word"].lower()} for row in rows]
+    return frames.table(frames.WORDS, {name: [row[name] for row in whole] for name in frames.WORDS})
 
 
 def spoken(
@@ -38,8 +42,8 @@ def spoken(
     confidence: float | None = 0.9,
 ) -> pd.DataFrame:
     """A words table of (text, start, end)."""
-    rows = [(text.lower(), text, a, b, confidence, speaker, channel, None, 0, *_USUAL) for text, a, b in words]
-    return frames.rows(frames.WORDS, rows)
+    same = {"channel": channel, "speaker": speaker, "confidence": confidence}
+    return table_of([{"word": text, "start": a, "end": b, **same} for text, a, b in words])
 
 
 # Times are eighths of a second, so that sums are exact.
@@ -58,12 +62,11 @@ def some_words(draw: st.DrawFn, *, unique: bool = False) -> pd.DataFrame:
     """Words in any order, overlapping, on several channels, some without a confidence."""
     by = (lambda word: (word[1], word[4])) if unique else None
     rows = draw(st.lists(SPOKEN, max_size=30, unique_by=by))
-    return frames.rows(
-        frames.WORDS,
-        (
-            (text.lower(), text, a, a + long, sure, None, channel, None, 0, *_USUAL)
+    return table_of(
+        [
+            {"word": text, "start": a, "end": a + long, "confidence": sure, "channel": channel}
             for text, a, long, sure, channel in rows
-        ),
+        ]
     )
 
 

@@ -57,10 +57,13 @@ class Transcript(Reducer):
     def words(self) -> pd.DataFrame:
         """One row for each word of the finals, in the order that they came.
 
-        Columns: `word` (as recognised), `punctuated_word` (as displayed), `start`, `end` (s), `confidence` (0 to 1, or
-        NaN), `speaker` (or NA), `channel`, `language` (or NA), `utterance` (row of `utterances`), `received_at` (UTC).
+        Columns: `word` (as recognised), `start`, `end` (s), `confidence` (0 to 1, or NaN), `speaker` (or NA),
+        `punctuated_word` (as displayed), `channel`, `language` (or NA), `utterance` (row of `utterances`),
+        `received_at` (UTC, to the millisecond).
 
-        Two columns are there only where they tell words apart: `spaced` (a space stands before the word: not in
+        These columns are always there, so that code written for one recording runs for the next one. To see less, use
+        `words.iloc[:, :4]`, or `words.dropna(axis="columns", how="all")` without the columns that have no value. Two
+        further columns are there only where they tell words apart: `spaced` (a space stands before the word: not in
         Chinese, Japanese or Thai) and `estimated` (its times are a share of its final's, because the server sent text
         without words).
         """

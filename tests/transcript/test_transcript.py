@@ -465,7 +465,27 @@ def test_a_word_without_extras_has_missing_values() -> None:
     assert pd.isna(row["confidence"])
     assert row["speaker"] is pd.NA
     assert row["language"] is pd.NA
-    assert row["received_at"] == pd.Timestamp(1_700_000_000_123_456_789, tz="UTC")
+    assert row["received_at"] == pd.Timestamp(1_700_000_000_123, unit="ms", tz="UTC")
+
+
+def test_what_people_read_most_stands_first_and_columns_are_there_with_and_without_values() -> None:
+    plain, full = said("one"), [Word("one", 0.0, 0.5, 0.9, "One", 1, "en")]
+    for words in (plain, full):
+        columns = fed(result(0, 1, words)).words.columns.tolist()
+        assert columns[:5] == ["word", "start", "end", "confidence", "speaker"]
+        assert columns[5:] == ["punctuated_word", "channel", "language", "utterance", "received_at"]
+    shown = fed(result(0, 1, plain)).words.dropna(axis="columns", how="all")
+    assert not {"speaker", "language"} & set(shown)
+
+
+@pytest.mark.parametrize("at", [1_700_000_000_123_456_789, -1_500_001])
+def test_moments_are_whole_milliseconds_in_every_table_and_sort_as_they_came(at: int) -> None:
+    transcript = fed(result(0, 1, said("one")), Metadata(request_id="r"), at=at)
+    want = pd.Timestamp(at // 1_000_000, unit="ms", tz="UTC")
+    for table, column in (("words", "received_at"), ("results", "received_at"), ("events", "at")):
+        moments = getattr(transcript, table)[column]
+        assert str(moments.dtype) == "datetime64[ns, UTC]"
+        assert moments.tolist() == [want]
 
 
 def test_a_table_is_a_snapshot() -> None:
