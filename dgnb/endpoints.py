@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import ipaddress
 import logging
 import os
 import re
@@ -20,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.notices import shell
-from dgnb.values import native
+from dgnb.values import is_loopback, native
 
 logger = logging.getLogger("dgnb")
 
@@ -220,13 +218,6 @@ def _any_form(character: str) -> str:
     code, plain = ord(character), re.escape(character)
     plain = plain if character.isalnum() else rf"\\*{plain}"
     return rf"(?:{plain}|\\+u00{code:02x}|%(?:25)*{code:02x}|&#0*{code};|&#x0*{code:x};)"
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name is this machine itself."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host or "").is_loopback
-    return (host or "").lower().rstrip(".") == "localhost"
 
 
 _warned_of: set[str] = set()

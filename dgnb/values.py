@@ -1,8 +1,10 @@
-"""Arguments of other libraries' types as Python's own text and numbers, and the checks of numbers."""
+"""Arguments of other libraries' types as Python's own text and numbers, and the checks of numbers and hosts."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import ipaddress
 import math
 import numbers
 import re
@@ -67,3 +69,11 @@ def whole(rule: str, value: Any, least: int = 1, most: int = _MOST_WHOLE) -> int
     if type(given) is int and least <= given <= most:
         return given
     raise ConfigurationError(f"{rule}, not {value!r}.")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name, or an address with or without brackets, can only be this machine."""
+    host = (host or "").removeprefix("[").removesuffix("]")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host.lower().removesuffix(".") == "localhost"

@@ -15,7 +15,7 @@ import pytest
 import dgnb
 from dgnb import endpoints
 from dgnb.connection import connect
-from dgnb.endpoints import Secret, choose, is_loopback
+from dgnb.endpoints import Secret, choose
 from dgnb.exceptions import ConfigurationError
 from tests.support.tracebacks import awaited, shown
 
@@ -154,14 +154,6 @@ def test_no_text_of_a_secret_shows_the_key() -> None:
     assert CANARY not in shown
     with pytest.raises(TypeError):
         pickle.dumps(secret)
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [("localhost", True), ("LOCALHOST.", True), ("127.8.9.1", True), ("::1", True), ("0.0.0.0", False), (None, False)],
-)
-def test_the_names_of_this_machine_are_known(host: str | None, local: bool) -> None:
-    assert is_loopback(host) is local
 
 
 async def test_a_servers_words_are_shown_without_the_key() -> None:

@@ -22,7 +22,7 @@ from yarl import URL
 import dgnb
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import parse
-from dgnb.values import ABOVE_0, native, number, whole
+from dgnb.values import ABOVE_0, is_loopback, native, number, whole
 
 
 class Name(str):
@@ -382,3 +382,19 @@ def test_what_an_error_advises_works_when_it_is_done() -> None:
     dgnb.LiveSession(SPEECH, dgnb.LiveOptions(smart_format=True, **RAW), endpoint="offline")
     with pytest.raises(ConfigurationError, match="An array is linear16, not 'mulaw': leave out encoding"):
         dgnb.LiveSession(SPEECH, encoding="mulaw", sample_rate=16_000, endpoint="offline")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        (None, False),
+    ],
+)
+def test_the_names_of_this_machine_are_known(host: str | None, local: bool) -> None:
+    assert is_loopback(host) is local

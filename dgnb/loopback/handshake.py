@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,6 +14,7 @@ from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.intake import HIGHEST_RATE
 from dgnb.options import MODELS, LiveOptions
+from dgnb.values import is_loopback
 
 _FREE: Final = (
     *("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version"),
@@ -41,17 +41,6 @@ class Refusal(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    host = host.removeprefix("[").removesuffix("]")
-    if host.lower().removesuffix(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_called(options: LiveOptions) -> bool:

@@ -54,6 +54,7 @@ class ServedConnection:
         close_code: The close code; None while the connection is open, 1006 without a close frame.
         close_reason: The reason that goes with it.
         dropped: Whether a fault ended the connection.
+        over: Set when no thread and no task of the connection is left.
     """
 
     request_id: str
@@ -68,7 +69,7 @@ class ServedConnection:
     close_code: int | None = None
     close_reason: str = ""
     dropped: bool = False
-    _closed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    over: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
     def is_open(self) -> bool:
@@ -77,11 +78,7 @@ class ServedConnection:
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended. Cancelling is safe."""
-        await self._closed.wait()
-
-    def over(self) -> None:
-        """Wake `wait_closed()`: no thread and no task of the connection is left."""
-        self._closed.set()
+        await self.over.wait()
 
 
 def keep(log: list[_Item], item: _Item, most: int = _KEPT) -> None:

@@ -20,20 +20,12 @@ from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
 from dgnb.loopback.faults import Faults
-from dgnb.loopback.handshake import (
-    Refusal,
-    check_credential,
-    check_host,
-    check_language,
-    is_called,
-    is_loopback,
-    parse_query,
-)
+from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_called, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
 from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
-from dgnb.values import ABOVE_0, native, number, whole
+from dgnb.values import ABOVE_0, is_loopback, native, number, whole
 
 __all__ = ["LoopbackServer", "serve"]
 
@@ -265,7 +257,7 @@ class LoopbackServer(Faults):
             await listener.run()
         finally:
             self._listeners.pop(listener, None)
-            record.over()
+            record.over.set()
         return websocket
 
 

@@ -73,7 +73,9 @@ class Script:
             position += 1
             if word.endswith((".", "?", "!")):
                 sentence, position = end + gap, 0
-        self._set(words, gap, repeat, cut)
+        self.words: tuple[HeardWord, ...] = tuple(words)
+        """What is said, once."""
+        self._gap, self._repeat, self._cut = gap, repeat, cut
 
     @classmethod
     def from_words(
@@ -97,14 +99,9 @@ class Script:
             if start < edge - _TICK or end < start:
                 raise ConfigurationError(f"The word {text!r} starts before the one before it ends, or ends too early.")
             heard.append(HeardWord(text, max(float(start), edge), max(float(end), edge), confidence, speaker))
-        script = cls()
-        script._set(heard, gap, repeat, cut)
+        script = cls(gap=gap, repeat=repeat, cut=cut)
+        script.words = tuple(heard)
         return script
-
-    def _set(self, words: Sequence[HeardWord], gap: float, repeat: bool, cut: float) -> None:
-        self.words: tuple[HeardWord, ...] = tuple(words)
-        """What is said, once."""
-        self._gap, self._repeat, self._cut = gap, repeat, cut
 
     @property
     def speakers(self) -> bool:

@@ -117,15 +117,15 @@ class WhisperEngine:
         Raises:
             ConfigurationError: The model does not know the language.
         """
+        from faster_whisper.vad import get_vad_model
+
         code: str | None = "en"
         if self._model.model.is_multilingual:
             code = None if language == "multi" else language.partition("-")[0].lower()
             if code and code not in self.languages:
                 raise ConfigurationError(f"{self.info.name} does not know the language {language!r}.")
-        decoder = _Decoder(self._model, code, keyterms)
-        return UtteranceStream(
-            decoder, SileroVoice(_voice_session()), pause=pause, interims=interims, clock=self._clock
-        )
+        decoder, voice = _Decoder(self._model, code, keyterms), SileroVoice(get_vad_model().session)
+        return UtteranceStream(decoder, voice, pause=pause, interims=interims, clock=self._clock)
 
 
 class _Decoder:
@@ -137,7 +137,8 @@ class _Decoder:
         self._keyterms = keyterms
 
     def decode(self, samples: Samples, *, final: bool) -> Decoded:
-        """Recognise a stretch; `final` asks for accuracy, otherwise for speed."""
+        from faster_whisper.tokenizer import Tokenizer
+
         seconds = len(samples) / SAMPLE_RATE
         features = self._model.feature_extractor(samples)
         windows: dict[bool, Any] = {}
@@ -149,7 +150,10 @@ class _Decoder:
                 encoded = windows[whole] = self._encode(features, seconds, whole)
             if language is None:
                 language = found = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
-            result, likelihood, loops = self._generate(encoded, seconds, language, attempt)
+            tokenizer = Tokenizer(
+                self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=language
+            )
+            result, likelihood, loops = self._generate(encoded, seconds, tokenizer, attempt)
             if result.no_speech_prob > _NO_SPEECH and likelihood < _UNLIKELY:
                 return Decoded((), found)
             if not loops and (best is None or likelihood > best[0]):
@@ -159,9 +163,9 @@ class _Decoder:
         if best is None:
             return Decoded((), found)
         _, result, encoded, attempt = best
-        words = self._words(result.sequences_ids[0], encoded, seconds, language)
+        words = self._words(result.sequences_ids[0], encoded, seconds, tokenizer)
         if self._keyterms and words:
-            words = self._with_keyterms(words, encoded, seconds, language, attempt)
+            words = self._with_keyterms(words, encoded, seconds, tokenizer, attempt)
         return Decoded(words, found)
 
     def _encode(self, features: Any, seconds: float, whole: bool) -> Any:
@@ -173,16 +177,10 @@ class _Decoder:
         return self._model.encode(padded)
 
     def _with_keyterms(
-        self,
-        words: tuple[HeardWord, ...],
-        encoded: Any,
-        seconds: float,
-        language: str | None,
-        attempt: _Attempt,
+        self, words: tuple[HeardWord, ...], encoded: Any, seconds: float, tokenizer: Any, attempt: _Attempt
     ) -> tuple[HeardWord, ...]:
-        tokenizer = self._tokenizer(language)
         frames = round(seconds * self._model.frames_per_second)
-        result, _, _ = self._generate(encoded, seconds, language, attempt, self._keyterms)
+        result, _, _ = self._generate(encoded, seconds, tokenizer, attempt, self._keyterms)
 
         def weigh(text: str) -> float:
             tokens = tokenizer.encode(" " + text)
@@ -192,18 +190,12 @@ class _Decoder:
         text = put_in(words, tokenizer.decode(result.sequences_ids[0]), self._keyterms, weigh)
         if text == " ".join(word.text for word in words):
             return words
-        return self._words(tokenizer.encode(" " + text), encoded, seconds, language)
+        return self._words(tokenizer.encode(" " + text), encoded, seconds, tokenizer)
 
     def _generate(
-        self,
-        encoded: Any,
-        seconds: float,
-        language: str | None,
-        attempt: _Attempt,
-        keyterms: Sequence[str] = (),
+        self, encoded: Any, seconds: float, tokenizer: Any, attempt: _Attempt, keyterms: Sequence[str] = ()
     ) -> tuple[Any, float, bool]:
         """Return CTranslate2's result, its mean log probability, and whether the text repeats itself."""
-        tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
         beams, _, no_repeat = attempt
         if keyterms:
@@ -223,10 +215,7 @@ class _Decoder:
         likelihood = result.scores[0] * len(tokens) / (len(tokens) + 1)
         return result, likelihood, _loops(tokenizer.decode(tokens))
 
-    def _words(
-        self, tokens: Sequence[int], encoded: Any, seconds: float, language: str | None
-    ) -> tuple[HeardWord, ...]:
-        tokenizer = self._tokenizer(language)
+    def _words(self, tokens: Sequence[int], encoded: Any, seconds: float, tokenizer: Any) -> tuple[HeardWord, ...]:
         text = [token for token in tokens if token < tokenizer.eot]
         if not text:
             return ()
@@ -234,7 +223,9 @@ class _Decoder:
         words: list[list[dict[str, Any]]] = []
         for part in self._model.find_alignment(tokenizer, [text], encoded, frames)[0]:
             # A hyphen and the word behind it are parts of their own; only a space separates words.
-            spaced = part["word"].startswith(" ") or (language in _UNSPACED and part["word"][:1].isalnum())
+            spaced = part["word"].startswith(" ") or (
+                tokenizer.language_code in _UNSPACED and part["word"][:1].isalnum()
+            )
             if spaced or not words:
                 words.append([])
             words[-1].append(part)
@@ -249,22 +240,9 @@ class _Decoder:
             if (said := "".join(part["word"] for part in parts).strip())
         )
 
-    def _tokenizer(self, language: str | None) -> Any:
-        from faster_whisper.tokenizer import Tokenizer
-
-        model = self._model
-        return Tokenizer(model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language)
-
 
 def _loops(text: str) -> bool:
     """Whether a text repeats itself, as the model does when it is lost."""
     raw = text.strip().encode()
     words = " ".join(re.findall(r"[\w']+", text.lower()))
     return len(raw) / len(zlib.compress(raw)) > _REPETITIVE or bool(_REFRAIN.search(words))
-
-
-@functools.cache
-def _voice_session() -> Any:
-    from faster_whisper.vad import get_vad_model
-
-    return get_vad_model().session
