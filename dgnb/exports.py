@@ -6,6 +6,7 @@ TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep e
 from __future__ import annotations
 
 import io
+import math
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 _MOST_CHANNELS: Final = 20
 """Deepgram accepts so many; a server may send any number."""
 _SHEET_ROWS: Final = 1_048_576
+_LATER: Final = {"events": ["start"], "gaps": ["missed"]}
+"""Columns that files of before 0.4 lack: they are read as missing values."""
 _NULLABLE: Final = {"language", "request_id"}
 """Text columns in which an empty cell means missing."""
 
@@ -112,13 +115,15 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
     from dgnb import frames
 
-    schema: Mapping[str, str] = getattr(frames, known(table).upper())
+    table = known(table)
+    schema: Mapping[str, str] = getattr(frames, table.upper())
     empty = {name: "" for name, dtype in schema.items() if dtype != "string" or name in _NULLABLE}
     # Numbers are read as text, because pandas parses them differently from version to version.
     read: Any = {name: "bool" if dtype == "bool" else "string" for name, dtype in schema.items()}
     try:
         options: Any = {"keep_default_na": False, "na_values": empty}
         frame = pd.read_csv(os.fsdecode(path), dtype=read, encoding="utf-8", **options)
+        frame = frame.assign(**{name: math.nan for name in _LATER.get(table, ()) if name not in frame})
         there = {name: dtype for name, dtype in schema.items() if name in frame or name not in frames.OPTIONAL}
         if missing := there.keys() - set(frame.columns):
             raise ValueError(f"there is no column {min(missing)!r}")

@@ -58,7 +58,7 @@ RESULTS: Final[Mapping[str, str]] = {
     "connection": "int64",
 }
 EVENTS: Final[Mapping[str, str]] = {"at": _UTC, "type": "string", "text": "string", "request_id": "string"}
-GAPS: Final[Mapping[str, str]] = {**_SPAN, "reason": "string"}
+GAPS: Final[Mapping[str, str]] = {**_SPAN, "missed": "float64", "reason": "string"}
 PAUSES: Final[Mapping[str, str]] = {
     **_SPAN,
     "seconds": "float64",

@@ -185,6 +185,15 @@ def test_a_csv_that_an_earlier_version_wrote_with_another_order_of_columns_is_th
         assert_frame_equal(exports.read_csv(tmp_path / "a.csv", table), frame)
 
 
+def test_a_csv_of_an_earlier_version_without_seconds_that_were_missed_has_missing_values(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.add_gap(1.0, 1.0, "the station was gone", missed=2.5)
+    earlier = exports.to_csv(transcript.gaps.drop(columns="missed"))
+    (tmp_path / "a.csv").write_text(earlier, encoding="utf-8", newline="")
+    read = exports.read_csv(tmp_path / "a.csv", "gaps")
+    assert_frame_equal(read, transcript.gaps.assign(missed=math.nan))
+
+
 def test_a_csv_has_no_nul() -> None:
     for safe in (True, False):
         (row,) = csv.DictReader(io.StringIO(fed(final([Word("\0=1\0", 0.0, 1.0)])).to_csv(safe=safe), newline=""))
@@ -244,7 +253,7 @@ def test_every_table_is_a_sheet_of_an_excel_file_with_its_moments_in_utc(tmp_pat
     assert (event["at"], event["type"], event["text"]) == (datetime(2023, 11, 14, 22, 13, 20), "opened", "'-")
     assert [len(rows) for rows in made.values()] == [2] * 5
     Transcript().to_excel(tmp_path / "none.xlsx", "gaps")
-    assert sheets(tmp_path / "none.xlsx") == {"gaps": [("start", "end", "reason")]}
+    assert sheets(tmp_path / "none.xlsx") == {"gaps": [("start", "end", "missed", "reason")]}
     with pytest.raises(ConfigurationError, match="no table 'word'"):
         transcript.to_excel(tmp_path / "no.xlsx", "word")
 

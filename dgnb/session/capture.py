@@ -123,7 +123,7 @@ class Capture:
             if self.audio.live and not failed:
                 missed = asyncio.get_running_loop().time() - self._left_at
                 text = f"{missed:.1f} s of the live stream were missed between the end and retry()"
-                self._transcript.add_gap(self.captured, self.captured, text)
+                self._transcript.add_gap(self.captured, self.captured, text, missed)
         self.pacer = Pacer(self._pace, live=self.audio.live)
         if not self.exhausted:
             self.ended = self._closing = False
@@ -196,7 +196,7 @@ class Capture:
         if not skipped:
             return ""
         text = f"{skipped:.1f} s of the live stream were skipped in a pause"
-        self._transcript.add_gap(self._skipped_at, self._skipped_at, text)
+        self._transcript.add_gap(self._skipped_at, self._skipped_at, text, skipped)
         return text
 
     def _skip(self, chunk: bytes, frame: int) -> bytes:
@@ -275,7 +275,7 @@ class Capture:
             self._transcript.note(note.type, f"at {at:.1f} s: {note.text}")
             if note.missed:
                 # It was never captured, so it takes no time on the timeline.
-                self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}")
+                self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}", note.missed)
 
 
 async def _given_up(opening: asyncio.Future[Audio]) -> None:

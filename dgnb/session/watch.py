@@ -84,7 +84,7 @@ class Watch:
                 text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
                 self.transcript.note("warning", text)
                 if self.capture.audio and self.capture.audio.live:
-                    self.transcript.add_gap(self.capture.captured, self.capture.captured, text)
+                    self.transcript.add_gap(self.capture.captured, self.capture.captured, text, asleep)
             elif delay > _BUSY:
                 self.transcript.note("warning", f"The kernel was busy for {delay:.1f} s: nothing was sent or received.")
                 logger.info("The event loop was blocked for %.1f s", delay)

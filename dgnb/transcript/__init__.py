@@ -106,8 +106,10 @@ class Transcript(Reducer):
     def gaps(self) -> pd.DataFrame:
         """Audio that was not transcribed, with the reason. As a rule there are no rows.
 
-        Columns: `start`, `end` (s), `reason`. A row whose `start` is its `end` marks a moment at which audio is missing
-        that was never captured. It takes no time on the source's timeline.
+        Columns: `start`, `end`, `missed` (s), `reason`. A row whose `start` is its `end` marks a moment at which audio
+        is missing that was never captured: a live source in a pause, a station that was gone, a machine that slept. It
+        takes no time on the source's timeline, and `missed` says how long it was by the clock. In other rows `missed`
+        is the length. It is NaN where a file of an earlier version does not say.
         """
         return self._snapshots.gaps(self._gaps)
 
@@ -313,7 +315,7 @@ class Transcript(Reducer):
                 if isinstance(item, Record):
                     transcript._take(item)
                 elif isinstance(item, Gap):
-                    transcript.add_gap(item.start, item.end, item.reason)
+                    transcript.add_gap(item.start, item.end, item.reason, item.missed)
                 else:
                     notes.append(item)
         except (ValueError, OverflowError) as error:

@@ -44,12 +44,16 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
 
 
-class Gap(msgspec.Struct, frozen=True):
-    """Audio that was not transcribed: seconds on the source's timeline, and the reason."""
+class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Audio that was not transcribed: seconds on the source's timeline, and the reason.
+
+    `missed` is how many seconds are missing where they take no time on the timeline; None in files of before 0.4.
+    """
 
     start: float
     end: float
     reason: str
+    missed: float | None = None
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

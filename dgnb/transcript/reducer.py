@@ -77,17 +77,17 @@ class Reducer:
         """Internal: add a row to `events`."""
         self._notes.append(Event(time.time_ns() if at is None else at, type, writable(text), request_id))
 
-    def add_gap(self, start: float, end: float, reason: str) -> None:
+    def add_gap(self, start: float, end: float, reason: str, missed: float | None = None) -> None:
         """Internal: add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.
 
-        Where both are the same, audio is missing that was never captured. Rows may overlap.
+        Where both are the same, `missed` seconds of audio were never captured. Rows may overlap.
 
         Raises:
             ValueError: `end` lies before `start`, or one of them is not finite.
         """
         if not (math.isfinite(start) and math.isfinite(end) and start <= end):
             raise ValueError(f"A gap goes from a time to the same or a later one, not from {start} to {end} s.")
-        self._gaps.append(Gap(start, end, writable(reason)))
+        self._gaps.append(Gap(start, end, writable(reason), missed))
 
     def withdraw_gap(self, start: float, end: float, reason: str) -> None:
         """Internal: remove a row of `gaps`, because that audio will be transcribed after all."""

@@ -837,6 +837,7 @@ async def test_notes_of_a_station_become_events_and_gaps(server: LoopbackServer,
     (gap,) = session.transcript.gaps.itertuples()
     assert (gap.start, gap.end) == (1.0, 1.0)
     assert "2.5 s were missed" in gap.reason
+    assert gap.missed == 2.5
 
 
 # Pauses

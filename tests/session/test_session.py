@@ -545,6 +545,7 @@ async def test_a_live_source_loses_the_length_of_the_pause_and_says_so(
     assert gap["start"] == gap["end"] == 2.0
     skipped = (6.0 if end == "resumed" else 5.0) - taken
     assert least - 0.05 <= skipped <= most + 0.05
+    assert gap["missed"] == pytest.approx(skipped, abs=0.051)
     assert gap["reason"] == f"{skipped:.1f} s of the live stream were skipped in a pause"
     events = transcript.events.set_index("type")["text"]
     assert gap["reason"] in events["resumed" if end == "resumed" else "warning"]

@@ -115,6 +115,7 @@ async def test_a_live_source_is_opened_anew_and_what_it_missed_is_a_row(server: 
     assert (gap.start, gap.end) == (pytest.approx(at, abs=0.05), gap.start)
     missed, _, reason = gap.reason.partition(" s ")
     assert 0.3 <= float(missed) < 5
+    assert gap.missed == pytest.approx(float(missed), abs=0.051)
     assert reason == "of the live stream were missed between the end and retry()"
     assert covers(session, at + 3)
     assert once_each(transcript)

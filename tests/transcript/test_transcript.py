@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import pickle
 import random
@@ -443,6 +444,23 @@ def test_a_gap_goes_from_a_time_to_the_same_or_a_later_one(start: float, end: fl
         transcript.add_gap(start, end, "no")
     transcript.add_gap(1.0, 1.0, "the station was away for 30 s")
     assert transcript.gaps[["start", "end"]].to_numpy().tolist() == [[1.0, 1.0]]
+
+
+def test_a_gap_says_how_many_seconds_are_missing_also_after_saving_and_loading(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.add_gap(1.0, 3.5, "the line went dead")
+    transcript.add_gap(4.0, 4.0, "the station was away", 30.0)
+    transcript.add_gap(4.0, 4.0, "the machine slept")
+    transcript.save(tmp_path / "talk.jsonl")
+    for gaps in (transcript.gaps, Transcript.load(tmp_path / "talk.jsonl").gaps):
+        assert gaps["missed"].tolist() == [2.5, 30.0, pytest.approx(math.nan, nan_ok=True)]
+
+
+def test_a_gap_of_a_session_file_of_an_earlier_version_has_its_length_where_it_has_one(tmp_path: Path) -> None:
+    lines = ['{"gap":{"start":1.0,"end":3.0,"reason":"a"}}', '{"gap":{"start":4.0,"end":4.0,"reason":"b"}}']
+    (tmp_path / "talk.jsonl").write_text("\n".join(['{"dgnb":1,"lines":2}', *lines, ""]))
+    gaps = Transcript.load(tmp_path / "talk.jsonl").gaps
+    assert gaps["missed"].tolist() == [2.0, pytest.approx(math.nan, nan_ok=True)]
 
 
 # Tables
