@@ -199,8 +199,8 @@ class LiveSession(Shown):
     @property
     def lag(self) -> float:
         """The longest time in the last half minute that the kernel was too busy to serve the stream, in seconds."""
-        lag, loop = self._stream.watch.lag, self._runner.loop
-        return lag.recent(loop.time()) if lag and loop and not self._runner.closed else 0.0
+        loop = self._runner.loop
+        return self._stream.watch.recent(loop.time()) if loop and not self._runner.closed else 0.0
 
     @property
     def level(self) -> float | None:

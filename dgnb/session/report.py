@@ -57,5 +57,5 @@ def figures(stream: Stream) -> str:
         f"{lost:.1f} s in gaps; "
         f"{stream.transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
         f"longest silence on the wire {stream.longest_silence:.1f} s, "
-        f"longest time the kernel was busy {stream.watch.lag.worst if stream.watch.lag else 0.0:.1f} s"
+        f"longest time the kernel was busy {stream.watch.worst:.1f} s"
     )

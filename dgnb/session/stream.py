@@ -298,7 +298,7 @@ class Stream:
         if first:
             # Somebody may wait for an address that they have mistyped.
             logger.warning("Not connected yet, and still trying (`await session.stop()` ends it): %s", lost)
-        busy = self.watch.lag.recent(now, uptime) if self.watch.lag and uptime is not None else 0.0
+        busy = self.watch.recent(now, uptime) if uptime is not None else 0.0
         why = str(lost)
         if busy >= _STARVED:
             why = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime
 import logging
+import math
 import time
 from collections import deque
 from typing import Final
@@ -26,74 +26,58 @@ _BUSY: Final = 1.0  # s that the loop was held up which are worth a warning.
 _REMIND: Final = 3600.0  # s of audio after which an endless stream is mentioned: it costs money, and may be forgotten.
 
 
-class Lag:
-    """How long the event loop was held up, by a cell that blocks the kernel or by a machine that slept. Pure.
+class Watch:
+    """Looks after a stream while it runs: a cell may block the loop, and the machine may sleep.
 
-    Args:
-        interval: Seconds between two ticks.
-        now: Seconds, monotonic.
-        wall: Seconds of a clock that goes on while the machine is asleep; the monotonic one stands still.
+    Attributes:
+        worst: The longest time that the loop was held up, in seconds.
     """
 
-    def __init__(self, interval: float, now: float, wall: float) -> None:
-        self._interval = interval
-        self._ticked = now
-        self._wall = wall
-        self._delays: deque[tuple[float, float]] = deque(maxlen=200)
+    def __init__(self, capture: Capture, transcript: Transcript, writer: JournalWriter, *, endless: bool) -> None:
+        self.writer = writer
         self.worst = 0.0
-
-    def tick(self, now: float, wall: float) -> tuple[float, float]:
-        """Record a tick. Returns the seconds by which it was late, and the seconds that the machine was asleep."""
-        delay = self._delay(now)
-        asleep = (wall - self._wall) - (now - self._ticked)
-        self._ticked, self._wall = now, wall
-        self.worst = max(self.worst, delay)
-        self._delays.append((now, delay))
-        return delay, asleep if asleep > _ASLEEP else 0.0
+        self._capture = capture
+        self._transcript = transcript
+        self._endless = endless
+        self._ticked = math.inf
+        self._delays: deque[tuple[float, float]] = deque(maxlen=200)
 
     def recent(self, now: float, seconds: float = _RECENT) -> float:
         """The longest delay in the last seconds, one that still lasts included; among the last 200 ticks."""
         return max([self._delay(now), *(delay for at, delay in self._delays if at > now - seconds)])
 
     def _delay(self, now: float) -> float:
-        return max(0.0, now - self._ticked - self._interval)
-
-
-@dataclasses.dataclass(eq=False)
-class Watch:
-    """Looks after a stream while it runs. `endless` is whether the stream has no `duration`."""
-
-    capture: Capture
-    transcript: Transcript
-    writer: JournalWriter
-    endless: bool
-    lag: Lag | None = None
+        return max(0.0, now - self._ticked - _INTERVAL)
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        clock = asyncio.get_running_loop().time
-        self.lag = Lag(_INTERVAL, clock(), _with_sleep())
-        written, reminded = clock(), False
+        clock, capture, transcript = asyncio.get_running_loop().time, self._capture, self._transcript
+        self._ticked = written = clock()
+        wall, reminded = _with_sleep(), not self._endless
         while True:
             await asyncio.sleep(_INTERVAL)
-            now = clock()
-            delay, asleep = self.lag.tick(now, _with_sleep())
-            if asleep:
+            now, wall_before, wall = clock(), wall, _with_sleep()
+            # The loop's clock stands still while the machine is asleep.
+            asleep = wall - wall_before - (now - self._ticked)
+            delay, self._ticked = self._delay(now), now
+            self.worst = max(self.worst, delay)
+            self._delays.append((now, delay))
+            if asleep > _ASLEEP:
                 until = datetime.datetime.now(datetime.UTC)
                 since = until - datetime.timedelta(seconds=asleep)
                 text = f"This machine was asleep from {since:%H:%M:%S} to {until:%H:%M:%S} UTC."
-                self.transcript.note("warning", text)
-                if self.capture.audio and self.capture.audio.live:
-                    self.transcript.add_gap(self.capture.captured, self.capture.captured, text, asleep)
+                transcript.note("warning", text)
+                if capture.audio and capture.audio.live:
+                    transcript.add_gap(capture.captured, capture.captured, text, asleep)
             elif delay > _BUSY:
-                self.transcript.note("warning", f"The kernel was busy for {delay:.1f} s: nothing was sent or received.")
+                transcript.note("warning", f"The kernel was busy for {delay:.1f} s: nothing was sent or received.")
                 logger.info("The event loop was blocked for %.1f s", delay)
-            if self.endless and not reminded and self.capture.audio_cursor >= _REMIND:
+            if not reminded and capture.audio_cursor >= _REMIND:
                 reminded = True
                 text = (
                     f"{_REMIND / 3600:g} h of audio were sent, and it goes on until it is stopped; duration= ends it."
                 )
-                self.transcript.note("warning", text)
+                transcript.note("warning", text)
                 logger.warning("%s", text)
             if now - written >= _JOURNAL:
                 written = now

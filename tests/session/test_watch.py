@@ -11,7 +11,7 @@ import pytest
 from dgnb import Transcript
 from dgnb.audio import Audio, AudioSource
 from dgnb.session.capture import Capture
-from dgnb.session.watch import Lag, Watch
+from dgnb.session.watch import Watch
 from dgnb.session.writer import JournalWriter
 from tests.support.sim.loop import VirtualLoop
 
@@ -67,7 +67,7 @@ class Watched:
         async def work() -> None:
             self.capture = Capture(Source(live=live), self.transcript, None, None)
             await self.capture.open(multichannel=False)
-            self.watch = Watch(self.capture, self.transcript, self.writer, endless)
+            self.watch = Watch(self.capture, self.transcript, self.writer, endless=endless)
             running = asyncio.ensure_future(self.watch.run())
             await asyncio.sleep(1.1)
             for act in acts:
@@ -102,8 +102,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 def test_a_loop_that_was_held_up_for_more_than_a_second_is_told(watched: Watched) -> None:
     told = watched.run(lambda: watched.loop.block(0.9), lambda: watched.loop.block(3.2))
     assert told == ["The kernel was busy for 3.2 s: nothing was sent or received."]
-    assert watched.watch.lag is not None
-    assert watched.watch.lag.worst == pytest.approx(3.2, abs=0.25)
+    assert watched.watch.worst == pytest.approx(3.2, abs=0.25)
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -138,44 +137,40 @@ def test_the_journal_is_written_each_second(watched: Watched) -> None:
     assert watched.writer.written == [1001.0, 1002.0, 1003.0, 1004.0, 1005.0]
 
 
-def test_a_loop_that_runs_has_no_delay() -> None:
-    lag = Lag(0.25, 10.0, 1000.0)
-    for tick in range(1, 5):
-        assert lag.tick(10.0 + tick * 0.25, 1000.0 + tick * 0.25) == (0.0, 0.0)
-    assert lag.worst == 0.0
+def test_a_loop_that_runs_has_no_delay(watched: Watched) -> None:
+    watched.run(*[lambda: None] * 4)
+    assert watched.watch.worst == pytest.approx(0.0)
+    assert watched.watch.recent(watched.loop.time()) == pytest.approx(0.0)
 
 
-def test_the_delay_is_the_time_that_the_loop_was_blocked() -> None:
-    lag = Lag(0.25, 10.0, 1000.0)
-    assert lag.tick(70.25, 1060.25) == (60.0, 0.0)
-    assert lag.worst == 60.0
-    assert lag.recent(80.0) == 60.0
-    lag.tick(80.25, 1070.25)
-    for tick in range(1, 200):
-        lag.tick(80.25 + tick * 0.25, 1070.25 + tick * 0.25)
-    assert lag.recent(130.0) == 0.0
-    assert lag.worst == 60.0
+def test_the_longest_delay_is_kept_and_a_recent_one_only_for_its_seconds(watched: Watched) -> None:
+    recent: list[float] = []
+
+    def look() -> None:
+        recent.append(watched.watch.recent(watched.loop.time(), 3.0))
+
+    watched.run(look, lambda: watched.loop.block(60.0), look, lambda: None, lambda: None, lambda: None, look)
+    assert recent == pytest.approx([0.0, 60.0, 0.0], abs=0.25)
+    assert watched.watch.worst == pytest.approx(60.0, abs=0.25)
 
 
-def test_a_block_counts_before_the_next_tick() -> None:
-    lag = Lag(0.25, 10.0, 1000.0)
-    assert lag.recent(22.25) == 12.0
+def test_a_block_counts_before_the_next_tick(watched: Watched) -> None:
+    recent: list[float] = []
+
+    def block() -> None:
+        watched.loop.block(12.0)
+        recent.append(watched.watch.recent(watched.loop.time()))
+
+    watched.run(block)
+    assert recent == pytest.approx([12.0], abs=0.25)
 
 
-def test_recent_counts_only_ticks_of_its_seconds() -> None:
-    lag = Lag(0.25, 10.0, 1000.0)
-    lag.tick(22.25, 1012.25)
-    lag.tick(22.5, 1012.5)
-    assert lag.recent(22.6, 10.6) == 12.0
-    assert lag.recent(22.6, 0.3) == 0.0
+def test_a_watch_that_has_not_begun_has_no_delay(watched: Watched) -> None:
+    watched.run()
+    new = Watch(watched.capture, watched.transcript, watched.writer, endless=True)
+    assert new.recent(1e9) == new.worst == 0.0
 
 
-def test_a_sleep_of_the_machine_is_not_a_delay() -> None:
-    lag = Lag(0.25, 10.0, 1000.0)
-    assert lag.tick(10.25, 8200.25) == (0.0, 7200.0)
-
-
-def test_a_wall_clock_that_is_set_is_not_a_sleep() -> None:
-    lag = Lag(0.25, 10.0, 1000.0)
-    assert lag.tick(10.25, 1005.25) == (0.0, 0.0)
-    assert lag.tick(10.5, 900.0) == (0.0, 0.0)
+def test_a_sleep_of_the_machine_is_not_a_delay(watched: Watched) -> None:
+    watched.run(watched.sleep)
+    assert watched.watch.worst == pytest.approx(0.0)
