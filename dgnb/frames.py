@@ -57,7 +57,13 @@ RESULTS: Final[Mapping[str, str]] = {
     "churn": "float64",
     "connection": "int64",
 }
-EVENTS: Final[Mapping[str, str]] = {"at": _UTC, "type": "string", "text": "string", "request_id": "string"}
+EVENTS: Final[Mapping[str, str]] = {
+    "start": "float64",
+    "type": "string",
+    "text": "string",
+    "at": _UTC,
+    "request_id": "string",
+}
 GAPS: Final[Mapping[str, str]] = {**_SPAN, "missed": "float64", "reason": "string"}
 PAUSES: Final[Mapping[str, str]] = {
     **_SPAN,

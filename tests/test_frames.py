@@ -52,7 +52,7 @@ def test_any_values_have_the_same_dtypes_and_come_out_as_they_went_in(
 
 
 def test_a_column_of_missing_values_is_like_any_other() -> None:
-    table = frames.rows(frames.EVENTS, [(1, "a", "b", None)] * 3)
+    table = frames.rows(frames.EVENTS, [(0.5, "a", "b", 1, None)] * 3)
     assert table["request_id"].isna().all()
     assert str(table["request_id"].dtype) == "string"
     table.loc[1, "request_id"] = "r"

@@ -225,6 +225,7 @@ class Capture:
     def send(self, chunk: bytes) -> None:
         """The connection takes this chunk of `ledger.peek()`."""
         self.ledger.advance(len(chunk))
+        self._transcript.cursor = self.audio_cursor
         self._sent.set()
         self._newest = chunk
 
@@ -272,7 +273,7 @@ class Capture:
         """Put what the source reports into the events, and what it missed into the gaps."""
         while audio.notes:
             note, at = audio.notes.popleft(), self.captured
-            self._transcript.note(note.type, f"at {at:.1f} s: {note.text}")
+            self._transcript.note(note.type, f"at {at:.1f} s: {note.text}", start=at)
             if note.missed:
                 # It was never captured, so it takes no time on the timeline.
                 self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}", note.missed)

@@ -50,6 +50,7 @@ class Link:
 
     def __post_init__(self) -> None:
         self.heard.begin = self.capture.ledger.begin()
+        self.transcript.cursor = self.capture.audio_cursor
         # What an earlier connection was sent, too, was silent there.
         self._heard_to = max(self.heard.begin, self.capture.ledger.reached)
         self._spoke = False

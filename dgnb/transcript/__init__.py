@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
-_INTERNAL: Final = frozenset(
-    {"add_gap", "count", "drop_interims", "feed", "lines", "note", "saved", "since", "withdraw_gap", "word_count"}
-)
+_INTERNAL: Final = {
+    *("add_gap", "count", "cursor", "drop_interims", "feed", "lines", "note", "saved", "since", "withdraw_gap"),
+    "word_count",
+}
 """What sessions and widgets need of a transcript, and users do not."""
 
 
@@ -99,7 +100,20 @@ class Transcript(Reducer):
 
     @property
     def events(self) -> pd.DataFrame:
-        """What happened to the stream, in order of time: opened, closed, warnings, errors, Metadata and the like."""
+        """What happened to the stream, in order of time: opened, closed, warnings, errors, Metadata and the like.
+
+        Columns: `start` (s), `type`, `text`, `at` (UTC, to the millisecond), `request_id` (or NA).
+
+        `start` is where the event belongs on the source's timeline: what a message names (`SpeechStarted`,
+        `UtteranceEnd`), where a station said its title, or else how much audio had been sent. It is NaN where a message
+        or a file of an earlier version does not say.
+
+        Example:
+            ```python
+            words, events = transcript.words.sort_values("start"), transcript.events.sort_values("start")
+            pd.merge_asof(words, events, on="start")  # each word with the event before it
+            ```
+        """
         return self._snapshots.events([*self._events, *self._notes])
 
     @property

@@ -36,12 +36,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that happened to the stream: `opened`, `closed`, `warning`, `error`, or the `type` of a message."""
+    """Something that happened to the stream: `opened`, `closed`, `warning`, `error`, or the `type` of a message.
+
+    `start` is where on the source's timeline, in seconds; None in files of before 0.4.
+    """
 
     at: Moment
     type: str
     text: str
     request_id: str | None = None
+    start: float | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,18 +120,20 @@ def results_row(record: Record, results: Results, churn: float | None) -> tuple[
 
 def event_of(record: Record) -> Event | None:
     """The row of a message in the table `events`; None for a `Results`, which is about words."""
-    message = record.message
+    message, start = record.message, record.audio_cursor
     match message:
         case Results():
             return None
         case Metadata():
             text = f"{message.duration} s of audio received" if message.duration is not None else ""
         case SpeechStarted():
-            text = f"at {message.timestamp + record.offset:.3f} s"
+            start = message.timestamp + record.offset
+            text = f"at {start:.3f} s"
         case UtteranceEnd():
-            text = f"last word ended at {message.last_word_end + record.offset:.3f} s"
+            start = message.last_word_end + record.offset
+            text = f"last word ended at {start:.3f} s"
         case UnknownMessage():
-            return Event(record.at, message.type or "unknown", message.problem)
+            return Event(record.at, message.type or "unknown", message.problem, start=start)
         case _:
             text = getattr(message, "description", None) or getattr(message, "code", None) or ""
-    return Event(record.at, message.type, text, getattr(message, "request_id", None))
+    return Event(record.at, message.type, text, getattr(message, "request_id", None), start)

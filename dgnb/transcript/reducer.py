@@ -53,6 +53,8 @@ class Reducer:
         self._received = 0.0  # seconds of audio, by the server's account
         self.unknown: Counter[str] = Counter()
         """How many messages of each unknown type came; they are kept as `UnknownMessage`."""
+        self.cursor = 0.0
+        """Internal: seconds of audio that were sent. Notes stand there on the timeline."""
 
     # Input
 
@@ -73,9 +75,18 @@ class Reducer:
         if self._observers:
             self._tell(message)
 
-    def note(self, type: str, text: str, *, request_id: str | None = None, at: int | None = None) -> None:
-        """Internal: add a row to `events`."""
-        self._notes.append(Event(time.time_ns() if at is None else at, type, writable(text), request_id))
+    def note(
+        self,
+        type: str,
+        text: str,
+        *,
+        request_id: str | None = None,
+        at: int | None = None,
+        start: float | None = None,
+    ) -> None:
+        """Internal: add a row to `events`; without a `start`, at the `cursor`."""
+        at, start = time.time_ns() if at is None else at, self.cursor if start is None else start
+        self._notes.append(Event(at, type, writable(text), request_id, start))
 
     def add_gap(self, start: float, end: float, reason: str, missed: float | None = None) -> None:
         """Internal: add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.
@@ -121,6 +132,8 @@ class Reducer:
     def _take(self, record: Record) -> None:
         message = record.message
         self._log.append(record)
+        if record.audio_cursor is not None:
+            self.cursor = record.audio_cursor
         if not isinstance(message, Results):
             self._take_event(record, message)
         elif message.is_final:

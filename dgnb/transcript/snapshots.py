@@ -68,7 +68,7 @@ class Snapshots:
         """See `Transcript.events`; the events may come in any order."""
         if len(self._events) != len(events):
             ordered = sorted(events, key=lambda event: event.at)
-            rows = ((event.at, event.type, event.text, event.request_id) for event in ordered)
+            rows = ((event.start, event.type, event.text, event.at, event.request_id) for event in ordered)
             self._events.replace(0, frames.rows(frames.EVENTS, rows))
         return self._events.snapshot()
 

@@ -170,6 +170,10 @@ async def test_after_a_transient_close_code_a_new_connection_is_opened(server: L
     with server.dropping(after=3.0, code=code, times=1):
         await session
     assert str(code) in told(session, "reconnecting")[0]
+    events = session.transcript.events.groupby("type")["start"]
+    assert events.first()["reconnecting"] >= 3.0
+    again = told(session, "opened")[1].split()[2]
+    assert events.last()[["opened", "closed"]].tolist() == [pytest.approx(float(again), abs=0.051), SECONDS]
     assert covers(session, SECONDS)
 
 
@@ -834,6 +838,8 @@ async def test_notes_of_a_station_become_events_and_gaps(server: LoopbackServer,
     station.end()
     await session
     assert told(session, "title") == ["at 1.0 s: Artist - <b>Song</b>"]
+    starts = session.transcript.events.groupby("type")["start"]
+    assert starts.first()[["opened", "title", "source", "closed"]].tolist() == [0.0, 1.0, 1.0, 2.0]
     (gap,) = session.transcript.gaps.itertuples()
     assert (gap.start, gap.end) == (1.0, 1.0)
     assert "2.5 s were missed" in gap.reason

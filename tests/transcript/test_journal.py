@@ -135,7 +135,7 @@ def test_a_flush_appends_what_is_new_and_nothing_else(tmp_path: Path) -> None:
     after = (tmp_path / "a.jsonl").read_bytes()
     assert after.startswith(before)
     assert after[len(before) :].splitlines() == [
-        b'{"event":{"at":9,"type":"closed","text":"new"}}',
+        b'{"event":{"at":9,"type":"closed","text":"new","start":1.7}}',
         b'{"at":9,"message":{"type":"Metadata","request_id":"new"},"offset":0.0,"audio_cursor":null,"connection":0}',
     ]
     journal.close(journal.take())

@@ -662,6 +662,46 @@ def test_events_are_in_order_of_time_whoever_told_them() -> None:
     assert transcript.unknown == {"New": 1, "": 1}
 
 
+def eventful() -> Transcript:
+    transcript = Transcript()
+    transcript.note("opened", "", at=1)
+    transcript.feed(result(0, 2, said("one", "two", start=0.0)), at=2, audio_cursor=2.5)
+    transcript.note("warning", "", at=3)
+    transcript.note("title", "", at=4, start=2.75)
+    transcript.cursor = 3.0
+    transcript.note("reconnecting", "", at=5)
+    transcript.feed(SpeechStarted((0, 1), 0.5), at=6, offset=3.0, audio_cursor=4.0)
+    transcript.feed(UtteranceEnd((0, 1), 1.5), at=7, offset=3.0, audio_cursor=5.0)
+    transcript.feed(Metadata(), at=8, offset=3.0, audio_cursor=6.0)
+    transcript.feed(UnknownMessage(type="New", raw={"type": "New"}), at=9)
+    transcript.note("closed", "", at=10)
+    return transcript
+
+
+def test_an_event_has_its_place_on_the_timeline_also_after_saving_and_loading(tmp_path: Path) -> None:
+    transcript = eventful()
+    transcript.save(tmp_path / "talk.jsonl")
+    for events in (transcript.events, Transcript.load(tmp_path / "talk.jsonl").events):
+        assert dict(zip(events["type"], events["start"].fillna(-1), strict=True)) == {
+            **{"opened": 0.0, "warning": 2.5, "title": 2.75, "reconnecting": 3.0},
+            **{"SpeechStarted": 3.5, "UtteranceEnd": 4.5, "Metadata": 6.0, "New": -1, "closed": 6.0},
+        }
+
+
+def test_pandas_joins_words_with_the_event_before_them() -> None:
+    events = fed(result(0, 2, [Word("a", 0.5, 1.0), Word("b", 3.5, 4.0)]))
+    events.note("title", "first", start=0.0)
+    events.note("title", "second", start=3.0)
+    joined = pd.merge_asof(events.words, events.events, on="start")
+    assert joined[["word", "text"]].to_numpy().tolist() == [["a", "first"], ["b", "second"]]
+
+
+def test_an_event_of_a_session_file_of_an_earlier_version_has_no_place(tmp_path: Path) -> None:
+    (tmp_path / "talk.jsonl").write_text('{"dgnb":1,"lines":1}\n{"event":{"at":9,"type":"closed","text":"new"}}\n')
+    (event,) = Transcript.load(tmp_path / "talk.jsonl").events.to_dict("records")
+    assert (event["type"], math.isnan(event["start"])) == ("closed", True)
+
+
 def test_the_repr_says_how_much_there_is() -> None:
     assert repr(Transcript()) == "<Transcript: 0 words in 0.0 s>"
     assert repr(fed(result(0, 3, said("one", "two")))) == "<Transcript: 2 words in 3.0 s>"
