@@ -26,7 +26,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 ANYWHERE = {"samples"}
 """It imports nothing, so every room may import it."""
 
-LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "samples", "loopback", "values"}
+LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "offline", "samples", "loopback", "values"}
 # Pairs on the same floor: the first may import the second.
 WITHIN = {("values", "exceptions"), ("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
 HEAVY = {

@@ -15,31 +15,11 @@ machine; any other is ignored, so that no request makes the server reach a netwo
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dgnb.loopback.engines.script import Script
-    from dgnb.loopback.server import LoopbackServer, serve
-    from dgnb.offline import radio_url
+from dgnb.loopback.engines.script import Script
+from dgnb.loopback.server import LoopbackServer, serve
+from dgnb.offline import radio_url
 
 __all__ = ["LoopbackServer", "Script", "radio_url", "serve"]
-
-# Public name -> its module, loaded on first use: a client does not need the server's libraries.
-_HOMES = {
-    "LoopbackServer": "loopback.server",
-    "Script": "loopback.engines.script",
-    "radio_url": "offline",
-    "serve": "loopback.server",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dgnb.loopback' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dgnb.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -113,11 +113,7 @@ class Faults:
         return self._in_force.during("unclosing")
 
     def unresponsive(self, times: int | None = None) -> AbstractContextManager[None]:
-        """Accept TCP connections and leave the handshake unanswered.
-
-        Args:
-            times: How many handshakes; by default, all until the context ends.
-        """
+        """Accept TCP connections and leave handshakes unanswered: `times` of them, or all until the context ends."""
         return self._in_force.during("unresponsive", times)
 
     def broadcasting(

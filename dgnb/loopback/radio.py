@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
+import itertools
 import math
 import os
 import socket
@@ -36,17 +38,29 @@ class Radio:
     def __init__(self, recording: str | os.PathLike[str] | None, faults: InForce, stopping: asyncio.Event) -> None:
         self._recording = os.fspath(recording or samples.path())
         self._faults = faults
-        self._encoding = asyncio.Lock()
-        self._body = b""
         self._stopping = stopping
+
+    @functools.cached_property
+    def _body(self) -> bytes:
+        """One pass of a recording. It has no headers and tags, so that its end joins its beginning. Blocks."""
+        buffer = io.BytesIO()
+        options = {"write_xing": "0", "id3v2_version": "0"}
+        with av.open(self._recording) as source, av.open(buffer, "w", format="mp3", options=options) as target:
+            stream: Any = target.add_stream("libmp3lame", rate=44_100, layout="mono")
+            stream.bit_rate = 8 * _BYTES_A_SECOND
+            for frame in itertools.chain(source.decode(audio=0), [None]):
+                if frame is not None:
+                    # The encoder refuses a recording with holes in its timestamps.
+                    frame.pts = None
+                target.mux(stream.encode(frame))
+        return buffer.getvalue()
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         """Serve one listener."""
         fault = self._faults.strike("broadcasting") or {"after": math.inf, "ends": "closed", "status": None}
         if fault["status"] is not None:
             return web.Response(status=fault["status"])
-        async with self._encoding:
-            self._body = self._body or await asyncio.to_thread(_encoded, self._recording)
+        await asyncio.to_thread(lambda: self._body)
         response = web.StreamResponse(
             headers={
                 "Content-Type": "audio/mpeg",
@@ -65,13 +79,14 @@ class Radio:
     async def _play(self, request: web.Request, response: web.StreamResponse, fault: dict[str, Any]) -> None:
         """Play until the listener leaves or takes nothing, the fault strikes, or the server ends."""
         loop = asyncio.get_running_loop()
-        began, sent = loop.time(), 0
+        began, sent, body = loop.time(), 0, self._body
         while request.transport and not self._stopping.is_set():
             seconds = min(BURST_SECONDS + loop.time() - began, fault["after"])
             due = int(seconds * _BYTES_A_SECOND)
             try:
                 async with asyncio.timeout(MOST_BEHIND):
-                    await response.write(self._part(sent, due))
+                    passes = body * (2 + (due - sent) // len(body))
+                    await response.write(passes[sent % len(body) :][: due - sent])
             except TimeoutError:
                 _reset(request)
                 return
@@ -83,29 +98,6 @@ class Radio:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STEP_SECONDS):
                     await self._stopping.wait()
-
-    def _part(self, begin: int, end: int) -> bytes:
-        """The bytes from one position to another of the endless programme."""
-        first = begin // len(self._body) * len(self._body)
-        passes = self._body * -(-(end - first) // len(self._body))
-        return passes[begin - first : end - first]
-
-
-def _encoded(path: str) -> bytes:
-    """One pass of a recording. It has no headers and tags, so that its end joins its beginning. Blocks."""
-    buffer = io.BytesIO()
-    options = {"write_xing": "0", "id3v2_version": "0"}
-    with av.open(path) as source, av.open(buffer, "w", format="mp3", options=options) as target:
-        stream: Any = target.add_stream("libmp3lame", rate=44_100, layout="mono")
-        stream.bit_rate = 8 * _BYTES_A_SECOND
-        resampler = av.AudioResampler(format=stream.format, layout="mono", rate=44_100)
-        for frame in source.decode(audio=0):
-            frame.pts = None
-            for resampled in resampler.resample(frame):
-                target.mux(stream.encode(resampled))
-        for last in (*resampler.resample(None), None):
-            target.mux(stream.encode(last))
-    return buffer.getvalue()
 
 
 def _reset(request: web.Request) -> None:

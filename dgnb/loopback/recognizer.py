@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from dgnb.loopback.engines import SAMPLE_RATE, Engine, Event, Heard, HeardWord, SpeechStarted
+from dgnb.loopback.handshake import is_called
 from dgnb.messages import (
     Alternative,
     Channel,
@@ -277,12 +278,13 @@ def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
 
     An engine that tells speakers apart has a true attribute `speakers`.
     """
-    changed = options.changed()
     not_honoured = set(_NOT_HONOURED)
+    if is_called(options):
+        not_honoured -= {"callback", "callback_method"}
     if not getattr(engine, "speakers", False):
         not_honoured |= {"diarize", "diarize_model"}
     further = [name for name in options.extra if name != "extra"]
-    return sorted([name for name in changed if name in not_honoured] + further)
+    return sorted([name for name in options.changed() if name in not_honoured] + further)
 
 
 def _echoed(options: LiveOptions) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
 from dgnb.loopback.faults import Faults
-from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, is_called, parse_query
+from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
@@ -242,8 +242,7 @@ class LoopbackServer(Faults):
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
         websocket.headers["dg-request-id"] = seen.request_id
-        called = is_called(options)
-        if ignored := [n for n in ignored_options(options, engine) if not (called and n.startswith("callback"))]:
+        if ignored := ignored_options(options, engine):
             websocket.headers["dgnb-ignored"] = ", ".join(ignored)
         await websocket.prepare(request)
         seen.status = 101

@@ -32,7 +32,7 @@ class Counting:
     def clock(self) -> float:
         return self.now
 
-    def decode(self, samples: Samples, *, final: bool) -> Decoded:
+    def decode(self, samples: Samples, final: bool) -> Decoded:
         self.now += self.takes
         seconds = len(samples) / SAMPLE_RATE
         (self.finals if final else self.interims).append(seconds)
@@ -49,8 +49,8 @@ class Stopping(Counting):
         self.after = after
         self.hears = hears  # so many times
 
-    def decode(self, samples: Samples, *, final: bool) -> Decoded:
-        decoded = super().decode(samples, final=final)
+    def decode(self, samples: Samples, final: bool) -> Decoded:
+        decoded = super().decode(samples, final)
         heard = len(self.finals) <= self.hears
         return Decoded(tuple(word for word in decoded.words if heard and word.end <= self.after))
 
@@ -61,7 +61,7 @@ def sound(*parts: tuple[float, float]) -> bytes:
 
 
 def stream_of(decoder: Counting, *, pause: float = 0.7, interims: bool = True) -> UtteranceStream:
-    return UtteranceStream(decoder, LoudIsVoice(), pause=pause, interims=interims, clock=decoder.clock)
+    return UtteranceStream(decoder.decode, LoudIsVoice(), pause=pause, interims=interims, clock=decoder.clock)
 
 
 def pieces(pcm: bytes, samples: Callable[[], int]) -> Iterator[bytes]:

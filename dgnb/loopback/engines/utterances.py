@@ -1,6 +1,6 @@
 """Cuts a stream into utterances, for any engine that decodes stretches of audio.
 
-Nothing here knows a speech model. The voice detector finds speech, a `Decoder` turns a stretch into words, and
+Nothing here knows a speech model. The voice detector finds speech, a `Decode` turns a stretch into words, and
 `UtteranceStream` decides which stretches to decode and when, so that the finals tile the audio clock.
 
     audio clock  ──────────────┬──────────────────────────────┬────────────>
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +78,8 @@ class Decoded:
     language: str | None = None
 
 
-class Decoder(Protocol):
-    """A speech model."""
-
-    def decode(self, samples: Samples, *, final: bool) -> Decoded:
-        """Recognise a stretch; `final` asks for accuracy, otherwise for speed."""
+Decode = Callable[[Samples, bool], Decoded]
+"""Recognises a stretch. The second argument is true for a final, which asks for accuracy; otherwise, for speed."""
 
 
 class SileroVoice:
@@ -109,16 +106,16 @@ class SileroVoice:
 
 
 class UtteranceStream:
-    """An `EngineStream` made of a voice detector and a decoder. Positions are samples since the stream began.
+    """An `EngineStream` made of a voice detector and a speech model. Positions are samples since the stream began.
 
     Each stream needs a voice detector of its own. `pause` and `interims` are as in `Engine.open`; `clock` gives the
     wall-clock seconds by which the decoding is measured.
     """
 
     def __init__(
-        self, decoder: Decoder, voice: SileroVoice, *, pause: float, interims: bool, clock: Callable[[], float]
+        self, decode: Decode, voice: SileroVoice, *, pause: float, interims: bool, clock: Callable[[], float]
     ) -> None:
-        self._decoder = decoder
+        self._decode = decode
         self._voice = voice
         self._endpoint = pause <= _LONGEST_PAUSE
         self._pause = _samples(max(pause, _PAUSE_FLOOR) if self._endpoint else _SILENCE)
@@ -199,7 +196,7 @@ class UtteranceStream:
         if self._judged - self._interim_at < _samples(max(_INTERIM_EVERY, _INTERIM_SHARE * self._interim_took)):
             return
         before = self._debt
-        decoded = self._decode(self._onset, self._judged, final=False)
+        decoded = self._words(self._onset, self._judged, final=False)
         self._interim_took = self._debt - before
         self._interim_at = self._judged
         events.append(self._heard(self._judged, decoded, final=False))
@@ -209,7 +206,7 @@ class UtteranceStream:
         decoded = Decoded(())
         if self._onset is not None:
             if self._voiced >= _FRAMES_OF_SPEECH:
-                decoded = self._decode(self._onset, end, final=True)
+                decoded = self._words(self._onset, end, final=True)
             # After a flush in the middle of a word, the rest of the word opens the next utterance.
             self._onset = self._rise = end if self._talking else None
             self._voiced = 0
@@ -219,7 +216,7 @@ class UtteranceStream:
     def _cut(self, now: int) -> Heard:
         """Close an utterance that is too long, where it harms least, and carry the rest over."""
         assert self._onset is not None
-        decoded = self._decode(self._onset, now, final=True)
+        decoded = self._words(self._onset, now, final=True)
         earliest, latest = self._onset + (now - self._onset) // 2, now - _samples(1.0)
         gaps = [
             (_samples((a.end + b.start) / 2), index + 1)
@@ -248,7 +245,7 @@ class UtteranceStream:
         )
         return Heard(first, last, inside, final, pause, decoded.language)
 
-    def _decode(self, onset: int, end: int, *, final: bool) -> Decoded:
+    def _words(self, onset: int, end: int, *, final: bool) -> Decoded:
         """Decode the utterance from `onset` to `end`; the words come back on the audio clock."""
         start = max(self._track.base, onset - _samples(_LEAD))
         stop = min(end, self._last_voice + _samples(_TAIL))
@@ -256,7 +253,7 @@ class UtteranceStream:
         words: tuple[HeardWord, ...] = ()
         language = None
         for _ in range(_PARTS if final else 1):
-            decoded = self._decoder.decode(self._track.samples(start, stop), final=final)
+            decoded = self._decode(self._track.samples(start, stop), final)
             language = language or decoded.language
             shift = start / SAMPLE_RATE
             placed = [replace(word, start=word.start + shift, end=word.end + shift) for word in decoded.words]

@@ -124,8 +124,8 @@ class WhisperEngine:
             code = None if language == "multi" else language.partition("-")[0].lower()
             if code and code not in self.languages:
                 raise ConfigurationError(f"{self.info.name} does not know the language {language!r}.")
-        decoder, voice = _Decoder(self._model, code, keyterms), SileroVoice(get_vad_model().session)
-        return UtteranceStream(decoder, voice, pause=pause, interims=interims, clock=self._clock)
+        decode, voice = _Decoder(self._model, code, keyterms).decode, SileroVoice(get_vad_model().session)
+        return UtteranceStream(decode, voice, pause=pause, interims=interims, clock=self._clock)
 
 
 class _Decoder:
@@ -136,7 +136,7 @@ class _Decoder:
         self._language = language
         self._keyterms = keyterms
 
-    def decode(self, samples: Samples, *, final: bool) -> Decoded:
+    def decode(self, samples: Samples, final: bool) -> Decoded:
         from faster_whisper.tokenizer import Tokenizer
 
         seconds = len(samples) / SAMPLE_RATE
