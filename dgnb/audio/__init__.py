@@ -22,7 +22,7 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from dgnb.audio.buffer import BufferSource
 from dgnb.audio.file import FileSource
@@ -46,6 +46,8 @@ __all__ = [
     "as_source",
 ]
 
+_QUOTES: Final = ('""', "''", "“”", "‘’", "<>")
+
 
 def as_source(
     source: Any,
@@ -55,7 +57,9 @@ def as_source(
     channels: int = 1,
     shared: bool = False,
 ) -> AudioSource:
-    """A path, an http(s) address, or what `BufferSource` takes, as an `AudioSource`.
+    """A path, an http(s) or file address, or what `BufferSource` takes, as an `AudioSource`.
+
+    Quotes around a text are taken off, and blanks around quotes and addresses: so desktops and terminals copy a path.
 
     `encoding`, `sample_rate` and `channels` are for raw audio without a header, as in `FileSource`. An `AudioSource`
     has them already.
@@ -76,10 +80,27 @@ def as_source(
     source = native(source)
     if isinstance(source, AudioSource):
         return source
-    if isinstance(source, str) and source.strip().lower().startswith(("http://", "https://")):
-        return URLSource(source.strip(), shared=shared, **raw)
-    if isinstance(source, str) and "://" in source:
-        raise ConfigurationError("A source is a path or an http(s) address; other schemes are not read.")
+    if isinstance(source, str):
+        text = source.strip()
+        quoted = len(text) > 2 and text[0] + text[-1] in _QUOTES
+        source = text[1:-1] if quoted else source.strip("\r\n")
+        scheme = source.strip().lower()
+        if scheme.startswith(("http://", "https://")):
+            return URLSource(source.strip(), shared=shared, **raw)
+        if scheme.startswith("file:/"):
+            source = _file_path(source.strip())
+        elif "://" in source:
+            raise ConfigurationError("A source is a path, or an http(s) or file address; other schemes are not read.")
     if isinstance(source, str | os.PathLike):
         return FileSource(source, shared=shared, **raw)
     return BufferSource(source, **raw)
+
+
+def _file_path(url: str) -> str:
+    from urllib.request import url2pathname  # slow to import
+
+    # The rest is a path, also where a person typed "#" or "?".
+    host, slash, path = url[7:].partition("/") if url.startswith("//", 5) else ("", "/", url[6:])
+    if host.lower() not in ("", "localhost"):
+        raise ConfigurationError("A file address names a file of this machine, as in file:///home/me/talk.wav.")
+    return url2pathname(slash + path)

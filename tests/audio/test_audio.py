@@ -27,6 +27,52 @@ def test_each_kind_of_input_becomes_its_kind_of_source() -> None:
     assert isinstance(as_source(nothing()), BufferSource)
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        '"{path}"',
+        "'{path}'",
+        "\u201c{path}\u201d",
+        "\u2018{path}\u2019",
+        '  "{path}" \n',
+        "{path}\n",
+        "{url}",
+        "'{url}'",
+        "<{url}>",
+        " {url}\n",
+        "FILE://localhost{path}",
+        "file:{path}",
+    ],
+)
+def test_a_path_is_found_as_desktops_and_terminals_copy_it(pasted: str, tmp_path: Path) -> None:
+    path = tmp_path / "my talk, \u00e4.wav"
+    source = as_source(pasted.format(path=path, url=path.as_uri()))
+    assert isinstance(source, FileSource)
+    assert source.path == path
+
+
+@pytest.mark.parametrize("literal", [" a.wav ", "'a'.wav", "it's.wav", "'.wav", "a#b?c%20.wav"])
+def test_a_file_may_really_be_called_so(literal: str) -> None:
+    source = as_source(literal)
+    assert isinstance(source, FileSource)
+    assert source.path == Path(literal)
+    assert as_source(Path(f"'{literal}'")).path == Path(f"'{literal}'")  # type: ignore[attr-defined]
+    by_url = as_source("file:///" + literal.strip().replace("%", "%25"))
+    assert isinstance(by_url, FileSource)
+    assert by_url.path == Path("/" + literal.strip())
+
+
+def test_quotes_around_an_address_are_taken_off() -> None:
+    for pasted in ('"http://127.0.0.1/radio"', "<http://127.0.0.1/radio>", " 'http://127.0.0.1/radio'\n"):
+        assert isinstance(as_source(pasted), URLSource)
+
+
+def test_an_app_that_others_use_reads_no_file_address() -> None:
+    for address in ("file:///etc/passwd", "'file:///etc/passwd'", "file:/etc/passwd", "'/etc/passwd'"):
+        with pytest.raises(ConfigurationError, match="refused"):
+            as_source(address, shared=True)
+
+
 def test_a_source_is_returned_unchanged() -> None:
     class Mine(AudioSource):
         async def open(self, *, multichannel: bool = False) -> Audio:
@@ -48,7 +94,7 @@ def test_the_description_of_raw_audio_reaches_the_source() -> None:
     ("source", "message"),
     [
         ("ftp://127.0.0.1/a", "other schemes are not read"),
-        ("file:///etc/passwd", "other schemes are not read"),
+        ("file://server/share/talk.wav", "names a file of this machine"),
         ("", "The source is empty"),
         (7, "not int"),
         (None, "not NoneType"),
