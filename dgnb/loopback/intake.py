@@ -155,13 +155,14 @@ def _from_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
 
 
 def _from_container(data: Iterator[bytes], demuxer: str | None) -> Iterator[Any]:
-    pipe = _Pipe(data)
-    demuxer = demuxer or _sniffed(pipe)
-    if demuxer is None:
+    head = next(data, b"")
+    if not head:
         return
+    if demuxer is None:
+        head, demuxer = _sniffed(head, data)
     decoded = False
     try:
-        with av.open(pipe, "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
+        with av.open(_Pipe(head, data), "r", format=demuxer, options=_PROBE, metadata_errors="replace") as source:
             if not source.streams.audio:
                 raise Undecodable("there is no audio in it")
             for packet in source.demux(source.streams.audio[0]):
@@ -172,9 +173,9 @@ def _from_container(data: Iterator[bytes], demuxer: str | None) -> Iterator[Any]
                             decoded = True
                             yield part
     except (av.error.FFmpegError, ValueError, IndexError):
-        if not decoded and pipe.started:
+        if not decoded:
             raise Undecodable("the audio does not decode") from None
-    if not decoded and pipe.started:
+    if not decoded:
         raise Undecodable("there is no audio in it")
 
 
@@ -206,12 +207,14 @@ def _frame(samples: np.ndarray[Any, Any], rate: int) -> Any:
     return frame
 
 
-def _sniffed(pipe: _Pipe) -> str | None:
-    """The demuxer for the container; None if there is no audio at all."""
-    container = next(filter(None, (container_of(pipe.peek(size)) for size in _SNIFFED_BYTES)), None)
-    if container is None and pipe.started:
-        raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
-    return container and _OTHER_NAMES.get(container, container.lower())
+def _sniffed(head: bytes, data: Iterator[bytes]) -> tuple[bytes, str]:
+    """The beginning of the audio, as much as was read, and the demuxer for its container."""
+    for size in _SNIFFED_BYTES:
+        while len(head) < size and (chunk := next(data, b"")):
+            head += chunk
+        if container := container_of(head[:size]):
+            return head, _OTHER_NAMES.get(container, container.lower())
+    raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
 
 
 def headed(head: bytes) -> str | None:
@@ -246,29 +249,10 @@ def _decodes(codec: str, head: bytes) -> bool:
 class _Pipe:
     """The file that PyAV reads: one message after another. It has no `seek`, so PyAV does not try."""
 
-    def __init__(self, data: Iterator[bytes]) -> None:
-        self._data = data
-        self._buffer = b""
-        self._at = 0
-        self.started = False
+    def __init__(self, head: bytes, data: Iterator[bytes]) -> None:
+        self._rest, self._data = memoryview(head), data
 
-    def peek(self, size: int) -> bytes:
-        """The first `size` bytes, or fewer if the audio ends before."""
-        while len(self._buffer) < size and self._more(self._buffer):
-            pass
-        return self._buffer[:size]
-
-    def read(self, size: int = -1) -> bytes:
-        if self._at == len(self._buffer):
-            self._at = 0
-            if not self._more(b""):
-                return b""
-        taken = self._buffer[self._at :] if size < 0 else self._buffer[self._at : self._at + size]
-        self._at += len(taken)
-        return taken
-
-    def _more(self, before: bytes) -> bool:
-        chunk = next(self._data, b"")
-        self._buffer = before + chunk
-        self.started = self.started or bool(chunk)
-        return bool(chunk)
+    def read(self, size: int) -> bytes:
+        self._rest = self._rest or memoryview(next(self._data, b""))
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(taken)
