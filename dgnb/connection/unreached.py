@@ -10,13 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import websockets.asyncio.client as ws
-from websockets.exceptions import (
-    InvalidMessage,
-    InvalidProxy,
-    InvalidProxyStatus,
-    InvalidStatus,
-    ProxyError,
-)
+from websockets.exceptions import InvalidMessage, InvalidProxy, InvalidProxyStatus, InvalidStatus, ProxyError
 
 from dgnb.connection.errors import Again, find_rule, one_line, refusal
 from dgnb.endpoints import Endpoint

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, WSMsgType, web
 
+from dgnb import messages as wire
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.faults import InForce
@@ -27,19 +28,6 @@ from dgnb.loopback.handshake import is_called
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
 from dgnb.loopback.records import ServedConnection, keep
-from dgnb.messages import (
-    CloseStream,
-    Configure,
-    ConfigureFailure,
-    ConfigureSuccess,
-    Error,
-    Finalize,
-    KeepAlive,
-    Metadata,
-    ServerMessage,
-    encode,
-    parse_control,
-)
 from dgnb.options import LiveOptions
 
 logger = logging.getLogger("dgnb.loopback")
@@ -53,7 +41,7 @@ _MAX_KEYTERM_TOKENS: Final = 500
 CAPACITY_BYTES: Final = 32 << 20
 _ITEM_BYTES: Final = 128
 
-Item = bytes | Finalize | CloseStream | None
+Item = bytes | wire.Finalize | wire.CloseStream | None
 """None tells the thread that nobody waits for its results any more."""
 
 
@@ -185,29 +173,29 @@ class Listener:
     async def _control(self, text: str) -> bool:
         keep(self._record.texts, text[:_KEPT_CHARACTERS])
         try:
-            message = parse_control(text)
+            message = wire.parse_control(text)
         except ProtocolError as error:
             keep(self._record.violations, f"text that does not parse: {text[:200]}")
             await self._send(
-                [Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))]
+                [wire.Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))]
             )
             return False
-        if isinstance(message, CloseStream):
+        if isinstance(message, wire.CloseStream):
             return self._close_stream()
-        if isinstance(message, Configure):
+        if isinstance(message, wire.Configure):
             await self._send([self._configure(message)])
-        elif isinstance(message, Finalize):
+        elif isinstance(message, wire.Finalize):
             self._put(message)
         else:
-            assert isinstance(message, KeepAlive)
+            assert isinstance(message, wire.KeepAlive)
         return False
 
     def _close_stream(self) -> bool:
         if self._faults.strike("unclosing") is None:
-            self._put(CloseStream())
+            self._put(wire.CloseStream())
         return True
 
-    def _configure(self, message: Configure) -> ServerMessage:
+    def _configure(self, message: wire.Configure) -> wire.ServerMessage:
         request_id = self._record.request_id
         code = "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
         if not getattr(self._engine, "configurable", False):
@@ -218,36 +206,36 @@ class Listener:
         elif sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
             code, words = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED", f"At most {_MAX_KEYTERM_TOKENS} tokens."
         else:
-            return ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
-        return ConfigureFailure(request_id=request_id, code=code, description=words)
+            return wire.ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
+        return wire.ConfigureFailure(request_id=request_id, code=code, description=words)
 
-    async def _send(self, messages: Sequence[ServerMessage]) -> None:
+    async def _send(self, messages: Sequence[wire.ServerMessage]) -> None:
         for message in messages:
             if self._end.done() or self._faults.strike("silent"):
                 return
             try:
-                await self._websocket.send_str(encode(message))
+                await self._websocket.send_str(wire.encode(message))
             except (ClientError, ConnectionError, RuntimeError):
                 # The client is gone. Reading finds that too, with the close code.
                 return
             kind = type(message).__name__
             self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
 
-    async def _deliver(self, messages: Sequence[ServerMessage]) -> None:
+    async def _deliver(self, messages: Sequence[wire.ServerMessage]) -> None:
         """Send what was heard. With a callback, the connection gets `Metadata` only."""
         for message in messages:
             if self._caller is not None and not self._end.done() and not self._faults.strike("silent"):
-                await _call_back(self._caller, self._record.options, encode(message))
-            if self._caller is None or isinstance(message, Metadata):
+                await _call_back(self._caller, self._record.options, wire.encode(message))
+            if self._caller is None or isinstance(message, wire.Metadata):
                 await self._send([message])
 
-    async def _after_piece(self, messages: Sequence[ServerMessage], clock: float) -> None:
+    async def _after_piece(self, messages: Sequence[wire.ServerMessage], clock: float) -> None:
         await self._deliver(messages)
         self._record.audio_seconds = clock
         if not self._end.done():
             self._drop_if_due(clock)
 
-    async def _done(self, messages: Sequence[ServerMessage]) -> None:
+    async def _done(self, messages: Sequence[wire.ServerMessage]) -> None:
         silent = self._faults.strike("silent")
         await self._deliver(messages)
         if silent is None:
@@ -292,9 +280,9 @@ class Listener:
 
     def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
         """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
-        while not isinstance(item := self._inbox.get(), CloseStream | None) and not self._stopped.is_set():
+        while not isinstance(item := self._inbox.get(), wire.CloseStream | None) and not self._stopped.is_set():
             self._loop.call_soon_threadsafe(self._count, -_size(item))
-            if isinstance(item, Finalize):
+            if isinstance(item, wire.Finalize):
                 self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
             else:
                 recognizer.received(item)

@@ -21,20 +21,9 @@ from typing import Any, Final
 
 import msgspec
 
+from dgnb import messages as wire
 from dgnb.loopback.engines import SAMPLE_RATE, Engine, Event, Heard, HeardWord, SpeechStarted
 from dgnb.loopback.handshake import is_called
-from dgnb.messages import (
-    Alternative,
-    Channel,
-    Metadata,
-    ModelInfo,
-    Results,
-    ResultsMetadata,
-    ServerMessage,
-    UtteranceEnd,
-    Word,
-)
-from dgnb.messages import SpeechStarted as SpeechStartedMessage
 from dgnb.options import LiveOptions
 
 DEFAULT_PAUSE: Final = 0.7
@@ -62,8 +51,8 @@ class Recognizer:
         self._created = created or datetime.now(UTC)
         self._received = hashlib.sha256()
         info = engine.info
-        self._model = ModelInfo(name=info.name, version=info.version, arch=info.arch)
-        self._metadata = ResultsMetadata(
+        self._model = wire.ModelInfo(name=info.name, version=info.version, arch=info.arch)
+        self._metadata = wire.ResultsMetadata(
             request_id=request_id, model_uuid=info.uuid, model_info=self._model, extra=_echoed(options)
         )
         self._channels: list[_Channel] = []
@@ -77,7 +66,7 @@ class Recognizer:
         """Take bytes as they came on the wire, for the digest in `Metadata`."""
         self._received.update(data)
 
-    def feed(self, pcm: Sequence[bytes]) -> list[ServerMessage]:
+    def feed(self, pcm: Sequence[bytes]) -> list[wire.ServerMessage]:
         """Take 16 kHz linear16, one piece for each channel, and return the messages that are due.
 
         The first call says how many channels there are.
@@ -88,7 +77,7 @@ class Recognizer:
         fed = zip(self._channels, pcm, strict=True)
         return [message for channel, piece in fed for message in channel.feed(piece)]
 
-    def finalize(self, channel: int | None = None) -> list[ServerMessage]:
+    def finalize(self, channel: int | None = None) -> list[wire.ServerMessage]:
         """Finalise what was fed to all channels, or to one. The last final of each has `from_finalize`.
 
         If nothing is left to finalise, there is no message, as at Deepgram.
@@ -96,11 +85,11 @@ class Recognizer:
         flushed = [one for one in self._channels if channel is None or channel == one.index]
         return [message for one in flushed for message in one.flush(from_finalize=True)]
 
-    def close(self) -> list[ServerMessage]:
+    def close(self) -> list[wire.ServerMessage]:
         """Finalise everything and end with `Metadata`."""
         messages = [message for channel in self._channels for message in channel.flush()]
         uuid = self._engine.info.uuid
-        metadata = Metadata(
+        metadata = wire.Metadata(
             request_id=self._metadata.request_id,
             duration=_ms(self.clock),
             channels=len(self._channels) or (self._options.channels if self._options.multichannel else 1),
@@ -118,7 +107,7 @@ class _Channel:
     """One channel: the engine's stream, the end of the last final, and the gap since the last word."""
 
     def __init__(
-        self, engine: Engine, options: LiveOptions, index: int, channels: int, metadata: ResultsMetadata
+        self, engine: Engine, options: LiveOptions, index: int, channels: int, metadata: wire.ResultsMetadata
     ) -> None:
         self.index = index
         self._options = options
@@ -141,19 +130,19 @@ class _Channel:
     def clock(self) -> float:
         return self._fed / SAMPLE_RATE
 
-    def feed(self, pcm: bytes) -> list[ServerMessage]:
+    def feed(self, pcm: bytes) -> list[wire.ServerMessage]:
         self._fed += len(pcm) // 2
         return self._messages(self._stream.feed(pcm))
 
-    def flush(self, *, from_finalize: bool = False) -> list[ServerMessage]:
+    def flush(self, *, from_finalize: bool = False) -> list[wire.ServerMessage]:
         messages = self._messages(self._stream.flush())
-        finals = [n for n, message in enumerate(messages) if isinstance(message, Results) and message.is_final]
+        finals = [n for n, message in enumerate(messages) if isinstance(message, wire.Results) and message.is_final]
         if from_finalize and finals:
             messages[finals[-1]] = msgspec.structs.replace(messages[finals[-1]], from_finalize=True)
         return messages
 
-    def _messages(self, events: Sequence[Event]) -> list[ServerMessage]:
-        messages: list[ServerMessage] = []
+    def _messages(self, events: Sequence[Event]) -> list[wire.ServerMessage]:
+        messages: list[wire.ServerMessage] = []
         for event in events:
             # A large piece of audio may hold a whole gap before this event.
             messages += self._utterance_end(
@@ -162,13 +151,13 @@ class _Channel:
             if isinstance(event, SpeechStarted):
                 self._gap.paused = False
                 if self._options.vad_events:
-                    messages.append(SpeechStartedMessage(channel=self._channel_index, timestamp=_ms(event.at)))
+                    messages.append(wire.SpeechStarted(channel=self._channel_index, timestamp=_ms(event.at)))
             elif event.final or self._options.interim_results:
                 messages += self._results(event)
                 self._gap.heard(event)
         return messages + self._utterance_end(self.clock if self._gap.paused else self._gap.reported_to)
 
-    def _results(self, heard: Heard) -> list[ServerMessage]:
+    def _results(self, heard: Heard) -> list[wire.ServerMessage]:
         # From the end of the last final, not from the engine's figure, so that finals tile to the millisecond.
         end = max(self._edge, _ms(heard.end))
         if heard.final and end == self._edge and not heard.words:
@@ -177,30 +166,30 @@ class _Channel:
         if heard.final:
             self._edge = end
         return [
-            Results(
+            wire.Results(
                 channel_index=self._channel_index,
                 start=start,
                 duration=_ms(end - start),
                 is_final=heard.final,
                 speech_final=heard.final and heard.pause and self._endpointing,
                 from_finalize=False,
-                channel=Channel(alternatives=(self._alternative(heard),)),
+                channel=wire.Channel(alternatives=(self._alternative(heard),)),
                 metadata=self._metadata,
             )
         ]
 
-    def _alternative(self, heard: Heard) -> Alternative:
+    def _alternative(self, heard: Heard) -> wire.Alternative:
         language = heard.language if self._options.language == "multi" else None
         words = [word for word in (self._word(word, language) for word in heard.words) if word.word]
-        return Alternative(
+        return wire.Alternative(
             transcript=" ".join((word.punctuated_word or word.word) for word in words),
             confidence=round(fmean(word.confidence or 0.0 for word in words), 4) if words else 0.0,
             words=tuple(words),
             languages=(language,) if language and words else None,
         )
 
-    def _word(self, heard: HeardWord, language: str | None) -> Word:
-        return Word(
+    def _word(self, heard: HeardWord, language: str | None) -> wire.Word:
+        return wire.Word(
             word=plain(heard.text),
             start=_ms(heard.start),
             end=_ms(heard.end),
@@ -211,9 +200,9 @@ class _Channel:
             language=language,
         )
 
-    def _utterance_end(self, until: float) -> list[ServerMessage]:
+    def _utterance_end(self, until: float) -> list[wire.ServerMessage]:
         last = self._gap.due(until)
-        return [] if last is None else [UtteranceEnd(channel=self._channel_index, last_word_end=last)]
+        return [] if last is None else [wire.UtteranceEnd(channel=self._channel_index, last_word_end=last)]
 
 
 class _Gap:
