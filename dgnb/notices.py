@@ -53,7 +53,12 @@ def quiet(markup: str) -> str:
 
 def escaped(text: object) -> str:
     """Escape text from outside: no markup, and no control or direction-changing characters."""
-    return html.escape("".join(c if c.isprintable() or c in _JOINERS else " " for c in str(text)))
+    return html.escape(printable(text))
+
+
+def printable(text: object) -> str:
+    """Text from outside without control and direction-changing characters, for where markup is not read."""
+    return "".join(c if c.isprintable() or c in _JOINERS else " " for c in str(text))
 
 
 def clock(seconds: float) -> str:

@@ -79,6 +79,11 @@ class Shown:
 
     _stream: Stream
 
+    @property
+    def length(self) -> float | None:
+        """Seconds of audio that there will be: the length of a file, or `duration`; None where nobody knows."""
+        return self._stream.capture.length
+
     def _ipython_display_(self) -> None:
         if host() != "notebook":
             print(repr(self))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from dgnb.connection import Connection
+from dgnb.endpoints import Endpoint
 from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
 from dgnb.options import LiveOptions
@@ -17,6 +18,17 @@ from dgnb.session.stream import ONCE, Change, State
 
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
 _CONFIGURABLE: Final = {"keyterm", "numerals"}
+
+
+def differing(before: LiveOptions, wanted: LiveOptions) -> set[str]:
+    """The names of the options that differ."""
+    return {name for name, value in vars(wanted).items() if value != vars(before)[name]}
+
+
+def configurable(endpoint: Endpoint, wanted: LiveOptions, names: set[str]) -> bool:
+    """Whether `Configure` can change these options. Deepgram's global endpoint takes it, with nova-3."""
+    known = endpoint.kind != "custom" or endpoint.local
+    return known and names <= _CONFIGURABLE and wanted.model.startswith("nova-3")
 
 
 class Requests:
@@ -66,13 +78,10 @@ class Requests:
         return stream.connection
 
     async def _configured(self, connection: Connection, options: LiveOptions) -> bool:
-        """Whether `Configure` changed all that differs. Deepgram's global endpoint takes it, with nova-3."""
+        """Whether `Configure` changed all that differs."""
         stream = self._runner.stream
-        before, wanted = vars(stream.options), vars(options)
-        changed = {name for name in wanted if wanted[name] != before[name]}
-        if not changed <= _CONFIGURABLE or not options.model.startswith("nova-3"):
-            return False
-        if stream.endpoint.kind == "custom" and not stream.endpoint.local:
+        changed = differing(stream.options, options)
+        if not configurable(stream.endpoint, options, changed):
             return False
         self._configuring = True
         try:

@@ -238,6 +238,11 @@ class Reducer:
         """Internal: the last `words` words by utterance, oldest first, at a cost that does not grow."""
         return self._words.lines(words)
 
+    def latest(self, count: int) -> tuple[list[Word], list[Event]]:
+        """Internal: the last so many words, and rows of `events`, at a cost that does not grow."""
+        events = sorted([*self._events[-count:], *self._notes[-count:]], key=lambda event: event.at)
+        return self._words.last(count), events[-count:]
+
     def since(self, position: int) -> list[ServerMessage]:
         """Internal: the messages from this position on."""
         return [record.message for record in self._log.records(position)]

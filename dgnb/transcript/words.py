@@ -102,6 +102,10 @@ class WordLog:
         ):
             del self._open[channel]
 
+    def last(self, count: int) -> list[Word]:
+        """The last so many words, oldest first."""
+        return self._words[-count:]
+
     def lines(self, words: int) -> list[Line]:
         """The last so many words by utterance, oldest first, at a cost that does not grow with the log."""
         return [

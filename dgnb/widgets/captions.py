@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import html
 from collections.abc import Callable
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-import ipywidgets as widgets
+import traitlets
+from anywidget import AnyWidget
 
 from dgnb.exceptions import ConfigurationError
-from dgnb.notices import clock, escaped
+from dgnb.notices import clock, printable
 from dgnb.session import LiveSession
-from dgnb.transcript import Transcript
 
 __all__ = ["LiveCaptions", "watch"]
 
@@ -23,11 +23,15 @@ _WORDS: Final = 300
 _INTERIM: Final = 1_000
 """How many of an interim's last characters are shown."""
 
+SCRIPT: Final = Path(__file__).with_name("captions.js").read_text(encoding="utf-8")
+STYLE: Final = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
 
-class LiveCaptions(widgets.HTML):  # type: ignore[misc]
+
+class LiveCaptions(AnyWidget):
     """The captions of a session, to show beside your own code.
 
-    They show the last two minutes and redraw at most five times a second. Markup in the text is shown and not run.
+    They fill from the top and follow the newest line, unless you scroll up. A page that is opened later shows the last
+    two minutes. They redraw at most five times a second. Markup in the text is shown and not run.
 
     Args:
         session: The session to follow. It is started if it does not run yet. None shows nothing.
@@ -40,18 +44,19 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
         ```
     """
 
+    _esm = SCRIPT + "\nexport default { render: ({ model, el }) => follow(model, el) };\n"
+    _css = STYLE
+    captions = traitlets.Dict().tag(sync=True)
+    height = traitlets.Unicode().tag(sync=True)
+
     def __init__(self, session: LiveSession | None = None, *, height: str = "12em") -> None:
         if not isinstance(session, LiveSession | None):
             raise ConfigurationError(f"LiveCaptions follow a LiveSession, not {type(session).__name__}.")
         if not isinstance(height, str):
             raise ConfigurationError(f"height is a CSS height such as '12em', not {height!r}.")
-        super().__init__()
-        self.add_class("dgnb-captions")
+        super().__init__(captions=newest(session), height=height)
         self.session = session
-        self._height = height
-        self._drawn: tuple[object, ...] = ()
         self._watching: asyncio.Task[None] | None = None
-        self.draw()
         if session is not None:
             session.start()
             self._watching = asyncio.get_running_loop().create_task(watch(session, self.draw), name="dgnb: captions")
@@ -61,11 +66,24 @@ class LiveCaptions(widgets.HTML):  # type: ignore[misc]
 
     def draw(self) -> None:
         """Show what has arrived so far. If nothing is new, nothing is sent to the browser."""
-        transcript = self.session.transcript if self.session else Transcript()
-        state = (id(transcript), transcript.word_count, transcript.lines(1), transcript.interim)
-        if state != self._drawn:
-            self._drawn = state
-            self.value = _page(transcript, self._height)
+        self.captions = newest(self.session)
+
+
+def newest(session: LiveSession | None) -> dict[str, Any]:
+    """The last two minutes for the front end: lines of finals, each with a `key` that stays, and the interim."""
+    if session is None:
+        return {"run": 0, "lines": [], "interim": ""}
+    transcript = session.transcript
+    lines = [
+        {
+            "key": f"{line.channel}:{line.start:.3f}",
+            "at": clock(line.start),
+            "speaker": "" if line.speaker is None else f"speaker {line.speaker}",
+            "text": printable(line.text),
+        }
+        for line in transcript.lines(_WORDS)
+    ]
+    return {"run": id(transcript), "lines": lines, "interim": printable(transcript.interim[-_INTERIM:])}
 
 
 async def watch(session: LiveSession, draw: Callable[[], object]) -> None:
@@ -73,22 +91,3 @@ async def watch(session: LiveSession, draw: Callable[[], object]) -> None:
     while not await session.wait(REDRAW):
         draw()
     draw()
-
-
-def _page(transcript: Transcript, height: str) -> str:
-    lines = []
-    for line in transcript.lines(_WORDS):
-        speaker = "" if line.speaker is None else f" speaker {line.speaker}"
-        lines.append(
-            f'<div dir="auto"><span style="opacity:.6;font-size:85%">{clock(line.start)}{speaker}</span> '
-            f"{escaped(line.text)}</div>"
-        )
-    if interim := transcript.interim:
-        lines.append(f'<div dir="auto" style="opacity:.6;font-style:italic">{escaped(interim[-_INTERIM:])}</div>')
-    # A reversed column keeps the newest line in view without a script.
-    return (
-        f'<div style="height:{html.escape(height)};overflow-y:auto;display:flex;flex-direction:column-reverse;'
-        "line-height:1.5;overflow-wrap:anywhere;border:1px solid rgba(128,128,128,.35);border-radius:4px;"
-        'padding:4px 8px" aria-live="polite" role="log">'
-        f"<div>{''.join(lines)}</div></div>"
-    )

@@ -1,127 +1,155 @@
-"""A form for `LiveOptions`, built from its fields: a new option appears here by itself."""
+"""The fields of the panel's form: what each one shows, and what its value means. A new option appears by itself."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
-
-import ipywidgets as widgets
 
 from dgnb.audio.source import SourceFormat
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import LiveOptions, as_text
-from dgnb.widgets.source import row, sized
+from dgnb.options import LANGUAGES, MODELS, LiveOptions, as_text
 
-_GROUPS: Final = {
-    "words": "Words and speakers",
-    "formatting": "Formatting",
-    "timing": "Timing",
-    "audio": "Raw audio and channels",
-    "account": "Account and the rest",
-}
-_WIDE: Final = {"description_width": "10em"}
 FORMAT: Final = ("encoding", "sample_rate", "channels")
 """The fields that say how a raw source is read. They are shown among the options, and are not part of them."""
 
-
-class OptionsForm(widgets.VBox):  # type: ignore[misc]
-    """Every option of `/v1/listen` as a control: the common ones first, the rest folded away.
-
-    `changed` is called when somebody changed a control, in the thread in which the kernel calls callbacks.
-    """
-
-    def __init__(self, options: LiveOptions, changed: Callable[[], object]) -> None:
-        self.controls = {field.name: _control(field) for field in dataclasses.fields(LiveOptions)}
-        groups: dict[str, list[Any]] = {group: [] for group in ("common", *_GROUPS)}
-        for field in dataclasses.fields(LiveOptions):
-            groups[field.metadata["group"]].append(self.controls[field.name])
-        common, *others = (widgets.Box(controls, layout=row()) for controls in groups.values())
-        more = widgets.Accordion(others, selected_index=None)
-        for index, title in enumerate(_GROUPS.values()):
-            more.set_title(index, title)
-        super().__init__([common, more])
-        self.show(options)
-        for control in self.controls.values():
-            control.observe(lambda _: changed(), "value")
-
-    def show(self, options: LiveOptions) -> None:
-        """Set every control to the value in `options`."""
-        for field in dataclasses.fields(LiveOptions):
-            self.controls[field.name].value = _shown(field, getattr(options, field.name))
-
-    def options(self) -> LiveOptions:
-        """The options that the controls show, without the format of a raw source."""
-        chosen = self._chosen(field.name for field in dataclasses.fields(LiveOptions) if field.name not in FORMAT)
-        return LiveOptions(**chosen)
-
-    def source_format(self) -> dict[str, Any]:
-        """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header."""
-        chosen = {"encoding": None, "sample_rate": None, **self._chosen(FORMAT)}
-        found = SourceFormat.of(**chosen)
-        return {name: getattr(found, name) for name in FORMAT} if found else {}
-
-    def _chosen(self, names: Iterable[str]) -> dict[str, Any]:
-        read = {name: _read(_FIELDS[name], self.controls[name].value) for name in names}
-        return {name: value for name, value in read.items() if value is not None}
-
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "Captions": {"interim_results": True, "smart_format": True, "endpointing": "300"},
+    "Meeting": {
+        "interim_results": True,
+        "smart_format": True,
+        "diarize_model": "latest",
+        "endpointing": "300",
+        "utterance_end_ms": "1000",
+    },
+    "Fast": {"interim_results": True, "no_delay": True},
+}
+"""Values that go together, by the name of their button. One sets what the others set to its default."""
 
 _FIELDS: Final = {field.name: field for field in dataclasses.fields(LiveOptions)}
+_ABBREVIATIONS: Final = {"ms": "", "vad": "VAD", "mip": "MIP", "keyterm": "key terms"}
 
 
-def _control(field: dataclasses.Field[Any]) -> Any:
-    meta = field.metadata
-    common = {"description": field.name, "style": _WIDE, "layout": sized("22em")}
+def described() -> list[dict[str, Any]]:
+    """Every option for the front end: `name`, `label`, `help`, `kind`, `choices`, `common` and the `default` value."""
+    return [
+        {
+            "name": name,
+            "label": _label(name),
+            "help": field.metadata["help"],
+            "kind": _kind(field),
+            "choices": [str(choice) for choice in _choices(field)],
+            "common": field.metadata["group"] == "common",
+            "default": _shown(field, field.default),
+        }
+        for name, field in _FIELDS.items()
+    ]
+
+
+def models_by_language() -> dict[str, list[str]]:
+    """Models to suggest where the language is `multi`, and where it is neither that nor English."""
+    general = [model for model in MODELS if model.count("-") < 2 or model.endswith("-general")]
+    return {"multi": [model for model in general if model.startswith(("nova-2", "nova-3"))], "other": general}
+
+
+def shown(options: LiveOptions) -> dict[str, Any]:
+    """The value of each field for these options: True, False or a text."""
+    return {name: _shown(field, getattr(options, name)) for name, field in _FIELDS.items()}
+
+
+def options_of(values: Mapping[str, Any]) -> LiveOptions:
+    """The options that the fields show, without the format of a raw source.
+
+    Raises:
+        ConfigurationError: They are not valid.
+    """
+    return LiveOptions(**_read(values, (name for name in _FIELDS if name not in FORMAT)))
+
+
+def format_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header.
+
+    Raises:
+        ConfigurationError: They are not valid.
+    """
+    found = SourceFormat.of(**{"encoding": None, "sample_rate": None, **_read(values, FORMAT)})
+    return {name: getattr(found, name) for name in FORMAT} if found else {}
+
+
+def mistakes(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong, by the field that the message names: all of it, not only what an error would tell first."""
+    found: dict[str, str] = {}
+    values = dict(values)
+    for read in (options_of, format_of):
+        while True:
+            try:
+                read(values)
+                break
+            except ConfigurationError as error:
+                name = next((word for word in re.findall(r"\w+", str(error)) if word in _FIELDS), "extra")
+                if name in found:
+                    break
+                found[name] = str(error)
+                values[name] = _shown(_FIELDS[name], _FIELDS[name].default)
+    return found
+
+
+def _label(name: str) -> str:
+    words = [_ABBREVIATIONS.get(word, word) for word in name.split("_")]
+    return " ".join([words[0][0].upper() + words[0][1:], *words[1:]]).strip()
+
+
+def _kind(field: dataclasses.Field[Any]) -> str:
+    if field.name == "extra" or field.metadata["many"]:
+        return "lines"
+    if isinstance(field.default, bool):
+        return "bool"
+    return "choice" if field.metadata["choices"] else "text"
+
+
+def _choices(field: dataclasses.Field[Any]) -> Iterable[str]:
+    if field.name == "language":
+        return LANGUAGES
     if field.name == "extra":
-        control = widgets.Textarea(placeholder="name=value, one a line", rows=2, **common)
-    elif meta["many"]:
-        choices = ", ".join(meta["choices"])
-        control = widgets.Textarea(placeholder=choices or "one a line", rows=2, **common)
-    elif isinstance(field.default, bool):
-        control = widgets.Checkbox(**common)
-    elif meta["choices"]:
-        named = [(str(choice), choice) for choice in meta["choices"]]
-        control = widgets.Dropdown(options=named if field.default is not None else [("–", None), *named], **common)
-    elif meta["suggestions"]:
-        control = widgets.Combobox(options=meta["suggestions"], ensure_option=False, **common)
-    else:
-        control = widgets.Text(placeholder="–" if field.default is None else str(field.default), **common)
-    if not isinstance(control, (widgets.Checkbox, widgets.Dropdown)):
-        control.continuous_update = False
-    # ipywidgets 8 calls it tooltip, ipywidgets 7 description_tooltip.
-    setattr(control, "tooltip" if control.has_trait("tooltip") else "description_tooltip", meta["help"])
-    return control
+        return ()
+    choices: Iterable[str] = field.metadata["choices"] or field.metadata["suggestions"]
+    return ["", *choices] if field.metadata["choices"] and field.default is None else choices
 
 
 def _shown(field: dataclasses.Field[Any], value: Any) -> Any:
-    """The value of an option in the form that its control takes."""
     if field.name == "extra":
-        many = {name: items if isinstance(items, (list, tuple)) else [items] for name, items in value.items()}
-        return "\n".join(f"{name}={as_text(item)}" for name, items in many.items() for item in items)
+        items = {} if value is dataclasses.MISSING else value
+        many = {name: item if isinstance(item, (list, tuple)) else [item] for name, item in items.items()}
+        return "\n".join(f"{name}={as_text(one)}" for name, item in many.items() for one in item)
     if field.metadata["many"]:
         return "\n".join(value)
-    if isinstance(field.default, bool) or field.metadata["choices"]:
+    if isinstance(field.default, bool):
         return value
     return "" if value is None else as_text(value)
 
 
-def _read(field: dataclasses.Field[Any], value: Any) -> Any:
-    """The value of an option from what its control holds; None for the default."""
-    if field.name == "extra":
-        return _extra(value)
-    if field.metadata["many"]:
-        return [line.strip() for line in value.splitlines() if line.strip()]
-    if not isinstance(value, str) or field.metadata["choices"]:
+def _read(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The options with these names, from what their fields show. An empty field is its default."""
+    read = {name: _value(name, values[name]) for name in names}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
         return value
-    text = value.strip()
-    if field.name == "endpointing" and text.lower() in ("false", "off", "no"):
-        return False
-    return text or None
+    lines = [line.strip() for line in str(value).splitlines() if line.strip()]
+    if name == "extra":
+        return _extra(lines)
+    if _FIELDS[name].metadata["many"]:
+        return lines
+    text = " ".join(lines)
+    return False if name == "endpointing" and text.lower() in ("off", "no") else text or None
 
 
-def _extra(text: str) -> dict[str, Any]:
+def _extra(lines: list[str]) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in lines:
         name, equals, value = line.partition("=")
         if not equals or not name.strip():
             raise ConfigurationError(f"extra is name=value, one a line, not {line!r}.")

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
-from dgnb.endpoints import Endpoint, Secret, choose, hidden
-from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.endpoints import Secret, choose, hidden
+from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError, DgnbError, nearest
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
+from dgnb.session.requests import configurable, differing
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
+from dgnb.widgets import form
 from dgnb.widgets.captions import watch
-from dgnb.widgets.form import FORMAT
+from dgnb.widgets.setup import Setup, doubts
+from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
 from dgnb.widgets.view import OWN_SERVER, PanelView
 
 __all__ = ["ControlPanel"]
@@ -81,32 +83,29 @@ class ControlPanel(PanelView):
         options = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
-        self._key = api_key
-        self._pace = native(pace)
-        self._reconnect = native(reconnect)
-        self._journal = None if journal is None else os.fsdecode(native(journal))
-        self._shared = shared
-        self._most_seconds = duration if shared else None
+        chosen = choose(endpoint, api_key)
+        settings = {
+            "pace": native(pace),
+            "reconnect": native(reconnect),
+            "journal": None if journal is None else os.fsdecode(native(journal)),
+        }
+        choice = SourceChoice(source, shared=shared)
+        address = (chosen.url or "") if chosen.kind == OWN_SERVER else ""
+        most_seconds = duration if shared else None
+        self._setup = Setup(choice, address, api_key, settings, shared=shared, most_seconds=most_seconds)
+        self._failed: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
-        super().__init__(source, options, choose(endpoint, api_key), self._changed, shared=shared)
-        self._own_address = self.address.value
-        self.duration.value = "" if duration is None else f"{duration:g}"
-        self.key.observe(lambda change: self._take_key(change["new"]), "value")
-        for button, act in (
-            (self.start_button, self._start),
-            (self.stop_button, self._stop),
-            (self.pause_button, self._pause),
-            (self.finalize_button, self._finalize),
-            (self.apply_button, self._apply),
-            (self.code_button, self._write_code),
-        ):
-            button.on_click(lambda _, act=act: self._hand_over(act))
-        self._draw()
-        self._changed()
+        super().__init__(choice, options, chosen, shared=shared)
+        if duration is not None:
+            self.values = {**self.values, "duration": f"{duration:g}"}
+        self.observe(self._changed, "values")
+        self.observe(lambda _: self._hand_over(self._draw), "tab")
+        self.on_msg(lambda _, message, buffers: self._take(message, buffers))
+        self._check()
         for predecessor in _panels.replace(self)[0]:
-            predecessor.stop_button.click()
+            predecessor.click("stop")
 
     # What other cells use
 
@@ -129,7 +128,32 @@ class ControlPanel(PanelView):
         Raises:
             ConfigurationError: They are not valid.
         """
-        return self.form.options()
+        return form.options_of(self.values)
+
+    def set(self, **values: Any) -> None:
+        """Fill in fields of the form: options by name, `source`, `path`, `endpoint`, `address` and `duration`.
+
+        A value is what the field holds: True, False or a text.
+
+        Raises:
+            ConfigurationError: There is no such field.
+        """
+        for name in values:
+            if name not in self.values:
+                raise ConfigurationError(f"The panel has no field {name!r}.{nearest(name, self.values)}")
+        self.values = {**self.values, **values}
+
+    def click(self, button: str) -> None:
+        """Do what a click does: `start`, `stop`, `pause` (also to resume), `finalize`, `apply`, `undo` or `code`.
+
+        It returns at once. What goes wrong is shown in the panel.
+
+        Raises:
+            ConfigurationError: There is no such button.
+        """
+        if button not in _ACTIONS:
+            raise ConfigurationError(f"The panel has no button {button!r}. It has: {', '.join(_ACTIONS)}.")
+        self._hand_over(lambda: _ACTIONS[button](self))
 
     def code(self) -> str:
         """The cell that does the same without the panel. It asks for a key that was typed, and never contains it.
@@ -137,70 +161,78 @@ class ControlPanel(PanelView):
         Raises:
             ConfigurationError: The form is not valid.
         """
-        source, comment = self.source.code()
-        arguments = [source]
-        if self.options().changed():
-            arguments.append(f"dgnb.{self.options()!r}")
-        named = {
-            "endpoint": self._wanted_endpoint(),
-            **(self.form.source_format() if self.source.takes_format else {}),
-            "duration": self._duration(),
-            "pace": self._pace,
-            "reconnect": self._reconnect,
-            "journal": self._journal,
-        }
-        defaults = {"channels": "1", "pace": "1.0", "reconnect": "True"}
-        arguments += [f"{name}={value!r}" for name, value in named.items() if repr(value) != defaults.get(name, "None")]
-        lines = ["import dgnb", ""]
-        if self._key:
-            arguments.append('api_key=getpass("Deepgram key: ")')
-            lines.insert(0, "from getpass import getpass\n")
-        if comment:
-            lines.append(comment)
-        call = "".join(f"    {argument},\n" for argument in arguments)
-        return "\n".join([*lines, f"session = dgnb.LiveSession(\n{call}).start()", "await session", ""])
+        return self._setup.code(self.values)
 
     def close(self) -> None:
         """Take the panel off the page and end its session."""
         if self.running:
-            self._hand_over(self._stop)
+            self.click("stop")
         super().close()
+
+    # What the front end says
+
+    def _take(self, message: Mapping[str, Any], buffers: list[Any]) -> None:
+        """A message of `panel.js`: a click, a typed key, a part of a file, or a download to make."""
+        match message.get("do"):
+            case "key":
+                self._failed["key"] = self._setup.take_key(str(message["key"]))
+                self._check()
+            case "upload":
+                self._failed.pop("upload", None)
+                text = self._setup.source.take(str(message["name"]), int(message["offset"]), bytes(buffers[0]))
+                self.send({"do": "uploaded", "text": text})
+                self._check()
+            case "download":
+                transcript = self.transcript
+                content = transcript.to_srt() if message["kind"] == "srt" else transcript.to_csv()
+                self.send({"do": "save", "name": f"transcript.{message['kind']}"}, [str(content).encode()])
+            case button if button in _ACTIONS:
+                self.click(str(button))
 
     # What the panel shows
 
+    def _changed(self, change: Mapping[str, Any]) -> None:
+        """Fields were changed: what was told of their values before is stale."""
+        before, values = change["old"] or {}, change["new"]
+        changed = {name for name, value in values.items() if before.get(name) != value}
+        stale = {"source": ("path", "upload"), "endpoint": ("address", "key"), "address": ("key",)}
+        for name in changed.union(*(stale.get(name, ()) for name in changed)):
+            self._failed.pop(name, None)
+        self._check()
+
+    def _check(self) -> None:
+        """Say at each field what is wrong with it, or likely to disappoint."""
+        failed = {name: text for name, text in self._failed.items() if text}
+        self.problems = {**failed, **self._setup.problems(self.values)}
+        self.hints = doubts(self.values)
+        self._draw()
+
     def _draw(self) -> None:
-        self._show_session(self.session, differs=self._differs(), fixed_address=self._shared)
-        self._draw_badge()
-
-    def _differs(self) -> bool:
-        """Whether the form says something else than what the session runs with; invalid options do."""
+        session, changes, effect = self.session, [], ""
+        if session is not None and session.state is State.OPEN and not form.mistakes(self.values):
+            changes = sorted(differing(session.options, self.options()))
+            live = configurable(session.endpoint, self.options(), set(changes))
+            effect = "sent live" if live else "reconnects without a gap"
+        key = ""
         try:
-            return self.session is not None and self.options() != self.session.options
+            endpoint = session.endpoint if self.running and session else self._setup.endpoint(self.values)
         except ConfigurationError:
-            return True
-
-    def _draw_badge(self) -> None:
-        try:
-            endpoint = self.session.endpoint if self.running and self.session else self._endpoint()
-        except ConfigurationError:
-            kind = self.endpoint.value
-            where = "needs a key" if kind == "deepgram" else "needs an address"
+            badge = "needs a key" if self.values["endpoint"] == "deepgram" else "needs an address"
         else:
-            kind = endpoint.kind
-            where = "on this machine" if kind == "offline" else (endpoint.url or "").partition("://")[2]
-        self._show_badge(kind, where)
+            where = "on this machine" if endpoint.kind == "offline" else (endpoint.url or "").partition("://")[2]
+            badge, key = where, endpoint.key_origin
+        self._show_session(session, badge, "typed here; it is in no file" if self._setup.key else key, changes, effect)
 
-    def _changed(self) -> None:
-        """A control was changed: show at once what would go wrong."""
-        self._show_fitting()
-        try:
-            self.form.source_format()
-            self._duration()
-            hints = _doubts(self.options(), self.endpoint.value)
-        except ConfigurationError as error:
-            hints = [str(error)]
-        self._show_hints(hints)
-        self._draw_badge()
+    def _show_error(self, error: BaseException, report: str = "") -> None:
+        """Show an error at the field that it is about, or above all of them."""
+        source = {TYPED: "path", UPLOAD: "upload"}.get(self.values["source"], "")
+        field = "key" if isinstance(error, AuthenticationError) else source if isinstance(error, AudioError) else ""
+        if field:
+            self._failed[field] = str(error)
+            self._check()
+            self._focus(field)
+        else:
+            self.error = {"name": type(error).__name__, "text": str(error), "report": report}
 
     # What a click does, on the panel's loop
 
@@ -235,18 +267,16 @@ class ControlPanel(PanelView):
     def _start(self) -> None:
         if self.running:
             return
-        self.error.value = ""
-        session = LiveSession(
-            self.source.source(**self.form.source_format()),
-            self.options(),
-            endpoint=self._endpoint(),
-            duration=self._duration(),
-            pace=self._pace,
-            reconnect=self._reconnect,
-            journal=self._journal,
-        )
+        self.error = {}
+        # What failed before may work now.
+        self._failed = self._setup.missing(self.values)
+        self._check()
+        if self.problems:
+            self._focus(next(iter(self.problems)))
+            return
+        session = self._setup.session(self.values)
         session.start()
-        self.session = self.captions.session = session
+        self.session = session
         self._in_background(lambda: self._follow(session), "panel")
         self._draw()
 
@@ -264,7 +294,6 @@ class ControlPanel(PanelView):
                     await session.stop()
 
             self._in_background(stop, "stop")
-            self.stop_button.disabled = True
 
     def _pause(self) -> None:
         if self.session is not None:
@@ -280,74 +309,43 @@ class ControlPanel(PanelView):
 
     def _apply(self) -> None:
         if self.session is not None and self.session.state is State.OPEN:
-            self.error.value = ""
+            self.error = {}
             session, options = self.session, self.options()
             self._in_background(lambda: session.apply(options), "apply")
-            self.apply_button.disabled = True
 
-    def _write_code(self) -> None:
-        self.error.value = ""
-        self.text.value = self.code()
-        self.text.layout.display = None
+    def _undo(self) -> None:
+        """Show the options that the session runs with."""
+        if self.session is not None:
+            given = {name: value for name, value in form.shown(self.session.options).items() if name not in form.FORMAT}
+            self.values = {**self.values, **given}
 
-    # What the controls say
-
-    def _take_key(self, typed: str) -> None:
-        """Keep the key where nothing saves it, and take it out of the widget."""
-        if not typed:
-            return
-        self.key.value = ""
-        try:
-            self._key = choose("deepgram", typed).key
-        except ConfigurationError as error:
-            self._hand_over(lambda error=error: self._show_error(error))  # type: ignore[misc]
+    def _give_code(self) -> None:
+        if wrong := [name for name in self.problems if name not in self._failed and name != "path"]:
+            self._focus(wrong[0])
         else:
-            self.key.placeholder = "a key was typed; it is in no file"
-        self._changed()
+            self.send({"do": "code", "text": self.code()})
 
-    def _wanted_endpoint(self) -> str:
-        if self.endpoint.value != OWN_SERVER:
-            return str(self.endpoint.value)
-        # A front end can change a disabled widget.
-        return self._own_address if self._shared else str(self.address.value).strip()
 
-    def _endpoint(self) -> Endpoint:
-        return choose(self._wanted_endpoint(), self._key)
-
-    def _duration(self) -> float | None:
-        text = self.duration.value.strip()
-        if not text:
-            return self._most_seconds
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds < math.inf:
-            raise ConfigurationError(f"Seconds is a positive number, or empty for no limit, not {text!r}.")
-        return seconds if self._most_seconds is None else min(seconds, self._most_seconds)
+_ACTIONS: Final[dict[str, Callable[[ControlPanel], None]]] = {
+    "start": ControlPanel._start,
+    "stop": ControlPanel._stop,
+    "pause": ControlPanel._pause,
+    "finalize": ControlPanel._finalize,
+    "apply": ControlPanel._apply,
+    "undo": ControlPanel._undo,
+    "code": ControlPanel._give_code,
+}
 
 
 def _form_options(source: Any, options: LiveOptions | Mapping[str, Any] | None, wire: dict[str, Any]) -> LiveOptions:
     """What the form shows at first, with the format of a raw source."""
-    raw = {name: wire.pop(name) for name in FORMAT if name in wire}
+    raw = {name: wire.pop(name) for name in form.FORMAT if name in wire}
     options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
     if raw:
         # An array is linear16.
         found = SourceFormat.of(**{"encoding": "linear16" if hasattr(source, "dtype") else None, **raw})
         options = options.for_audio(**dataclasses.asdict(found)) if found else options
     return options
-
-
-def _doubts(options: LiveOptions, kind: str) -> list[str]:
-    """Warnings about what is valid but likely to disappoint."""
-    hints = []
-    if kind == "offline" and options.language.lower().partition("-")[0] != "en":
-        hints.append("The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model.")
-    if kind == "offline" and (options.diarize or options.diarize_model):
-        hints.append("The offline engine does not tell speakers apart.")
-    if options.diarize:
-        hints.append("diarize is deprecated by Deepgram: diarize_model asks for the same.")
-    return hints
 
 
 _panels: Cells[ControlPanel] = Cells()

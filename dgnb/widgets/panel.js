@@ -1,0 +1,534 @@
+// The control panel. Python decides; this file draws the traits of `PanelView`, and sends what people do.
+
+const CHUNK = 1 << 20; // bytes of a file in one message: Jupyter servers refuse much larger ones
+const TYPING = 300; // ms without a keystroke after which a text is sent
+const TWICE = 400; // ms in which a second click on Start is taken for a double click
+
+const TABS = { captions: "Captions", words: "Words", timeline: "Timeline", events: "Events" };
+const SETUP = {
+  source: { label: "Source", help: "Where the sound comes from." },
+  path: { label: "Path or URL", help: "A file of the kernel's machine, or an http(s) address: a recording or a radio station." },
+  upload: { label: "File", help: "A recording of this computer. It is sent to the kernel, and is in no saved notebook." },
+  endpoint: { label: "Endpoint", help: "Who transcribes: Deepgram, the engine on the kernel's machine, or a server of yours." },
+  address: { label: "Address", help: "The ws:// or wss:// address of a Deepgram-compatible server." },
+  key: { label: "Key", help: "A Deepgram key. Press Enter. It is kept in the kernel's memory and in no file." },
+  duration: { label: "Seconds", help: "Seconds of audio after which it stops by itself. Empty for no limit." },
+};
+
+let views = 0;
+
+function render({ model, el }) {
+  const unwatch = themed(el);
+  const id = (name) => `dgnb-${view}-${name}`;
+  const view = ++views;
+  const known = model.get("fields");
+  const send = (message, buffers) => model.send(message, undefined, buffers);
+  const fields = {};
+  const cleanup = [unwatch];
+  const on = (name, act) => {
+    model.on(name, act);
+    cleanup.push(() => model.off(name, act));
+  };
+
+  // Fields
+
+  const help = h("p", { class: "dgnb-help" });
+  let waiting = null;
+  const flush = () => {
+    if (waiting) waiting();
+  };
+  const set = (changes) => {
+    model.set("values", { ...model.get("values"), ...changes });
+    model.save_changes();
+  };
+
+  function field(spec, control) {
+    const { name, label } = spec;
+    const problem = h("p", { class: "dgnb-problem", role: "alert", id: id(`${name}-problem`) });
+    const hint = h("p", { class: "dgnb-hint", id: id(`${name}-hint`) });
+    const described = h("span", { class: "dgnb-hidden", id: id(`${name}-help`) }, spec.help);
+    control.id = id(name);
+    control.setAttribute("aria-describedby", `${problem.id} ${hint.id} ${described.id}`);
+    control.title = spec.help;
+    const named = h("label", { for: control.id }, label);
+    if (spec.kind && label.toLowerCase() !== name) named.append(" ", h("code", {}, name));
+    const reset = h("button", { type: "button", class: "dgnb-reset", title: `Set ${name} to its default` }, "↺");
+    reset.setAttribute("aria-label", `Reset ${name}`);
+    reset.hidden = true;
+    reset.addEventListener("click", () => {
+      set({ [name]: spec.default });
+      control.focus();
+    });
+    const box = h("div", { class: `dgnb-field dgnb-kind-${spec.kind ?? "setup"} dgnb-field-${name}` });
+    if (spec.kind === "bool") box.append(h("div", { class: "dgnb-label" }, control, named, reset));
+    else box.append(h("div", { class: "dgnb-label" }, named, reset), control);
+    box.append(problem, hint, described);
+    box.addEventListener("focusin", () => (help.textContent = spec.help));
+    box.addEventListener("focusout", () => (help.textContent = ""));
+    fields[name] = { spec, box, control, problem, hint, reset };
+    return box;
+  }
+
+  function listen(name, control) {
+    const read = () => (control.type === "checkbox" ? control.checked : control.value);
+    if (control.type === "checkbox" || control.tagName === "SELECT") {
+      control.addEventListener("change", () => set({ [name]: read() }));
+      return;
+    }
+    control.addEventListener("input", () => {
+      flush();
+      const timer = setTimeout(() => flush(), TYPING);
+      waiting = () => {
+        clearTimeout(timer);
+        waiting = null;
+        set({ [name]: read() });
+      };
+    });
+    control.addEventListener("change", flush);
+  }
+
+  function select(options) {
+    return h("select", {}, ...Object.entries(options).map(([value, text]) => h("option", { value }, text)));
+  }
+
+  function option(spec) {
+    let control;
+    if (spec.kind === "bool") control = h("input", { type: "checkbox" });
+    else if (spec.kind === "choice") control = select(Object.fromEntries(spec.choices.map((one) => [one, one || "–"])));
+    else if (spec.kind === "lines") {
+      control = h("textarea", { rows: "2", placeholder: spec.choices.join(", ") || "one a line", spellcheck: "false" });
+    } else {
+      control = h("input", { type: "text", placeholder: spec.default || "–", spellcheck: "false", autocomplete: "off" });
+      if (spec.choices.length) {
+        control.setAttribute("list", id(`${spec.name}-list`));
+        control.setAttribute("role", "combobox");
+      }
+    }
+    listen(spec.name, control);
+    const box = field(spec, control);
+    if (control.hasAttribute("list")) box.append(h("datalist", { id: id(`${spec.name}-list`) }));
+    return box;
+  }
+
+  function suggest(name, choices) {
+    fields[name].box.querySelector("datalist").replaceChildren(...choices.map((value) => h("option", { value })));
+  }
+
+  // Model and language know each other.
+  function fit({ model: chosen, language }) {
+    const spec = (name) => fields[name].spec.choices;
+    const { multi, other } = known.models;
+    const english = !language || /^en\b/i.test(language);
+    suggest("model", language === "multi" ? multi : english ? spec("model") : other);
+    const knows = (tag) => (tag === "multi" ? multi.includes(chosen) : /^en\b/.test(tag) || other.includes(chosen));
+    suggest("language", spec("language").filter((tag) => !spec("model").includes(chosen) || knows(tag)));
+  }
+
+  // Source and endpoint
+
+  const text = (placeholder) => h("input", { type: "text", placeholder, spellcheck: "false", autocomplete: "off" });
+  const setup = {
+    source: select(Object.fromEntries(known.sources.map((kind) => [kind, kind]))),
+    path: text("talk.wav or https://example.org/radio.mp3"),
+    endpoint: select(known.endpoints),
+    address: text("wss://api.eu.deepgram.com"),
+    duration: text("no limit"),
+  };
+  const key = h("input", { type: "password", autocomplete: "off", spellcheck: "false" });
+  key.addEventListener("change", () => {
+    if (key.value) send({ do: "key", key: key.value });
+    key.value = "";
+  });
+  const file = h("input", { type: "file", accept: "audio/*,video/*" });
+  const uploaded = h("span", { class: "dgnb-uploaded" });
+  file.addEventListener("change", async () => {
+    const chosen = file.files[0];
+    if (!chosen) return;
+    // A part at a time; an empty file is one empty part.
+    for (let offset = 0; offset === 0 || offset < chosen.size; offset += CHUNK) {
+      const part = await chosen.slice(offset, offset + CHUNK).arrayBuffer();
+      send({ do: "upload", name: chosen.name, offset }, [part]);
+    }
+  });
+  const setupRow = h("div", { class: "dgnb-setup" });
+  for (const [name, spec] of Object.entries(SETUP)) {
+    const control = { ...setup, key, upload: file }[name];
+    if (setup[name]) listen(name, control);
+    setupRow.append(field({ name, ...spec }, control));
+  }
+  fields.upload.box.append(uploaded);
+
+  // Transport
+
+  const toggle = h("button", { type: "button", class: "dgnb-toggle" });
+  const pause = h("button", { type: "button", class: "dgnb-pause" });
+  const finalize = h("button", { type: "button", class: "dgnb-plain", title: "Ask for finals of what was said so far" }, "Finalize");
+  const at = h("span", { class: "dgnb-at" });
+  const progress = h("progress", { max: "1", "aria-label": "Position" });
+  const meter = h("div", { class: "dgnb-level", role: "meter", "aria-label": "Level", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
+  const status = h("span", { class: "dgnb-status", role: "status" });
+  const badge = h("span", { class: "dgnb-badge" });
+  const figures = h("span", { class: "dgnb-figures" });
+  let clicked = 0;
+  toggle.addEventListener("click", () => {
+    if (Date.now() - clicked < TWICE) return;
+    clicked = Date.now();
+    flush();
+    send({ do: model.get("state").running ? "stop" : "start" });
+  });
+  // A disabled button would lose the focus: it says that it is disabled, and does nothing.
+  const press = (button, name) =>
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") !== "true") {
+        flush();
+        send({ do: name });
+      }
+    });
+  press(pause, "pause");
+  press(finalize, "finalize");
+  const transport = h(
+    "div",
+    { class: "dgnb-transport" },
+    toggle,
+    pause,
+    h("div", { class: "dgnb-position" }, progress, at),
+    meter,
+    h("div", { class: "dgnb-says" }, status, figures),
+    badge,
+  );
+
+  // Error and result
+
+  const error = h("div", { class: "dgnb-error", role: "alert" });
+  const copied = h("span", { role: "status", class: "dgnb-copied" });
+  const code = h("textarea", { class: "dgnb-code", rows: "9", readonly: "", "aria-label": "The cell that does the same" });
+  code.hidden = true;
+  const plain = (label, title, act) => h("button", { type: "button", class: "dgnb-plain", title, onclick: act }, label);
+  const say = (words) => {
+    copied.textContent = words;
+    setTimeout(() => (copied.textContent = ""), 4000);
+  };
+  async function copy(words, fallback) {
+    try {
+      await navigator.clipboard.writeText(words);
+      say("Copied");
+    } catch {
+      fallback();
+    }
+  }
+  const expression = "panel.transcript.words";
+  const result = h("strong");
+  const strip = h(
+    "div",
+    { class: "dgnb-result", role: "group", "aria-label": "Result" },
+    result,
+    plain("Words table", "Show the words with their times", () => show("words")),
+    plain("Captions .srt", "Save the captions as SubRip", () => send({ do: "download", kind: "srt" })),
+    plain("CSV", "Save the table of words", () => send({ do: "download", kind: "csv" })),
+    plain(`Copy ${expression}`, "Copy the expression for the table, to use in a cell", () =>
+      copy(expression, () => {
+        code.hidden = false;
+        code.value = expression;
+        code.select();
+        say("Press Ctrl+C to copy");
+      }),
+    ),
+  );
+
+  // Options
+
+  const rows = known.options.map((spec) => [spec, option(spec)]);
+  const search = h("input", { type: "search", placeholder: "type speaker…", "aria-label": "Search the other options" });
+  const all = h("button", { type: "button", class: "dgnb-plain", "aria-expanded": "false", "aria-controls": id("others") });
+  // Fields in columns, and check boxes in a line of their own.
+  const laid = (wanted, attributes) => {
+    const chosen = rows.filter(([spec]) => spec.common === wanted);
+    const part = (kinds, name) =>
+      h("div", { class: name }, ...chosen.filter(([spec]) => kinds === (spec.kind === "bool")).map(([, box]) => box));
+    return h("div", attributes, part(false, "dgnb-fields"), part(true, "dgnb-boxes"));
+  };
+  const common = laid(true, {});
+  const others = laid(false, { id: id("others") });
+  const none = h("p", { class: "dgnb-empty" }, "No option has this in its name or help.");
+  let expanded = false;
+  function sift() {
+    const wanted = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (const [spec, box] of rows) {
+      if (spec.common) continue;
+      const words = `${spec.name} ${spec.label} ${spec.help}`.toLowerCase();
+      const matches = wanted.length > 0 && wanted.every((word) => words.includes(word));
+      found += matches;
+      // What is changed or wrong stays in sight.
+      const marked = box.classList.contains("dgnb-changed") || box.classList.contains("dgnb-wrong");
+      box.hidden = !(expanded || matches || (marked && wanted.length === 0));
+    }
+    none.hidden = found > 0 || wanted.length === 0 || expanded;
+    all.textContent = expanded ? "Fewer options" : `All ${rows.length} options`;
+    all.setAttribute("aria-expanded", String(expanded));
+  }
+  search.addEventListener("input", sift);
+  all.addEventListener("click", () => {
+    expanded = !expanded;
+    sift();
+  });
+  const presets = Object.entries(known.presets).map(([name, values]) => {
+    const touched = Object.values(known.presets).flatMap(Object.keys);
+    const back = Object.fromEntries(known.options.filter((spec) => touched.includes(spec.name)).map((spec) => [spec.name, spec.default]));
+    const says = Object.entries(values).map(([option, value]) => `${option}=${value}`).join(", ");
+    return [{ ...back, ...values }, plain(name, `Sets ${says}`, () => set({ ...back, ...values }))];
+  });
+  const apply = h("button", { type: "button", class: "dgnb-apply" });
+  const effect = h("span", { class: "dgnb-effect" });
+  const changes = h("div", { class: "dgnb-changes" }, apply, plain("Undo", "Show the options that are in use", () => send({ do: "undo" })), effect);
+  press(apply, "apply");
+  const options = h(
+    "div",
+    { class: "dgnb-options", role: "group", "aria-label": "Options" },
+    h(
+      "div",
+      { class: "dgnb-heading" },
+      h("strong", {}, "Options"),
+      h("span", { class: "dgnb-presets", role: "group", "aria-label": "Presets" }, ...presets.map(([, button]) => button)),
+      search,
+      all,
+    ),
+    common,
+    others,
+    none,
+    help,
+    changes,
+  );
+
+  // Tabs
+
+  const view_ = captions("14em");
+  const panes = {};
+  const tabs = {};
+  for (const [name, title] of Object.entries(TABS)) {
+    tabs[name] = h("button", { type: "button", role: "tab", id: id(`tab-${name}`), "aria-controls": id(`pane-${name}`) }, title);
+    tabs[name].addEventListener("click", () => show(name));
+    const content = name === "captions" ? view_.box : h("div", { class: `dgnb-pane dgnb-${name}`, tabindex: "0" });
+    panes[name] = h("div", { role: "tabpanel", id: id(`pane-${name}`), "aria-labelledby": id(`tab-${name}`) }, content);
+  }
+  const list = h("div", { class: "dgnb-tabs", role: "tablist", "aria-label": "What was heard" }, ...Object.values(tabs));
+  list.addEventListener("keydown", (event) => {
+    const names = Object.keys(TABS);
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = names[(names.indexOf(model.get("tab")) + step + names.length) % names.length];
+    show(next);
+    tabs[next].focus();
+    event.preventDefault();
+  });
+  function show(name) {
+    model.set("tab", name);
+    model.save_changes();
+  }
+  function drawTab() {
+    const open = model.get("tab");
+    for (const name of Object.keys(TABS)) {
+      tabs[name].setAttribute("aria-selected", String(name === open));
+      tabs[name].tabIndex = name === open ? 0 : -1;
+      panes[name].hidden = name !== open;
+    }
+  }
+  const seconds = (value) => value.toFixed(2);
+  function drawTable() {
+    const { tab, rows: lines = [], of = 0, end = 0 } = model.get("table");
+    if (!tab) return;
+    const pane = panes[tab].firstElementChild;
+    const below = pane.scrollTop + pane.clientHeight > pane.scrollHeight - 12;
+    if (!lines.length) pane.replaceChildren(h("p", { class: "dgnb-empty" }, "Nothing yet."));
+    else if (tab === "timeline") pane.replaceChildren(timeline(lines, end));
+    else pane.replaceChildren(table(tab, lines, of));
+    if (below && tab !== "timeline") pane.scrollTop = pane.scrollHeight;
+  }
+  function table(tab, lines, of) {
+    const speakers = tab === "words" && lines.some(([, , , , speaker]) => speaker !== null);
+    const heads = tab === "events" ? ["time", "type", "text"] : ["word", "start", "end", "confidence", ...(speakers ? ["speaker"] : [])];
+    const body = lines.map((line) => {
+      if (tab === "events") return h("tr", {}, ...line.map((cell) => h("td", {}, cell)));
+      const [word, start, stop, confidence, speaker] = line;
+      const bar = h("span", { class: "dgnb-bar" });
+      bar.style.setProperty("--part", confidence ?? 0);
+      const cells = [word, seconds(start), seconds(stop)].map((cell) => h("td", {}, cell));
+      cells.push(h("td", {}, bar, confidence === null ? "–" : confidence.toFixed(2)));
+      if (speakers) cells.push(h("td", {}, speaker === null ? "–" : String(speaker)));
+      return h("tr", {}, ...cells);
+    });
+    const shown = tab === "words" && of > lines.length ? `The last ${lines.length} of ${of} words` : "";
+    return h(
+      "table",
+      {},
+      h("caption", {}, shown),
+      h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, ...body),
+    );
+  }
+  function timeline(lines, end) {
+    const begin = end - 30;
+    const place = (time) => `${Math.max(0, ((time - begin) / 30) * 100)}%`;
+    const track = h("div", { class: "dgnb-track", role: "img", "aria-label": `Words of the last 30 seconds: ${lines.map(([word]) => word).join(" ")}` });
+    for (let second = Math.ceil(begin / 5) * 5; second <= end; second += 5) {
+      const tick = h("span", { class: "dgnb-tick" }, `${second} s`);
+      tick.style.left = place(second);
+      track.append(tick);
+    }
+    lines.forEach(([word, start, stop, confidence, speaker], index) => {
+      const block = h("span", { class: "dgnb-word", title: `${word} ${seconds(start)}–${seconds(stop)} s` }, word);
+      block.style.left = place(start);
+      block.style.setProperty("--row", index % 5);
+      block.style.setProperty("--speaker", speaker ?? 0);
+      block.style.setProperty("--wide", `${Math.max(0.4, ((stop - start) / 30) * 100)}cqw`);
+      if (confidence !== null && confidence < 0.6) block.classList.add("dgnb-doubtful");
+      track.append(block);
+    });
+    return track;
+  }
+
+  const foot = h(
+    "div",
+    { class: "dgnb-foot" },
+    finalize,
+    plain("Copy as code", "Copy the cell that does the same", () => {
+      flush();
+      send({ do: "code" });
+    }),
+    copied,
+  );
+
+  // From the traits to the page
+
+  function drawValues() {
+    const values = model.get("values");
+    for (const [name, { spec, control, box, reset }] of Object.entries(fields)) {
+      if (!(name in values)) continue;
+      if (control.type === "checkbox") control.checked = Boolean(values[name]);
+      else if (control.value !== values[name] && !(waiting && control === document.activeElement)) control.value = values[name];
+      if (!spec.kind) continue;
+      const changed = values[name] !== spec.default;
+      box.classList.toggle("dgnb-changed", changed);
+      reset.hidden = !changed;
+    }
+    fields.path.box.hidden = values.source !== known.typed;
+    fields.upload.box.hidden = values.source !== known.upload;
+    fields.address.box.hidden = values.endpoint !== "custom";
+    fields.key.box.hidden = values.endpoint === "offline";
+    for (const [wanted, button] of presets) {
+      button.setAttribute("aria-pressed", String(Object.entries(wanted).every(([name, value]) => values[name] === value)));
+    }
+    fit(values);
+    sift();
+  }
+  function drawProblems() {
+    const problems = model.get("problems");
+    const hints = model.get("hints");
+    for (const [name, { box, control, problem, hint }] of Object.entries(fields)) {
+      const told = problems[name] ?? "";
+      if (problem.textContent !== told) problem.textContent = told;
+      const said = hints[name] ?? "";
+      if (hint.textContent !== said) hint.textContent = said;
+      box.classList.toggle("dgnb-wrong", Boolean(told));
+      control.setAttribute("aria-invalid", String(Boolean(told)));
+    }
+    sift();
+  }
+  function text_(node, words) {
+    if (node.textContent !== words) node.textContent = words;
+  }
+  function drawState() {
+    const state = model.get("state");
+    text_(toggle, state.running ? "■ Stop" : "▶ Start");
+    toggle.classList.toggle("dgnb-running", Boolean(state.running));
+    toggle.title = state.running ? "End the audio and keep the last words" : "Start to transcribe";
+    text_(pause, state.paused ? "▶ Resume" : "❚❚ Pause");
+    pause.setAttribute("aria-disabled", String(!state.can_pause));
+    finalize.setAttribute("aria-disabled", String(!state.open));
+    text_(at, state.at ?? "0:00");
+    progress.hidden = state.part === null || state.part === undefined;
+    if (!progress.hidden) progress.value = state.part;
+    meter.setAttribute("aria-valuenow", String(state.level ?? 0));
+    meter.setAttribute("aria-valuetext", state.loudness || "resting");
+    meter.title = state.loudness ? `Level ${state.loudness}` : "Level";
+    meter.firstElementChild.style.width = `${state.level ?? 0}%`;
+    text_(status, state.says ?? "");
+    text_(figures, state.figures ?? "");
+    const values = model.get("values");
+    text_(badge, [known.endpoints[values.endpoint], state.badge].filter(Boolean).join(" · "));
+    badge.dataset.kind = values.endpoint;
+    key.placeholder = state.key || "none found: type it here";
+    for (const [name, { control, spec }] of Object.entries(fields)) {
+      if (!spec.kind) control.disabled = Boolean(state.running) || known.fixed.includes(name);
+    }
+    strip.hidden = !state.result;
+    text_(result, state.result ?? "");
+    const count = (state.changes ?? []).length;
+    changes.hidden = count === 0;
+    text_(apply, `Apply ${count} ${count === 1 ? "change" : "changes"}`);
+    text_(effect, `${(state.changes ?? []).join(", ")}: ${state.effect}`);
+  }
+  function drawError() {
+    const { name, text: words, report } = model.get("error");
+    error.replaceChildren();
+    if (!words) return;
+    error.append(h("strong", {}, name), h("p", {}, words));
+    if (report) error.append(h("details", {}, h("summary", {}, "Report"), h("pre", {}, report)));
+  }
+
+  on("change:values", drawValues);
+  on("change:values", drawState);
+  on("change:problems", drawProblems);
+  on("change:hints", drawProblems);
+  on("change:state", drawState);
+  on("change:error", drawError);
+  on("change:tab", drawTab);
+  on("change:table", drawTable);
+  const drawCaptions = () => view_.update(model.get("captions"));
+  on("change:captions", drawCaptions);
+  on("msg:custom", (message, buffers) => {
+    if (message.do === "focus") {
+      fields[message.field]?.control.focus();
+    } else if (message.do === "uploaded") {
+      uploaded.textContent = message.text;
+    } else if (message.do === "code") {
+      code.hidden = false;
+      code.value = message.text;
+      copy(message.text, () => {
+        code.focus();
+        code.select();
+        say("Press Ctrl+C to copy");
+      });
+    } else if (message.do === "save") {
+      const url = URL.createObjectURL(new Blob([buffers[0]]));
+      h("a", { href: url, download: message.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    }
+  });
+
+  el.append(
+    h(
+      "section",
+      { class: "dgnb-panel", "aria-label": "dgnb control panel" },
+      transport,
+      error,
+      strip,
+      setupRow,
+      list,
+      ...Object.values(panes),
+      options,
+      foot,
+      code,
+    ),
+  );
+  drawValues();
+  drawProblems();
+  drawState();
+  drawError();
+  drawTab();
+  drawTable();
+  drawCaptions();
+  return () => cleanup.forEach((act) => act());
+}
+
+export default { render };

@@ -1,0 +1,157 @@
+"""`Setup`: what the fields of the panel make: a session, what is wrong with them, and the code that does the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from dgnb.endpoints import Endpoint, Secret, choose
+from dgnb.exceptions import ConfigurationError
+from dgnb.session import LiveSession
+from dgnb.widgets import form
+from dgnb.widgets.source import UPLOAD, SourceChoice
+from dgnb.widgets.view import OWN_SERVER
+
+_DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True"}
+
+
+class Setup:
+    """What the next session is made of: the fields' values, and what code gave and no field shows.
+
+    Args:
+        source: The choice of a source.
+        address: The address of an own server that code gave, or "".
+        key: Deepgram's key, if one was given or typed.
+        settings: `pace`, `reconnect` and `journal` of `LiveSession`.
+        shared: Whether others use the panel: the address is fixed, and `most_seconds` is the longest session.
+        most_seconds: Seconds of audio, or None for no limit.
+    """
+
+    def __init__(
+        self,
+        source: SourceChoice,
+        address: str,
+        key: str | Secret | None,
+        settings: dict[str, Any],
+        *,
+        shared: bool,
+        most_seconds: float | None,
+    ) -> None:
+        self.source = source
+        self.key = key
+        self._address = address if shared else None
+        self._settings = settings
+        self._most_seconds = most_seconds
+
+    def session(self, values: Mapping[str, Any]) -> LiveSession:
+        """A session that is not started yet.
+
+        Raises:
+            ConfigurationError: A field is wrong, or something is missing.
+        """
+        return LiveSession(
+            self.source.source(values, **form.format_of(values)),
+            form.options_of(values),
+            endpoint=self.endpoint(values),
+            duration=self._duration(values),
+            **self._settings,
+        )
+
+    def endpoint(self, values: Mapping[str, Any]) -> Endpoint:
+        """Where the audio goes, and with which key.
+
+        Raises:
+            ConfigurationError: The address is wrong, or the key is missing.
+        """
+        return choose(self._wanted(values), self.key)
+
+    def take_key(self, typed: str) -> str:
+        """Keep a key where nothing saves it; what is wrong with it, or ""."""
+        try:
+            self.key = choose("deepgram", typed).key
+        except ConfigurationError as error:
+            return str(error)
+        return ""
+
+    def problems(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong, by field: all of it."""
+        found = form.mistakes(values)
+        checks: dict[str, Callable[[], object]] = {"duration": lambda: self._duration(values)}
+        if values["endpoint"] == OWN_SERVER:
+            checks["address"] = lambda: self.endpoint(values)
+        found |= _told(checks)
+        if objection := self.source.objection(values):
+            found["path"] = objection
+        return found
+
+    def missing(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """What a start needs and is not there, by field."""
+        field = "upload" if values["source"] == UPLOAD else "path"
+        return _told({field: lambda: self.source.source(values), "key": lambda: self.endpoint(values)})
+
+    def code(self, values: Mapping[str, Any]) -> str:
+        """See `ControlPanel.code`."""
+        source, comment = self.source.code(values)
+        options = form.options_of(values)
+        arguments = [source, f"dgnb.{options!r}"] if options.changed() else [source]
+        named = {
+            "endpoint": self._wanted(values),
+            **(form.format_of(values) if self.source.takes_format(values) else {}),
+            "duration": self._duration(values),
+            **self._settings,
+        }
+        arguments += [
+            f"{name}={value!r}" for name, value in named.items() if repr(value) != _DEFAULTS.get(name, "None")
+        ]
+        lines = ["import dgnb", ""]
+        if self.key:
+            arguments.append('api_key=getpass("Deepgram key: ")')
+            lines.insert(0, "from getpass import getpass\n")
+        if comment:
+            lines.append(comment)
+        call = "".join(f"    {argument},\n" for argument in arguments)
+        return "\n".join([*lines, f"session = dgnb.LiveSession(\n{call}).start()", "await session", ""])
+
+    def _wanted(self, values: Mapping[str, Any]) -> str:
+        if values["endpoint"] != OWN_SERVER:
+            return str(values["endpoint"])
+        # A front end can change a disabled field.
+        return str(values["address"]).strip() if self._address is None else self._address
+
+    def _duration(self, values: Mapping[str, Any]) -> float | None:
+        text = str(values["duration"]).strip()
+        if not text:
+            return self._most_seconds
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise ConfigurationError(f"Seconds is a positive number, or empty for no limit, not {text!r}.")
+        return seconds if self._most_seconds is None else min(seconds, self._most_seconds)
+
+
+def doubts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Warnings about what is valid but likely to disappoint, by field."""
+    hints = {}
+    offline = values["endpoint"] == "offline"
+    if offline and str(values["language"]).lower().partition("-")[0] not in ("en", ""):
+        hints["language"] = "The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model."
+    if offline:
+        told = "The offline engine does not tell speakers apart."
+        hints |= {name: told for name in ("diarize", "diarize_model") if values[name]}
+    if values["diarize"]:
+        hints.setdefault("diarize", "Deprecated by Deepgram: diarize_model asks for the same.")
+    return hints
+
+
+def _told(checks: Mapping[str, Callable[[], object]]) -> dict[str, str]:
+    """The message of each check that fails, by its name."""
+    found = {}
+    for name, check in checks.items():
+        try:
+            check()
+        except ConfigurationError as error:
+            found[name] = str(error)
+    return found
