@@ -32,7 +32,8 @@ WITHIN = {("values", "exceptions"), ("audio", "options"), ("connection", "endpoi
 HEAVY = {
     "pandas": {"exports", "frames", "tables", "transcript", "plots"},
     "matplotlib": {"plots"},
-    "ipywidgets": {"widgets", "session"},
+    "anywidget": {"widgets"},
+    "ipywidgets": {"session"},
     "av": {"audio", "loopback"},
     "aiohttp": {"audio", "loopback"},
     "numpy": {"audio", "frames", "tables", "plots", "loopback"},
@@ -48,7 +49,7 @@ EAGER = {
     "av": {"loopback"},
     "aiohttp": {"loopback"},
     "websockets": {"connection"},
-    "ipywidgets": {"widgets"},
+    "anywidget": {"widgets"},
 }
 """The rooms that import such a package at import time. The other rooms import it on first use."""
 
