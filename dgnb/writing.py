@@ -52,11 +52,14 @@ def is_spaced(word: Word) -> bool:
     return type(word) is not Said or word.spaced
 
 
+def shown(word: Word) -> str:
+    """A word as displayed, with the space before it."""
+    return f"{' ' * is_spaced(word)}{word.punctuated_word or word.word}"
+
+
 def joined(words: Iterable[Word]) -> str:
     """The words as one text, as displayed."""
-    words = list(words)
-    text = "".join(f"{' ' * is_spaced(word)}{word.punctuated_word or word.word}" for word in words)
-    return text[1:] if words and is_spaced(words[0]) else text
+    return "".join(map(shown, words)).removeprefix(" ")
 
 
 def one_line(text: str) -> str:

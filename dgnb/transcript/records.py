@@ -15,7 +15,9 @@ from dgnb.messages import (
     SpeechStarted,
     UnknownMessage,
     UtteranceEnd,
+    Word,
 )
+from dgnb.writing import joined
 
 Moment = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 """Nanoseconds since 1970, UTC, that fit in a column; checked when they are read from a file."""
@@ -61,13 +63,21 @@ class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """The final words of one utterance as a text: seconds on the source's timeline."""
+    """The newest final words of one utterance, by their position among all words."""
 
-    start: float
-    end: float
-    speaker: int | None
+    utterance: int
     channel: int
-    text: str
+    words: dict[int, Word]
+
+    @property
+    def first(self) -> Word:
+        """The first of the words."""
+        return next(iter(self.words.values()))
+
+    @property
+    def text(self) -> str:
+        """The words as one text."""
+        return joined(self.words.values())
 
 
 def writable(text: str) -> str:

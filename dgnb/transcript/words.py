@@ -108,10 +108,10 @@ class WordLog:
 
     def lines(self, words: int) -> list[Line]:
         """The last so many words by utterance, oldest first, at a cost that does not grow with the log."""
-        return [
-            Line(spoken[0].start, spoken[-1].end, spoken[0].speaker, self._channels[utterance], joined(spoken))
-            for utterance, spoken in self._grouped(max(0, len(self._words) - words)).items()
-        ]
+        found: dict[int, dict[int, Word]] = {}
+        for position in range(max(0, len(self._words) - words), len(self._words)):
+            found.setdefault(self._utterances[position], {})[position] = self._words[position]
+        return [Line(utterance, self._channels[utterance], spoken) for utterance, spoken in found.items()]
 
     def utterances(self, first: int = 0) -> list[tuple[list[Word], int]]:
         """The words of each utterance from the one numbered `first` on, with its channel."""

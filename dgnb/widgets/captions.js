@@ -43,17 +43,21 @@ function captions(height) {
     following = box.scrollTop + box.clientHeight > box.scrollHeight - 12;
   });
 
-  const line = ({ key, at, speaker, text }) => {
-    const known = shown.get(key);
+  const line = ({ utterance, at, speaker, words }) => {
+    let known = shown.get(utterance);
     if (!known) {
-      const said = h("span", {}, text);
-      finals.append(h("p", { dir: "auto" }, h("span", { class: "dgnb-at" }, [at, speaker].filter(Boolean).join(" ")), " ", said));
-      shown.set(key, { said, text });
-    } else if (text !== known.text) {
-      // What is added is a node of its own, so that screen readers read it, and nothing twice.
-      if (text.startsWith(known.text)) known.said.append(h("span", {}, text.slice(known.text.length)));
-      else known.said.textContent = text;
-      known.text = text;
+      known = { said: h("span"), last: -1 };
+      finals.append(h("p", { dir: "auto" }, h("span", { class: "dgnb-at" }, [at, speaker].filter(Boolean).join(" ")), " ", known.said));
+      shown.set(utterance, known);
+    }
+    // A word of which the punctuation came late. What is new is a node of its own: screen readers read it, and nothing twice.
+    const ending = words.find(([position]) => position === known.last);
+    if (ending && known.word.textContent !== ending[1]) known.word.textContent = ending[1];
+    for (const [position, text] of words) {
+      if (position <= known.last) continue;
+      known.word = h("span", {}, known.last < 0 ? text.trimStart() : text);
+      known.said.append(known.word);
+      known.last = position;
     }
   };
 
@@ -65,10 +69,11 @@ function captions(height) {
       following = true;
     }
     const lines = state.lines ?? [];
-    // The oldest line may have lost its beginning, and with it its key, while the page has it whole.
-    const known = lines.findIndex(({ key }) => shown.has(key));
-    lines.slice(Math.max(0, known)).forEach(line);
-    while (finals.childElementCount > KEPT) finals.firstElementChild.remove();
+    lines.forEach(line);
+    while (shown.size > KEPT) {
+      finals.firstElementChild.remove();
+      shown.delete(shown.keys().next().value);
+    }
     interim.textContent = state.interim ?? "";
     empty.hidden = Boolean(lines.length || state.interim);
     if (following) box.scrollTop = box.scrollHeight;

@@ -13,6 +13,7 @@ from anywidget import AnyWidget
 from dgnb.exceptions import ConfigurationError
 from dgnb.notices import clock, printable
 from dgnb.session import LiveSession
+from dgnb.writing import shown
 
 __all__ = ["LiveCaptions", "watch"]
 
@@ -70,16 +71,16 @@ class LiveCaptions(AnyWidget):
 
 
 def newest(session: LiveSession | None) -> dict[str, Any]:
-    """The last two minutes for the front end: lines of finals, each with a `key` that stays, and the interim."""
+    """The last two minutes for the front end: lines of finals, whose words keep their position, and the interim."""
     if session is None:
         return {"run": 0, "lines": [], "interim": ""}
     transcript = session.transcript
     lines = [
         {
-            "key": f"{line.channel}:{line.start:.3f}",
-            "at": clock(line.start),
-            "speaker": "" if line.speaker is None else f"speaker {line.speaker}",
-            "text": printable(line.text),
+            "utterance": line.utterance,
+            "at": clock(line.first.start),
+            "speaker": "" if line.first.speaker is None else f"speaker {line.first.speaker}",
+            "words": [[position, printable(shown(word))] for position, word in line.words.items()],
         }
         for line in transcript.lines(_WORDS)
     ]

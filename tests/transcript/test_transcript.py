@@ -625,7 +625,7 @@ def test_times_after_a_reconnect_are_those_of_the_source_in_every_table() -> Non
     assert transcript.words["start"].tolist() == [0.0, 1.0]
     assert transcript.words["end"].tolist() == [0.4, 1.4]
     assert transcript.utterances[["start", "end"]].values.tolist() == [[0.0, 1.4]]
-    assert [(line.start, line.end) for line in transcript.lines()] == [(0.0, 1.4)]
+    assert [(line.first.start, line.text) for line in transcript.lines()] == [(0.0, "one two")]
     assert "00:00:01,400" in (transcript.to_srt() or "")
     assert transcript.results["end"].tolist() == [1.0, 2.0]
 
