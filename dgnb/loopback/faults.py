@@ -78,6 +78,7 @@ class Faults:
             ```
         """
         sent = {name: str(native(value)) for name, value in (headers or {}).items()}
+        body = dict(body) if isinstance(body, Mapping) else body
         return self._in_force.during("rejecting", times, status=status, error=error, body=body, headers=sent)
 
     def dropping(
