@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 logger = logging.getLogger("dgnb")
 
+FAINT: Final = "opacity:.75"
 _JOINERS: Final = frozenset("\u200c\u200d\u200e\u200f")
 """Invisible characters that some scripts need. Others, such as U+202E, could make text look different."""
 
@@ -49,6 +51,13 @@ def bundle(markup: str, text: str) -> dict[str, str]:
 def quiet(markup: str) -> str:
     """HTML that stays in the background of a notebook."""
     return f'<div style="font-size:90%;line-height:1.5" role="status">{markup}</div>'
+
+
+def grid(rows: Iterable[tuple[str, str, str]]) -> str:
+    """HTML in three columns, in the colours of the page."""
+    cells = "".join(f'<span style="{FAINT}">{a}</span><span>{b}</span><span>{c}</span>' for a, b, c in rows)
+    style = "display:grid;grid-template-columns:max-content fit-content(24em) 1fr;column-gap:1em;margin:.3em 0"
+    return f'<div style="{style};overflow-wrap:anywhere">{cells}</div>'
 
 
 def escaped(text: object) -> str:

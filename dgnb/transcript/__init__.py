@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dgnb import captions, exports, files
 from dgnb.exceptions import DgnbError
 from dgnb.transcript import storage
+from dgnb.transcript.card import card
 from dgnb.transcript.records import Event, Gap, Line, Record
 from dgnb.transcript.reducer import Reducer
 
@@ -48,6 +49,10 @@ class Transcript(Reducer):
 
     def __repr__(self) -> str:
         return f"<Transcript: {len(self._words)} words in {max(self._reached.values(), default=0.0):.1f} s>"
+
+    def _repr_html_(self) -> str:
+        seconds, gaps = max(self._reached.values(), default=0.0), len(self._gaps)
+        return card(self._log, self._words, self._notes, gaps, seconds, self.latency, self.interim)
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in _INTERNAL]

@@ -38,6 +38,7 @@ class WordLog:
         self._places: dict[tuple[int, str, int], list[int]] = {}
         """Where a word stands that a channel has in a second of the timeline, up to position `_placed`."""
         self._placed = 0
+        self.speakers: set[int] = set()
         self.punctuated: list[int] = []
         """The positions of the words that got punctuation later."""
 
@@ -52,6 +53,8 @@ class WordLog:
                 self._open[channel] = len(self._firsts)
                 self._channels.append(channel)
                 self._firsts.append(position)
+                if word.speaker is not None:
+                    self.speakers.add(word.speaker)
             self._utterances.append(self._open[channel])
             before = word
         self._words.extend(words)
@@ -102,11 +105,12 @@ class WordLog:
         ):
             del self._open[channel]
 
-    def lines(self, words: int) -> list[Line]:
-        """The last so many words by utterance, oldest first, at a cost that does not grow with the log."""
+    def lines(self, words: int, *, first: bool = False) -> list[Line]:
+        """The last (or first) so many words by utterance, oldest first, at a cost that does not grow with the log."""
+        begin, end = (0, words) if first else (max(0, len(self._words) - words), None)
         return [
             Line(spoken[0].start, spoken[-1].end, spoken[0].speaker, self._channels[utterance], joined(spoken))
-            for utterance, spoken in self._grouped(max(0, len(self._words) - words)).items()
+            for utterance, spoken in self._grouped(begin, end).items()
         ]
 
     def utterances(self, first: int = 0) -> list[tuple[list[Word], int]]:
@@ -142,10 +146,10 @@ class WordLog:
         """The rows of the table `utterances`, from the utterance numbered `first` on."""
         return [_row(words, channel) for words, channel in self.utterances(first)]
 
-    def _grouped(self, first: int) -> dict[int, list[Word]]:
-        """The words from position `first` on, by utterance."""
+    def _grouped(self, first: int, end: int | None = None) -> dict[int, list[Word]]:
+        """The words from position `first` on, or up to `end`, by utterance."""
         groups: dict[int, list[Word]] = {}
-        for word, utterance in zip(self._words[first:], self._utterances[first:], strict=True):
+        for word, utterance in zip(self._words[first:end], self._utterances[first:end], strict=True):
             groups.setdefault(utterance, []).append(word)
         return groups
 
