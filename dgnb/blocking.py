@@ -10,7 +10,6 @@ import atexit
 import concurrent.futures
 import contextlib
 import inspect
-import logging
 import os
 import signal
 import threading
@@ -19,13 +18,12 @@ from collections.abc import Awaitable, Iterator
 from typing import Any, Final, TypeVar
 
 from dgnb.exceptions import ConfigurationError, DgnbError, shorten
+from dgnb.notices import say
 from dgnb.session import LiveSession, State, sessions
 from dgnb.session.named import NamedCoroutine
 from dgnb.session.runner import running_loop
 
 __all__ = ["run"]
-
-logger = logging.getLogger("dgnb")
 
 T = TypeVar("T")
 
@@ -188,7 +186,7 @@ def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
         with contextlib.suppress(RuntimeError):  # The loop is closed, and the task has ended with it.
             helper.loop.call_soon_threadsafe(lambda: [task.cancel() for task in begun])
         if helper.alive and not _done(outcome, _CLEAN_UP):
-            logger.warning("Interrupted: what dgnb.run() ran still cleans up, in the background.")
+            say("Interrupted: what dgnb.run() ran still cleans up, in the background.")
         elif outcome.done() and not isinstance(error := outcome.exception(), asyncio.CancelledError | None):
             interrupt.add_note(f"While it was cancelled, it failed with {type(error).__name__}: {error}")
         raise

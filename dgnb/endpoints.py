@@ -167,15 +167,15 @@ def choose(
 
 
 def _chosen(endpoint: Any, found: tuple[Secret | None, str]) -> Endpoint:
-    (key, origin), reason = found, "endpoint="
+    (key, origin), reason = found, "as endpoint= says"
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
-        endpoint, reason = os.environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
+        endpoint, reason = os.environ[ENDPOINT_VARIABLE], f"as {ENDPOINT_VARIABLE} says"
     if endpoint == "offline":
         return Endpoint("offline", None, None, "", reason)
     if endpoint is None:
         if key:
-            return Endpoint("deepgram", DEEPGRAM, key, origin, f"a key is in {origin}")
-        return Endpoint("offline", None, None, "", f"there is no key in api_key= or {KEY_VARIABLE}")
+            return Endpoint("deepgram", DEEPGRAM, key, origin, f"because a key is in {origin}")
+        return Endpoint("offline", None, None, "", f"because there is no key in api_key= or {KEY_VARIABLE}")
     if not isinstance(endpoint, str):
         raise ConfigurationError(f"endpoint must be 'deepgram', 'offline' or a wss:// address, not {endpoint!r}.")
     if endpoint == "deepgram":

@@ -28,8 +28,9 @@ def host() -> Literal["notebook", "terminal", ""]:
 
 
 def say(text: str) -> None:
-    """Tell what is worth knowing and no fault: a quiet line under the cell; outside a notebook, a line in the log."""
+    """Tell what is worth knowing and no fault: a quiet line under the cell; elsewhere, a warning in the log."""
     if host() == "notebook":
+        logger.info("%s", text)
         show(bundle(quiet(escaped(text)), text), raw=True)
     else:
         logger.warning("%s", text)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.notices import bundle, clock, escaped, host, quiet, show
 from dgnb.session.registry import sessions
 from dgnb.session.stream import State, Stream
+
+if TYPE_CHECKING:
+    from dgnb.session.runner import Runner
 
 _FIRST: Final = 1.0
 """Seconds until the first sign. What takes no longer needs none."""
@@ -36,7 +40,8 @@ class Course:
         stream, capture = self.stream, self.stream.capture
         words, cursor, length = f"{stream.transcript.word_count} words", capture.audio_cursor, capture.length
         if stream.state is State.CLOSED:
-            return f"{words} in {clock(cursor)} · {stream.endpoint.name}"
+            failed = f" · {stream.error}" if stream.error else ""
+            return f"{words} in {clock(cursor)} · {stream.endpoint.name}{failed}"
         if stream.state is State.CLOSING:
             return f"{clock(cursor)} sent, waiting for the last words · {words}"
         if stream.state is State.CONNECTING and stream.connections:
@@ -78,6 +83,7 @@ class Shown:
     """A session as the value of a cell: a line that lives while the session runs, and stays when it has ended."""
 
     _stream: Stream
+    _runner: Runner
 
     def _ipython_display_(self) -> None:
         if host() != "notebook":
@@ -86,14 +92,17 @@ class Shown:
         course = Course(self._stream)
         handle = show(bundle(course.markup(), repr(self)), raw=True, display_id=True)
         if self._stream.state is not State.CLOSED and self in sessions():
-            task = asyncio.get_running_loop().create_task(self._live(course, handle), name="dgnb: a session's line")
+            # With no cell as its own: nbclient drops what a cell sends after its end.
+            task = asyncio.get_running_loop().create_task(
+                self._live(course, handle), name="dgnb: a session's line", context=contextvars.Context()
+            )
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 
     async def _live(self, course: Course, handle: Any) -> None:
         state = None
         while state is not State.CLOSED:
-            await asyncio.sleep(_REDRAW)
+            await self._runner.wait_until(lambda: self._runner.closed, _REDRAW)
             state = self._stream.state
             handle.update(bundle(course.markup(), repr(self)), raw=True)
 

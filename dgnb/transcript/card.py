@@ -53,7 +53,7 @@ def card(
     head = f'{" · ".join(shown)}<br><span style="{FAINT}">{escaped(_answered(log, events))}</span>'
     said = list(_rows(words, interim))
     if not said:
-        return quiet(f"{head}<div>{_SILENT}</div>" if len(log) else _NOTHING)
+        return quiet(f"{head}<div>{_SILENT}</div>" if len(log) or events else _NOTHING)
     more = "<code>.words</code> · <code>.find()</code> · <code>.to_srt()</code>"
     more = f'<details><summary style="cursor:pointer">next: {more}</summary>{grid(_NEXT)}</details>'
     return quiet(f"{head}{grid(said)}{more}")
