@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 from dgnb import captions, exports, files
 from dgnb.exceptions import DgnbError
 from dgnb.transcript import storage
-from dgnb.transcript.card import card
+from dgnb.transcript.card import Card
 from dgnb.transcript.records import Event, Gap, Line, Record
-from dgnb.transcript.reducer import Reducer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +27,7 @@ _INTERNAL: Final = {
 """What sessions and widgets need of a transcript, and users do not."""
 
 
-class Transcript(Reducer):
+class Transcript(Card):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
     Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
@@ -46,13 +45,6 @@ class Transcript(Reducer):
     def __init__(self) -> None:
         super().__init__()
         self._made: Snapshots | None = None
-
-    def __repr__(self) -> str:
-        return f"<Transcript: {len(self._words)} words in {max(self._reached.values(), default=0.0):.1f} s>"
-
-    def _repr_html_(self) -> str:
-        seconds, gaps = max(self._reached.values(), default=0.0), len(self._gaps)
-        return card(self._log, self._words, self._notes, gaps, seconds, self.latency, self.interim)
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in _INTERNAL]
