@@ -37,9 +37,6 @@ _LEAST_QUOTED: Final = 8
 _ESCAPES: Final = re.compile(r"\\[/\"\\u]|%[2-7]|&#")
 _TOKEN_ARGUMENT: Final = "access_token="
 
-_ANY_KEY: Final = "none"
-"""Self-hosted servers require a key that is not empty, and do not check it."""
-
 
 class Secret:
     """A key that no repr, traceback, log or copy shows. `reveal()` gives it."""
@@ -115,7 +112,8 @@ class Endpoint:
     def authorization(self) -> str:
         """The value of the request's header: `Bearer` goes before an access token, `Token` before a key."""
         scheme = "Bearer" if self.key_origin in (_TOKEN_ARGUMENT, TOKEN_VARIABLE) else "Token"
-        return f"{scheme} {self.key.reveal() if self.key else _ANY_KEY}"
+        # Self-hosted servers require a key that is not empty, and do not check it.
+        return f"{scheme} {self.key.reveal() if self.key else 'none'}"
 
     def masked(self, said: AnyStr) -> AnyStr:
         """What a server said, with `<key>` in place of the key: some servers quote it."""

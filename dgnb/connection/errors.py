@@ -103,7 +103,6 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     ),
     GaveUp.PROTOCOL: Rule("this side gave up: the server broke the WebSocket protocol. Is endpoint right?", _ALWAYS),
 }
-_OTHER: Final = Rule("the server closed it.", _ONCE)
 _REASONS: Final = {name.replace("-", ""): name for name in RULES if isinstance(name, str) and name.isupper()}
 _OFFLINE: Final = "DGNB_OFFLINE_MODEL names its model: tiny.en when unset, or the folder of another one."
 
@@ -117,7 +116,7 @@ def find_rule(number: int, reason: str = "", gave_up: GaveUp | None = None) -> R
     for key in (gave_up, *named, number, family):
         if key in RULES:
             return RULES[key]
-    return _OTHER
+    return Rule("the server closed it.", _ONCE)
 
 
 def may_retry(error: Exception) -> Again:

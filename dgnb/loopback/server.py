@@ -34,7 +34,6 @@ _REQUEST_TIMEOUT: Final = 5.0
 """Seconds from the start of a connection, or its last answer, until the next request must be complete."""
 
 _KEPT: Final = 1000
-_RECEIVE_BUFFER_BYTES: Final = 128 << 10
 _HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
 _CODES: Final = {
     400: ("Bad Request", "Bad Request."),
@@ -140,7 +139,7 @@ class LoopbackServer(Faults):
             listening = socket.create_server((self._host, self._port), family=family)
             # Audio in the system's buffers delays the answer to a ping. With a slow engine, megabytes of it would take
             # minutes, and the client would give up the connection.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 << 10)
             await web.SockSite(self._runner, listening, ssl_context=self._tls).start()
         except BaseException:
             await self._runner.cleanup()
