@@ -16,8 +16,7 @@ from ssl import SSLContext, create_default_context
 from typing import Any, AnyStr, Final, Literal
 from urllib.parse import urlsplit
 
-from dgnb.exceptions import ConfigurationError, nearest
-from dgnb.notices import shell
+from dgnb.exceptions import ConfigurationError, nearest, shell
 from dgnb.values import is_loopback, native
 
 logger = logging.getLogger("dgnb")
@@ -165,9 +164,9 @@ def choose(
 
 
 def _chosen(endpoint: Any, found: tuple[Secret | None, str]) -> Endpoint:
-    (key, origin), reason = found, "as endpoint= says"
+    (key, origin), reason = found, "as asked for by endpoint="
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
-        endpoint, reason = os.environ[ENDPOINT_VARIABLE], f"as {ENDPOINT_VARIABLE} says"
+        endpoint, reason = os.environ[ENDPOINT_VARIABLE], f"as asked for by {ENDPOINT_VARIABLE}"
     if endpoint == "offline":
         return Endpoint("offline", None, None, "", reason)
     if endpoint is None:

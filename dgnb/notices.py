@@ -8,16 +8,13 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
+from dgnb.exceptions import shell
+
 logger = logging.getLogger("dgnb")
 
 FAINT: Final = "opacity:.75"
 _JOINERS: Final = frozenset("\u200c\u200d\u200e\u200f")
 """Invisible characters that some scripts need. Others, such as U+202E, could make text look different."""
-
-
-def shell() -> Any:
-    """The IPython that this code runs in, or None."""
-    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
 def host() -> Literal["notebook", "terminal", ""]:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from dgnb.exceptions import ConfigurationError
 from dgnb.notices import bundle, clock, escaped, host, quiet, show
 from dgnb.session.registry import sessions
 from dgnb.session.stream import State, Stream
@@ -40,8 +39,7 @@ class Course:
         stream, capture = self.stream, self.stream.capture
         words, cursor, length = f"{stream.transcript.word_count} words", capture.audio_cursor, capture.length
         if stream.state is State.CLOSED:
-            failed = f" · {stream.error}" if stream.error else ""
-            return f"{words} in {clock(cursor)} · {stream.endpoint.name}{failed}"
+            return f"{words} in {clock(cursor)} · {stream.endpoint.name} · {stream.error or 'session.transcript.words'}"
         if stream.state is State.CLOSING:
             return f"{clock(cursor)} sent, waiting for the last words · {words}"
         if stream.state is State.CONNECTING and stream.connections:
@@ -109,13 +107,6 @@ class Shown:
 
 _tasks: set[asyncio.Task[None]] = set()
 """The loop itself keeps weak references only."""
-
-
-def checked(progress: bool | None) -> bool | None:
-    """Refuse what can't say whether progress is shown."""
-    if not isinstance(progress, bool | None):
-        raise ConfigurationError(f"progress is True, False or None, not {progress!r}.")
-    return progress
 
 
 def screen_for(progress: bool | None) -> Screen | None:

@@ -180,7 +180,7 @@ def test_a_session_as_the_value_of_a_cell_lives_until_it_ends(kernel: Kernel) ->
     [
         (
             "dgnb.LiveSession('no.wav', endpoint='offline').start()",
-            "The offline engine on this machine transcribes, as",
+            "The offline engine on this machine transcribes, as asked for by endpoint=.",
         ),
         ("dgnb.LiveSession('no.wav').start()", "transcribes, because there is no key in api_key= or DEEPGRAM_API_KEY."),
         ("dgnb.LiveSession(source(silence()), endpoint='ws://127.0.0.1:9').start()", "Not connected yet, and still"),
