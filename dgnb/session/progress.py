@@ -152,30 +152,26 @@ async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None])
 class _Cell:
     """The output of the cell: a button that stops the stream, a bar, a line and the newest words."""
 
-    def __init__(self) -> None:
-        self.stopped = False
-        self._handle: Any = None
-        self._box: Any = None
+    stopped = False
+    _handle: Any = None
+    _box: Any = None
 
     def draw(self, course: Course) -> None:
         if self._handle is None:
-            self._open()
+            import ipywidgets as widgets
+
+            button = widgets.Button(description="Stop", layout=widgets.Layout(width="6em"))
+            # Older kernels handle a click only after the cell; ■ reaches each of them.
+            button.tooltip = "Stop, and keep the words so far. If nothing happens, interrupt the cell."
+            button.on_click(self._stop)
+            self._box = widgets.HBox([button, widgets.HTML()])
+            self._handle = show(self._box, display_id=True)
         self._box.children[1].value = course.markup()
 
     def end(self, text: str) -> None:
         if self._handle is not None:
             self._box.close()
             self._handle.update(bundle(quiet(escaped(text)) if text else "", text), raw=True)
-
-    def _open(self) -> None:
-        import ipywidgets as widgets
-
-        button = widgets.Button(description="Stop", layout=widgets.Layout(width="6em"))
-        # Older kernels handle a click only after the cell; ■ reaches each of them.
-        button.tooltip = "Stop, and keep the words so far. If nothing happens, interrupt the cell."
-        button.on_click(self._stop)
-        self._box = widgets.HBox([button, widgets.HTML()])
-        self._handle = show(self._box, display_id=True)
 
     def _stop(self, button: Any) -> None:
         self.stopped, button.disabled = True, True
@@ -185,9 +181,7 @@ class _Terminal:
     """One line on stderr that is written again and again."""
 
     stopped = False
-
-    def __init__(self) -> None:
-        self._width = 0
+    _width = 0
 
     def draw(self, course: Course) -> None:
         self._write(course.status(), "")
