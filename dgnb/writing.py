@@ -155,14 +155,7 @@ def spread(text: str, start: float, end: float, space: bool) -> tuple[Said, ...]
     bounds = list(itertools.accumulate((max(1, width(part)) for part in shown), initial=0))
     times = [start + (end - start) * bound / bounds[-1] for bound in bounds] if shown else []
     return tuple(
-        Said(
-            part.strip(_PUNCTUATION).lower() or part,
-            since,
-            until,
-            punctuated_word=part,
-            spaced=gap,
-            estimated=True,
-        )
+        Said(part.strip(_PUNCTUATION).lower() or part, since, until, punctuated_word=part, spaced=gap, estimated=True)
         for part, gap, (since, until) in zip(shown, spaces, itertools.pairwise(times), strict=True)
     )
 

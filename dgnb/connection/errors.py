@@ -209,7 +209,11 @@ def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> Han
     if isinstance(error, InvalidStatus):
         return _refusal(error, endpoint)
     host, proxy = urlsplit(str(endpoint.url)).netloc, _proxy(endpoint)
+    # Trying again may help where nobody answered, or the line broke before the answer was complete.
+    transient = isinstance(error, OSError | EOFError | InvalidMessage | ProxyError)
     if isinstance(error, ssl.SSLError):
+        # The others are a wrong certificate, or a server without TLS.
+        transient = isinstance(error, ssl.SSLEOFError)
         text = _tls(error, host, endpoint, proxy)
     elif isinstance(error, InvalidProxy | ProxyError | ImportError) or (
         proxy and isinstance(error, OSError | ValueError)
@@ -217,18 +221,21 @@ def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> Han
         around = f"HTTPS_PROXY names another proxy, and NO_PROXY={host} none." if endpoint.proxy is None else ""
         text = f"{host} can't be reached by way of {proxy or 'the proxy'}: {_why(error, timeout)}. "
         text += around or "proxy=False goes around the proxy."
+        if isinstance(error, InvalidProxyStatus):
+            transient = find_rule(error.response.status_code).again is Again.ALWAYS
     elif isinstance(error, OSError):
         text = f"{host} can't be reached: {_why(error, timeout)}. {_UNREACHABLE[endpoint.kind]}"
     else:
         told = one_line(endpoint.masked(str(error)))
         text = f"{host} does not answer as a WebSocket server ({told}). Is endpoint right?"
-    return HandshakeError(text, transient=_is_transient(error))
+    return HandshakeError(text, transient=transient)
 
 
 def _refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
     """Make the error for a server that answered the handshake with an HTTP status."""
     status = error.response.status_code
     reason, said, request_id = _answer(error.response, endpoint)
+    wait = error.response.headers.get("Retry-After", "").strip()
     # A 403 has the same err_code, and is about the model.
     rule = find_rule(status, reason if status == 401 else "")
     host, did, remedy = urlsplit(str(endpoint.url)).netloc, "refused", rule.text
@@ -251,7 +258,8 @@ def _refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
         error=said,
         request_id=request_id,
         transient=rule.again is Again.ALWAYS,
-        retry_after=_retry_after(error.response),
+        # None without one, and for a date, which few servers send.
+        retry_after=float(wait) if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII) else None,
     )
 
 
@@ -286,12 +294,6 @@ def _answer(response: Response, endpoint: Endpoint) -> tuple[str, str, str]:
     return f"{told.get('err_code')} {hint}", said, request_id
 
 
-def _retry_after(response: Response) -> float | None:
-    """The seconds of the `Retry-After` header; None without one, and for a date, which few servers send."""
-    told = response.headers.get("Retry-After", "").strip()
-    return float(told) if re.fullmatch(r"\d{1,9}(\.\d+)?", told, re.ASCII) else None
-
-
 def _why(error: Exception, timeout: float) -> str:
     """What went wrong. Nothing of an error about a proxy is quoted: it may hold the proxy's credentials."""
     match error:
@@ -311,16 +313,6 @@ def _why(error: Exception, timeout: float) -> str:
             return "nothing listens there" if refused else one_line(error)
         case _:
             return "it is no address such as http://proxy.example:3128"
-
-
-def _is_transient(error: Exception) -> bool:
-    """Whether trying again may help: nobody answered, or the line broke before the answer was complete."""
-    if isinstance(error, ssl.SSLError):
-        # The others are a wrong certificate, or a server without TLS.
-        return isinstance(error, ssl.SSLEOFError)
-    if isinstance(error, InvalidProxyStatus):
-        return find_rule(error.response.status_code).again is Again.ALWAYS
-    return isinstance(error, (OSError, EOFError, InvalidMessage, ProxyError))
 
 
 def _tls(error: ssl.SSLError, host: str, endpoint: Endpoint, proxy: str) -> str:

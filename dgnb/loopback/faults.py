@@ -51,8 +51,7 @@ class InForce:
 class Faults:
     """The public faults, which `LoopbackServer` inherits."""
 
-    def __init__(self) -> None:
-        self._in_force = InForce()
+    _in_force: InForce
 
     def rejecting(
         self,

@@ -18,7 +18,7 @@ from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
-from dgnb.loopback.faults import Faults
+from dgnb.loopback.faults import Faults, InForce
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
@@ -91,7 +91,6 @@ class LoopbackServer(Faults):
         radio: str | os.PathLike[str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__()
         host, token = native(host), native(token)
         if not is_loopback(host):
             raise ConfigurationError(
@@ -115,6 +114,7 @@ class LoopbackServer(Faults):
         self._listeners: dict[Listener, ServedConnection] = {}
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
+        self._in_force = InForce()
         self._radio = Radio(radio, self._in_force, self._stopping)
 
     async def __aenter__(self) -> Self:
