@@ -33,12 +33,6 @@ _PAUSE: Final = 800
 """Milliseconds of silence that end a caption."""
 _FRAMES: Final = 125
 """Milliseconds of three frames of a film: the eye misses what is shorter."""
-_SHORTEST: Final = 800
-"""Milliseconds that a caption stays at least where nobody speaks after it."""
-_READING: Final = 50
-"""Milliseconds to read a column."""
-_WHOLE: Final = 4
-"""Longer words of a script without spaces may be divided between lines."""
 
 _SENTENCE: Final = tuple(".?!…。？！؟۔।")
 _CLAUSE: Final = tuple(",;:—–،؛、，；：")
@@ -186,7 +180,8 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
             yield run
             run = []
         before = end
-        if " " not in text and (text.isascii() or len(text) <= _WHOLE):
+        # A longer word of a script without spaces may be divided between lines.
+        if " " not in text and (text.isascii() or len(text) <= 4):
             run.append(_Piece(text, start, end, gap, max(1, width(text))))
             continue
         # A number or an address may be several words in one; each gets its share of the time.
@@ -272,7 +267,8 @@ def _place(drafts: list[_Draft], longest: int) -> None:
     for draft in reversed(drafts):
         start = draft.start
         chars = sum(piece.width + piece.gap for piece in draft.pieces) - draft.pieces[0].gap + draft.label
-        wanted = start + max(_SHORTEST, chars * _READING)
+        # Where nobody speaks after it, it stays for 0.8 s or more, and for 1 s for each 20 columns.
+        wanted = start + max(800, 50 * chars)
         end = max(draft.end, start + _FRAMES, min(wanted, next_start))
         draft.end = int(min(end, start + longest, next_own.get(draft.channel, end)))
         next_own[draft.channel] = next_start = start

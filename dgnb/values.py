@@ -16,7 +16,6 @@ from dgnb.exceptions import ConfigurationError
 
 ABOVE_0: Final = math.ulp(0.0)
 """The smallest positive number: the lower bound of what must be positive."""
-_MOST_WHOLE: Final = 10**15 - 1
 
 
 def native(value: Any) -> Any:
@@ -53,7 +52,7 @@ def number(rule: str, value: Any, least: float = -sys.float_info.max, most: floa
     raise ConfigurationError(f"{rule}, not {value!r}.")
 
 
-def whole(rule: str, value: Any, least: int = 1, most: int = _MOST_WHOLE) -> int:
+def whole(rule: str, value: Any, least: int = 1, most: int = 10**15 - 1) -> int:
     """As `number`, but a whole one, also as the text of its digits, as on the wire."""
     given = native(value)
     if isinstance(given, str) and re.fullmatch(r"\d{1,15}", given, re.ASCII):

@@ -14,8 +14,6 @@ from dgnb.plots.style import clock, colour, draw_gaps, dress, legend, say, writa
 
 ROW: Final = 6.0
 """Seconds a row."""
-_SIZES: Final = (8, 7, 6)
-"""Font sizes of words in points: the first that fits is used."""
 _SURE: Final = 0.55
 """How opaque a word's bar is at most: the text on it must be readable."""
 
@@ -72,7 +70,7 @@ def _fit(ax: Axes, labels: list[tuple[Any, Any]]) -> None:
     # Only after the layout is it known what fits.
     ax.figure.figure.draw_without_rendering()
     for label, bar in labels:
-        for size in _SIZES:
+        for size in (8, 7, 6):
             label.set_fontsize(size)
             if (label.get_window_extent().size <= bar.get_window_extent().size).all():
                 break

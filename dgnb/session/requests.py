@@ -16,7 +16,6 @@ from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
 
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
-_CONFIGURABLE: Final = {"keyterm", "numerals"}
 
 
 class Requests:
@@ -70,7 +69,7 @@ class Requests:
         stream = self._runner.stream
         before, wanted = vars(stream.options), vars(options)
         changed = {name for name in wanted if wanted[name] != before[name]}
-        if not changed <= _CONFIGURABLE or not options.model.startswith("nova-3"):
+        if not changed <= {"keyterm", "numerals"} or not options.model.startswith("nova-3"):
             return False
         if stream.endpoint.kind == "custom" and not stream.endpoint.local:
             return False
