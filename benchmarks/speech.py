@@ -70,14 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure the offline speech engine.")
     parser.add_argument("files", nargs="*", type=Path, help="recordings, each with a .txt beside it")
     parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pause", type=float, default=0.7, help="seconds of silence that end an utterance")
     parser.add_argument("--no-interims", action="store_true")
     chosen = parser.parse_args(arguments)
 
     # Interims back off by what decoding takes; by this clock another program's share does not count.
-    engine = WhisperEngine(chosen.model, threads=chosen.threads, clock=time.process_time)
-    print(f"{engine.info.name}, {engine.info.version}, {chosen.threads} thread(s), pause {chosen.pause:g} s")
+    engine = WhisperEngine(chosen.model, clock=time.process_time)
+    print(f"{engine.info.name}, {engine.info.version}, pause {chosen.pause:g} s")
     print(f"{'recording':32} {'seconds':>7} {'words':>6} {'WER':>7} {'CPU s/s':>7} {'interims':>8} {'start error, ms'}")
     print(f"{'':72}{'50 %':>6} {'90 %':>6}")
     total = Figures("all")

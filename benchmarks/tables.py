@@ -26,6 +26,8 @@ HELPERS: dict[str, Callable[[Transcript], pd.DataFrame]] = {
     "pauses()": Transcript.pauses,
     "pauses(0)": lambda transcript: transcript.pauses(0),
     "speaking_rate()": Transcript.speaking_rate,
+    "resample()": Transcript.resample,
+    'resample(by="speaker")': lambda transcript: transcript.resample(by="speaker"),
     "find('the morning')": lambda transcript: transcript.find("the morning"),
     "find('the')": lambda transcript: transcript.find("the"),
     "doubtful()": Transcript.doubtful,

@@ -10,7 +10,6 @@ import atexit
 import concurrent.futures
 import contextlib
 import inspect
-import logging
 import os
 import signal
 import threading
@@ -19,21 +18,16 @@ from collections.abc import Awaitable, Iterator
 from typing import Any, Final, TypeVar
 
 from dgnb.exceptions import ConfigurationError, DgnbError, shorten
+from dgnb.notices import say
 from dgnb.session import LiveSession, State, sessions
 from dgnb.session.named import NamedCoroutine
 from dgnb.session.runner import running_loop
 
 __all__ = ["run"]
 
-logger = logging.getLogger("dgnb")
-
 T = TypeVar("T")
 
 _COROUTINES: Final = (types.CoroutineType, NamedCoroutine)
-_TICK: Final = 0.1
-"""Seconds between two looks for an interrupt, on platforms where a signal does not wake a waiting lock."""
-_CLEAN_UP: Final = 0.4
-"""Seconds that an interrupted coroutine has to clean up before `run()` returns without it."""
 _EXIT: Final = 1.0
 """Seconds that running coroutines have to stop and clean up when the process ends."""
 
@@ -179,7 +173,8 @@ def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
         with _interruptible():
             # The task inherits this thread's context, in which kernels keep the cell that a print belongs to.
             helper.loop.call_soon_threadsafe(_begin, awaitable, outcome, begun)
-            while not _done(outcome, _TICK):
+            # On some platforms a signal does not wake a waiting lock.
+            while not _done(outcome, 0.1):
                 if not (helper.alive or _done(outcome, 0)):
                     raise DgnbError("The thread behind dgnb.run() has ended. Call it again for a new one.")
     except BaseException as interrupt:
@@ -187,8 +182,8 @@ def _outcome(awaitable: Awaitable[Any], helper: _Helper) -> Any:
             shorten(interrupt)
         with contextlib.suppress(RuntimeError):  # The loop is closed, and the task has ended with it.
             helper.loop.call_soon_threadsafe(lambda: [task.cancel() for task in begun])
-        if helper.alive and not _done(outcome, _CLEAN_UP):
-            logger.warning("Interrupted: what dgnb.run() ran still cleans up, in the background.")
+        if helper.alive and not _done(outcome, 0.4):
+            say("Interrupted: what dgnb.run() ran still cleans up, in the background.")
         elif outcome.done() and not isinstance(error := outcome.exception(), asyncio.CancelledError | None):
             interrupt.add_note(f"While it was cancelled, it failed with {type(error).__name__}: {error}")
         raise

@@ -33,12 +33,6 @@ _PAUSE: Final = 800
 """Milliseconds of silence that end a caption."""
 _FRAMES: Final = 125
 """Milliseconds of three frames of a film: the eye misses what is shorter."""
-_SHORTEST: Final = 800
-"""Milliseconds that a caption stays at least where nobody speaks after it."""
-_READING: Final = 50
-"""Milliseconds to read a column."""
-_WHOLE: Final = 4
-"""Longer words of a script without spaces may be divided between lines."""
 
 _SENTENCE: Final = tuple(".?!…。？！؟۔।")
 _CLAUSE: Final = tuple(",;:—–،؛、，；：")
@@ -92,8 +86,9 @@ class _Piece(NamedTuple):
     width: int
 
 
-class _Draft(NamedTuple):
-    """A caption before its lines and its final end are known; times in milliseconds, the label in columns."""
+@dataclass(slots=True)
+class _Draft:
+    """A caption before its lines are known; times in milliseconds, the label in columns."""
 
     start: int
     end: int
@@ -127,12 +122,12 @@ def cues(
                     taken, run = run[:last], run[last:]
                     start, end = min(piece.start for piece in taken), max(piece.end for piece in taken)
                     drafts.append(_Draft(start, end, channel, voice, label, taken))
-    drafts = _apart(drafts)
+    _place(drafts, longest)
     found, before = [], ""
-    for draft, end in zip(drafts, _ends(drafts, longest), strict=True):
+    for draft in drafts:
         turn = draft.voice != before
         lines = _lines(draft.pieces, draft.label if turn else 0, max_chars)
-        found.append(Cue(draft.start / 1000, end / 1000, lines, draft.voice, turn))
+        found.append(Cue(draft.start / 1000, draft.end / 1000, lines, draft.voice, turn))
         before = draft.voice
     return found
 
@@ -185,7 +180,8 @@ def _runs(words: Iterable[Word]) -> Iterator[list[_Piece]]:
             yield run
             run = []
         before = end
-        if " " not in text and (text.isascii() or len(text) <= _WHOLE):
+        # A longer word of a script without spaces may be divided between lines.
+        if " " not in text and (text.isascii() or len(text) <= 4):
             run.append(_Piece(text, start, end, gap, max(1, width(text))))
             continue
         # A number or an address may be several words in one; each gets its share of the time.
@@ -258,32 +254,24 @@ def _text(pieces: list[_Piece]) -> str:
     return "".join(f"{' ' * piece.gap}{piece.text}" for piece in pieces)[pieces[0].gap :]
 
 
-def _apart(drafts: list[_Draft]) -> list[_Draft]:
-    """The captions by start; one that begins within three frames of its channel's last one begins after them."""
+def _place(drafts: list[_Draft], longest: int) -> None:
+    """Order captions by start, and decide when each appears and disappears; see the top of this module."""
+    by_start = attrgetter("start")
+    drafts.sort(key=by_start)
     starts: dict[int, int] = {}
-    placed = []
-    for draft in sorted(drafts, key=attrgetter("start")):
-        start = max(draft.start, starts.get(draft.channel, -_FRAMES) + _FRAMES)
-        starts[draft.channel] = start
-        placed.append(draft._replace(start=start))
-    return sorted(placed, key=attrgetter("start"))
-
-
-def _ends(drafts: list[_Draft], longest: int) -> list[int]:
-    """When each caption disappears, in milliseconds; see the top of this module."""
-    ends: list[int] = []
-    next_start = math.inf
-    next_own: dict[int, int] = {}
+    for draft in drafts:
+        draft.start = max(draft.start, starts.get(draft.channel, -_FRAMES) + _FRAMES)
+        starts[draft.channel] = draft.start
+    drafts.sort(key=by_start)
+    next_start, next_own = math.inf, dict[int, int]()
     for draft in reversed(drafts):
         start = draft.start
-        chars = sum(piece.width + piece.gap for piece in draft.pieces) + draft.label
-        chars -= draft.pieces[0].gap
-        wanted = start + max(_SHORTEST, chars * _READING)
+        chars = sum(piece.width + piece.gap for piece in draft.pieces) - draft.pieces[0].gap + draft.label
+        # Where nobody speaks after it, it stays for 0.8 s or more, and for 1 s for each 20 columns.
+        wanted = start + max(800, 50 * chars)
         end = max(draft.end, start + _FRAMES, min(wanted, next_start))
-        ends.append(int(min(end, start + longest, next_own.get(draft.channel, end))))
-        next_own[draft.channel] = start
-        next_start = start
-    return ends[::-1]
+        draft.end = int(min(end, start + longest, next_own.get(draft.channel, end)))
+        next_own[draft.channel] = next_start = start
 
 
 def _span(cue: Cue, mark: str) -> str:

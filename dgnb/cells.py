@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import weakref
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from dgnb.exceptions import shell
 
 T = TypeVar("T")
 
@@ -74,5 +75,5 @@ def _watch(shell: Any) -> None:
         _begin(SimpleNamespace(cell_id=(message.get("metadata") or {}).get("cellId")))
 
 
-if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
-    _watch(shell)
+if running := shell():
+    _watch(running)

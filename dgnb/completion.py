@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dgnb.notices import shell
+from dgnb.exceptions import shell
 
 _TYPED: Final = re.compile(r"""\b(\w+)["']?\s*[=:]\s*[\[(]?\s*["']([\w-]*)$""")
 

@@ -16,8 +16,7 @@ from ssl import SSLContext, create_default_context
 from typing import Any, AnyStr, Final, Literal
 from urllib.parse import urlsplit
 
-from dgnb.exceptions import ConfigurationError, nearest
-from dgnb.notices import shell
+from dgnb.exceptions import ConfigurationError, nearest, shell
 from dgnb.values import is_loopback, native
 
 logger = logging.getLogger("dgnb")
@@ -36,9 +35,6 @@ _LEAST_QUOTED: Final = 8
 
 _ESCAPES: Final = re.compile(r"\\[/\"\\u]|%[2-7]|&#")
 _TOKEN_ARGUMENT: Final = "access_token="
-
-_ANY_KEY: Final = "none"
-"""Self-hosted servers require a key that is not empty, and do not check it."""
 
 
 class Secret:
@@ -115,7 +111,8 @@ class Endpoint:
     def authorization(self) -> str:
         """The value of the request's header: `Bearer` goes before an access token, `Token` before a key."""
         scheme = "Bearer" if self.key_origin in (_TOKEN_ARGUMENT, TOKEN_VARIABLE) else "Token"
-        return f"{scheme} {self.key.reveal() if self.key else _ANY_KEY}"
+        # Self-hosted servers require a key that is not empty, and do not check it.
+        return f"{scheme} {self.key.reveal() if self.key else 'none'}"
 
     def masked(self, said: AnyStr) -> AnyStr:
         """What a server said, with `<key>` in place of the key: some servers quote it."""
@@ -167,15 +164,15 @@ def choose(
 
 
 def _chosen(endpoint: Any, found: tuple[Secret | None, str]) -> Endpoint:
-    (key, origin), reason = found, "endpoint="
+    (key, origin), reason = found, "as asked for by endpoint="
     if endpoint is None and os.environ.get(ENDPOINT_VARIABLE):
-        endpoint, reason = os.environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
+        endpoint, reason = os.environ[ENDPOINT_VARIABLE], f"as asked for by {ENDPOINT_VARIABLE}"
     if endpoint == "offline":
         return Endpoint("offline", None, None, "", reason)
     if endpoint is None:
         if key:
-            return Endpoint("deepgram", DEEPGRAM, key, origin, f"a key is in {origin}")
-        return Endpoint("offline", None, None, "", f"there is no key in api_key= or {KEY_VARIABLE}")
+            return Endpoint("deepgram", DEEPGRAM, key, origin, f"because a key is in {origin}")
+        return Endpoint("offline", None, None, "", f"because there is no key in api_key= or {KEY_VARIABLE}")
     if not isinstance(endpoint, str):
         raise ConfigurationError(f"endpoint must be 'deepgram', 'offline' or a wss:// address, not {endpoint!r}.")
     if endpoint == "deepgram":

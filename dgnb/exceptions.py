@@ -153,7 +153,7 @@ class Shallow:
 
 def flatten(error: BaseException) -> None:
     """Forget the frames so far, unless somebody may ask for them."""
-    if _shell() is None and os.environ.get("DGNB_FULL_TRACEBACK", "0") in ("", "0"):
+    if shell() is None and os.environ.get("DGNB_FULL_TRACEBACK", "0") in ("", "0"):
         error.__traceback__ = None
 
 
@@ -163,7 +163,8 @@ def shorten(error: BaseException) -> None:
     vars(error)["_render_traceback_"] = functools.partial(short_traceback, error, "The cell was interrupted.")
 
 
-def _shell() -> Any:
+def shell() -> Any:
+    """The IPython that this code runs in, or None."""
     return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
@@ -172,9 +173,9 @@ def short_traceback(error: BaseException, message: str) -> list[str]:
 
     `%xmode` and `%tb` with any other mode than IPython's own show the whole traceback.
     """
-    shell = _shell()
-    if shell.InteractiveTB.mode != "Context":
-        return list(shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__))
+    running = shell()
+    if running.InteractiveTB.mode != "Context":
+        return list(running.InteractiveTB.structured_traceback(type(error), error, error.__traceback__))
     frames = itertools.takewhile(
         lambda frame: not frame.filename.startswith(_PACKAGE), traceback.extract_tb(error.__traceback__)
     )
@@ -182,9 +183,9 @@ def short_traceback(error: BaseException, message: str) -> list[str]:
     own = [frame for frame in frames if frame.line and f"{os.sep}IPython{os.sep}" not in frame.filename]
     shown = []
     for frame in own[-_OWN_LINES:]:
-        kind, name = shell.compile.format_code_name(frame.filename) or ("File", frame.filename)
+        kind, name = running.compile.format_code_name(frame.filename) or ("File", frame.filename)
         shown += [f"{kind} {name}, line {frame.lineno}", f"    {str(frame.line)[:200]}"]
-    red, plain = ("", "") if shell.colors.lower() == "nocolor" else ("\x1b[31m", "\x1b[0m")
+    red, plain = ("", "") if running.colors.lower() == "nocolor" else ("\x1b[31m", "\x1b[0m")
     notes = getattr(error, "__notes__", ())
     return [*shown, f"{red}{type(error).__name__}{plain}: {message}", *notes, "The whole traceback: %tb Verbose"]
 

@@ -63,7 +63,8 @@ def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) 
                 draft.unlink()
             raise
     except (OSError, ValueError, TypeError) as error:
-        raise DgnbError(f"{_shown(path)} can't be written: {remedy(error)}") from error
+        shown = str(path) if isinstance(path, (str, os.PathLike)) else path
+        raise DgnbError(f"{shown!r} can't be written: {remedy(error)}") from error
 
 
 def remedy(error: Exception) -> str:
@@ -74,7 +75,3 @@ def remedy(error: Exception) -> str:
         return f"{error}. Give a name without such characters."
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{reason}. {_REMEDIES.get(getattr(error, 'errno', None), 'Try another folder.')}"
-
-
-def _shown(path: object) -> str:
-    return repr(str(path)) if isinstance(path, (str, os.PathLike)) else repr(path)

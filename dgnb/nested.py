@@ -10,6 +10,7 @@ import sys
 import warnings
 
 from dgnb.exceptions import DgnbError
+from dgnb.notices import host
 
 __all__ = ["allow_nested"]
 
@@ -49,7 +50,8 @@ def allow_nested() -> str:
     name, version = _nest_asyncio()
     again = hasattr(asyncio, "_nest_patched")
     _patch(name)
-    if not again and name == "nest-asyncio" and (_kernel() >= 7 or sys.version_info >= (3, 14)):
+    kernel = getattr(sys.modules.get("ipykernel"), "version_info", (0,)) if host() == "notebook" else (0,)
+    if not again and name == "nest-asyncio" and (kernel >= (7,) or sys.version_info >= (3, 14)):
         warnings.warn(
             f"nest-asyncio {version} loses messages on ipykernel 7: cells and clicks that arrive during a nested run "
             "are never handled. On Python 3.14 it breaks asyncio.timeout(). Use dgnb.run(…), or "
@@ -84,10 +86,3 @@ def _patch(name: str) -> None:
                 "asyncio's own loop."
             )
         importlib.import_module(name.replace("-", "_")).apply(loop)
-
-
-def _kernel() -> int:
-    """The major version of ipykernel if this process is a kernel, else 0."""
-    app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
-    running = app is not None and app.initialized()
-    return int(importlib.metadata.version("ipykernel").partition(".")[0]) if running else 0

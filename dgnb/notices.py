@@ -5,17 +5,16 @@ from __future__ import annotations
 import html
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Any, Final, Literal
+
+from dgnb.exceptions import shell
 
 logger = logging.getLogger("dgnb")
 
+FAINT: Final = "opacity:.75"
 _JOINERS: Final = frozenset("\u200c\u200d\u200e\u200f")
 """Invisible characters that some scripts need. Others, such as U+202E, could make text look different."""
-
-
-def shell() -> Any:
-    """The IPython that this code runs in, or None."""
-    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
 def host() -> Literal["notebook", "terminal", ""]:
@@ -26,8 +25,9 @@ def host() -> Literal["notebook", "terminal", ""]:
 
 
 def say(text: str) -> None:
-    """Tell what is worth knowing and no fault: a quiet line under the cell; outside a notebook, a line in the log."""
+    """Tell what is worth knowing and no fault: a quiet line under the cell; elsewhere, a warning in the log."""
     if host() == "notebook":
+        logger.info("%s", text)
         show(bundle(quiet(escaped(text)), text), raw=True)
     else:
         logger.warning("%s", text)
@@ -49,6 +49,13 @@ def bundle(markup: str, text: str) -> dict[str, str]:
 def quiet(markup: str) -> str:
     """HTML that stays in the background of a notebook."""
     return f'<div style="font-size:90%;line-height:1.5" role="status">{markup}</div>'
+
+
+def grid(rows: Iterable[tuple[str, str, str]]) -> str:
+    """HTML in three columns, in the colours of the page."""
+    cells = "".join(f'<span style="{FAINT}">{a}</span><span>{b}</span><span>{c}</span>' for a, b, c in rows)
+    style = "display:grid;grid-template-columns:max-content fit-content(24em) 1fr;column-gap:1em;margin:.3em 0"
+    return f'<div style="{style};overflow-wrap:anywhere">{cells}</div>'
 
 
 def escaped(text: object) -> str:

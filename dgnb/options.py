@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, Shallow, nearest
+from dgnb.notices import escaped, grid, quiet
 from dgnb.values import native, whole
 
 __all__ = ["ENCODINGS", "MODELS", "MOST_CHANNELS", "LiveOptions", "as_options", "check_encoding"]
@@ -174,6 +175,19 @@ class LiveOptions:
 
     def __repr__(self) -> str:
         return f"LiveOptions({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                escaped(name),
+                f"<b>{escaped(repr(value))}</b>",
+                str(_FIELDS[name].metadata["help"]),
+            )
+            for name, value in self.changed().items()
+        ]
+        return quiet(
+            f"LiveOptions: what differs from the defaults{grid(rows)}" if rows else "LiveOptions: all defaults"
+        )
 
     def changed(self) -> dict[str, Any]:
         """The options that differ from the defaults, by name; `LiveOptions(**options.changed())` is equal."""

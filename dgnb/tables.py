@@ -9,14 +9,15 @@ any index, so you can filter a table first:
 
 The result has the same columns and dtypes with and without rows. Each channel is treated separately, because people
 on two channels speak at the same time. `first` and `last` are positions: `words.iloc[first]`.
+
+Each raises `ConfigurationError` where a table lacks a column that it needs, and where an argument is out of range.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -27,18 +28,16 @@ import pandas as pd
 from dgnb import frames
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.values import ABOVE_0, native, number
-from dgnb.writing import UNSPACED, spaced
+from dgnb.writing import parts, spaced
 
-__all__ = ["doubtful", "find", "pauses", "speaking_rate", "summary"]
+__all__ = ["doubtful", "find", "pauses", "resample", "speaking_rate", "summary"]
 
 _PAUSE: Final = 0.5
 """Shorter silences, in seconds, count as speech."""
 _CONTEXT: Final = 5
 """Words of context on each side of a phrase."""
 _MOST_WINDOWS: Final = 1_000_000
-_APOSTROPHES: Final = "'’ʼ"
-_CHARACTERS: Final = re.compile(f"[{UNSPACED}\uac00-\ud7a3]")
-"""Characters that are compared one by one, whatever the words are. Korean has spaces, but not before its particles."""
+_UNDIARIZED: Final = "unknown: diarize=True tells them apart"
 
 _Floats = npt.NDArray[np.float64]
 _Positions = npt.NDArray[np.intp]
@@ -62,9 +61,6 @@ def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
         One row a pause: `start`, `end`, `seconds` (its length), `after`, `before` (the words around it, as displayed),
         `channel`.
 
-    Raises:
-        ConfigurationError: The table lacks a column, or `longer` is not a number of seconds.
-
     Example:
         ```python
         transcript.pauses(longer=2).nlargest(5, "seconds")
@@ -86,7 +82,7 @@ def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
     return frames.rows(frames.PAUSES, sorted(found, key=lambda row: (row[0], row[5])))
 
 
-def speaking_rate(words: pd.DataFrame, window: float = 60.0) -> pd.DataFrame:
+def speaking_rate(words: pd.DataFrame, window: Any = 60.0) -> pd.DataFrame:
     """Words per minute along time, in consecutive windows.
 
     Windows begin at multiples of `window`, so you can compare two speakers. The first window contains the first word,
@@ -94,42 +90,75 @@ def speaking_rate(words: pd.DataFrame, window: float = 60.0) -> pd.DataFrame:
 
     Args:
         words: `transcript.words`, or rows of it.
-        window: Seconds a window.
+        window: How long a window is: seconds, or a time such as "1min".
 
     Returns:
         One row a window, also where nobody spoke: `start`, `end` (s), `words` (how many), `words_per_minute` (NaN where
         the last window has no length).
-
-    Raises:
-        ConfigurationError: The table lacks a column, `window` is not a number of seconds, or there would be more than
-            a million windows.
 
     Example:
         ```python
         transcript.speaking_rate(10).plot(x="start", y="words_per_minute")
         ```
     """
-    window = number("window must be a number above 0", window, ABOVE_0)
     start, end, _ = _times("speaking_rate", words)
     if not start.size:
         return frames.rows(frames.RATES, [])
-    with np.errstate(over="ignore"):
-        of = np.floor(start / window)
-    first = float(of.min())
-    many = float(of.max()) - first + 1
-    # A very short window makes it infinite or NaN.
-    if not many <= _MOST_WINDOWS:
-        raise ConfigurationError(
-            f"Windows of {window:g} s are too short for words from {start.min():.1f} to {start.max():.1f} s: there "
-            f"would be more than {_MOST_WINDOWS:,} windows. Use longer windows or fewer words."
-        )
-    count = np.bincount((of - first).astype("int64"), minlength=int(many))
-    begins = (first + np.arange(count.size)) * window
+    window = _seconds(window)
+    of, begins = _windows(window, start)
+    count = np.bincount(of, minlength=begins.size)
     ends = begins + window
     ends[-1] = min(ends[-1], max(float(end.max()), begins[-1]))
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(ends > begins, count * 60.0 / (ends - begins), np.nan)
     return frames.table(frames.RATES, {"start": begins, "end": ends, "words": count, "words_per_minute": rate})
+
+
+def resample(
+    words: pd.DataFrame, window: Any = 60.0, by: str | None = None, *, gaps: Any = None, until: float = 0.0
+) -> pd.DataFrame:
+    """How much was said, and how surely, in consecutive windows from 0 s on: by all, or by each speaker.
+
+    Args:
+        words: `transcript.words`, or rows of it.
+        window: How long a window is: seconds, or a time such as "1min". A word counts where it begins.
+        by: A column of the words, such as `speaker` or `channel`. Words without a value in it are "unknown".
+        gaps: `transcript.gaps`: what they cover was not transcribed.
+        until: Seconds of audio that were transcribed, as silence may follow the last word.
+
+    Returns:
+        One row a window; the index is its `start` (s). Columns: `words` (how many), `words_per_minute` (of the time
+        covered, or NaN where nothing was), `seconds` (of the words), `confidence` (the mean) and `covered` (s that were
+        transcribed). With `by`, each column but `covered` is a table with a column for each speaker.
+
+    Example:
+        ```python
+        transcript.resample("1min", by="speaker")["words_per_minute"].plot()
+        ```
+    """
+    window, (start, end, _) = _seconds(window), _times("resample", words)
+    lost = start[:0], end[:0]
+    if gaps is not None:
+        lost = _floats("resample", gaps, "start", "gaps"), _floats("resample", gaps, "end", "gaps")
+    until = float(np.concatenate([[until], end, lost[1]]).max())
+    of, begins = _windows(window, start, 0.0, np.nextafter(until, 0.0))
+    begins = begins[: None if start.size or until else 0]
+    edges = np.append(begins, np.clip(until, begins[-1:], begins[-1:] + window))
+    spoken = pd.DataFrame({"start": begins[of], "seconds": end - start})
+    spoken["confidence"] = _floats("resample", words, "confidence")
+    spoken[by] = _column("resample", words, by).astype("object").fillna("unknown").array if by else "all"
+    groups, index = spoken.groupby(["start", by]), pd.Index(begins, name="start")
+    names = sorted(set(spoken[by]), key=lambda name: (name == "unknown", name)) or ["unknown"]
+    count, seconds, sure = (
+        figures.unstack().reindex(index, columns=names)
+        for figures in (groups.size(), groups["seconds"].sum(), groups["confidence"].mean())
+    )
+    count = count.fillna(0).astype("int64")
+    covered = pd.Series(np.diff(edges) - _within(edges, *_spans(*lost)), index, name="")
+    rate = count.div(covered.where(covered > 0) / 60, axis="index")
+    figures = {"words": count, "words_per_minute": rate, "seconds": seconds.fillna(0.0), "confidence": sure}
+    table = pd.concat({**figures, "covered": covered}, axis="columns", names=[None, by])
+    return table if by else table.droplevel(1, axis="columns")
 
 
 def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
@@ -147,9 +176,6 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
         One row an occurrence: `start` of its first word and `end` of its last (s), `text` (as displayed), `context`
         (with five words on each side), `channel`, `first`, `last` (positions of its words in the table).
 
-    Raises:
-        ConfigurationError: The table lacks a column, or the phrase has no letter or digit.
-
     Example:
         ```python
         transcript.find("good morning")[["start", "context"]]
@@ -158,7 +184,7 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
     phrase = native(phrase)
     if not isinstance(phrase, str):
         raise ConfigurationError(f"find() looks for text such as 'good morning', not {phrase!r}.")
-    wanted = _parts(phrase)
+    wanted = parts(phrase)
     if not wanted:
         raise ConfigurationError(f"find() needs a word; {phrase!r} has no letter or digit.")
     start, end, channel = _times("find", words)
@@ -167,7 +193,7 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
     place = {part: index for index, part in enumerate(dict.fromkeys(wanted))}
     pattern = [place[part] for part in wanted]
     # Most words occur many times and are split once.
-    known = {word: [place.get(part, -1) for part in _parts(word)] for word in set(spoken)}
+    known = {word: [place.get(part, -1) for part in parts(word)] for word in set(spoken)}
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
         spans = _occurrences(pattern, [known[spoken[row]] for row in rows])
@@ -210,9 +236,6 @@ def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.D
         One row a stretch: `start`, `end` (s), `text` (as displayed), `words` (how many), `confidence` (the lowest),
         `channel`, `first`, `last` (positions of its words in the table).
 
-    Raises:
-        ConfigurationError: The table lacks a column, or an argument is out of range.
-
     Example:
         ```python
         transcript.doubtful(below=0.6).nsmallest(10, "confidence")
@@ -252,14 +275,12 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
     - speech: seconds of words, with pauses of up to half a second. Channels are added up.
     - words per minute: of the duration, and of the speech.
     - speakers: how many there are; for each, the share of the words and of their time. `speaker unknown` is words
-      without a speaker, where other words have one.
+      without a speaker, where other words have one. Without `diarize=True` no word has a speaker: there are 0, the
+      unit says why, and `words.groupby("speaker")` has no groups.
     - confidence: the mean and the lowest decile of the words.
     - latency: of the interims, see `Transcript.results`; `p95` is the 95th percentile.
     - finals, interims, reconnects: how many there are.
     - gaps: seconds that were not transcribed, overlaps counted once.
-
-    Raises:
-        ConfigurationError: A table lacks a column.
 
     Example:
         ```python
@@ -304,46 +325,64 @@ def _frame(*figures: tuple[str, float, str]) -> pd.DataFrame:
 
 def _shares(words: pd.DataFrame, seconds: _Floats) -> list[tuple[str, float, str]]:
     """The number of speakers, and the shares of each."""
-    speaker = _floats("summary", words, "speaker")
-    present = np.unique(speaker[~np.isnan(speaker)])
-    rows: list[tuple[str, float, str]] = [("speakers", present.size, "")]
-    groups = [(f"speaker {int(one)}", speaker == one) for one in present]
-    if groups and np.isnan(speaker).any():
-        groups.append(("speaker unknown", np.isnan(speaker)))
-    for name, of in groups:
-        rows.append((f"{name}: share of words", float(of.mean()), ""))
-        rows.append((f"{name}: share of time", _ratio(float(seconds[of].sum()), float(seconds.sum())), ""))
+    speaker = pd.Series(_floats("summary", words, "speaker"))
+    many = speaker.nunique()
+    rows: list[tuple[str, float, str]] = [("speakers", many, "" if many or words.empty else _UNDIARIZED)]
+    shares = pd.Series(seconds).groupby(speaker, dropna=False).agg(["sum", "size"])
+    for one, time, count in shares.itertuples(name=None) if many else ():
+        name = "unknown" if one != one else int(one)
+        rows.append((f"speaker {name}: share of words", count / len(words), ""))
+        rows.append((f"speaker {name}: share of time", _ratio(time, float(seconds.sum())), ""))
     return rows
 
 
-def _covered(start: _Floats, end: _Floats, longest: float = 0.0) -> float:
-    """Seconds that stretches cover, with the pauses between them up to the `longest`; overlaps count once."""
+def _seconds(window: Any) -> float:
+    """The length of a window in seconds; text of digits is no time, as pandas would take it for nanoseconds."""
+    given = native(window)
+    if not isinstance(given, int | float) and not str(given).isdecimal():
+        with contextlib.suppress(ValueError, TypeError):
+            given = pd.Timedelta(given).total_seconds()
+    return number("window must be a number above 0, in seconds, or a time such as '1min'", given, ABOVE_0)
+
+
+def _windows(window: float, start: _Floats, *reached: float) -> tuple[npt.NDArray[np.int64], _Floats]:
+    """The window in which each word begins, and where the windows begin; they also contain the moments `reached`."""
+    with np.errstate(over="ignore"):
+        at = np.floor(np.append(start, reached) / window)
+        many = float(at.max()) - float(at.min()) + 1
+    # A very short window makes it infinite or NaN.
+    if not many <= _MOST_WINDOWS:
+        raise ConfigurationError(
+            f"Windows of {window:g} s are too short for {start.min():.1f} to {start.max():.1f} s: there would be more "
+            f"than {_MOST_WINDOWS:,} windows. Use longer windows or fewer words."
+        )
+    return (at[: start.size] - at.min()).astype("int64"), (at.min() + np.arange(int(many))) * window
+
+
+def _spans(start: _Floats, end: _Floats, longest: float = 0.0) -> tuple[_Floats, _Floats]:
+    """Where stretches that overlap, or have pauses of at most the `longest` between them, begin and end together."""
     if not start.size:
-        return 0.0
+        return start, end
     order = np.argsort(start, kind="stable")
     start, reached = start[order], np.maximum.accumulate(end[order])
-    pauses = start[1:] - reached[:-1]
-    return float(reached[-1] - start[0] - pauses[pauses > longest].sum())
+    cut = np.flatnonzero(start[1:] - reached[:-1] > longest)
+    return start[np.append(0, cut + 1)], reached[np.append(cut, -1)]
+
+
+def _covered(start: _Floats, end: _Floats, longest: float = 0.0) -> float:
+    begins, ends = _spans(start, end, longest)
+    return float((ends - begins).sum())
+
+
+def _within(edges: Any, begins: _Floats, ends: _Floats) -> _Floats:
+    """Seconds that spans cover between each two edges."""
+    passed = np.append(0.0, np.cumsum(ends - begins))
+    knots = np.column_stack([begins, ends]).ravel()
+    return np.diff(np.interp(edges, np.append(-math.inf, knots), np.repeat(passed, 2)[:-1]))
 
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else math.nan
-
-
-def _parts(text: str) -> list[str]:
-    """The words of a text in the form in which they are compared."""
-    if text.isascii() and text.isalnum():
-        return [text.lower()]
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return _CHARACTERS.sub(r" \g<0> ", "".join(map(_compared, text))).split()
-
-
-def _compared(character: str) -> str:
-    """The character itself, "" if it is ignored, or a space if it separates words."""
-    kind = unicodedata.category(character)
-    if character in _APOSTROPHES or kind == "Cf":
-        return ""
-    return character if kind[0] in "LMNS" else " "
 
 
 def _spaces(words: pd.DataFrame, shown: list[str]) -> list[bool]:

@@ -16,7 +16,6 @@ from dgnb.exceptions import ConfigurationError
 
 ABOVE_0: Final = math.ulp(0.0)
 """The smallest positive number: the lower bound of what must be positive."""
-_MOST_WHOLE: Final = 10**15 - 1
 
 
 def native(value: Any) -> Any:
@@ -43,10 +42,9 @@ def native(value: Any) -> Any:
 
 
 def number(rule: str, value: Any, least: float = -sys.float_info.max, most: float = sys.float_info.max) -> float:
-    """A number within its bounds, as a float. `rule` begins the error: "duration is a positive number of seconds".
+    """A number within its bounds, as a float; `ConfigurationError` for anything else, NaN too.
 
-    Raises:
-        ConfigurationError: It is no number, NaN, or out of bounds.
+    `rule` begins the error: "duration is a positive number of seconds".
     """
     given = native(value)
     if isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most:
@@ -54,12 +52,8 @@ def number(rule: str, value: Any, least: float = -sys.float_info.max, most: floa
     raise ConfigurationError(f"{rule}, not {value!r}.")
 
 
-def whole(rule: str, value: Any, least: int = 1, most: int = _MOST_WHOLE) -> int:
-    """A whole number within its bounds, also as the text of its digits, as on the wire. `rule` is as in `number`.
-
-    Raises:
-        ConfigurationError: It is no whole number, or out of bounds.
-    """
+def whole(rule: str, value: Any, least: int = 1, most: int = 10**15 - 1) -> int:
+    """As `number`, but a whole one, also as the text of its digits, as on the wire."""
     given = native(value)
     if isinstance(given, str) and re.fullmatch(r"\d{1,15}", given, re.ASCII):
         given = int(given)

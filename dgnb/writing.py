@@ -13,7 +13,7 @@ from typing import Final
 
 from dgnb.messages import Word
 
-UNSPACED: Final = (
+_UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uaa60-\uaa7f"
     "\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003ffff"
 )
@@ -34,8 +34,10 @@ _MARKS: Final = ("Mn", "Me", "Cf")
 CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _closing = re.compile(rf"[{_WIDE_CLOSING}]|[{_CLOSING}]+(?!\w)")
 _opening = re.compile(f"[{_OPENING}]")
-_unspaced = re.compile(f"[{UNSPACED}]")
-_unit = re.compile(f"[{_OPENING}]*(?:[{UNSPACED}]|[^{UNSPACED}{_OPENING}]+)?[{_CLOSING}]*")
+_CHARACTERS: Final = re.compile(f"[{_UNSPACED}\uac00-\ud7a3]")
+"""Characters that are compared one by one, whatever the words are. Korean has spaces, but not before its particles."""
+_unspaced = re.compile(f"[{_UNSPACED}]")
+_unit = re.compile(f"[{_OPENING}]*(?:[{_UNSPACED}]|[^{_UNSPACED}{_OPENING}]+)?[{_CLOSING}]*")
 
 
 class Said(Word, frozen=True):
@@ -45,6 +47,18 @@ class Said(Word, frozen=True):
     """Whether a space stands before it."""
     estimated: bool = False
     """Whether its times are a share of the final's, because the server sent text without words."""
+
+
+def parts(text: str) -> list[str]:
+    """The words of a text as they are compared: without case, punctuation, apostrophes and the encoding of accents."""
+    if text.isascii() and text.isalnum():
+        return [text.lower()]
+    kept = []
+    for character in unicodedata.normalize("NFKC", text).casefold():
+        kind = unicodedata.category(character)
+        if character not in "'’ʼ" and kind != "Cf":
+            kept.append(character if kind[0] in "LMNS" else " ")
+    return _CHARACTERS.sub(r" \g<0> ", "".join(kept)).split()
 
 
 def is_spaced(word: Word) -> bool:
@@ -144,14 +158,7 @@ def spread(text: str, start: float, end: float, space: bool) -> tuple[Said, ...]
     bounds = list(itertools.accumulate((max(1, width(part)) for part in shown), initial=0))
     times = [start + (end - start) * bound / bounds[-1] for bound in bounds] if shown else []
     return tuple(
-        Said(
-            part.strip(_PUNCTUATION).lower() or part,
-            since,
-            until,
-            punctuated_word=part,
-            spaced=gap,
-            estimated=True,
-        )
+        Said(part.strip(_PUNCTUATION).lower() or part, since, until, punctuated_word=part, spaced=gap, estimated=True)
         for part, gap, (since, until) in zip(shown, spaces, itertools.pairwise(times), strict=True)
     )
 

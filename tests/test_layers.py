@@ -28,7 +28,14 @@ ANYWHERE = {"samples"}
 
 LOOPBACK_MAY = {"_version", "exceptions", "options", "messages", "offline", "samples", "loopback", "values"}
 # Pairs on the same floor: the first may import the second.
-WITHIN = {("values", "exceptions"), ("audio", "options"), ("connection", "endpoints"), ("tables", "frames")}
+WITHIN = {
+    ("values", "exceptions"),
+    ("notices", "exceptions"),
+    ("cells", "exceptions"),
+    ("audio", "options"),
+    ("connection", "endpoints"),
+    ("tables", "frames"),
+}
 HEAVY = {
     "pandas": {"exports", "frames", "tables", "transcript", "plots"},
     "matplotlib": {"plots"},

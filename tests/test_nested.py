@@ -127,14 +127,13 @@ def test_run_works_before_and_after_the_patch() -> None:
     assert said[0] == said[-1] == "42"
 
 
-@pytest.mark.parametrize(("version", "warnings"), [("6.31.0", int(sys.version_info >= (3, 14))), ("7.0.0", 1)])
-def test_it_warns_where_the_package_does_harm(version: str, warnings: int) -> None:
+@pytest.mark.parametrize(("version", "warnings"), [((6, 31, 0), int(sys.version_info >= (3, 14))), ((7, 0, 0), 1)])
+def test_it_warns_where_the_package_does_harm(version: tuple[int, ...], warnings: int) -> None:
     code = f"""
-    import sys, types
-    application = types.SimpleNamespace(initialized=lambda: True)
-    sys.modules["ipykernel.kernelapp"] = types.SimpleNamespace(IPKernelApp=application)
-    _before = importlib.metadata.version
-    importlib.metadata.version = lambda name: {version!r} if name == "ipykernel" else _before(name)
+    import sys, types, dgnb
+    shell = types.SimpleNamespace(kernel=object())
+    sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
+    sys.modules["ipykernel"] = types.SimpleNamespace(version_info={version})
     """
     said = python(NEST_1 + textwrap.dedent(code) + IN_A_CELL + RUN_THE_CELL)
     assert said.split("\n") == ["nest-asyncio", str(warnings), "42 42"]

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -345,3 +346,22 @@ def test_a_wrong_query_is_refused(pairs: list[tuple[str, str]], message: str) ->
 
 def test_a_parameter_that_is_no_option_is_kept_with_all_its_values() -> None:
     assert LiveOptions.from_query([("new", "a"), ("new", "b")]).extra == {"new": ["a", "b"]}
+
+
+# In a notebook
+
+
+def test_a_table_shows_what_differs_from_the_defaults() -> None:
+    options = LiveOptions(language="de", smart_format=True, keyterm=["dgnb", "<b>Praat</b>"], extra={"<i>": 1})
+    markup = options._repr_html_()
+    for name, value in [("language", "&#x27;de&#x27;"), ("smart_format", "True"), ("keyterm", "[&#x27;dgnb&#x27;, ")]:
+        assert re.search(rf">{name}</span><span><b>{re.escape(value)}", markup)
+    assert "Terms to listen for (nova-3); case is kept." in markup
+    assert "endpointing" not in markup
+    assert "<b>Praat" not in markup
+    assert "<i>" not in markup
+    assert repr(options).startswith("LiveOptions(language='de', smart_format=True")
+
+
+def test_without_changes_it_says_so() -> None:
+    assert "LiveOptions: all defaults" in LiveOptions()._repr_html_()

@@ -171,8 +171,17 @@ def test_columns_without_times_are_a_clear_error(name: str) -> None:
         (lambda words: tables.pauses(words, "1"), "longer must be a number"),
         (lambda words: tables.pauses(words, math.nan), "longer must be a number"),
         (lambda words: tables.pauses(words, None), "longer must be a number"),
-        (lambda words: tables.speaking_rate(words, 0), "window must be a number above 0, not 0"),
+        (lambda words: tables.speaking_rate(words, 0), "window must be a number above 0, .* not 0"),
         (lambda words: tables.speaking_rate(words, math.inf), "window must be a number above 0"),
+        (lambda words: tables.resample(words, "-1min"), "window must be a number above 0"),
+        (lambda words: tables.resample(words, "soon"), "a time such as '1min', not 'soon'"),
+        (lambda words: tables.resample(words, "300"), "a time such as '1min', not '300'"),
+        (lambda words: tables.resample(words, None), "window must be a number above 0"),
+        (lambda words: tables.resample(words, True), "window must be a number above 0"),
+        (lambda words: tables.resample(words, "1ns"), "more than 1,000,000 windows. Use longer windows"),
+        (lambda words: tables.resample(words, by="speakers"), "needs the column 'speakers'. Did you mean 'speaker'"),
+        (lambda words: tables.resample(words.drop(columns="speaker"), by="speaker"), "needs the column 'speaker'"),
+        (lambda words: tables.resample(words, gaps=words.drop(columns="end")), "needs the column 'end'"),
         (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Use longer windows"),
         (lambda words: tables.speaking_rate(words, 5e-324), "more than 1,000,000 windows"),
         (lambda words: tables.doubtful(words, 1.5), "below must be a number from 0 to 1, not 1.5"),
@@ -188,14 +197,15 @@ def test_a_wrong_argument_is_a_clear_error(call: Callable[[pd.DataFrame], Any], 
     assert isinstance(caught.value, DgnbError)
 
 
-@pytest.mark.parametrize("helper", ["pauses", "speaking_rate", "find", "doubtful", "summary"])
+@pytest.mark.parametrize("helper", ["pauses", "speaking_rate", "resample", "find", "doubtful", "summary"])
 def test_a_transcript_has_each_function_as_a_method(helper: str) -> None:
     transcript = Transcript()
     heard = Alternative("one two", 0.9, (Word("one", 0.0, 1.0, 0.2), Word("two", 3.0, 4.0, 0.9)))
     transcript.feed(Results((0, 1), 5.0, 0.0, Channel((heard,)), is_final=True), offset=10.0)
     arguments = ["ONE"] if helper == "find" else []
     given_ = ["words", "results", "events", "gaps"] if helper == "summary" else ["words"]
-    want = getattr(tables, helper)(*(getattr(transcript, table) for table in given_), *arguments)
+    more = {"until": 15.0} if helper == "resample" else {}
+    want = getattr(tables, helper)(*(getattr(transcript, table) for table in given_), *arguments, **more)
     got = getattr(transcript, helper)(*arguments)
     assert len(got) > 0
     pd.testing.assert_frame_equal(got, want)
@@ -313,7 +323,93 @@ def test_windows_are_consecutive_and_contain_every_word_once(words: pd.DataFrame
             assert row.words_per_minute == pytest.approx(row.words * 60 / (row.end - row.start))
 
 
-# Phrases
+# Windows for all and for each speaker
+
+
+def test_words_are_counted_in_windows_and_a_gap_is_no_silence() -> None:
+    words = spoken(("a", 0, 1), ("b", 1.5, 2), ("c", 25, 26), confidence=0.5)
+    gaps = frames.rows(frames.GAPS, [(8.0, 15.0, 7.0, "lost"), (12.0, 20.0, 8.0, "lost"), (26.0, 26.0, 9.0, "a pause")])
+    got = tables.resample(words, 10, gaps=gaps, until=35.0)
+    rest = dict.fromkeys(["words_per_minute", "seconds", "confidence", "covered"], "float64")
+    assert dtypes(got) == {"words": "int64", **rest}
+    assert got.index.name == "start"
+    nothing = pytest.approx(math.nan, nan_ok=True)
+    assert got.reset_index().to_numpy().tolist() == [
+        [0.0, 2, 15.0, 1.5, 0.5, 8.0],
+        [10.0, 0, nothing, 0.0, nothing, 0.0],
+        [20.0, 1, 6.0, 1.0, 0.5, 10.0],
+        [30.0, 0, 0.0, 0.0, nothing, 5.0],
+    ]
+
+
+@pytest.mark.parametrize("by", ["speaker", "channel"])
+def test_each_speaker_has_a_column_and_a_word_without_a_speaker_is_unknown(by: str) -> None:
+    words = pd.concat(
+        [
+            spoken(("a", 0, 1), ("b", 61, 62), confidence=0.5, **{by: 10}),
+            spoken(("c", 1, 3), confidence=1.0, **{by: 2}),
+        ]
+    )
+    if by == "speaker":
+        words = pd.concat([words, spoken(("d", 70, 72))])
+    got = tables.resample(words, "1min", by=by)
+    assert got.columns.names == [None, by]
+    people = [2, 10, *["unknown"] * (by == "speaker")]
+    assert got["words"].columns.tolist() == people
+    assert got["words"].to_numpy().tolist() == [[1, 1, 0][: len(people)], [0, 1, 1][: len(people)]]
+    assert got["words_per_minute"][2].tolist() == [1.0, 0.0]
+    assert got["seconds"][2].tolist() == [2.0, 0.0]
+    assert got["confidence"][10].tolist() == [0.5, 0.5]
+    assert got["covered"].tolist() == [60.0, 12.0 if by == "speaker" else 2.0]
+
+
+@pytest.mark.parametrize(
+    "minute", ["1min", "60s", "00:01:00", np.int64(60), pd.Timedelta(60, "s"), np.timedelta64(1, "m")]
+)
+def test_a_window_is_seconds_or_whatever_pandas_takes_for_a_time(minute: Any) -> None:
+    words = spoken(("a", 0, 1), ("b", 61, 62))
+    assert tables.resample(words, minute).index.tolist() == [0.0, 60.0]
+    assert tables.speaking_rate(words, minute)["start"].tolist() == [0.0, 60.0]
+
+
+def test_windows_without_words_have_the_same_columns() -> None:
+    assert tables.resample(spoken()).columns.tolist() == tables.resample(spoken(("a", 0, 1))).columns.tolist()
+    nobody, undiarized = tables.resample(spoken(), by="speaker"), tables.resample(spoken(("a", 0, 1)), by="speaker")
+    assert len(nobody) == 0
+    assert nobody.columns.tolist() == undiarized.columns.tolist()
+    assert undiarized["words", "unknown"].tolist() == [1]
+
+
+@given(words=some_words(), eighths=st.integers(1, 200))
+@settings(max_examples=60, deadline=None)
+def test_windows_have_each_word_once_for_all_and_for_the_channels(words: pd.DataFrame, eighths: int) -> None:
+    alone, each = tables.resample(words, eighths / 8), tables.resample(words, eighths / 8, by="channel")
+    assert alone["words"].sum() == len(words)
+    assert alone["seconds"].sum() == (words["end"] - words["start"]).sum()
+    assert alone["covered"].sum() == words["end"].max() if len(words) else len(alone) == 0
+    if len(words):
+        for measure in ("words", "seconds", "words_per_minute"):
+            total = each[measure].sum(axis="columns", skipna=False)
+            pd.testing.assert_series_equal(total, alone[measure], check_names=False)
+
+
+def test_a_transcript_resamples_its_words_with_its_gaps_and_the_silence_at_its_end() -> None:
+    transcript = Transcript()
+    heard = Alternative("one", 0.9, (Word("one", 0.0, 1.0, 0.5),))
+    transcript.feed(Results((0, 1), 90.0, 0.0, Channel((heard,)), is_final=True))
+    transcript.add_gap(90.0, 150.0, "lost")
+    got = transcript.resample("1min")
+    assert got["covered"].tolist() == [60.0, 30.0, 0.0]
+    assert got["words_per_minute"].isna().tolist() == [False, False, True]
+
+
+def test_without_diarization_the_summary_says_why_there_are_no_speakers() -> None:
+    empty = Transcript()
+    for speaker, value, unit in ((None, 0, "unknown: diarize=True tells them apart"), (3, 1, "")):
+        words = spoken(("a", 0, 1), speaker=speaker)
+        row = tables.summary(words, empty.results, empty.events, empty.gaps).loc["speakers"]
+        assert (row["value"], row["unit"]) == (value, unit)
+    assert empty.summary().loc["speakers", "unit"] == ""
 
 
 def test_a_phrase_is_found_with_its_times_and_context() -> None:

@@ -20,8 +20,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.errors import Answers, connection_lost, reason_in
-from dgnb.connection.unreached import handshake_error
+from dgnb.connection.errors import Answers, connection_lost, handshake_error, reason_in
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Results, ServerMessage, UnknownMessage

@@ -1,4 +1,4 @@
-"""One table of what a refusal or a close code means, what to do about it, and whether to try again.
+"""One table of what a refusal or a close code means, what to do about it, and whether to try again; and the errors.
 
 To add an HTTP status, a close code or a reason of the server, add a row to `RULES`. Sources: Deepgram's pages on errors
 and on closed streams, RFC 6455 (close codes), RFC 9110 (HTTP).
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import json
 import re
+import socket
+import ssl
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from websockets.exceptions import InvalidStatus
+import websockets.asyncio.client as ws
+from websockets.exceptions import InvalidMessage, InvalidProxy, InvalidProxyStatus, InvalidStatus, ProxyError
 from websockets.http11 import Response
 
 from dgnb.endpoints import Endpoint
@@ -103,8 +107,17 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     ),
     GaveUp.PROTOCOL: Rule("this side gave up: the server broke the WebSocket protocol. Is endpoint right?", _ALWAYS),
 }
-_OTHER: Final = Rule("the server closed it.", _ONCE)
 _REASONS: Final = {name.replace("-", ""): name for name in RULES if isinstance(name, str) and name.isupper()}
+_CERTIFICATE: Final = (
+    "Is endpoint= the name that it is for, and this machine's clock right? On macOS run Install Certificates.command. "
+    "Behind a proxy that inspects TLS, or with a server of your own, point ssl= or, before the kernel starts, "
+    "SSL_CERT_FILE to the certificate of its authority."
+)
+_UNREACHABLE: Final = {
+    "deepgram": "Is the network there? Without it, endpoint='offline' transcribes on this machine.",
+    "offline": "Restart the kernel to start the engine afresh.",
+    "custom": "Is the server running, and the port right?",
+}
 _OFFLINE: Final = "DGNB_OFFLINE_MODEL names its model: tiny.en when unset, or the folder of another one."
 
 
@@ -117,7 +130,7 @@ def find_rule(number: int, reason: str = "", gave_up: GaveUp | None = None) -> R
     for key in (gave_up, *named, number, family):
         if key in RULES:
             return RULES[key]
-    return _OTHER
+    return Rule("the server closed it.", _ONCE)
 
 
 def may_retry(error: Exception) -> Again:
@@ -191,10 +204,38 @@ class Answers:
         return f" {_FOREIGN}" if self._count and not self.recognised else ""
 
 
-def refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
+def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> HandshakeError:
+    """Make the error to raise for an error of websockets or of the system during the handshake."""
+    if isinstance(error, InvalidStatus):
+        return _refusal(error, endpoint)
+    host, proxy = urlsplit(str(endpoint.url)).netloc, _proxy(endpoint)
+    # Trying again may help where nobody answered, or the line broke before the answer was complete.
+    transient = isinstance(error, OSError | EOFError | InvalidMessage | ProxyError)
+    if isinstance(error, ssl.SSLError):
+        # The others are a wrong certificate, or a server without TLS.
+        transient = isinstance(error, ssl.SSLEOFError)
+        text = _tls(error, host, endpoint, proxy)
+    elif isinstance(error, InvalidProxy | ProxyError | ImportError) or (
+        proxy and isinstance(error, OSError | ValueError)
+    ):
+        around = f"HTTPS_PROXY names another proxy, and NO_PROXY={host} none." if endpoint.proxy is None else ""
+        text = f"{host} can't be reached by way of {proxy or 'the proxy'}: {_why(error, timeout)}. "
+        text += around or "proxy=False goes around the proxy."
+        if isinstance(error, InvalidProxyStatus):
+            transient = find_rule(error.response.status_code).again is Again.ALWAYS
+    elif isinstance(error, OSError):
+        text = f"{host} can't be reached: {_why(error, timeout)}. {_UNREACHABLE[endpoint.kind]}"
+    else:
+        told = one_line(endpoint.masked(str(error)))
+        text = f"{host} does not answer as a WebSocket server ({told}). Is endpoint right?"
+    return HandshakeError(text, transient=transient)
+
+
+def _refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
     """Make the error for a server that answered the handshake with an HTTP status."""
     status = error.response.status_code
     reason, said, request_id = _answer(error.response, endpoint)
+    wait = error.response.headers.get("Retry-After", "").strip()
     # A 403 has the same err_code, and is about the model.
     rule = find_rule(status, reason if status == 401 else "")
     host, did, remedy = urlsplit(str(endpoint.url)).netloc, "refused", rule.text
@@ -217,7 +258,8 @@ def refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
         error=said,
         request_id=request_id,
         transient=rule.again is Again.ALWAYS,
-        retry_after=_retry_after(error.response),
+        # None without one, and for a date, which few servers send.
+        retry_after=float(wait) if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII) else None,
     )
 
 
@@ -252,7 +294,44 @@ def _answer(response: Response, endpoint: Endpoint) -> tuple[str, str, str]:
     return f"{told.get('err_code')} {hint}", said, request_id
 
 
-def _retry_after(response: Response) -> float | None:
-    """The seconds of the `Retry-After` header; None without one, and for a date, which few servers send."""
-    told = response.headers.get("Retry-After", "").strip()
-    return float(told) if re.fullmatch(r"\d{1,9}(\.\d+)?", told, re.ASCII) else None
+def _why(error: Exception, timeout: float) -> str:
+    """What went wrong. Nothing of an error about a proxy is quoted: it may hold the proxy's credentials."""
+    match error:
+        case ImportError():
+            return "SOCKS needs the package python-socks: pip install 'python-socks[asyncio]'"
+        case InvalidProxyStatus():
+            return f"it refused with {error.response.status_code} (407: it wants http://user:password@host:port)"
+        case ProxyError():
+            return "it does not answer as a proxy does"
+        case TimeoutError():
+            return f"no answer came within {timeout:g} s"
+        case socket.gaierror():
+            return "there is no such host, or no network"
+        case OSError():
+            # A name with several addresses fails once for each, and asyncio joins the errors to one without a number.
+            refused = isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error)
+            return "nothing listens there" if refused else one_line(error)
+        case _:
+            return "it is no address such as http://proxy.example:3128"
+
+
+def _tls(error: ssl.SSLError, host: str, endpoint: Endpoint, proxy: str) -> str:
+    told = one_line(endpoint.masked(str(error)))
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = (getattr(error, "verify_message", "") or told).rstrip(".")
+        by = f", reached through {proxy}," if proxy else ""
+        return f"The certificate of {host}{by} is not trusted ({why}). {_CERTIFICATE}"
+    why = (getattr(error, "reason", "") or told).replace("_", " ").lower()
+    return f"TLS with {host} failed ({why}). Is it a wss:// server, and the port right?"
+
+
+def _proxy(endpoint: Endpoint) -> str:
+    """The proxy that websockets uses for an address, in words without its credentials; "" for none."""
+    used: str | None = None
+    if endpoint.proxy:
+        used = endpoint.proxy.reveal()
+    elif endpoint.proxy is None and not endpoint.local:
+        used = ws.get_proxy(ws.parse_uri(str(endpoint.url)))  # type: ignore[attr-defined]
+    # The address is shown only where it can't be mistaken for a user name or a password.
+    found = re.fullmatch(r"\w+://(?:[^/?#@]*@)?([\w.-]+(?::\d+)?)/?", used or "", re.ASCII)
+    return f"the proxy {found[1]}" if found else "the proxy" if used else ""

@@ -51,8 +51,7 @@ class InForce:
 class Faults:
     """The public faults, which `LoopbackServer` inherits."""
 
-    def __init__(self) -> None:
-        self._in_force = InForce()
+    _in_force: InForce
 
     def rejecting(
         self,
@@ -78,6 +77,7 @@ class Faults:
             ```
         """
         sent = {name: str(native(value)) for name, value in (headers or {}).items()}
+        body = dict(body) if isinstance(body, Mapping) else body
         return self._in_force.during("rejecting", times, status=status, error=error, body=body, headers=sent)
 
     def dropping(

@@ -6,7 +6,7 @@ import dataclasses
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from yarl import URL
 
@@ -35,12 +35,18 @@ _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?", re.
 
 
 class Refusal(Exception):
-    """A handshake that is answered with an HTTP error. `code` is Deepgram's `err_code`."""
+    """A handshake that is answered with an HTTP error. `code` is Deepgram's `err_code`, `body` replaces its body."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        body: dict[str, Any] | str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status = status
-        self.code = code
+        self.status, self.code, self.headers, self.body = status, code, dict(headers or {}), body
 
 
 def is_called(options: LiveOptions) -> bool:

@@ -35,10 +35,7 @@ _PCM: Final = {
 """FFmpeg's codec, and the bytes of a sample."""
 
 _PIECE_SAMPLES: Final = 96_000
-_PACKETS: Final = {"opus", "speex"}
 _DEMUXERS: Final = {"flac": "flac", "ogg-opus": "ogg", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
-_HEADED_ANYWAY: Final = {"flac", "ogg-opus"}
-_SNIFFED_BYTES: Final = (64, 4096, 16_384)
 _MAGIC: Final = (
     (0, b"RIFF", "WAV"),
     (0, b"RF64", "WAV"),
@@ -78,9 +75,9 @@ def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]
     if options.encoding is None:
         frames = _from_container(data, None)
     elif options.encoding in _DEMUXERS:
-        data = data if options.encoding in _HEADED_ANYWAY else _without_header(options, data)
+        data = data if options.encoding in ("flac", "ogg-opus") else _without_header(options, data)
         frames = _from_container(data, _DEMUXERS[options.encoding])
-    elif options.encoding in _PACKETS:
+    elif options.encoding in ("opus", "speex"):
         frames = _from_packets(options, _without_header(options, data))
     else:
         frames = _from_pcm(options, _without_header(options, data))
@@ -209,7 +206,7 @@ def _frame(samples: np.ndarray[Any, Any], rate: int) -> Any:
 
 def _sniffed(head: bytes, data: Iterator[bytes]) -> tuple[bytes, str]:
     """The beginning of the audio, as much as was read, and the demuxer for its container."""
-    for size in _SNIFFED_BYTES:
+    for size in (64, 4096, 16_384):
         while len(head) < size and (chunk := next(data, b"")):
             head += chunk
         if container := container_of(head[:size]):

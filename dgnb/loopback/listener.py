@@ -39,7 +39,6 @@ _MAX_KEYTERM_TOKENS: Final = 500
 # While there is room the socket is read, so pings are answered even if a client is far ahead of the engine. This is a
 # quarter of an hour of linear16 at 16 kHz.
 CAPACITY_BYTES: Final = 32 << 20
-_ITEM_BYTES: Final = 128
 
 Item = bytes | wire.Finalize | wire.CloseStream | None
 """None tells the thread that nobody waits for its results any more."""
@@ -297,7 +296,7 @@ class Listener:
 
 def _size(item: Item) -> int:
     # Many very small items fill the queue too.
-    return _ITEM_BYTES + (len(item) if isinstance(item, bytes) else 0)
+    return 128 + (len(item) if isinstance(item, bytes) else 0)
 
 
 async def _call_back(session: ClientSession, options: LiveOptions, message: str) -> None:

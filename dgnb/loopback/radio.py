@@ -28,7 +28,6 @@ BURST_SECONDS: Final = 1.0
 MOST_BEHIND: Final = 30.0
 """Seconds that a listener may take nothing."""
 
-_STEP_SECONDS: Final = 0.1
 _BYTES_A_SECOND: Final = 16_000
 
 
@@ -96,7 +95,7 @@ class Radio:
                     _reset(request)
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STEP_SECONDS):
+                async with asyncio.timeout(0.1):
                     await self._stopping.wait()
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
 import ssl
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Self
+from collections.abc import Awaitable, Callable
+from typing import Final, Self
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -19,7 +18,7 @@ from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
-from dgnb.loopback.faults import Faults
+from dgnb.loopback.faults import Faults, InForce
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
@@ -35,7 +34,6 @@ _REQUEST_TIMEOUT: Final = 5.0
 """Seconds from the start of a connection, or its last answer, until the next request must be complete."""
 
 _KEPT: Final = 1000
-_RECEIVE_BUFFER_BYTES: Final = 128 << 10
 _HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
 _CODES: Final = {
     400: ("Bad Request", "Bad Request."),
@@ -93,7 +91,6 @@ class LoopbackServer(Faults):
         radio: str | os.PathLike[str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__()
         host, token = native(host), native(token)
         if not is_loopback(host):
             raise ConfigurationError(
@@ -117,6 +114,7 @@ class LoopbackServer(Faults):
         self._listeners: dict[Listener, ServedConnection] = {}
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
+        self._in_force = InForce()
         self._radio = Radio(radio, self._in_force, self._stopping)
 
     async def __aenter__(self) -> Self:
@@ -137,7 +135,12 @@ class LoopbackServer(Faults):
         )
         await self._runner.setup()
         try:
-            await web.SockSite(self._runner, _listening(self._host, self._port), ssl_context=self._tls).start()
+            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+            listening = socket.create_server((self._host, self._port), family=family)
+            # Audio in the system's buffers delays the answer to a ping. With a slow engine, megabytes of it would take
+            # minutes, and the client would give up the connection.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 << 10)
+            await web.SockSite(self._runner, listening, ssl_context=self._tls).start()
         except BaseException:
             await self._runner.cleanup()
             raise
@@ -202,11 +205,10 @@ class LoopbackServer(Faults):
             check_host(request.headers.get("Host", ""), request.headers.getall("Origin", []))
             response = await handler(request)
         except Refusal as refusal:
-            response = _refusal(seen, refusal.status, refusal.code, str(refusal))
-            if refusal.status == 426:
-                response.headers["Upgrade"] = "websocket"
+            response = _refused(seen, refusal)
         except web.HTTPException as error:
-            response = _refusal(seen, error.status, error.reason, f"{request.method} {request.path}: {error.reason}.")
+            words = f"{request.method} {request.path}: {error.reason}."
+            response = _refused(seen, Refusal(error.status, error.reason, words))
         seen.status = response.status
         return response
 
@@ -220,10 +222,12 @@ class LoopbackServer(Faults):
         if self._in_force.strike("unresponsive"):
             await self._stopping.wait()
             raise Refusal(503, "STOPPING", "The server ends.")
-        if rejecting := self._in_force.strike("rejecting"):
-            return _rejection(seen, rejecting)
+        if fault := self._in_force.strike("rejecting"):
+            code, words = _CODES.get(fault["status"], ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
+            raise Refusal(fault["status"], code, fault["error"] or words, fault["headers"], fault["body"])
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise Refusal(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws://, not with http://.")
+            told = "This is a WebSocket: connect with ws://, not with http://."
+            raise Refusal(426, "UPGRADE_REQUIRED", told, {"Upgrade": "websocket"})
         check_credential(request.headers, self.token)
         options = parse_query(seen.query)
         try:
@@ -264,39 +268,14 @@ serve = LoopbackServer
 """The name by which a server is made: `async with serve("hello world") as server`."""
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family)
-    # Audio in the system's buffers delays the answer to a ping. With a slow engine, megabytes of it would take minutes,
-    # and the client would give up the connection.
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-    return listening
-
-
-def _refusal(
-    seen: Handshake, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    seen.error = message
-    body = {"err_code": code, "err_msg": message, "request_id": seen.request_id}
-    return web.Response(
-        status=status,
-        text=json.dumps(body),
-        content_type="application/json",
-        headers={"dg-request-id": seen.request_id, "dg-error": _header(message), **(headers or {})},
-    )
-
-
-def _rejection(seen: Handshake, fault: Mapping[str, Any]) -> web.Response:
-    status, error, body, headers = (fault[name] for name in ("status", "error", "body", "headers"))
-    if isinstance(body, str):
-        # A text stands for the page of a proxy, which does not send Deepgram's headers.
-        seen.error = error or ""
-        return web.Response(status=status, text=body, content_type="text/html", headers=headers)
-    code, words = _CODES.get(status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
-    response = _refusal(seen, status, code, error or words, headers)
-    if body is not None:
-        response.text = json.dumps(dict(body))
-    return response
+def _refused(seen: Handshake, refusal: Refusal) -> web.Response:
+    seen.error = str(refusal)
+    if isinstance(refusal.body, str):
+        # The page of a proxy, which does not send Deepgram's headers.
+        return web.Response(status=refusal.status, text=refusal.body, content_type="text/html", headers=refusal.headers)
+    told = {"err_code": refusal.code, "err_msg": seen.error, "request_id": seen.request_id}
+    headers = {"dg-request-id": seen.request_id, "dg-error": _header(seen.error), **refusal.headers}
+    return web.json_response(told if refusal.body is None else refusal.body, status=refusal.status, headers=headers)
 
 
 def _header(text: str) -> str:

@@ -13,7 +13,7 @@ reasons. Characters that the font lacks are drawn as boxes: for Chinese, for exa
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,16 +38,6 @@ from dgnb.values import ABOVE_0, number
 __all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
 
 _Floats = npt.NDArray[np.float64]
-
-_WRITTEN_OUT: Final = 90.0
-"""Seconds up to which words are written out."""
-_HEIGHT: Final = 2.4
-"""Inches of a picture along time."""
-_MANY: Final = 3000
-"""More dots than this are small and pale, and pixels in a vector file."""
-_MOST_LINES: Final = 6
-_LINES: Final = ("-", "--", ":")
-"""Tell speakers of the same colour apart."""
 
 
 def __dir__() -> list[str]:
@@ -76,7 +66,7 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     if not (end := number("end must be a number", end)) > start:
         raise ConfigurationError(f"end must be after start; {end!r} is not.")
     words = words[(words["end"] > start) & (words["start"] < end)]
-    short = end - start <= _WRITTEN_OUT
+    short = end - start <= 90
     if ax is None:
         channels = max(1, words["channel"].nunique())
         height = (end - start) / ROW * (0.15 + 0.27 * channels) if short else _lanes_height(names)
@@ -174,13 +164,15 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
     window = suits if window is None else number("window must be a number above 0", window, ABOVE_0)
     words, names = style.voices(transcript.words)
     handles = []
-    for voice in sorted(words["voice"].value_counts().index[:_MOST_LINES]):
+    for voice in sorted(words["voice"].value_counts().index[:6]):
         rates = tables.speaking_rate(words[words["voice"] == voice], window)
         begins = rates["start"].to_numpy()
         # The table ends with this speaker's last word, the picture with the last word of all.
         finishes = np.minimum(begins + window, ax.get_xlim()[1])
         per_minute = rates["words"].to_numpy() * 60 / np.maximum(finishes - begins, window / 2)
-        look: Any = {"color": style.colour(voice), "linestyle": _LINES[voice // len(style.PALETTE) % len(_LINES)]}
+        # Dashes tell speakers of the same colour apart.
+        dashes = ("-", "--", ":")[voice // len(style.PALETTE) % 3]
+        look: Any = {"color": style.colour(voice), "linestyle": dashes}
         label = names[voice] or f"in windows of {window:g} s"
         edges = [*begins, finishes[-1]]
         handles.append(ax.stairs(per_minute, edges, baseline=None, linewidth=1.8, label=label, **look))
@@ -232,7 +224,7 @@ def _begin(function: str, transcript: Transcript, ax: Axes | None, title: str) -
     """The axes of a picture along time, and a length of time in seconds that suits a step or a mean."""
     _check(function, transcript, ax)
     start, end = _extent(transcript)
-    ax = ax or style.figure(_HEIGHT).add_subplot()
+    ax = ax or style.figure(2.4).add_subplot()
     style.dress(ax, title)
     style.time_axis(ax, start, end)
     return ax, style.round_up((end - start) / 60)
@@ -248,7 +240,8 @@ def _end(ax: Axes, gaps: pd.DataFrame, handles: list[Any], empty: str) -> Axes:
 
 
 def _dots(ax: Axes, x: _Floats, y: _Floats, label: str, color: str = style.PALETTE[4], marker: str = "o") -> list[Any]:
-    many = x.size > _MANY
+    # Small and pale, and pixels in a vector file.
+    many = x.size > 3000
     look: Any = {"color": color, "marker": marker, "linestyle": "none", "markeredgewidth": 0}
     ax.plot(x, y, markersize=2 if many else 4, alpha=0.35 if many else 0.8, rasterized=many, **look)
     # The marker in the legend is always large and opaque.

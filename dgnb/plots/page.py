@@ -14,8 +14,6 @@ from dgnb.plots.style import clock, colour, draw_gaps, dress, legend, say, writa
 
 ROW: Final = 6.0
 """Seconds a row."""
-_SIZES: Final = (8, 7, 6)
-"""Font sizes of words in points: the first that fits is used."""
 _SURE: Final = 0.55
 """How opaque a word's bar is at most: the text on it must be readable."""
 
@@ -34,9 +32,23 @@ def page(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float
     if words.empty:
         say(ax, "no words")
         return
-    placed = _placed(words)
-    labels = [pair for row, begin in enumerate(begins) for pair in _row(ax, placed, row, begin)]
-    _fit(ax, labels)
+    placed = _placed(words).merge(pd.DataFrame({"row": range(len(begins)), "begin": begins}), how="cross")
+    placed = placed[(placed["end"] > placed["begin"]) & (placed["start"] < placed["begin"] + ROW)]
+    left, right = (placed["start"] - placed["begin"]).clip(0), (placed["end"] - placed["begin"]).clip(upper=ROW)
+    bars = ax.barh(
+        placed["row"] - 0.38 + placed["height"] * placed["line"],
+        right - left,
+        placed["height"],
+        left,
+        color=list(map(colors.to_rgba, placed["voice"].map(colour), placed["alpha"])),
+        edgecolor=rcParams["axes.facecolor"],
+        linewidth=0.8,
+    )
+    # A word across two rows is written in one of them.
+    middle = (placed["start"] + placed["end"]) / 2
+    here = (middle >= placed["begin"]) & (middle < placed["begin"] + ROW)
+    texts = placed["punctuated_word"].where(here, "").map(writable)
+    _fit(ax, list(zip(ax.bar_label(bars, texts, label_type="center", parse_math=False), bars, strict=True)))
 
 
 def _placed(words: pd.DataFrame) -> pd.DataFrame:
@@ -53,32 +65,12 @@ def _placed(words: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _row(ax: Axes, words: pd.DataFrame, row: int, begin: float) -> list[tuple[Any, Any]]:
-    """Draw the words of a row; each text with its bar."""
-    here = words[(words["end"] > begin) & (words["start"] < begin + ROW)]
-    left, right = (here["start"] - begin).clip(lower=0), (here["end"] - begin).clip(upper=ROW)
-    bars = ax.barh(
-        row - 0.38 + here["height"] * here["line"],
-        right - left,
-        here["height"],
-        left,
-        color=[colors.to_rgba(colour(voice), alpha) for voice, alpha in zip(here["voice"], here["alpha"], strict=True)],
-        edgecolor=rcParams["axes.facecolor"],
-        linewidth=0.8,
-    )
-    # A word across two rows is written in one of them.
-    middle = (here["start"] + here["end"]) / 2
-    texts = here["punctuated_word"].where((middle >= begin) & (middle < begin + ROW), "")
-    labels = ax.bar_label(bars, texts.map(writable), label_type="center", parse_math=False)
-    return list(zip(labels, bars, strict=True))
-
-
 def _fit(ax: Axes, labels: list[tuple[Any, Any]]) -> None:
     """Make each text as small as its bar, or leave it out."""
     # Only after the layout is it known what fits.
     ax.figure.figure.draw_without_rendering()
     for label, bar in labels:
-        for size in _SIZES:
+        for size in (8, 7, 6):
             label.set_fontsize(size)
             if (label.get_window_extent().size <= bar.get_window_extent().size).all():
                 break

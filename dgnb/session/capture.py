@@ -18,7 +18,7 @@ BUFFER_SECONDS: Final = 120.0
 """Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
 
 _READ_AHEAD: Final = 0.2  # s of unsent audio up to which a source that can wait is read.
-_LARGEST: Final = 0.25  # s of audio in one frame on the wire. Deepgram advises 20 to 250 ms.
+_LARGEST: Final = 0.1  # s of audio in one frame on the wire. Deepgram advises 20 to 250 ms.
 _CANCELLED: Final = "was cancelled from inside: something that it waits for was."
 
 
@@ -114,7 +114,8 @@ class Capture:
         failed = None
         if self.audio is None:
             self.audio = audio = await self._opened(multichannel)
-            self.ledger = Ledger(round(BUFFER_SECONDS * audio.bytes_per_second), audio.frame_bytes or 1)
+            rate, frame = audio.bytes_per_second, audio.frame_bytes or 1
+            self.ledger = Ledger(round(BUFFER_SECONDS * rate), frame, max(1, round(_LARGEST * rate / frame)) * frame)
         elif not self.exhausted:
             try:
                 self.audio = await self._opened(multichannel)
@@ -231,7 +232,6 @@ class Capture:
 
     async def _run(self, audio: Audio, failed: AudioError | None) -> None:
         ledger, frame = self.ledger, audio.frame_bytes or 1
-        largest = max(1, round(_LARGEST * audio.bytes_per_second / frame)) * frame
         limit = sys.maxsize
         if self._duration is not None:
             limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
@@ -252,11 +252,11 @@ class Capture:
                 again = max(0, again - whole)
                 if self.paused and not audio.waits:
                     taken = self._skip(taken, frame)
-                for start in range(0, len(taken), largest):
+                for start in range(0, len(taken), ledger.chunk):
                     while audio.waits and self.seconds(ledger.unsent) >= _READ_AHEAD:
                         self._sent.clear()
                         await self._sent.wait()
-                    ledger.capture(taken[start : start + largest][: limit - ledger.captured])
+                    ledger.capture(taken[start : start + ledger.chunk][: limit - ledger.captured])
                     self._captured.set()
                     if ledger.captured >= limit:
                         return

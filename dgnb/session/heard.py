@@ -10,8 +10,6 @@ from dgnb.messages import Results
 UNHEARD: Final = 0.25
 """Seconds that a server may leave without a final before they count as a hole or, at the end, as a gap."""
 
-_HOLE: Final = 20.0  # s by which finals pass a hole that then counts as silence that the server leaves out.
-
 
 class Heard:
     """Takes finals. Times are seconds of the connection.
@@ -42,7 +40,8 @@ class Heard:
         insort(spans, (max(0.0, final.start), end))
         while len(spans) > 1 and spans[1][0] <= spans[0][1] + UNHEARD:
             spans[0] = 0.0, max(spans[0][1], spans.pop(1)[1])
-        self.leaves_out = self.leaves_out or max(end, before) - spans[0][1] > _HOLE
+        # A hole that finals have passed by 20 s counts as silence that the server leaves out.
+        self.leaves_out = self.leaves_out or max(end, before) - spans[0][1] > 20
         if self.leaves_out:
             self.close_holes()
         return end > before

@@ -6,9 +6,8 @@ pending (in memory, on its way, or both) or in a gap.
 
 from __future__ import annotations
 
-from bisect import bisect, insort
-from collections import deque
-from operator import itemgetter
+import sys
+from bisect import insort
 from typing import NamedTuple
 
 
@@ -32,6 +31,7 @@ class Ledger:
         frame: Bytes of one sample of all channels. A connection begins at a whole one.
 
     Attributes:
+        chunk: Bytes that are sent at once, at most.
         captured: The end of the audio that was taken from the source.
         acknowledged: Everything before it is covered by a final, or in `gaps`. It never moves back.
         sent: Where the next audio for the connection begins.
@@ -40,10 +40,11 @@ class Ledger:
         gaps: What is lost, in order.
     """
 
-    def __init__(self, capacity: int, frame: int = 1) -> None:
+    def __init__(self, capacity: int, frame: int = 1, chunk: int = sys.maxsize) -> None:
         self._capacity = max(capacity, frame)
         self._frame = frame
-        self._chunks: deque[tuple[int, bytes]] = deque()  # Where each begins.
+        self.chunk = chunk
+        self._audio = bytearray()  # From `kept` to `captured`.
         self._begun = False
         self._reported = 0
         self._closed = False
@@ -77,7 +78,7 @@ class Ledger:
 
     def capture(self, chunk: bytes) -> None:
         """Take audio from the source."""
-        self._chunks.append((self.captured, chunk))
+        self._audio += chunk
         self.captured += len(chunk)
         if self.captured - self.kept > self._capacity:
             self._drop_oldest()
@@ -89,10 +90,8 @@ class Ledger:
 
     def peek(self) -> bytes:
         """The audio to send next; empty when there is none, or when the connection is torn."""
-        if self.torn or not self.unsent:
-            return b""
-        start, chunk = self._chunks[bisect(self._chunks, self.sent, key=itemgetter(0)) - 1]
-        return chunk[self.sent - start :]
+        start = self.sent - self.kept
+        return b"" if self.torn else bytes(self._audio[start : start + self.chunk])
 
     def advance(self, size: int) -> None:
         """So many bytes of `peek()` were sent."""
@@ -143,11 +142,8 @@ class Ledger:
 
     def give_back(self) -> None:
         """Audio that was never sent counts as never captured."""
-        end, self.captured = self.captured, min(self.captured, max(self.reached, self.kept))
-        while end > self.captured:
-            end, chunk = self._chunks.pop()
-            if end < self.captured:
-                self._chunks.append((end, chunk[: self.captured - end]))
+        self.captured = min(self.captured, max(self.reached, self.kept))
+        del self._audio[self.captured - self.kept :]
 
     def _lose(self, start: int, end: int, reason: str) -> None:
         if end <= start:
@@ -158,30 +154,19 @@ class Ledger:
         insort(self.gaps, Lost(start, end, reason))
 
     def _forget(self, position: int) -> None:
-        """Free the chunks that end at `position` or before."""
-        while self._chunks and self._oldest_end() <= position:
-            self._pop()
-
-    def _oldest_end(self) -> int:
-        """Where the oldest chunk ends."""
-        return self.kept + len(self._chunks[0][1])
-
-    def _pop(self) -> None:
-        self.kept = self._oldest_end()
-        self._chunks.popleft()
+        """Free the audio before `position`."""
+        if position > self.kept:
+            del self._audio[: position - self.kept]
+            self.kept = position
 
     def _drop_oldest(self) -> None:
         start = max(self.sent, self.kept)
-        while self._overflows(self._capacity) and not (self._begun and self._oldest_end() > self.sent):
-            self._pop()
-        if self._overflows(self._capacity):
+        oldest = self.captured - self._capacity
+        if self._begun and oldest > self.sent:
             # The connection waits for this audio. Half is dropped at once, because each tear costs a connection.
-            while self._overflows(self._capacity // 2):
-                self._pop()
+            oldest = self.captured - self._capacity // 2
+        self._forget(oldest + -oldest % self._frame)
         if self.torn:
             self._lose(start, self.kept, "more audio was waiting than is kept in memory")
             if not self._begun:
                 self.acknowledged = self.sent = self.kept
-
-    def _overflows(self, capacity: int) -> bool:
-        return self.captured - self.kept > capacity and len(self._chunks) > 1

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, as_source
-from dgnb.endpoints import Endpoint, Secret, choose, hidden
+from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
@@ -230,7 +230,10 @@ class LiveSession(Shown):
         """
         self._runner.start()
         if self.endpoint.kind == "offline":
-            _say_once(f"Transcribing with {self.endpoint}.")
+            _say_once(
+                f"The offline engine on this machine transcribes, {self.endpoint.reason}. For Deepgram, pass "
+                f"endpoint='deepgram', with api_key=… or with {KEY_VARIABLE} set before the notebook starts."
+            )
         return self
 
     def retry(self) -> LiveSession:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from dgnb.exceptions import ConfigurationError
 from dgnb.notices import bundle, clock, escaped, host, quiet, show
 from dgnb.session.registry import sessions
 from dgnb.session.stream import State, Stream
+
+if TYPE_CHECKING:
+    from dgnb.session.runner import Runner
 
 _FIRST: Final = 1.0
 """Seconds until the first sign. What takes no longer needs none."""
@@ -36,7 +39,7 @@ class Course:
         stream, capture = self.stream, self.stream.capture
         words, cursor, length = f"{stream.transcript.word_count} words", capture.audio_cursor, capture.length
         if stream.state is State.CLOSED:
-            return f"{words} in {clock(cursor)} · {stream.endpoint.name}"
+            return f"{words} in {clock(cursor)} · {stream.endpoint.name} · {stream.error or 'session.transcript.words'}"
         if stream.state is State.CLOSING:
             return f"{clock(cursor)} sent, waiting for the last words · {words}"
         if stream.state is State.CONNECTING and stream.connections:
@@ -78,6 +81,7 @@ class Shown:
     """A session as the value of a cell: a line that lives while the session runs, and stays when it has ended."""
 
     _stream: Stream
+    _runner: Runner
 
     @property
     def length(self) -> float | None:
@@ -91,27 +95,23 @@ class Shown:
         course = Course(self._stream)
         handle = show(bundle(course.markup(), repr(self)), raw=True, display_id=True)
         if self._stream.state is not State.CLOSED and self in sessions():
-            task = asyncio.get_running_loop().create_task(self._live(course, handle), name="dgnb: a session's line")
+            # With no cell as its own: nbclient drops what a cell sends after its end.
+            task = asyncio.get_running_loop().create_task(
+                self._live(course, handle), name="dgnb: a session's line", context=contextvars.Context()
+            )
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 
     async def _live(self, course: Course, handle: Any) -> None:
         state = None
         while state is not State.CLOSED:
-            await asyncio.sleep(_REDRAW)
+            await self._runner.wait_until(lambda: self._runner.closed, _REDRAW)
             state = self._stream.state
             handle.update(bundle(course.markup(), repr(self)), raw=True)
 
 
 _tasks: set[asyncio.Task[None]] = set()
 """The loop itself keeps weak references only."""
-
-
-def checked(progress: bool | None) -> bool | None:
-    """Refuse what can't say whether progress is shown."""
-    if not isinstance(progress, bool | None):
-        raise ConfigurationError(f"progress is True, False or None, not {progress!r}.")
-    return progress
 
 
 def screen_for(progress: bool | None) -> Screen | None:
@@ -157,30 +157,26 @@ async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None])
 class _Cell:
     """The output of the cell: a button that stops the stream, a bar, a line and the newest words."""
 
-    def __init__(self) -> None:
-        self.stopped = False
-        self._handle: Any = None
-        self._box: Any = None
+    stopped = False
+    _handle: Any = None
+    _box: Any = None
 
     def draw(self, course: Course) -> None:
         if self._handle is None:
-            self._open()
+            import ipywidgets as widgets
+
+            button = widgets.Button(description="Stop", layout=widgets.Layout(width="6em"))
+            # Older kernels handle a click only after the cell; ■ reaches each of them.
+            button.tooltip = "Stop, and keep the words so far. If nothing happens, interrupt the cell."
+            button.on_click(self._stop)
+            self._box = widgets.HBox([button, widgets.HTML()])
+            self._handle = show(self._box, display_id=True)
         self._box.children[1].value = course.markup()
 
     def end(self, text: str) -> None:
         if self._handle is not None:
             self._box.close()
             self._handle.update(bundle(quiet(escaped(text)) if text else "", text), raw=True)
-
-    def _open(self) -> None:
-        import ipywidgets as widgets
-
-        button = widgets.Button(description="Stop", layout=widgets.Layout(width="6em"))
-        # Older kernels handle a click only after the cell; ■ reaches each of them.
-        button.tooltip = "Stop, and keep the words so far. If nothing happens, interrupt the cell."
-        button.on_click(self._stop)
-        self._box = widgets.HBox([button, widgets.HTML()])
-        self._handle = show(self._box, display_id=True)
 
     def _stop(self, button: Any) -> None:
         self.stopped, button.disabled = True, True
@@ -190,9 +186,7 @@ class _Terminal:
     """One line on stderr that is written again and again."""
 
     stopped = False
-
-    def __init__(self) -> None:
-        self._width = 0
+    _width = 0
 
     def draw(self, course: Course) -> None:
         self._write(course.status(), "")

@@ -6,7 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dgnb.cells import Cells
 from dgnb.session.stop import AT_EXIT
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from dgnb.session.runner import Runner
 
 __all__ = ["sessions"]
-
-_ATTEMPTS: Final = 10  # A kernel that was interrupted before it exits has asked its loop to stop more than once.
 
 _runners: list[Runner] = []
 _started: Cells[Runner] = Cells()
@@ -66,7 +64,8 @@ def _at_exit() -> None:
         if loop and not loop.is_closed() and not loop.is_running():
             with contextlib.suppress(Exception):
                 task = loop.create_task(_stop([runner for runner in _runners if runner.loop is loop]))
-                for _ in range(_ATTEMPTS):
+                # A kernel that was interrupted before it exits has asked its loop to stop more than once.
+                for _ in range(10):
                     with contextlib.suppress(RuntimeError):
                         loop.run_until_complete(task)
                         break

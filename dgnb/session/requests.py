@@ -17,7 +17,6 @@ from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
 
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
-_CONFIGURABLE: Final = {"keyterm", "numerals"}
 
 
 def differing(before: LiveOptions, wanted: LiveOptions) -> set[str]:
@@ -28,7 +27,7 @@ def differing(before: LiveOptions, wanted: LiveOptions) -> set[str]:
 def configurable(endpoint: Endpoint, wanted: LiveOptions, names: set[str]) -> bool:
     """Whether `Configure` can change these options. Deepgram's global endpoint takes it, with nova-3."""
     known = endpoint.kind != "custom" or endpoint.local
-    return known and names <= _CONFIGURABLE and wanted.model.startswith("nova-3")
+    return known and names <= {"keyterm", "numerals"} and wanted.model.startswith("nova-3")
 
 
 class Requests:

@@ -14,7 +14,7 @@ from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, Shall
 from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session import registry
-from dgnb.session.progress import checked, screen_for, shown
+from dgnb.session.progress import screen_for, shown
 from dgnb.session.stop import INTERRUPTED
 from dgnb.session.stream import Settings, State, Stream
 from dgnb.transcript import Transcript
@@ -40,7 +40,9 @@ class Runner:
         self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
         self.loop = running_loop()
         self.replaced = False
-        self._progress = checked(progress)
+        if not isinstance(progress, bool | None):
+            raise ConfigurationError(f"progress is True, False or None, not {progress!r}.")
+        self._progress = progress
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._listeners = 0

@@ -17,6 +17,7 @@ from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.connection.errors import Again, may_retry
 from dgnb.endpoints import Endpoint
 from dgnb.exceptions import CloseTimeout, ConfigurationError, ConnectionLost, DgnbError, HandshakeError
+from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session.capture import Capture
 from dgnb.session.heard import UNHEARD, Heard
@@ -297,7 +298,7 @@ class Stream:
         delay = self._retry.delay(lost, now, uptime=uptime)
         if first:
             # Somebody may wait for an address that they have mistyped.
-            logger.warning("Not connected yet, and still trying (`await session.stop()` ends it): %s", lost)
+            say(f"Not connected yet, and still trying (`await session.stop()` ends it): {lost}")
         busy = self.watch.recent(now, uptime) if uptime is not None else 0.0
         why = str(lost)
         if busy >= _STARVED:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import Final
 
+from dgnb.notices import say
 from dgnb.session.capture import Capture
 from dgnb.session.writer import JournalWriter
 from dgnb.transcript import Transcript
@@ -78,7 +79,7 @@ class Watch:
                     f"{_REMIND / 3600:g} h of audio were sent, and it goes on until it is stopped; duration= ends it."
                 )
                 transcript.note("warning", text)
-                logger.warning("%s", text)
+                say(text)
             if now - written >= _JOURNAL:
                 written = now
                 self.writer.write()

@@ -67,7 +67,7 @@ class JournalWriter:
                 await asyncio.wait({step})
                 batch = journal.take()
                 done = step.exception() is not None or not batch[0]
-            await asyncio.wait({self._begun(partial(journal.close, batch))})
+            await asyncio.wait({self._begun(partial(journal.write, batch, last=True))})
 
     def _tell(self, step: asyncio.Future[str]) -> None:
         """Report, once, what others did to the file, a disk that takes no more, and that it takes more again."""

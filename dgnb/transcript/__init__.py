@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dgnb import captions, exports, files
 from dgnb.exceptions import DgnbError
 from dgnb.transcript import storage
+from dgnb.transcript.card import Card
 from dgnb.transcript.records import Event, Gap, Line, Record
-from dgnb.transcript.reducer import Reducer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ _INTERNAL: Final = {
 """What sessions and widgets need of a transcript, and users do not."""
 
 
-class Transcript(Reducer):
+class Transcript(Card):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
     Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
@@ -45,9 +45,6 @@ class Transcript(Reducer):
     def __init__(self) -> None:
         super().__init__()
         self._made: Snapshots | None = None
-
-    def __repr__(self) -> str:
-        return f"<Transcript: {len(self._words)} words in {max(self._reached.values(), default=0.0):.1f} s>"
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in _INTERNAL]
@@ -128,53 +125,37 @@ class Transcript(Reducer):
         return self._snapshots.gaps(self._gaps)
 
     def summary(self) -> pd.DataFrame:
-        """Duration, words a minute, each speaker's share, latency and more: one row a measure, with `value` and `unit`.
-
-        `dgnb.tables.summary` says what each one means. You can call it while the stream runs.
-
-        Example:
-            ```python
-            transcript.summary().loc["words per minute", "value"]
-            ```
-        """
+        """Duration, words a minute, shares of the speakers, latency, also while it runs: `dgnb.tables.summary`."""
         from dgnb import tables
 
         return tables.summary(self.words, self.results, self.events, self.gaps)
 
     def pauses(self, longer: float = 0.5) -> pd.DataFrame:
-        """Stretches longer than so many seconds between two words of a channel: `dgnb.tables.pauses`.
-
-        Columns: `start`, `end`, `seconds`, `after`, `before` (the words around it), `channel`.
-        """
+        """Silences of more than `longer` seconds between two words of a channel: `dgnb.tables.pauses`."""
         from dgnb import tables
 
         return tables.pauses(self.words, longer)
 
-    def speaking_rate(self, window: float = 60.0) -> pd.DataFrame:
-        """Words per minute over time, in windows of so many seconds: `dgnb.tables.speaking_rate`.
-
-        Columns: `start`, `end` (s), `words` (how many), `words_per_minute`.
-        """
+    def speaking_rate(self, window: Any = 60.0) -> pd.DataFrame:
+        """Words per minute in windows of seconds, or of a time such as "1min": `dgnb.tables.speaking_rate`."""
         from dgnb import tables
 
         return tables.speaking_rate(self.words, window)
 
-    def find(self, phrase: str) -> pd.DataFrame:
-        """Every place where a phrase was said; capitals and punctuation do not matter: `dgnb.tables.find`.
+    def resample(self, window: Any = 60.0, by: str | None = None) -> pd.DataFrame:
+        """Words, their rate and confidence, and what was covered, in windows of time: `dgnb.tables.resample`."""
+        from dgnb import tables
 
-        Columns: `start`, `end` (s), `text`, `context` (with five more words on each side), `channel`, `first`, `last`
-        (positions in `words`).
-        """
+        return tables.resample(self.words, window, by, gaps=self.gaps, until=self._duration())
+
+    def find(self, phrase: str) -> pd.DataFrame:
+        """Every place where a phrase was said; capitals and punctuation do not matter: `dgnb.tables.find`."""
         from dgnb import tables
 
         return tables.find(self.words, phrase)
 
     def doubtful(self, below: float = 0.5, join: float = 1.0) -> pd.DataFrame:
-        """Stretches of words with a confidence below this, at most `join` seconds apart: `dgnb.tables.doubtful`.
-
-        Columns: `start`, `end` (s), `text`, `words` (how many), `confidence` (the lowest), `channel`, `first`, `last`
-        (positions in `words`).
-        """
+        """Stretches of words with a confidence below this, at most `join` seconds apart: `dgnb.tables.doubtful`."""
         from dgnb import tables
 
         return tables.doubtful(self.words, below, join)

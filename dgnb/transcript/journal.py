@@ -59,11 +59,11 @@ class Journal:
         """What is new in the transcript, to pass to `write`: a part, if there is much. It does no I/O."""
         return self._transcript.saved(self._written[1])
 
-    def write(self, batch: Batch) -> str:
+    def write(self, batch: Batch, *, last: bool = False) -> str:
         """Append what `take` gave, as whole lines. It may run in a thread, before the next `take`. Once the journal is
         closed it does nothing.
 
-        After this it outlives the kernel; after `close` a power cut, too.
+        After this it outlives the kernel. After the `last` write, which closes the file, it outlives a power cut, too.
 
         Returns:
             What others did to the file, as sentences, or "". If it was made anew, the next `take` begins anew, too.
@@ -78,25 +78,21 @@ class Journal:
             told, anew = self._look()
             if lines and not anew:
                 self._append(self._file, lines, until, self._written[0])
-        except OSError as error:
-            raise self._failed(error) from error
-        return told
-
-    def close(self, batch: Batch) -> str:
-        """As `write`; then force all of it to the disk, and close the file. Again is no error."""
-        try:
-            told = self.write(batch)
-            if not self._file.closed:
+            if last:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._failed(error) from error
+            raise DgnbError(
+                f"The journal {str(self.path)!r} can't be written: {files.remedy(error)} What it has until now can be "
+                "loaded; it is tried again while the session runs. save() writes elsewhere."
+            ) from error
         finally:
-            self._file.close()
+            if last:
+                self._file.close()
         return told
 
     def _made(self, path: Path) -> io.FileIO:
         """Make the file, with its first line."""
-        # For its owner alone. close() closes it.
+        # For its owner alone. The last write closes it.
         file = open(path, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
         try:
             self._append(file, storage.JOURNAL, (0, 0, 0), 0)
@@ -134,12 +130,6 @@ class Journal:
             former.close()
         told = f"The journal {name!r} was removed or changed by others: it is written anew, whole, as {self.path.name}."
         return told, True
-
-    def _failed(self, error: OSError) -> DgnbError:
-        return DgnbError(
-            f"The journal {str(self.path)!r} can't be written: {files.remedy(error)} "
-            "What it has until now can be loaded; it is tried again while the session runs. save() writes elsewhere."
-        )
 
 
 def _free(path: Path) -> Path:

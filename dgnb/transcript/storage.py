@@ -23,7 +23,6 @@ from dgnb.messages import Seconds, UnknownMessage, Whole, encode, parse
 from dgnb.transcript.records import Event, Gap, Moment, Record, writable
 
 _VERSION: Final = 1
-_HEADER_LIMIT: Final = 1000
 
 JOURNAL: Final = f'{{"dgnb":{_VERSION},"journal":true}}\n'.encode()
 """The first line of a journal."""
@@ -83,7 +82,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
         # open() takes a number for an open file; os.fsdecode refuses it.
         with open(os.fsdecode(path), "rb") as file:
             # The file may be anything, and have no line end at all.
-            first = file.readline(_HEADER_LIMIT).removeprefix(codecs.BOM_UTF8)
+            first = file.readline(1000).removeprefix(codecs.BOM_UTF8)
             head = msgspec.json.decode(first, type=dict[str, Any])
             if "dgnb" not in head:
                 raise ValueError("its first line is not the header of one")

@@ -38,6 +38,7 @@ class WordLog:
         self._places: dict[tuple[int, str, int], list[int]] = {}
         """Where a word stands that a channel has in a second of the timeline, up to position `_placed`."""
         self._placed = 0
+        self.speakers: set[int] = set()
         self.punctuated: list[int] = []
         """The positions of the words that got punctuation later."""
 
@@ -52,6 +53,8 @@ class WordLog:
                 self._open[channel] = len(self._firsts)
                 self._channels.append(channel)
                 self._firsts.append(position)
+                if word.speaker is not None:
+                    self.speakers.add(word.speaker)
             self._utterances.append(self._open[channel])
             before = word
         self._words.extend(words)
@@ -106,11 +109,12 @@ class WordLog:
         """The last so many words, oldest first."""
         return self._words[-count:]
 
-    def lines(self, words: int) -> list[Line]:
-        """The last so many words by utterance, oldest first, at a cost that does not grow with the log."""
+    def lines(self, words: int, *, first: bool = False) -> list[Line]:
+        """The last (or first) so many words by utterance, oldest first, at a cost that does not grow with the log."""
+        begin = 0 if first else max(0, len(self._words) - words)
         found: dict[int, dict[int, Word]] = {}
-        for position in range(max(0, len(self._words) - words), len(self._words)):
-            found.setdefault(self._utterances[position], {})[position] = self._words[position]
+        for position, word in enumerate(self._words[begin : begin + words], begin):
+            found.setdefault(self._utterances[position], {})[position] = word
         return [Line(utterance, self._channels[utterance], spoken) for utterance, spoken in found.items()]
 
     def utterances(self, first: int = 0) -> list[tuple[list[Word], int]]:

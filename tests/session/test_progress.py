@@ -113,6 +113,20 @@ async def test_a_session_shows_its_newest_words_and_in_the_end_one_line(
     assert transcript.text not in shown[-1]
 
 
+async def test_the_line_of_a_session_that_failed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(progress, "host", lambda: "notebook")
+    monkeypatch.setattr(progress, "show", lambda bundle, **how: shown.append(bundle["text/html"]))
+    session = dgnb.LiveSession("no<b>.wav", endpoint="offline", progress=False)
+    with pytest.raises(dgnb.AudioError):
+        await session
+    session._ipython_display_()
+    assert (
+        "0 words in 0:00 · the offline engine on this machine · There is no file &#x27;no&lt;b&gt;.wav&#x27;"
+        in shown[0]
+    )
+
+
 async def test_a_wrong_argument_is_refused_before_any_io() -> None:
     with pytest.raises(dgnb.ConfigurationError, match="progress is True, False or None, not 'yes'"):
         await dgnb.transcribe("no.wav", progress="yes")  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def assert_same(a: Transcript, b: Transcript) -> None:
 
 def written(path: Path, transcript: Transcript) -> Transcript:
     journal = Journal(path, transcript)
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     return Transcript.load(path)
 
 
@@ -115,7 +115,7 @@ def test_a_journal_and_a_saved_file_give_the_same_tables_whenever_it_was_flushed
             transcript.add_gap(values[0], values[0] + values[1], "because")
         else:
             journal.write(journal.take())
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     transcript.save(tmp_path / "saved.jsonl")
     loaded = Transcript.load(tmp_path / "a.jsonl")
     assert_same(loaded, transcript)
@@ -138,7 +138,7 @@ def test_a_flush_appends_what_is_new_and_nothing_else(tmp_path: Path) -> None:
         b'{"event":{"at":9,"type":"closed","text":"new","start":1.7}}',
         b'{"at":9,"message":{"type":"Metadata","request_id":"new"},"offset":0.0,"audio_cursor":null,"connection":0}',
     ]
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
 
 
 def test_the_cost_of_a_flush_is_that_of_what_is_new_and_has_a_limit(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_cost_of_a_flush_is_that_of_what_is_new_and_has_a_limit(tmp_path: Pa
         sizes.append(batch[0].count(b"\n"))
         journal.write(batch)
         transcript.feed(Metadata())
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     assert sizes == [4096, 4096, 10_002 - 2 * 4096, 1, 1]
     assert Transcript.load(tmp_path / "a.jsonl").count == 10_005
 
@@ -158,9 +158,9 @@ def test_closing_appends_the_rest_once(tmp_path: Path) -> None:
     transcript = Transcript()
     journal = Journal(tmp_path / "a.jsonl", transcript)
     transcript.feed(Metadata())
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     transcript.feed(Metadata())
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     journal.write(journal.take())
     assert Transcript.load(tmp_path / "a.jsonl").count == 1
 
@@ -176,7 +176,7 @@ def test_nobody_else_can_read_a_journal_whatever_the_umask(tmp_path: Path, umask
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.jsonl").stat().st_mode) == 0o600
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
 
 
 def test_what_is_there_is_moved_aside(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_is_there_is_moved_aside(tmp_path: Path) -> None:
     for number in range(4):
         transcript = fed(Metadata(request_id=f"{number}"))
         journal = Journal(str(path), transcript)
-        journal.close(journal.take())
+        journal.write(journal.take(), last=True)
         moved.append(journal.moved and journal.moved.name)
     assert moved == [None, "my.talk-1.jsonl", "my.talk-3.jsonl", "my.talk-4.jsonl"]
     for name, request in (("my.talk-1", "0"), ("my.talk-3", "1"), ("my.talk-4", "2"), ("my.talk", "3")):
@@ -199,8 +199,8 @@ def test_a_journal_that_is_moved_aside_goes_on(tmp_path: Path) -> None:
     two = Journal(tmp_path / "a.jsonl", second)
     first.feed(Metadata(request_id="first"))
     second.feed(Metadata(request_id="second"))
-    one.close(one.take())
-    two.close(two.take())
+    one.write(one.take(), last=True)
+    two.write(two.take(), last=True)
     assert Transcript.load(tmp_path / "a-1.jsonl").messages == first.messages
     assert Transcript.load(tmp_path / "a.jsonl").messages == second.messages
 
@@ -270,7 +270,7 @@ def test_a_full_disk_is_an_error_and_what_the_journal_has_is_loaded_until_there_
         assert not path.read_bytes().endswith(b"\n")
         assert Transcript.load(path).text == "w0 w1 w2 w3"
     assert journal.write(journal.take()) == ""
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     assert_same(Transcript.load(path), transcript)
 
 
@@ -278,8 +278,8 @@ def test_closing_on_a_full_disk_is_an_error_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.jsonl", everything())
     with room_for(40):
         with pytest.raises(DgnbError, match="Make room there"):
-            journal.close(journal.take())
-        journal.close(journal.take())
+            journal.write(journal.take(), last=True)
+        journal.write(journal.take(), last=True)
     assert Transcript.load(tmp_path / "a.jsonl").count == 0
 
 
@@ -290,8 +290,8 @@ def test_a_disk_that_fails_at_the_end_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "fsync", fsync)
     journal = Journal(tmp_path / "a.jsonl", everything())
     with pytest.raises(DgnbError, match="Input/output error"):
-        journal.close(journal.take())
-    journal.close(journal.take())
+        journal.write(journal.take(), last=True)
+    journal.write(journal.take(), last=True)
     assert_same(Transcript.load(tmp_path / "a.jsonl"), everything())
 
 
@@ -349,7 +349,7 @@ def test_a_journal_that_others_change_is_written_anew_as_a_whole(
         assert_same(Transcript.load(path), transcript)
         shutil.rmtree(path.parent.with_name("renamed"), ignore_errors=True)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
 
 
 def test_what_others_append_to_a_journal_is_written_over(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_what_others_append_to_a_journal_is_written_over(tmp_path: Path) -> None
     journal.write(journal.take())
     append(path)
     transcript.feed(Metadata())
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     assert_same(Transcript.load(path), transcript)
 
 
@@ -374,7 +374,7 @@ def test_a_file_that_others_put_in_the_place_of_a_journal_stays(tmp_path: Path, 
     transcript.feed(Metadata())
     told = journal.write(journal.take())
     assert ("it goes on where it was moved to" if kept else "written anew, whole, as a-1.jsonl") in told
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     assert_same(Transcript.load(tmp_path / ("moved.jsonl" if kept else "a-1.jsonl")), transcript)
     assert path.read_text(encoding="utf-8") == "another file"
 
@@ -393,7 +393,7 @@ def test_a_journal_that_cannot_be_made_anew_is_an_error_until_it_can(tmp_path: P
     with room_for(3), pytest.raises(DgnbError, match="Make room there"):
         journal.write(journal.take())
     assert "written anew" in journal.write(journal.take())
-    journal.close(journal.take())
+    journal.write(journal.take(), last=True)
     assert_same(Transcript.load(path), transcript)
 
 
@@ -408,7 +408,7 @@ def test_an_interrupt_at_any_step_of_a_flush_costs_no_line_and_doubles_none(tmp_
         journal = Journal(tmp_path / "a.jsonl", transcript)
         interrupted = interrupt(flush, step, *codes)
         transcript.note("warning", "after", at=9)
-        journal.close(journal.take())
+        journal.write(journal.take(), last=True)
         assert_same(Transcript.load(tmp_path / "a.jsonl"), transcript)
         (tmp_path / "a.jsonl").unlink()
         step += 1
@@ -513,5 +513,5 @@ def test_a_journal_that_is_closed_with_a_batch_reads_no_transcript(tmp_path: Pat
     transcript.note("first", "in the batch")
     batch = journal.take()
     transcript.note("second", "after it")
-    journal.close(batch)
+    journal.write(batch, last=True)
     assert Transcript.load(journal.path).events["type"].tolist() == ["first"]

@@ -36,9 +36,6 @@ _LATE = 0.10
 """Seconds by which word times trail the voice, at starts and ends: the median against a forced alignment of read
 speech."""
 
-_TOKENS_A_SECOND = 8
-"""More than the fastest speaker needs; it ends a loop early."""
-_TOKENS_MORE = 24
 _MOST_TOKENS = 448
 
 _REPETITIVE = 2.4
@@ -48,8 +45,6 @@ _REFRAIN = re.compile(r"\b(\S+(?: \S+){1,7})(?: \1\b){3}")
 _UNLIKELY = -1.0
 """Under this mean log probability of a token, a text is a guess."""
 _NO_SPEECH = 0.6
-
-_MOST_WORKERS = 4
 
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
 """Languages written without spaces between words."""
@@ -67,8 +62,6 @@ class WhisperEngine:
 
     Args:
         model: As in `dgnb.loopback.engines.weights.find`.
-        threads: Threads that one decoding uses. More than one shortens the wait for a final and costs more CPU
-            seconds in all.
         clock: Seconds, to measure how long decoding takes.
 
     Raises:
@@ -76,17 +69,16 @@ class WhisperEngine:
         DgnbError: The `offline` extra is not installed, or the weights cannot be had.
     """
 
-    def __init__(
-        self, model: str = DEFAULT_MODEL, *, threads: int = 1, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, model: str = DEFAULT_MODEL, *, clock: Callable[[], float] = time.monotonic) -> None:
         folder = _weights.find(model)
         from faster_whisper import WhisperModel
 
-        # Workers share the weights. With a single one, streams would wait for each other.
-        workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // threads))
+        # Workers share the weights. With a single one, streams would wait for each other. More threads for one decoding
+        # would shorten the wait for a final, and cost more CPU seconds in all.
+        workers = min(4, os.cpu_count() or 1)
         try:
             self._model: Any = WhisperModel(
-                str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=workers
+                str(folder), device="cpu", compute_type="int8", cpu_threads=1, num_workers=workers
             )
         except (RuntimeError, ValueError) as error:
             raise ConfigurationError(
@@ -206,7 +198,8 @@ class _Decoder:
             [prompt],
             beam_size=beams,
             no_repeat_ngram_size=no_repeat,
-            max_length=min(_MOST_TOKENS, len(prompt) + _TOKENS_MORE + round(_TOKENS_A_SECOND * seconds)),
+            # Eight tokens a second are more than the fastest speaker needs: they end a loop early.
+            max_length=min(_MOST_TOKENS, len(prompt) + 24 + round(8 * seconds)),
             max_initial_timestamp_index=50,
             return_scores=True,
             return_no_speech_prob=True,
