@@ -42,20 +42,20 @@ UTTERANCES: Final[Mapping[str, str]] = {
     "channel": "int64",
 }
 RESULTS: Final[Mapping[str, str]] = {
-    "received_at": _UTC,
     **_SPAN,
-    "channel": "int64",
-    "is_final": "bool",
-    "speech_final": "bool",
-    "from_finalize": "bool",
     "transcript": "string",
-    "words": "int64",
+    "is_final": "bool",
     "confidence": "float64",
-    "audio_cursor": "float64",
     "latency": "float64",
     "finalization_delay": "float64",
     "churn": "float64",
+    "words": "int64",
+    "channel": "int64",
+    "speech_final": "bool",
+    "from_finalize": "bool",
+    "audio_cursor": "float64",
     "connection": "int64",
+    "received_at": _UTC,
 }
 EVENTS: Final[Mapping[str, str]] = {
     "start": "float64",

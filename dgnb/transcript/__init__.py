@@ -80,9 +80,9 @@ class Transcript(Card):
     def results(self) -> pd.DataFrame:
         """One row for each `Results` message, interims too, in the order that they came.
 
-        Columns: `received_at` (UTC), `start`, `end` (s), `channel`, `is_final`, `speech_final`, `from_finalize`,
-        `transcript`, `words` (how many), `confidence` (0 to 1, or NaN), `audio_cursor` (s of audio sent when it came,
-        or NaN), `latency`, `finalization_delay`, `churn`, `connection` (the first is 0).
+        Columns: `start`, `end` (s), `transcript`, `is_final`, `confidence` (0 to 1, or NaN), `latency`,
+        `finalization_delay`, `churn`, `words` (how many), `channel`, `speech_final`, `from_finalize`, `audio_cursor` (s
+        of audio sent when it came, or NaN), `connection` (the first is 0), `received_at` (UTC, to the millisecond).
 
         - `latency` (s, interims): `audio_cursor` minus `end`, as Deepgram's "Measuring Streaming Latency" defines it.
           Finals have none, because the server holds them back on purpose.
