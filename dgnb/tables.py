@@ -69,16 +69,15 @@ def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
     longer = number("longer must be a number of at least 0", longer, 0.0)
     start, end, channel = _times("pauses", words)
     shown = _texts("pauses", words, "punctuated_word")
-    starts, ends, channels = start.tolist(), end.tolist(), channel.tolist()
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
+        reached = np.maximum.accumulate(end[rows])
         # The word that ended last so far: a word may lie within another one.
-        last = rows[0]
-        for row in rows.tolist():
-            if (silence := starts[row] - ends[last]) > longer:
-                found.append((ends[last], starts[row], silence, shown[last], shown[row], channels[row]))
-            if ends[row] >= ends[last]:
-                last = row
+        last = rows[np.maximum.accumulate(np.where(end[rows] == reached, np.arange(rows.size), 0))]
+        silence = start[rows][1:] - reached[:-1]
+        for at in np.flatnonzero(silence > longer):
+            a, b = last[at], rows[at + 1]
+            found.append((end[a], start[b], silence[at], shown[a], shown[b], channel[b]))
     return frames.rows(frames.PAUSES, sorted(found, key=lambda row: (row[0], row[5])))
 
 
@@ -249,16 +248,10 @@ def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.D
     spaces = _spaces(words, shown)
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
-        # First and last index of each stretch. A comparison with NaN is false.
-        stretches: list[list[int]] = []
-        reached = -math.inf
-        for index in np.flatnonzero(confidence[rows] < below).tolist():
-            if start[rows[index]] - reached > join:
-                stretches.append([index, index])
-            stretches[-1][1] = index
-            reached = max(reached, end[rows[index]])
-        for first, last in stretches:
-            span = rows[first : last + 1]
+        # A comparison with NaN is false.
+        low = np.flatnonzero(confidence[rows] < below)
+        for first, last in zip(*_runs(start[rows[low]], end[rows[low]], join), strict=True):
+            span = rows[low[first] : low[last] + 1]
             text = _joined(shown, spaces, span)
             lowest = np.nanmin(confidence[span])
             times = (start[span[0]], end[span].max())
@@ -281,6 +274,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
     - latency: of the interims, see `Transcript.results`; `p95` is the 95th percentile.
     - finals, interims, reconnects: how many there are.
     - gaps: seconds that were not transcribed, overlaps counted once.
+    - missed: seconds of a live source that were never captured, as in a pause. They take no time on the timeline.
 
     Example:
         ```python
@@ -313,6 +307,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
         ("interims", int((~final).sum()), ""),
         ("reconnects", max(0, opened, int(_floats("summary", results, "connection", "results").max(initial=0))), ""),
         ("gaps", _covered(*missing), "s"),
+        ("missed", float(gaps.loc[missing[0] == missing[1], "missed"].sum()) if "missed" in gaps else math.nan, "s"),
     )
 
 
@@ -359,14 +354,17 @@ def _windows(window: float, start: _Floats, *reached: float) -> tuple[npt.NDArra
     return (at[: start.size] - at.min()).astype("int64"), (at.min() + np.arange(int(many))) * window
 
 
+def _runs(start: _Floats, end: _Floats, longest: float) -> tuple[_Positions, _Positions]:
+    """The first and the last of stretches, in order of start, with pauses of at most the `longest` between them."""
+    cut = np.flatnonzero(start[1:] - np.maximum.accumulate(end)[:-1] > longest)
+    return np.append(0, cut + 1)[: start.size], np.append(cut, start.size - 1)[: start.size]
+
+
 def _spans(start: _Floats, end: _Floats, longest: float = 0.0) -> tuple[_Floats, _Floats]:
     """Where stretches that overlap, or have pauses of at most the `longest` between them, begin and end together."""
-    if not start.size:
-        return start, end
     order = np.argsort(start, kind="stable")
-    start, reached = start[order], np.maximum.accumulate(end[order])
-    cut = np.flatnonzero(start[1:] - reached[:-1] > longest)
-    return start[np.append(0, cut + 1)], reached[np.append(cut, -1)]
+    first, last = _runs(start[order], end[order], longest)
+    return start[order][first], np.maximum.accumulate(end[order])[last]
 
 
 def _covered(start: _Floats, end: _Floats, longest: float = 0.0) -> float:

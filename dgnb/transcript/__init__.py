@@ -31,8 +31,9 @@ class Transcript(Card):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
     Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
-    not at all, and raises `DgnbError` when it can't be written. All times are seconds on the source's timeline, also
-    after a reconnect. Not thread-safe: use it in the session's loop, which runs every cell.
+    not at all, and raises `DgnbError` when it can't be written. A table of another name is a `ConfigurationError`. All
+    times are seconds on the source's timeline, also after a reconnect. Not thread-safe: use it in the session's loop,
+    which runs every cell.
 
     Example:
         ```python
@@ -215,9 +216,6 @@ class Transcript(Card):
             path: The file, or None for the text.
             table: `words`, `utterances`, `results`, `events` or `gaps`.
             safe: Make it safe to open in a spreadsheet.
-
-        Raises:
-            ConfigurationError: There is no table of that name.
         """
         text = exports.to_csv(getattr(self, exports.known(table)), safe=safe)
         return _deliver(text, path, mark="\ufeff" if safe else "")
@@ -233,7 +231,6 @@ class Transcript(Card):
             table: `words`, `utterances`, `results`, `events` or `gaps`; None for all.
 
         Raises:
-            ConfigurationError: There is no table of that name.
             DgnbError: openpyxl is not installed (`pip install openpyxl`), or a table has more rows than a sheet.
         """
         names = exports.TABLES if table is None else (exports.known(table),)
@@ -247,7 +244,6 @@ class Transcript(Card):
             table: `words`, `utterances`, `results`, `events` or `gaps`.
 
         Raises:
-            ConfigurationError: There is no table of that name.
             DgnbError: pyarrow is not installed (`pip install 'dgnb[export]'`).
         """
         files.write(path, exports.to_parquet(getattr(self, exports.known(table))))
