@@ -153,7 +153,11 @@ def resample(
         for figures in (groups.size(), groups["seconds"].sum(), groups["confidence"].mean())
     )
     count = count.fillna(0).astype("int64")
-    covered = pd.Series(np.diff(edges) - _within(edges, *_spans(*lost)), index, name="")
+    # What gaps cover before each of their edges, and so before each edge of a window.
+    lost = _spans(*lost)
+    passed = np.repeat(np.append(0.0, np.cumsum(lost[1] - lost[0])), 2)[:-1]
+    before = np.interp(edges, np.append(-math.inf, np.column_stack(lost).ravel()), passed)
+    covered = pd.Series(np.diff(edges) - np.diff(before), index, name="")
     rate = count.div(covered.where(covered > 0) / 60, axis="index")
     figures = {"words": count, "words_per_minute": rate, "seconds": seconds.fillna(0.0), "confidence": sure}
     table = pd.concat({**figures, "covered": covered}, axis="columns", names=[None, by])
@@ -370,13 +374,6 @@ def _spans(start: _Floats, end: _Floats, longest: float = 0.0) -> tuple[_Floats,
 def _covered(start: _Floats, end: _Floats, longest: float = 0.0) -> float:
     begins, ends = _spans(start, end, longest)
     return float((ends - begins).sum())
-
-
-def _within(edges: Any, begins: _Floats, ends: _Floats) -> _Floats:
-    """Seconds that spans cover between each two edges."""
-    passed = np.append(0.0, np.cumsum(ends - begins))
-    knots = np.column_stack([begins, ends]).ravel()
-    return np.diff(np.interp(edges, np.append(-math.inf, knots), np.repeat(passed, 2)[:-1]))
 
 
 def _ratio(part: float, whole: float) -> float:
