@@ -40,8 +40,7 @@ _MAX_KEYTERM_TOKENS: Final = 500
 # quarter of an hour of linear16 at 16 kHz.
 CAPACITY_BYTES: Final = 32 << 20
 
-Item = bytes | wire.Finalize | wire.CloseStream | None
-"""None tells the thread that nobody waits for its results any more."""
+Item = bytes | wire.Finalize | wire.CloseStream
 
 
 class Listener:
@@ -84,7 +83,8 @@ class Listener:
         finally:
             self.stop(None)
             reader.cancel()
-            self._put(None)
+            # The thread may wait for the next item.
+            self._put(wire.CloseStream())
             try:
                 await asyncio.gather(reader, return_exceptions=True)
                 await self._finish(*self._end.result())
@@ -279,7 +279,7 @@ class Listener:
 
     def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
         """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
-        while not isinstance(item := self._inbox.get(), wire.CloseStream | None) and not self._stopped.is_set():
+        while not isinstance(item := self._inbox.get(), wire.CloseStream) and not self._stopped.is_set():
             self._loop.call_soon_threadsafe(self._count, -_size(item))
             if isinstance(item, wire.Finalize):
                 self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
