@@ -321,38 +321,29 @@ def _settle(words: Sequence[HeardWord], silences: Sequence[tuple[float, float]])
     A decoder that aligns words to audio counts the pauses to the words around them; the detector knows better. A word
     deep inside a silence was never said.
     """
-    spans: list[tuple[float, float] | None] = [(word.start, word.end) for word in words]
+    moved = list(words)
     for quiet, voice in silences:
-        spans = [span and _outside(*span, quiet, voice) for span in spans]
-        before: tuple[float, float] | None = None
-        for index, span in enumerate(spans):
-            if span is None:
-                continue
-            if voice <= span[0] <= voice + _NEAR:
-                if before is None or before[1] <= quiet:
-                    spans[index] = voice, span[1]
-                break
-            before = span
+        moved = [outside for word in moved if (outside := _outside(word, quiet, voice))]
+        first = next((index for index, word in enumerate(moved) if voice <= word.start <= voice + _NEAR), None)
+        if first == 0 or (first and moved[first - 1].end <= quiet):
+            moved[first] = replace(moved[first], start=voice)
     settled: list[HeardWord] = []
     reached = 0.0
-    for word, span in zip(words, spans, strict=True):
-        if span is not None:
-            start = max(span[0], reached)
-            reached = max(span[1], start + _SHORTEST_WORD)
-            settled.append(replace(word, start=start, end=reached))
+    for word in moved:
+        start = max(word.start, reached)
+        reached = max(word.end, start + _SHORTEST_WORD)
+        settled.append(replace(word, start=start, end=reached))
     return tuple(settled)
 
 
-def _outside(start: float, end: float, quiet: float, voice: float) -> tuple[float, float] | None:
-    """A word's start and end moved out of a silence from `quiet` to `voice`; None for a word deep inside it."""
-    if start >= voice or end <= quiet:
-        return start, end
-    before, after = quiet - start, end - voice
-    if before <= 0 and after <= 0:
-        if max(before, after) <= -_NEAR:
-            return None
-        return (voice, end) if start + end > quiet + voice else (start, quiet)
-    return (voice, end) if after > before else (start, quiet)
+def _outside(word: HeardWord, quiet: float, voice: float) -> HeardWord | None:
+    """A word moved out of a silence from `quiet` to `voice`; None for one that lies deep inside it."""
+    if word.start >= voice or word.end <= quiet:
+        return word
+    before, after = quiet - word.start, word.end - voice
+    if max(before, after) <= -_NEAR:
+        return None
+    return replace(word, start=voice) if after > before else replace(word, end=quiet)
 
 
 def _samples(seconds: float) -> int:
