@@ -103,8 +103,8 @@ class Transcript(Card):
         Columns: `start` (s), `type`, `text`, `at` (UTC, to the millisecond), `request_id` (or NA).
 
         `start` is where the event belongs on the source's timeline: what a message names (`SpeechStarted`,
-        `UtteranceEnd`), where a station said its title, or else how much audio had been sent. It is NaN where a message
-        or a file of an earlier version does not say.
+        `UtteranceEnd`), where a station said its title, where the audio of a connection begins (`opened`), or else how
+        much audio had been sent. It is NaN where a message or a file of an earlier version does not say.
 
         Example:
             ```python
