@@ -136,30 +136,30 @@ def resample(
         ```
     """
     window, (start, end, _) = _seconds(window), _times("resample", words)
-    lost = start[:0], end[:0]
-    if gaps is not None:
-        lost = _floats("resample", gaps, "start", "gaps"), _floats("resample", gaps, "end", "gaps")
+    lost = words.iloc[:0] if gaps is None else gaps
+    lost = _spans(_floats("resample", lost, "start", "gaps"), _floats("resample", lost, "end", "gaps"))
     until = float(np.concatenate([[until], end, lost[1]]).max())
     of, begins = _windows(window, start, 0.0, np.nextafter(until, 0.0))
     begins = begins[: None if start.size or until else 0]
     edges = np.append(begins, np.clip(until, begins[-1:], begins[-1:] + window))
-    spoken = pd.DataFrame({"start": begins[of], "seconds": end - start})
-    spoken["confidence"] = _floats("resample", words, "confidence")
-    spoken[by] = _column("resample", words, by).astype("object").fillna("unknown").array if by else "all"
+    sure = _floats("resample", words, "confidence")
+    codes, names = pd.factorize(_column("resample", words, by) if by else start * 0, sort=True)
+    # The code of a missing value is -1.
+    names = np.array([*names, "unknown"], dtype="object")
+    spoken = pd.DataFrame({"start": begins[of], "seconds": end - start, "confidence": sure, by: names[codes]})
+    names = names if not codes.size or codes.min() < 0 else names[:-1]
     groups, index = spoken.groupby(["start", by]), pd.Index(begins, name="start")
-    names = sorted(set(spoken[by]), key=lambda name: (name == "unknown", name)) or ["unknown"]
-    count, seconds, sure = (
+    count, seconds, mean = (
         figures.unstack().reindex(index, columns=names)
         for figures in (groups.size(), groups["seconds"].sum(), groups["confidence"].mean())
     )
     count = count.fillna(0).astype("int64")
     # What gaps cover before each of their edges, and so before each edge of a window.
-    lost = _spans(*lost)
     passed = np.repeat(np.append(0.0, np.cumsum(lost[1] - lost[0])), 2)[:-1]
     before = np.interp(edges, np.append(-math.inf, np.column_stack(lost).ravel()), passed)
     covered = pd.Series(np.diff(edges) - np.diff(before), index, name="")
     rate = count.div(covered.where(covered > 0) / 60, axis="index")
-    figures = {"words": count, "words_per_minute": rate, "seconds": seconds.fillna(0.0), "confidence": sure}
+    figures = {"words": count, "words_per_minute": rate, "seconds": seconds.fillna(0.0), "confidence": mean}
     table = pd.concat({**figures, "covered": covered}, axis="columns", names=[None, by])
     return table if by else table.droplevel(1, axis="columns")
 

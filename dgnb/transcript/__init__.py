@@ -144,7 +144,7 @@ class Transcript(Card):
         return tables.speaking_rate(self.words, window)
 
     def resample(self, window: Any = 60.0, by: str | None = None) -> pd.DataFrame:
-        """Words, their rate and confidence, and what was covered, in windows of time: `dgnb.tables.resample`."""
+        """How much was said in windows such as "1min", `by="speaker"` for each speaker: `dgnb.tables.resample`."""
         from dgnb import tables
 
         return tables.resample(self.words, window, by, gaps=self.gaps, until=self._duration())
