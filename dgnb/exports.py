@@ -263,21 +263,18 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
         turns.append({"start": start, "end": end, "channel": channel, **_said(words), **speaker, "id": str(name)})
     results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel.values()], "utterances": turns}
-    return msgspec.json.encode({"metadata": _described(metadata, len(by_channel)), "results": results}).decode()
-
-
-def _described(metadata: Metadata, channels: int) -> dict[str, Any]:
-    """The metadata of a response; fields that are required but unknown have a neutral value."""
-    return {
+    # Fields that are required but unknown have a neutral value.
+    described = {
         "transaction_key": metadata.transaction_key or "deprecated",
         "request_id": metadata.request_id or "",
         "sha256": metadata.sha256 or "",
         "created": metadata.created or "1970-01-01T00:00:00.000Z",
         "duration": metadata.duration or 0.0,
-        "channels": channels,
+        "channels": len(by_channel),
         "models": metadata.models or (),
         "model_info": metadata.model_info or {},
     }
+    return msgspec.json.encode({"metadata": described, "results": results}).decode()
 
 
 def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:

@@ -12,12 +12,15 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+Schema = Mapping[str, str]
+"""Names of columns, in order, and their dtypes."""
+
 _UTC: Final = "datetime64[ns, UTC]"
 _MILLISECOND: Final = 1_000_000
 _SPAN: Final = {"start": "float64", "end": "float64"}
 _PLACE: Final = {"channel": "int64", "first": "int64", "last": "int64"}
 
-WORDS: Final[Mapping[str, str]] = {
+WORDS: Final[Schema] = {
     "word": "string",
     **_SPAN,
     "confidence": "float64",
@@ -33,7 +36,7 @@ WORDS: Final[Mapping[str, str]] = {
 OPTIONAL: Final[Mapping[str, bool]] = {"spaced": True, "estimated": False}
 """Columns of `WORDS` that a table has only if a word has another value than this one: they say nothing about most."""
 
-UTTERANCES: Final[Mapping[str, str]] = {
+UTTERANCES: Final[Schema] = {
     **_SPAN,
     "transcript": "string",
     "words": "int64",
@@ -41,54 +44,42 @@ UTTERANCES: Final[Mapping[str, str]] = {
     "speaker": "Int64",
     "channel": "int64",
 }
-RESULTS: Final[Mapping[str, str]] = {
-    "received_at": _UTC,
+RESULTS: Final[Schema] = {
     **_SPAN,
-    "channel": "int64",
-    "is_final": "bool",
-    "speech_final": "bool",
-    "from_finalize": "bool",
     "transcript": "string",
-    "words": "int64",
+    "is_final": "bool",
     "confidence": "float64",
-    "audio_cursor": "float64",
     "latency": "float64",
     "finalization_delay": "float64",
     "churn": "float64",
-    "connection": "int64",
-}
-EVENTS: Final[Mapping[str, str]] = {
-    "start": "float64",
-    "type": "string",
-    "text": "string",
-    "at": _UTC,
-    "request_id": "string",
-}
-GAPS: Final[Mapping[str, str]] = {**_SPAN, "missed": "float64", "reason": "string"}
-PAUSES: Final[Mapping[str, str]] = {
-    **_SPAN,
-    "seconds": "float64",
-    "after": "string",
-    "before": "string",
+    "words": "int64",
     "channel": "int64",
+    "speech_final": "bool",
+    "from_finalize": "bool",
+    "audio_cursor": "float64",
+    "connection": "int64",
+    "received_at": _UTC,
 }
-RATES: Final[Mapping[str, str]] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}
-FOUND: Final[Mapping[str, str]] = {**_SPAN, "text": "string", "context": "string", **_PLACE}
-DOUBTFUL: Final[Mapping[str, str]] = {**_SPAN, "text": "string", "words": "int64", "confidence": "float64", **_PLACE}
+EVENTS: Final[Schema] = {"start": "float64", "type": "string", "text": "string", "at": _UTC, "request_id": "string"}
+GAPS: Final[Schema] = {**_SPAN, "missed": "float64", "reason": "string"}
+PAUSES: Final[Schema] = {**_SPAN, "seconds": "float64", "after": "string", "before": "string", "channel": "int64"}
+RATES: Final[Schema] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}
+FOUND: Final[Schema] = {**_SPAN, "text": "string", "context": "string", **_PLACE}
+DOUBTFUL: Final[Schema] = {**_SPAN, "text": "string", "words": "int64", "confidence": "float64", **_PLACE}
 
 
-def table(schema: Mapping[str, str], columns: Mapping[str, Any]) -> pd.DataFrame:
+def table(schema: Schema, columns: Mapping[str, Any]) -> pd.DataFrame:
     """A frame of exactly this schema.
 
     Args:
-        schema: Column names and dtypes, in order.
+        schema: The columns.
         columns: The values of each column: a sequence or, for numbers, an array; None where a value is missing; moments
             as nanoseconds since 1970, UTC, of which the table keeps the milliseconds.
     """
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
 
-def rows(schema: Mapping[str, str], records: Iterable[Sequence[Any]]) -> pd.DataFrame:
+def rows(schema: Schema, records: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """A frame of records that have their values in the order of the schema's columns."""
     columns = list(zip(*records, strict=True)) or [()] * len(schema)
     return table(schema, dict(zip(schema, columns, strict=True)))
@@ -98,12 +89,12 @@ class GrowingTable:
     """A table that someone reads while it grows: each read converts the new rows alone.
 
     Args:
-        schema: Column names and dtypes, in order.
+        schema: The columns.
         block: Rows after which converted rows are settled. Text columns get a chunk for each block: small blocks make a
             table slow, large ones make a read convert more rows again.
     """
 
-    def __init__(self, schema: Mapping[str, str], block: int = 1024) -> None:
+    def __init__(self, schema: Schema, block: int = 1024) -> None:
         self._block = block
         self._frame = rows(schema, ())
         self.settled = 0

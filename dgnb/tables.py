@@ -69,16 +69,15 @@ def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
     longer = number("longer must be a number of at least 0", longer, 0.0)
     start, end, channel = _times("pauses", words)
     shown = _texts("pauses", words, "punctuated_word")
-    starts, ends, channels = start.tolist(), end.tolist(), channel.tolist()
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
+        reached = np.maximum.accumulate(end[rows])
         # The word that ended last so far: a word may lie within another one.
-        last = rows[0]
-        for row in rows.tolist():
-            if (silence := starts[row] - ends[last]) > longer:
-                found.append((ends[last], starts[row], silence, shown[last], shown[row], channels[row]))
-            if ends[row] >= ends[last]:
-                last = row
+        last = rows[np.maximum.accumulate(np.where(end[rows] == reached, np.arange(rows.size), 0))]
+        silence = start[rows][1:] - reached[:-1]
+        for at in np.flatnonzero(silence > longer):
+            a, b = last[at], rows[at + 1]
+            found.append((end[a], start[b], silence[at], shown[a], shown[b], channel[b]))
     return frames.rows(frames.PAUSES, sorted(found, key=lambda row: (row[0], row[5])))
 
 
@@ -137,26 +136,30 @@ def resample(
         ```
     """
     window, (start, end, _) = _seconds(window), _times("resample", words)
-    lost = start[:0], end[:0]
-    if gaps is not None:
-        lost = _floats("resample", gaps, "start", "gaps"), _floats("resample", gaps, "end", "gaps")
+    lost = words.iloc[:0] if gaps is None else gaps
+    lost = _spans(_floats("resample", lost, "start", "gaps"), _floats("resample", lost, "end", "gaps"))
     until = float(np.concatenate([[until], end, lost[1]]).max())
     of, begins = _windows(window, start, 0.0, np.nextafter(until, 0.0))
     begins = begins[: None if start.size or until else 0]
     edges = np.append(begins, np.clip(until, begins[-1:], begins[-1:] + window))
-    spoken = pd.DataFrame({"start": begins[of], "seconds": end - start})
-    spoken["confidence"] = _floats("resample", words, "confidence")
-    spoken[by] = _column("resample", words, by).astype("object").fillna("unknown").array if by else "all"
+    sure = _floats("resample", words, "confidence")
+    codes, names = pd.factorize(_column("resample", words, by) if by else start * 0, sort=True)
+    # The code of a missing value is -1.
+    names = np.array([*names, "unknown"], dtype="object")
+    spoken = pd.DataFrame({"start": begins[of], "seconds": end - start, "confidence": sure, by: names[codes]})
+    names = names if not codes.size or codes.min() < 0 else names[:-1]
     groups, index = spoken.groupby(["start", by]), pd.Index(begins, name="start")
-    names = sorted(set(spoken[by]), key=lambda name: (name == "unknown", name)) or ["unknown"]
-    count, seconds, sure = (
+    count, seconds, mean = (
         figures.unstack().reindex(index, columns=names)
         for figures in (groups.size(), groups["seconds"].sum(), groups["confidence"].mean())
     )
     count = count.fillna(0).astype("int64")
-    covered = pd.Series(np.diff(edges) - _within(edges, *_spans(*lost)), index, name="")
+    # What gaps cover before each of their edges, and so before each edge of a window.
+    passed = np.repeat(np.append(0.0, np.cumsum(lost[1] - lost[0])), 2)[:-1]
+    before = np.interp(edges, np.append(-math.inf, np.column_stack(lost).ravel()), passed)
+    covered = pd.Series(np.diff(edges) - np.diff(before), index, name="")
     rate = count.div(covered.where(covered > 0) / 60, axis="index")
-    figures = {"words": count, "words_per_minute": rate, "seconds": seconds.fillna(0.0), "confidence": sure}
+    figures = {"words": count, "words_per_minute": rate, "seconds": seconds.fillna(0.0), "confidence": mean}
     table = pd.concat({**figures, "covered": covered}, axis="columns", names=[None, by])
     return table if by else table.droplevel(1, axis="columns")
 
@@ -249,16 +252,10 @@ def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.D
     spaces = _spaces(words, shown)
     found: list[tuple[Any, ...]] = []
     for rows in _by_channel(start, channel):
-        # First and last index of each stretch. A comparison with NaN is false.
-        stretches: list[list[int]] = []
-        reached = -math.inf
-        for index in np.flatnonzero(confidence[rows] < below).tolist():
-            if start[rows[index]] - reached > join:
-                stretches.append([index, index])
-            stretches[-1][1] = index
-            reached = max(reached, end[rows[index]])
-        for first, last in stretches:
-            span = rows[first : last + 1]
+        # A comparison with NaN is false.
+        low = np.flatnonzero(confidence[rows] < below)
+        for first, last in zip(*_runs(start[rows[low]], end[rows[low]], join), strict=True):
+            span = rows[low[first] : low[last] + 1]
             text = _joined(shown, spaces, span)
             lowest = np.nanmin(confidence[span])
             times = (start[span[0]], end[span].max())
@@ -281,6 +278,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
     - latency: of the interims, see `Transcript.results`; `p95` is the 95th percentile.
     - finals, interims, reconnects: how many there are.
     - gaps: seconds that were not transcribed, overlaps counted once.
+    - missed: seconds of a live source that were never captured, as in a pause. They take no time on the timeline.
 
     Example:
         ```python
@@ -313,6 +311,7 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
         ("interims", int((~final).sum()), ""),
         ("reconnects", max(0, opened, int(_floats("summary", results, "connection", "results").max(initial=0))), ""),
         ("gaps", _covered(*missing), "s"),
+        ("missed", float(gaps.loc[missing[0] == missing[1], "missed"].sum()) if "missed" in gaps else math.nan, "s"),
     )
 
 
@@ -359,26 +358,22 @@ def _windows(window: float, start: _Floats, *reached: float) -> tuple[npt.NDArra
     return (at[: start.size] - at.min()).astype("int64"), (at.min() + np.arange(int(many))) * window
 
 
+def _runs(start: _Floats, end: _Floats, longest: float) -> tuple[_Positions, _Positions]:
+    """The first and the last of stretches, in order of start, with pauses of at most the `longest` between them."""
+    cut = np.flatnonzero(start[1:] - np.maximum.accumulate(end)[:-1] > longest)
+    return np.append(0, cut + 1)[: start.size], np.append(cut, start.size - 1)[: start.size]
+
+
 def _spans(start: _Floats, end: _Floats, longest: float = 0.0) -> tuple[_Floats, _Floats]:
     """Where stretches that overlap, or have pauses of at most the `longest` between them, begin and end together."""
-    if not start.size:
-        return start, end
     order = np.argsort(start, kind="stable")
-    start, reached = start[order], np.maximum.accumulate(end[order])
-    cut = np.flatnonzero(start[1:] - reached[:-1] > longest)
-    return start[np.append(0, cut + 1)], reached[np.append(cut, -1)]
+    first, last = _runs(start[order], end[order], longest)
+    return start[order][first], np.maximum.accumulate(end[order])[last]
 
 
 def _covered(start: _Floats, end: _Floats, longest: float = 0.0) -> float:
     begins, ends = _spans(start, end, longest)
     return float((ends - begins).sum())
-
-
-def _within(edges: Any, begins: _Floats, ends: _Floats) -> _Floats:
-    """Seconds that spans cover between each two edges."""
-    passed = np.append(0.0, np.cumsum(ends - begins))
-    knots = np.column_stack([begins, ends]).ravel()
-    return np.diff(np.interp(edges, np.append(-math.inf, knots), np.repeat(passed, 2)[:-1]))
 
 
 def _ratio(part: float, whole: float) -> float:

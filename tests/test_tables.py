@@ -609,7 +609,8 @@ def test_the_summary_agrees_with_the_tables() -> None:
     transcript.add_gap(30.0, 32.0, "lost")
     transcript.add_gap(31.0, 34.0, "lost")
     transcript.add_gap(30.5, 31.0, "lost")
-    transcript.add_gap(3.0, 3.0, "never captured")
+    transcript.add_gap(3.0, 3.0, "never captured", 2.5)
+    transcript.add_gap(4.0, 4.0, "never captured", 3.0)
     assert values(transcript) == {
         "duration": 34.0,
         "speech": 5.25,
@@ -631,6 +632,7 @@ def test_the_summary_agrees_with_the_tables() -> None:
         "interims": 2,
         "reconnects": 1,
         "gaps": 4.0,
+        "missed": 5.5,
     }
 
 

@@ -8,6 +8,8 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     file.py     FileSource
     url/        URLSource: a thread that reads the web while the caller's loop is busy
     buffer.py   BufferSource
+    streams.py  iterators, queues and pipes: what gives its audio bit by bit
+    arrays.py   linear16 of arrays, tensors and lists
     pacer.py    Pacer: lets chunks through on a clock
     threads.py  the decoder's thread, and the pipe into it
     decode.py   what the thread does

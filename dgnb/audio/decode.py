@@ -91,6 +91,7 @@ class Decoder:
     def chunks(self, file: Any, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
         """A `Detected`, and all whole chunks. What is left over goes before the next file."""
         head = Head(file)
+        self._raw = getattr(file, "format", None) or self._raw
         refuse(head.start, self._name, self._raw)
         try:
             with _opened(head, self._raw) as container:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
 
 from dgnb.audio.decode import Detected, Item
-from dgnb.audio.source import MOST_NOTES, Audio, Note
+from dgnb.audio.source import MOST_NOTES, Audio, Note, SourceFormat
 from dgnb.exceptions import AudioError
 
 T = TypeVar("T")
@@ -58,20 +58,27 @@ class _Bell:
 
 
 class Pipe:
-    """Bytes from the loop to the decoder's thread: `put` waits while it is full, `read` waits while it is empty."""
+    """Bytes to the decoder's thread: `put` and `push` wait while it is full, `read` waits while it is empty.
+
+    Attributes:
+        error: What ended it early.
+        ended: Whether no more bytes will come, or are wanted.
+        format: Of raw bytes, where it is known only with the first of them.
+    """
 
     def __init__(self) -> None:
         self.error: AudioError | None = None
+        self.ended = False
+        self.format: SourceFormat | None = None
         self._condition = threading.Condition()
         self._bytes = bytearray()
-        self._ended = False
         self._room = _Bell()
 
     async def put(self, data: bytes) -> bool:
         """Add bytes when there is room. False: the reader wants no more."""
         while True:
             with self._condition:
-                if self._ended:
+                if self.ended:
                     return False
                 if len(self._bytes) < _PIPE_BYTES:
                     self._bytes += data
@@ -80,23 +87,33 @@ class Pipe:
                 self._room.expect()
             await self._room.wait()
 
-    def end(self, error: AudioError | None = None) -> None:
-        """Say that no more bytes will come, or are wanted. Only the first call counts."""
+    def push(self, data: bytes) -> bool:
+        """As `put`, in a thread."""
         with self._condition:
-            if not self._ended:
+            self._condition.wait_for(lambda: self.ended or len(self._bytes) < _PIPE_BYTES)
+            if not self.ended:
+                self._bytes += data
+                self._condition.notify()
+            return not self.ended
+
+    def end(self, error: AudioError | None = None) -> None:
+        """End it. Only the first call counts."""
+        with self._condition:
+            if not self.ended:
                 self.error = error
-            self._ended = True
+            self.ended = True
             self._condition.notify()
             self._room.ring()
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes and at least one, because a radio's bytes come slowly; none at the end."""
         with self._condition:
-            while not self._bytes and not self._ended:
+            while not self._bytes and not self.ended:
                 self._condition.wait()
             taken = bytes(self._bytes[:size] if size >= 0 else self._bytes)
             del self._bytes[: len(taken)]
             if len(self._bytes) < _PIPE_BYTES // 2:
+                self._condition.notify()
                 self._room.ring()
         return taken
 
@@ -271,7 +288,7 @@ async def in_daemon(work: Callable[..., T], *arguments: Any) -> T:
     def run() -> None:
         try:
             outcome.set_result(work(*arguments))
-        except Exception as error:
+        except BaseException as error:  # nobody else would hear of a SystemExit
             outcome.set_exception(error)
 
     threading.Thread(target=run, name="dgnb: wait", daemon=True).start()

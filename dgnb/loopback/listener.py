@@ -40,8 +40,7 @@ _MAX_KEYTERM_TOKENS: Final = 500
 # quarter of an hour of linear16 at 16 kHz.
 CAPACITY_BYTES: Final = 32 << 20
 
-Item = bytes | wire.Finalize | wire.CloseStream | None
-"""None tells the thread that nobody waits for its results any more."""
+Item = bytes | wire.Finalize | wire.CloseStream
 
 
 class Listener:
@@ -84,7 +83,8 @@ class Listener:
         finally:
             self.stop(None)
             reader.cancel()
-            self._put(None)
+            # The thread may wait for the next item.
+            self._put(wire.CloseStream())
             try:
                 await asyncio.gather(reader, return_exceptions=True)
                 await self._finish(*self._end.result())
@@ -176,13 +176,13 @@ class Listener:
         except ProtocolError as error:
             keep(self._record.violations, f"text that does not parse: {text[:200]}")
             await self._send(
-                [wire.Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))]
+                wire.Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))
             )
             return False
         if isinstance(message, wire.CloseStream):
             return self._close_stream()
         if isinstance(message, wire.Configure):
-            await self._send([self._configure(message)])
+            await self._send(self._configure(message))
         elif isinstance(message, wire.Finalize):
             self._put(message)
         else:
@@ -208,17 +208,13 @@ class Listener:
             return wire.ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
         return wire.ConfigureFailure(request_id=request_id, code=code, description=words)
 
-    async def _send(self, messages: Sequence[wire.ServerMessage]) -> None:
-        for message in messages:
-            if self._end.done() or self._faults.strike("silent"):
-                return
-            try:
+    async def _send(self, message: wire.ServerMessage) -> None:
+        # A client that is gone is found by reading, too, with the close code.
+        with contextlib.suppress(ClientError, ConnectionError, RuntimeError):
+            if not self._end.done() and not self._faults.strike("silent"):
                 await self._websocket.send_str(wire.encode(message))
-            except (ClientError, ConnectionError, RuntimeError):
-                # The client is gone. Reading finds that too, with the close code.
-                return
-            kind = type(message).__name__
-            self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
+                kind = type(message).__name__
+                self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
 
     async def _deliver(self, messages: Sequence[wire.ServerMessage]) -> None:
         """Send what was heard. With a callback, the connection gets `Metadata` only."""
@@ -226,18 +222,15 @@ class Listener:
             if self._caller is not None and not self._end.done() and not self._faults.strike("silent"):
                 await _call_back(self._caller, self._record.options, wire.encode(message))
             if self._caller is None or isinstance(message, wire.Metadata):
-                await self._send([message])
+                await self._send(message)
 
-    async def _after_piece(self, messages: Sequence[wire.ServerMessage], clock: float) -> None:
-        await self._deliver(messages)
-        self._record.audio_seconds = clock
-        if not self._end.done():
-            self._drop_if_due(clock)
-
-    async def _done(self, messages: Sequence[wire.ServerMessage]) -> None:
+    async def _after_piece(self, messages: Sequence[wire.ServerMessage], clock: float, *, last: bool = False) -> None:
         silent = self._faults.strike("silent")
         await self._deliver(messages)
-        if silent is None:
+        self._record.audio_seconds = clock
+        if not last and not self._end.done():
+            self._drop_if_due(clock)
+        if last and silent is None:
             self.stop(1000)
 
     # In the thread
@@ -275,11 +268,11 @@ class Listener:
             else:
                 record.audio_seconds = recognizer.clock
         if not self._stopped.is_set():
-            self._call(self._done(recognizer.close()))
+            self._call(self._after_piece(recognizer.close(), recognizer.clock, last=True))
 
     def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
         """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
-        while not isinstance(item := self._inbox.get(), wire.CloseStream | None) and not self._stopped.is_set():
+        while not isinstance(item := self._inbox.get(), wire.CloseStream) and not self._stopped.is_set():
             self._loop.call_soon_threadsafe(self._count, -_size(item))
             if isinstance(item, wire.Finalize):
                 self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))

@@ -113,7 +113,6 @@ class _Channel:
         self._options = options
         self._metadata = metadata
         self._channel_index = (index, channels)
-        self._endpointing = options.endpointing is not False
         self._punctuated = options.punctuate or options.smart_format or options.detect_entities
         self._speakers = options.diarize or options.diarize_model is not None
         self._fed = 0
@@ -171,7 +170,7 @@ class _Channel:
                 start=start,
                 duration=_ms(end - start),
                 is_final=heard.final,
-                speech_final=heard.final and heard.pause and self._endpointing,
+                speech_final=heard.final and heard.pause and self._options.endpointing is not False,
                 from_finalize=False,
                 channel=wire.Channel(alternatives=(self._alternative(heard),)),
                 metadata=self._metadata,

@@ -46,8 +46,8 @@ class LiveSession(Shown):
     the end of the block. `async for` gives the messages, from the first on.
 
     Args:
-        source: A path, an http(s) address, an `AudioSource`, or what `BufferSource` takes: bytes, a NumPy array, an
-            open binary file, the stdout of a subprocess, an async iterator of bytes.
+        source: A path, an http(s) address, an `AudioSource`, or what `BufferSource` takes: bytes, an array, a pair
+            such as (16000, array), an open binary file, a queue, an iterator of bytes or arrays, async or not.
         options: What to ask for; or options by name as further arguments, as `smart_format=True`.
         encoding: How a source without a header is read, as `"linear16"`. What is sent is linear16 at 16 kHz.
         sample_rate: Samples a second of a source without a header, or of an array.

@@ -280,7 +280,7 @@ class Stream:
                     lost = error
                     continue
                 text = f"The options were not changed: {error}"
-                self.transcript.note("warning", text, request_id=error.request_id or None)
+                self.transcript.note("warning", text, request_id=error.request_id)
                 change.error, change.done = error, True
                 # The old options are tried at once, unless the server is at fault.
                 lost = error if error.transient else None
@@ -308,7 +308,7 @@ class Stream:
             )
         kind = "reconnecting" if self.connections else "connecting"
         text = f"at {cursor:.1f} s, in {delay:.1f} s, with {self.capture.pending:.1f} s of audio kept: {why}"
-        self.transcript.note(kind, text, request_id=getattr(lost, "request_id", "") or None)
+        self.transcript.note(kind, text, request_id=getattr(lost, "request_id", ""))
         self._notify()
         await asyncio.sleep(delay)
 
@@ -343,7 +343,7 @@ class Stream:
         )
         again = f"again at {self.capture.audio_cursor:.1f} s, " if self.connections else ""
         text = f"{again}{self.endpoint}: {connection.url.split('?')[0]}"
-        self.transcript.note("opened", text, request_id=connection.request_id or None)
+        self.transcript.note("opened", text, request_id=connection.request_id)
         if not self.connections:
             for name in connection.ignored:
                 self.transcript.note("warning", f"The server can't do {name}, and goes on without it.")
@@ -391,7 +391,7 @@ class Stream:
     def _fail(self, error: Exception) -> None:
         self.error = error
         request_id = getattr(error, "request_id", "") or (self.connection.request_id if self.connection else "")
-        self.transcript.note("error", str(error), request_id=request_id or None)
+        self.transcript.note("error", str(error), request_id=request_id)
 
     def _enter(self, state: State) -> None:
         self.state = state

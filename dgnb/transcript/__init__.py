@@ -31,8 +31,9 @@ class Transcript(Card):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
     Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
-    not at all, and raises `DgnbError` when it can't be written. All times are seconds on the source's timeline, also
-    after a reconnect. Not thread-safe: use it in the session's loop, which runs every cell.
+    not at all, and raises `DgnbError` when it can't be written. A table of another name is a `ConfigurationError`. All
+    times are seconds on the source's timeline, also after a reconnect. Not thread-safe: use it in the session's loop,
+    which runs every cell.
 
     Example:
         ```python
@@ -80,9 +81,9 @@ class Transcript(Card):
     def results(self) -> pd.DataFrame:
         """One row for each `Results` message, interims too, in the order that they came.
 
-        Columns: `received_at` (UTC), `start`, `end` (s), `channel`, `is_final`, `speech_final`, `from_finalize`,
-        `transcript`, `words` (how many), `confidence` (0 to 1, or NaN), `audio_cursor` (s of audio sent when it came,
-        or NaN), `latency`, `finalization_delay`, `churn`, `connection` (the first is 0).
+        Columns: `start`, `end` (s), `transcript`, `is_final`, `confidence` (0 to 1, or NaN), `latency`,
+        `finalization_delay`, `churn`, `words` (how many), `channel`, `speech_final`, `from_finalize`, `audio_cursor` (s
+        of audio sent when it came, or NaN), `connection` (the first is 0), `received_at` (UTC, to the millisecond).
 
         - `latency` (s, interims): `audio_cursor` minus `end`, as Deepgram's "Measuring Streaming Latency" defines it.
           Finals have none, because the server holds them back on purpose.
@@ -102,8 +103,8 @@ class Transcript(Card):
         Columns: `start` (s), `type`, `text`, `at` (UTC, to the millisecond), `request_id` (or NA).
 
         `start` is where the event belongs on the source's timeline: what a message names (`SpeechStarted`,
-        `UtteranceEnd`), where a station said its title, or else how much audio had been sent. It is NaN where a message
-        or a file of an earlier version does not say.
+        `UtteranceEnd`), where a station said its title, where the audio of a connection begins (`opened`), or else how
+        much audio had been sent. It is NaN where a message or a file of an earlier version does not say.
 
         Example:
             ```python
@@ -143,7 +144,7 @@ class Transcript(Card):
         return tables.speaking_rate(self.words, window)
 
     def resample(self, window: Any = 60.0, by: str | None = None) -> pd.DataFrame:
-        """Words, their rate and confidence, and what was covered, in windows of time: `dgnb.tables.resample`."""
+        """How much was said in windows such as "1min", `by="speaker"` for each speaker: `dgnb.tables.resample`."""
         from dgnb import tables
 
         return tables.resample(self.words, window, by, gaps=self.gaps, until=self._duration())
@@ -215,9 +216,6 @@ class Transcript(Card):
             path: The file, or None for the text.
             table: `words`, `utterances`, `results`, `events` or `gaps`.
             safe: Make it safe to open in a spreadsheet.
-
-        Raises:
-            ConfigurationError: There is no table of that name.
         """
         text = exports.to_csv(getattr(self, exports.known(table)), safe=safe)
         return _deliver(text, path, mark="\ufeff" if safe else "")
@@ -233,7 +231,6 @@ class Transcript(Card):
             table: `words`, `utterances`, `results`, `events` or `gaps`; None for all.
 
         Raises:
-            ConfigurationError: There is no table of that name.
             DgnbError: openpyxl is not installed (`pip install openpyxl`), or a table has more rows than a sheet.
         """
         names = exports.TABLES if table is None else (exports.known(table),)
@@ -247,7 +244,6 @@ class Transcript(Card):
             table: `words`, `utterances`, `results`, `events` or `gaps`.
 
         Raises:
-            ConfigurationError: There is no table of that name.
             DgnbError: pyarrow is not installed (`pip install 'dgnb[export]'`).
         """
         files.write(path, exports.to_parquet(getattr(self, exports.known(table))))

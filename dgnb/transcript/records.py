@@ -110,21 +110,21 @@ def results_row(record: Record, results: Results, churn: float | None) -> tuple[
     """The row of a `Results` in the table `results`; `record` holds it."""
     alternative, behind = results.alternative, latency_of(record)
     return (
-        record.at,
         results.start + record.offset,
         results.start + results.duration + record.offset,
-        channel_of(results),
-        bool(results.is_final),
-        bool(results.speech_final),
-        bool(results.from_finalize),
         alternative.transcript,
-        len(alternative.words),
+        bool(results.is_final),
         alternative.confidence,
-        record.audio_cursor,
         None if results.is_final else behind,
         behind if results.is_final else None,
         churn,
+        len(alternative.words),
+        channel_of(results),
+        bool(results.speech_final),
+        bool(results.from_finalize),
+        record.audio_cursor,
         record.connection,
+        record.at,
     )
 
 

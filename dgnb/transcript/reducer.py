@@ -75,18 +75,10 @@ class Reducer:
         if self._observers:
             self._tell(message)
 
-    def note(
-        self,
-        type: str,
-        text: str,
-        *,
-        request_id: str | None = None,
-        at: int | None = None,
-        start: float | None = None,
-    ) -> None:
-        """Internal: add a row to `events`; without a `start`, at the `cursor`."""
-        at, start = time.time_ns() if at is None else at, self.cursor if start is None else start
-        self._notes.append(Event(at, type, writable(text), request_id, start))
+    def note(self, type: str, text: str, *, request_id: str = "", at: int = 0, start: float | None = None) -> None:
+        """Internal: add a row to `events`; as a rule `at` is now and `start` the `cursor`."""
+        start = self.cursor if start is None else start
+        self._notes.append(Event(at or time.time_ns(), type, writable(text), request_id or None, start))
 
     def add_gap(self, start: float, end: float, reason: str, missed: float | None = None) -> None:
         """Internal: add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.

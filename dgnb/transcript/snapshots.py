@@ -74,7 +74,8 @@ class Snapshots:
 
     def gaps(self, gaps: Sequence[Gap]) -> pd.DataFrame:
         """See `Transcript.gaps`."""
-        return frames.rows(frames.GAPS, ((gap.start, gap.end, _missed(gap), gap.reason) for gap in gaps))
+        rows = ((gap.start, gap.end, gap.end - gap.start or gap.missed, gap.reason) for gap in gaps)
+        return frames.rows(frames.GAPS, rows)
 
     def _start_results(self) -> None:
         self._results = frames.GrowingTable(frames.RESULTS, block=512)
@@ -93,7 +94,3 @@ class Snapshots:
             table.replace(table.settled, frames.rows(frames.RESULTS, self._unsettled))
             if table.settled == len(table):
                 self._unsettled.clear()
-
-
-def _missed(gap: Gap) -> float | None:
-    return gap.missed if gap.start == gap.end else gap.end - gap.start

@@ -98,7 +98,7 @@ def test_the_description_of_raw_audio_reaches_the_source() -> None:
         ("", "The source is empty"),
         (7, "not int"),
         (None, "not NoneType"),
-        ([b"RIFF"], "not list"),
+        (["RIFF"], "A list of str is not a source"),
     ],
 )
 def test_any_other_input_is_refused_at_once(source: object, message: str) -> None:

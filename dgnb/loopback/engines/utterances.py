@@ -11,6 +11,7 @@ Nothing here knows a speech model. The voice detector finds speech, a `Decode` t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -161,8 +162,18 @@ class UtteranceStream:
 
     def _judge(self, probability: float, events: list[Event]) -> None:
         """Take the probability of one frame: open, cut or close an utterance, or report silence."""
-        self._follow(probability)
-        now = self._judged
+        at, now = self._judged, self._judged + FRAME
+        self._judged = now
+        if probability >= _SPEECH:
+            self._talking = True
+            self._voiced += 1
+            self._rise = at if self._rise is None else self._rise
+        elif probability < _QUIET:
+            self._talking = False
+        if self._talking:
+            self._last_voice = now
+        elif self._onset is None:
+            self._rise, self._voiced = None, 0
         if self._onset is None:
             if self._rise is not None and self._voiced >= _FRAMES_OF_SPEECH:
                 self._onset = self._interim_at = max(self._rise, self._track.base)
@@ -174,21 +185,6 @@ class UtteranceStream:
             events.append(self._finish(now - min(_samples(_LEAD), self._pause // 2), pause=self._endpoint))
         elif now - self._onset >= _samples(_LONGEST) and self._talking:
             events.append(self._cut(now))
-
-    def _follow(self, probability: float) -> None:
-        """Track whether somebody speaks, with the probability of the next frame."""
-        at = self._judged
-        self._judged = at + FRAME
-        if probability >= _SPEECH:
-            self._talking = True
-            self._voiced += 1
-            self._rise = at if self._rise is None else self._rise
-        elif probability < _QUIET:
-            self._talking = False
-        if self._talking:
-            self._last_voice = self._judged
-        elif self._onset is None:
-            self._rise, self._voiced = None, 0
 
     def _interim(self, events: list[Event]) -> None:
         if self._onset is None or not self._interims or self._debt > 0 or self._last_voice <= self._interim_at:
@@ -218,16 +214,12 @@ class UtteranceStream:
         assert self._onset is not None
         decoded = self._words(self._onset, now, final=True)
         earliest, latest = self._onset + (now - self._onset) // 2, now - _samples(1.0)
-        gaps = [
-            (_samples((a.end + b.start) / 2), index + 1)
-            for index, (a, b) in enumerate(zip(decoded.words, decoded.words[1:], strict=False))
-        ]
+        between = [_samples((a.end + b.start) / 2) for a, b in itertools.pairwise(decoded.words)]
         # The quietest place between two words in the later half; without words, the quietest place.
-        places = [gap for gap in gaps if earliest <= gap[0] <= latest] or [
-            (at, sum(_samples(word.end) <= at for word in decoded.words)) for at in range(earliest, latest, FRAME)
-        ]
-        end, count = min(places, key=lambda place: self._track.loudness(place[0]))
-        words = tuple(replace(w, end=min(w.end, end / SAMPLE_RATE)) for w in decoded.words[:count])
+        places = [at for at in between if earliest <= at <= latest] or range(earliest, latest, FRAME)
+        end = min(places, key=self._track.loudness)
+        before = [word for word in decoded.words if _samples(word.end) <= end]
+        words = tuple(replace(word, end=min(word.end, end / SAMPLE_RATE)) for word in before)
         heard = self._close(end, replace(decoded, words=words))
         self._onset = self._rise = self._interim_at = end
         self._voiced = sum(p >= _SPEECH for p in self._track.probabilities)
@@ -329,38 +321,29 @@ def _settle(words: Sequence[HeardWord], silences: Sequence[tuple[float, float]])
     A decoder that aligns words to audio counts the pauses to the words around them; the detector knows better. A word
     deep inside a silence was never said.
     """
-    spans: list[tuple[float, float] | None] = [(word.start, word.end) for word in words]
+    moved = list(words)
     for quiet, voice in silences:
-        spans = [span and _outside(*span, quiet, voice) for span in spans]
-        before: tuple[float, float] | None = None
-        for index, span in enumerate(spans):
-            if span is None:
-                continue
-            if voice <= span[0] <= voice + _NEAR:
-                if before is None or before[1] <= quiet:
-                    spans[index] = voice, span[1]
-                break
-            before = span
+        moved = [outside for word in moved if (outside := _outside(word, quiet, voice))]
+        first = next((index for index, word in enumerate(moved) if voice <= word.start <= voice + _NEAR), None)
+        if first == 0 or (first and moved[first - 1].end <= quiet):
+            moved[first] = replace(moved[first], start=voice)
     settled: list[HeardWord] = []
     reached = 0.0
-    for word, span in zip(words, spans, strict=True):
-        if span is not None:
-            start = max(span[0], reached)
-            reached = max(span[1], start + _SHORTEST_WORD)
-            settled.append(replace(word, start=start, end=reached))
+    for word in moved:
+        start = max(word.start, reached)
+        reached = max(word.end, start + _SHORTEST_WORD)
+        settled.append(replace(word, start=start, end=reached))
     return tuple(settled)
 
 
-def _outside(start: float, end: float, quiet: float, voice: float) -> tuple[float, float] | None:
-    """A word's start and end moved out of a silence from `quiet` to `voice`; None for a word deep inside it."""
-    if start >= voice or end <= quiet:
-        return start, end
-    before, after = quiet - start, end - voice
-    if before <= 0 and after <= 0:
-        if max(before, after) <= -_NEAR:
-            return None
-        return (voice, end) if start + end > quiet + voice else (start, quiet)
-    return (voice, end) if after > before else (start, quiet)
+def _outside(word: HeardWord, quiet: float, voice: float) -> HeardWord | None:
+    """A word moved out of a silence from `quiet` to `voice`; None for one that lies deep inside it."""
+    if word.start >= voice or word.end <= quiet:
+        return word
+    before, after = quiet - word.start, word.end - voice
+    if max(before, after) <= -_NEAR:
+        return None
+    return replace(word, start=voice) if after > before else replace(word, end=quiet)
 
 
 def _samples(seconds: float) -> int:

@@ -133,13 +133,12 @@ class _Decoder:
 
         seconds = len(samples) / SAMPLE_RATE
         features = self._model.feature_extractor(samples)
-        windows: dict[bool, Any] = {}
+        encode = functools.cache(lambda whole: self._encode(features, seconds, whole))
         language, found = self._language, None
         best: tuple[float, Any, Any, _Attempt] | None = None
         for attempt in _CAREFUL if final else _QUICK:
             _, whole, _ = attempt
-            if (encoded := windows.get(whole)) is None:
-                encoded = windows[whole] = self._encode(features, seconds, whole)
+            encoded = encode(whole)
             if language is None:
                 language = found = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
             tokenizer = Tokenizer(
