@@ -29,6 +29,16 @@ function themed(el) {
   return () => watcher.disconnect();
 }
 
+/** Keep JupyterLab from taking letters, arrows and Space for its commands. Escape and what has a modifier are its own. */
+function ownKeys(el) {
+  const decide = ({ target, ctrlKey, metaKey, altKey, key }) => {
+    const ours = !(ctrlKey || metaKey || altKey || key === "Escape");
+    if (el.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", ours);
+  };
+  window.addEventListener("keydown", decide, true);
+  return () => window.removeEventListener("keydown", decide, true);
+}
+
 /** A box of captions that appends, and follows the newest line unless the person scrolls up. */
 function captions(height) {
   const finals = h("div", { role: "log", "aria-live": "polite", "aria-label": "Captions" });
@@ -83,14 +93,14 @@ function captions(height) {
 
 /** Draw `LiveCaptions`. */
 function follow(model, el) {
-  const unwatch = themed(el);
+  const cleanup = [themed(el), ownKeys(el)];
   const view = captions(model.get("height"));
   const draw = () => view.update(model.get("captions"));
   el.append(view.box);
   model.on("change:captions", draw);
   draw();
   return () => {
-    unwatch();
+    cleanup.forEach((act) => act());
     model.off("change:captions", draw);
   };
 }

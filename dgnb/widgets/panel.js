@@ -15,20 +15,34 @@ const SETUP = {
   duration: { label: "Seconds", help: "Seconds of audio after which it stops by itself. Empty for no limit." },
 };
 
-let views = 0;
-
 function render({ model, el }) {
   const unwatch = themed(el);
   const id = (name) => `dgnb-${view}-${name}`;
-  const view = ++views;
+  // Each panel loads this file anew, so a counter here would give two panels on a page the same names.
+  const view = Math.random().toString(36).slice(2);
   const known = model.get("fields");
-  const send = (message, buffers) => model.send(message, undefined, buffers);
+  const send = (message, buffers) => model.send({ ...message, view }, undefined, buffers);
   const fields = {};
-  const cleanup = [unwatch];
+  const cleanup = [unwatch, ownKeys(el)];
   const on = (name, act) => {
-    model.on(name, act);
-    cleanup.push(() => model.off(name, act));
+    const drawn = (...told) => {
+      act(...told);
+      keepFocus();
+    };
+    model.on(name, drawn);
+    cleanup.push(() => model.off(name, drawn));
   };
+
+  // What has the focus may get hidden or disabled. Then the one before it gets the focus: the page would lose the place.
+  function keepFocus() {
+    const held = el.getRootNode().activeElement;
+    const lost = (one) => one.disabled || one.closest("[hidden]");
+    if (!el.contains(held) || !lost(held)) return;
+    const stops = [...el.querySelectorAll("button, input, select, textarea, summary, [tabindex='0']")];
+    const before = stops.slice(0, stops.indexOf(held)).filter((one) => !lost(one) && one.tabIndex >= 0);
+    const own = Object.values(fields).find(({ reset }) => reset === held)?.control;
+    (own && !lost(own) ? own : before.at(-1) ?? toggle).focus();
+  }
 
   // Fields
 
@@ -135,18 +149,20 @@ function render({ model, el }) {
     duration: text("no limit"),
   };
   const key = h("input", { type: "password", autocomplete: "off", spellcheck: "false" });
-  key.addEventListener("change", () => {
+  const giveKey = () => {
     if (key.value) send({ do: "key", key: key.value });
     key.value = "";
-  });
+  };
+  key.addEventListener("change", giveKey);
+  key.addEventListener("keydown", (event) => event.key === "Enter" && giveKey()); // not every browser calls it a change
   const file = h("input", { type: "file", accept: "audio/*,video/*" });
   const uploaded = h("span", { class: "dgnb-uploaded" });
   file.addEventListener("change", async () => {
-    const chosen = file.files[0];
-    if (!chosen) return;
-    // A part at a time; an empty file is one empty part.
+    const chosen = file.files[0] ?? new File([], "");
+    // A part at a time; an empty file, and none, is one empty part.
     for (let offset = 0; offset === 0 || offset < chosen.size; offset += CHUNK) {
       const part = await chosen.slice(offset, offset + CHUNK).arrayBuffer();
+      if (chosen.name && file.files[0] !== chosen) return;
       send({ do: "upload", name: chosen.name, offset }, [part]);
     }
   });
@@ -171,8 +187,9 @@ function render({ model, el }) {
   const figures = h("span", { class: "dgnb-figures" });
   let clicked = 0;
   toggle.addEventListener("click", () => {
-    if (Date.now() - clicked < TWICE) return;
+    const again = Date.now() - clicked < TWICE;
     clicked = Date.now();
+    if (again) return;
     flush();
     send({ do: model.get("state").running ? "stop" : "start" });
   });
@@ -259,9 +276,10 @@ function render({ model, el }) {
       const words = `${spec.name} ${spec.label} ${spec.help}`.toLowerCase();
       const matches = wanted.length > 0 && wanted.every((word) => words.includes(word));
       found += matches;
-      // What is changed or wrong stays in sight.
-      const marked = box.classList.contains("dgnb-changed") || box.classList.contains("dgnb-wrong");
-      box.hidden = !(expanded || matches || (marked && wanted.length === 0));
+      // What is changed, wrong or being edited stays in sight.
+      const changed = box.classList.contains("dgnb-changed") && wanted.length === 0;
+      const kept = changed || box.classList.contains("dgnb-wrong") || box.contains(el.getRootNode().activeElement);
+      box.hidden = !(expanded || matches || kept);
     }
     none.hidden = found > 0 || wanted.length === 0 || expanded;
     all.textContent = expanded ? "Fewer options" : `All ${rows.length} options`;
@@ -332,6 +350,7 @@ function render({ model, el }) {
       tabs[name].tabIndex = name === open ? 0 : -1;
       panes[name].hidden = name !== open;
     }
+    drawCaptions(); // a hidden box could not scroll
   }
   const seconds = (value) => value.toFixed(2);
   function drawTable() {
@@ -470,14 +489,18 @@ function render({ model, el }) {
   }
   function drawError() {
     const { name, text: words, report } = model.get("error");
+    error.hidden = true;
+    keepFocus();
     error.replaceChildren();
     if (!words) return;
+    error.hidden = false;
     error.append(h("strong", {}, name), h("p", {}, words));
     if (report) error.append(h("details", {}, h("summary", {}, "Report"), h("pre", {}, report)));
   }
 
   on("change:values", drawValues);
   on("change:values", drawState);
+  on("change:values", () => (code.hidden = true));
   on("change:problems", drawProblems);
   on("change:hints", drawProblems);
   on("change:state", drawState);
@@ -487,6 +510,8 @@ function render({ model, el }) {
   const drawCaptions = () => view_.update(model.get("captions"));
   on("change:captions", drawCaptions);
   on("msg:custom", (message, buffers) => {
+    // A panel may be on the page twice. Whoever asked gets the answer.
+    if (message.view && message.view !== view) return;
     if (message.do === "focus") {
       fields[message.field]?.control.focus();
     } else if (message.do === "uploaded") {

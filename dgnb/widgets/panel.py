@@ -153,6 +153,7 @@ class ControlPanel(PanelView):
         """
         if button not in _ACTIONS:
             raise ConfigurationError(f"The panel has no button {button!r}. It has: {', '.join(_ACTIONS)}.")
+        self._asker = ""
         self._hand_over(lambda: _ACTIONS[button](self))
 
     def code(self) -> str:
@@ -173,6 +174,7 @@ class ControlPanel(PanelView):
 
     def _take(self, message: Mapping[str, Any], buffers: list[Any]) -> None:
         """A message of `panel.js`: a click, a typed key, a part of a file, or a download to make."""
+        self._asker = str(message.get("view", ""))
         match message.get("do"):
             case "key":
                 self._failed["key"] = self._setup.take_key(str(message["key"]))
@@ -185,9 +187,9 @@ class ControlPanel(PanelView):
             case "download":
                 transcript = self.transcript
                 content = transcript.to_srt() if message["kind"] == "srt" else transcript.to_csv()
-                self.send({"do": "save", "name": f"transcript.{message['kind']}"}, [str(content).encode()])
+                self._answer({"do": "save", "name": f"transcript.{message['kind']}"}, [str(content).encode()])
             case button if button in _ACTIONS:
-                self.click(str(button))
+                self._hand_over(lambda: _ACTIONS[str(button)](self))
 
     # What the panel shows
 
@@ -323,7 +325,7 @@ class ControlPanel(PanelView):
         if wrong := [name for name in self.problems if name not in self._failed and name != "path"]:
             self._focus(wrong[0])
         else:
-            self.send({"do": "code", "text": self.code()})
+            self._answer({"do": "code", "text": self.code()})
 
 
 _ACTIONS: Final[dict[str, Callable[[ControlPanel], None]]] = {

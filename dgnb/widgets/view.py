@@ -49,6 +49,7 @@ class PanelView(AnyWidget):
     captions = traitlets.Dict().tag(sync=True)
     tab = traitlets.Unicode("captions").tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
+    _asker = ""
 
     def __init__(self, source: SourceChoice, options: LiveOptions, endpoint: Endpoint, *, shared: bool) -> None:
         endpoints = dict(_BADGES)
@@ -93,8 +94,12 @@ class PanelView(AnyWidget):
             **(_figures(session) if session else {}),
         }
 
+    def _answer(self, message: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        """Send it to the view that asked, of those of this panel on the page; to all if it was code that asked."""
+        self.send({**message, "view": self._asker}, buffers)
+
     def _focus(self, field: str) -> None:
-        self.send({"do": "focus", "field": field})
+        self._answer({"do": "focus", "field": field})
 
 
 def _says(session: LiveSession | None) -> str:

@@ -41,7 +41,8 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         spec = home / "data" / "kernels" / older.name
         spec.mkdir(parents=True)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        described = {"argv": argv, "display_name": older.name, "language": "python", "env": {"PYTHONPATH": str(older)}}
+        path = os.pathsep.join([str(older), *filter(None, [os.environ.get("PYTHONPATH")])])
+        described = {"argv": argv, "display_name": older.name, "language": "python", "env": {"PYTHONPATH": path}}
         (spec / "kernel.json").write_text(json.dumps(described))
     (home / "config" / "labconfig").mkdir(parents=True)
     # It asks about news, in a corner where it may cover what a test wants to click.
@@ -138,6 +139,8 @@ async def notebook(place: Place, desk: Desk, request: pytest.FixtureRequest) -> 
             await desk.close(place)  # the next test gets a kernel and a page that nobody broke
         else:
             await notebook.ask("None", CLEANUP)
+            told, notebook.errors = notebook.errors, []
+            assert told == []
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

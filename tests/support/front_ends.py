@@ -36,6 +36,7 @@ window.dgnb = {
     if (value.status !== 'ok') throw new Error(`${expression}: ${value.ename}: ${value.evalue}`);
     return JSON.parse(value.data['text/plain'].slice(1, -1).replaceAll("\\\\'", "'").replaceAll('\\\\\\\\', '\\\\'));
   },
+  clicked: 0,
   cells() { return this.panel().content.widgets; },
   set(sources) {
     const shared = this.panel().content.model.sharedModel;
@@ -52,6 +53,7 @@ window.dgnb = {
     return cell.executionState === 'idle' && cell.executionCount !== null;
   },
 };
+document.addEventListener('click', () => { dgnb.clicked = Date.now(); }, true);
 """
 
 
@@ -91,15 +93,21 @@ class Notebook:
         self.place = place
         self.path = jupyter.folder / name
         self._address = jupyter.address(place, name)
+        self.errors: list[str] = []
+        """What the page told its console of, and no test expected."""
 
     async def open(self) -> None:
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         await self.page.add_init_script(PAGE)
         await self.page.goto(self._address)
         await self.page.wait_for_function("dgnb.ready()")
+        self.errors.clear()  # of the front end, before it shows anything of ours
 
     async def reload(self) -> None:
         await self.page.reload()
         await self.page.wait_for_function("dgnb.ready()")
+        self.errors.clear()
 
     async def ask(self, expression: str, code: str = "") -> Any:
         """The value of an expression in the kernel, after some code of which nothing shows."""
@@ -132,7 +140,7 @@ class Notebook:
         return self.page.locator(css)
 
     def button(self, name: str) -> Locator:
-        return self.page.get_by_role("button", name=name, exact=True).and_(self.page.locator(".jupyter-button"))
+        return self.page.locator(".dgnb-panel").get_by_role("button", name=name, exact=True)
 
     async def save(self) -> str:
         """Save the notebook, and give what stands in the file."""
