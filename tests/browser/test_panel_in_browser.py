@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from nbformat import v4
 from playwright.async_api import expect
 
-from tests.support.front_ends import LAB, NOTEBOOK, PLACES, Desk, Notebook, Place
+from tests.support.front_ends import LAB, PLACES, Desk, Notebook, Place
 from tests.support.panels import PANEL, press, start, stop
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
