@@ -212,11 +212,11 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
 def _occurrences(pattern: list[int], parts: list[list[int]]) -> list[tuple[int, int]]:
     """First and last word of each place where the parts of the words, one after the other, are the pattern."""
     stream = np.fromiter((part for word in parts for part in word), "int64")
-    # A word may have several parts; a word of punctuation only has none.
-    word_of = np.repeat(np.arange(len(parts)), [len(word) for word in parts])
     many = stream.size - len(pattern) + 1
     if many < 1:
         return []
+    # A word may have several parts; a word of punctuation only has none.
+    word_of = np.repeat(np.arange(len(parts)), [len(word) for word in parts])
     hit = np.ones(many, dtype=bool)
     for ahead, part in enumerate(pattern):
         hit &= stream[ahead : ahead + many] == part
@@ -346,14 +346,15 @@ def _seconds(window: Any) -> float:
 
 def _windows(window: float, start: _Floats, *reached: float) -> tuple[npt.NDArray[np.int64], _Floats]:
     """The window in which each word begins, and where the windows begin; they also contain the moments `reached`."""
+    moments = np.append(start, reached)
     with np.errstate(over="ignore"):
-        at = np.floor(np.append(start, reached) / window)
+        at = np.floor(moments / window)
         many = float(at.max()) - float(at.min()) + 1
     # A very short window makes it infinite or NaN.
     if not many <= _MOST_WINDOWS:
         raise ConfigurationError(
-            f"Windows of {window:g} s are too short for {start.min():.1f} to {start.max():.1f} s: there would be more "
-            f"than {_MOST_WINDOWS:,} windows. Use longer windows or fewer words."
+            f"Windows of {window:g} s are too short for {moments.min():.1f} to {moments.max():.1f} s: there would be "
+            f"more than {_MOST_WINDOWS:,} windows. Use longer windows or fewer words."
         )
     return (at[: start.size] - at.min()).astype("int64"), (at.min() + np.arange(int(many))) * window
 
@@ -394,8 +395,6 @@ def _joined(shown: list[str], spaces: list[bool], rows: _Positions) -> str:
 
 def _by_channel(start: _Floats, channel: npt.NDArray[np.int64]) -> Iterator[_Positions]:
     """The positions of each channel's rows, by start; rows with the same start keep their order."""
-    if not start.size:
-        return
     order = np.lexsort((start, channel))
     yield from np.split(order, np.flatnonzero(np.diff(channel[order])) + 1)
 

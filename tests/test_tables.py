@@ -179,6 +179,7 @@ def test_columns_without_times_are_a_clear_error(name: str) -> None:
         (lambda words: tables.resample(words, None), "window must be a number above 0"),
         (lambda words: tables.resample(words, True), "window must be a number above 0"),
         (lambda words: tables.resample(words, "1ns"), "more than 1,000,000 windows. Use longer windows"),
+        (lambda words: tables.resample(words.iloc[:0], 1e-7, until=60.0), "too short for 0.0 to 60.0 s"),
         (lambda words: tables.resample(words, by="speakers"), "needs the column 'speakers'. Did you mean 'speaker'"),
         (lambda words: tables.resample(words.drop(columns="speaker"), by="speaker"), "needs the column 'speaker'"),
         (lambda words: tables.resample(words, gaps=words.drop(columns="end")), "needs the column 'end'"),

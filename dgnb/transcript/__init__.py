@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,10 +43,6 @@ class Transcript(Card):
         transcript.to_srt("speech.srt")
         ```
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._made: Snapshots | None = None
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in _INTERNAL]
@@ -317,14 +314,12 @@ class Transcript(Card):
 
     # Helpers
 
-    @property
+    @cached_property
     def _snapshots(self) -> Snapshots:
-        if self._made is None:
-            # pandas is loaded when someone asks for a table.
-            from dgnb.transcript.snapshots import Snapshots
+        # pandas is loaded when someone asks for a table.
+        from dgnb.transcript.snapshots import Snapshots
 
-            self._made = Snapshots(self._log, self._words)
-        return self._made
+        return Snapshots(self._log, self._words)
 
     def _duration(self) -> float:
         """Seconds of audio that finals cover, or that the server received by its own account."""
