@@ -240,8 +240,8 @@ function render({ model, el }) {
     { class: "dgnb-result", role: "group", "aria-label": "Result" },
     result,
     plain("Words table", "Show the words with their times", () => show("words")),
-    plain("Captions .srt", "Save the captions as SubRip", () => send({ do: "download", kind: "srt" })),
-    plain("CSV", "Save the table of words", () => send({ do: "download", kind: "csv" })),
+    plain("Captions .srt", "Save the captions as SubRip", () => send({ do: "srt" })),
+    plain("CSV", "Save the table of words", () => send({ do: "csv" })),
     plain(`Copy ${expression}`, "Copy the expression for the table, to use in a cell", () =>
       copy(expression, () => {
         code.hidden = false;

@@ -102,7 +102,7 @@ class ControlPanel(PanelView):
             self.values = {**self.values, "duration": f"{duration:g}"}
         self.observe(self._changed, "values")
         self.observe(lambda _: self._hand_over(self._draw), "tab")
-        self.on_msg(lambda _, message, buffers: self._take(message, buffers))
+        self.on_msg(lambda _, message, buffers: self._guarded(lambda: self._take(message, buffers)))
         self._check()
         for predecessor in _panels.replace(self)[0]:
             predecessor.click("stop")
@@ -184,10 +184,9 @@ class ControlPanel(PanelView):
                 text = self._setup.source.take(str(message["name"]), int(message["offset"]), bytes(buffers[0]))
                 self.send({"do": "uploaded", "text": text})
                 self._check()
-            case "download":
-                transcript = self.transcript
-                content = transcript.to_srt() if message["kind"] == "srt" else transcript.to_csv()
-                self._answer({"do": "save", "name": f"transcript.{message['kind']}"}, [str(content).encode()])
+            case "srt" | "csv" as kind:
+                content = self.transcript.to_srt() if kind == "srt" else self.transcript.to_csv()
+                self._answer({"do": "save", "name": f"transcript.{kind}"}, [str(content).encode()])
             case button if button in _ACTIONS:
                 self._hand_over(lambda: _ACTIONS[str(button)](self))
 
@@ -215,6 +214,8 @@ class ControlPanel(PanelView):
             changes = sorted(differing(session.options, self.options()))
             live = configurable(session.endpoint, self.options(), set(changes))
             effect = "sent live" if live else "reconnects without a gap"
+            if "multichannel" in changes:
+                effect = "needs a new start"
         key = ""
         try:
             endpoint = session.endpoint if self.running and session else self._setup.endpoint(self.values)

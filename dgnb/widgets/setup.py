@@ -88,7 +88,10 @@ class Setup:
     def missing(self, values: Mapping[str, Any]) -> dict[str, str]:
         """What a start needs and is not there, by field."""
         field = "upload" if values["source"] == UPLOAD else "path"
-        return _told({field: lambda: self.source.source(values), "key": lambda: self.endpoint(values)})
+        checks: dict[str, Callable[[], object]] = {field: lambda: self.source.source(values)}
+        if values["endpoint"] == "deepgram":
+            checks["key"] = lambda: self.endpoint(values)
+        return _told(checks)
 
     def code(self, values: Mapping[str, Any]) -> str:
         """See `ControlPanel.code`."""

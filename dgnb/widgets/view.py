@@ -75,6 +75,17 @@ class PanelView(AnyWidget):
             },
         )
 
+    @traitlets.validate("values")
+    def _fitting(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        """The values of known fields, in their types and among what is offered: a front end can send anything."""
+        before, sent = self.values, proposal["value"]
+        if not before:
+            return dict(sent)
+        offered = {"source": self.fields["sources"], "endpoint": self.fields["endpoints"]}
+        fits = {name: type(sent.get(name)) is type(before[name]) for name in before}
+        fits |= {name: sent.get(name) in choices for name, choices in offered.items()}
+        return {name: sent[name] if fits[name] else before[name] for name in before}
+
     def _show_session(self, session: LiveSession | None, badge: str, key: str, changes: list[str], effect: str) -> None:
         """Bring what is seen of a session up to date. What did not change is not sent to the browser."""
         running = session is not None and session.state is not State.CLOSED

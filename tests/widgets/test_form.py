@@ -1,0 +1,117 @@
+"""The fields of the panel's form, and what their values mean."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from dgnb import LiveOptions
+from dgnb.exceptions import ConfigurationError
+from dgnb.widgets import form
+
+DEFAULTS = form.shown(LiveOptions())
+
+
+def test_every_option_has_a_field_that_shows_its_value() -> None:
+    options = LiveOptions(
+        model="nova-3-medical",
+        language="en-GB",
+        endpointing=False,
+        interim_results=True,
+        utterance_end_ms=1500,
+        keyterm=["tretinoin", "a, b"],
+        diarize_model="latest",
+        redact=["pci", "ssn"],
+        tag=["x"],
+        extra={"filler_words": True, "further": ["1", "2"]},
+    )
+    values = form.shown(options)
+    assert set(values) == {field.name for field in dataclasses.fields(LiveOptions)}
+    again = form.options_of(values)
+    assert dict(again.query()) == dict(options.query())
+    assert dataclasses.replace(again, extra={}) == dataclasses.replace(options, extra={})
+    assert form.options_of(DEFAULTS) == LiveOptions()
+
+
+def test_every_field_has_a_label_a_help_and_the_default_that_it_shows() -> None:
+    fields = {field["name"]: field for field in form.described()}
+    assert {name: field["default"] for name, field in fields.items()} == DEFAULTS
+    assert all(field["label"] and field["help"] for field in fields.values())
+    assert fields["utterance_end_ms"]["label"] == "Utterance end"
+    assert fields["vad_events"]["label"] == "VAD events"
+    assert fields["diarize_model"]["choices"] == ["", "latest", "v1"]
+    kinds = {name: fields[name]["kind"] for name in ("punctuate", "model", "keyterm", "callback_method", "extra")}
+    assert kinds == {
+        "punctuate": "bool",
+        "model": "text",
+        "keyterm": "lines",
+        "callback_method": "choice",
+        "extra": "lines",
+    }
+    assert [name for name, field in fields.items() if field["common"]][:3] == ["model", "language", "smart_format"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("endpointing", "fast", "whole number"),
+        ("extra", "novalue", "name=value"),
+        ("keyterm", "x\n" * 101, "at most 100"),
+        ("language", "Englisch!", "language tag"),
+        ("model", "nova-3-medcal", "Did you mean"),
+        ("dictation", True, "needs punctuate"),
+        ("sample_rate", "fast", "whole number"),
+        ("encoding", "mulaw", "sample_rate"),
+        ("channels", "2", "needs encoding"),
+    ],
+)
+def test_a_wrong_value_is_told_at_its_field(name: str, text: Any, told: str) -> None:
+    found = form.mistakes({**DEFAULTS, name: text})
+    assert list(found) == [name]
+    assert told in found[name]
+
+
+def test_what_is_missing_is_told_at_the_empty_field() -> None:
+    assert list(form.mistakes({**DEFAULTS, "sample_rate": "8000"})) == ["encoding"]
+
+
+def test_all_mistakes_are_told_at_once_and_what_they_hide_is_not_made_up() -> None:
+    wrong = {"endpointing": "soon", "model": "nova-3-medcal", "language": "??", "dictation": True, "extra": "x"}
+    assert set(form.mistakes({**DEFAULTS, **wrong})) == set(wrong)
+    mended = {**DEFAULTS, **wrong, "endpointing": "300", "extra": "x=1"}
+    assert set(form.mistakes(mended)) == {"model", "language", "dictation"}
+    assert form.mistakes(DEFAULTS) == {}
+    assert form.mistakes({**DEFAULTS, "extra": "model=x"}).keys() <= {"extra", "model"}
+
+
+def test_off_and_no_turn_endpointing_off_and_an_empty_field_is_the_default() -> None:
+    for text in ("off", "no", "False", "false"):
+        assert form.options_of({**DEFAULTS, "endpointing": text}).endpointing is False
+    assert form.options_of({**DEFAULTS, "endpointing": " ", "model": ""}) == LiveOptions()
+
+
+def test_the_format_of_raw_audio_belongs_to_the_source_and_not_to_the_options() -> None:
+    given = LiveOptions(encoding="mulaw", sample_rate=8000, channels=2, punctuate=True)
+    values = form.shown(given)
+    assert form.options_of(values) == LiveOptions(punctuate=True)
+    assert form.format_of(values) == {"encoding": "mulaw", "sample_rate": 8000, "channels": 2}
+    assert form.format_of(DEFAULTS) == {}
+    with pytest.raises(ConfigurationError, match="Did you mean"):
+        form.format_of({**DEFAULTS, "encoding": "mulwa", "sample_rate": "8000"})
+
+
+def test_presets_are_valid_options() -> None:
+    for preset in form.PRESETS.values():
+        options = form.options_of({**DEFAULTS, **preset})
+        assert set(options.changed()) == {name for name in preset if preset[name] != DEFAULTS[name]}
+
+
+def test_models_are_suggested_for_the_languages_that_they_know() -> None:
+    models = form.models_by_language()
+    assert "nova-2-meeting" not in models["other"]
+    assert "nova-3-medical" not in models["multi"]
+    assert {"nova-3", "nova-2-general"} <= set(models["multi"])
+    assert "enhanced" in models["other"]
+    assert "enhanced" not in models["multi"]

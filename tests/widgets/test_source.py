@@ -1,0 +1,83 @@
+"""The panel's choice of a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dgnb
+from dgnb.exceptions import ConfigurationError
+from dgnb.widgets.source import GIVEN, RADIO, SAMPLE, TYPED, UPLOAD, SourceChoice
+
+
+def values(kind: str, path: str = "") -> dict[str, Any]:
+    return {"source": kind, "path": path}
+
+
+def test_what_code_gave_stands_first_and_a_text_is_a_typed_path() -> None:
+    assert SourceChoice(None, shared=False).values == values(SAMPLE)
+    assert SourceChoice("talk.wav", shared=False).values == values(TYPED, "talk.wav")
+    given = SourceChoice(b"RIFF", shared=False)
+    assert given.kinds[0] == GIVEN
+    assert given.values == values(GIVEN)
+
+
+def test_each_choice_gives_its_source() -> None:
+    choice = SourceChoice(dgnb.FileSource("a.wav"), shared=False)
+    assert choice.source(values(SAMPLE)).name == dgnb.samples.path().name
+    assert "radio" in choice.source(values(RADIO)).name
+    assert choice.source(values(TYPED, " talk.wav ")).name == "talk.wav"
+    assert choice.source(values(GIVEN)).name == "a.wav"
+    assert [choice.takes_format(values(kind)) for kind in (SAMPLE, RADIO, TYPED, UPLOAD, GIVEN)] == [
+        *(False, False, True, True, False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/no/such.wav", "There is no file"),
+        ("ftp://x/y", "http"),
+        ("", ""),
+        ("https://example.org/radio.mp3", ""),
+        (str(dgnb.samples.path()), ""),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_seen_before_it_is_opened(path: str, told: str) -> None:
+    objection = SourceChoice(None, shared=False).objection(values(TYPED, path))
+    assert told in objection
+    assert bool(told) == bool(objection)
+    assert SourceChoice(None, shared=False).objection(values(SAMPLE, path)) == ""
+
+
+def test_a_shared_panel_says_nothing_about_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    choice = SourceChoice(None, shared=True)
+    assert "refused" in choice.objection(values(TYPED, "/etc/passwd"))
+    assert choice.objection(values(TYPED, "missing.wav")) == ""
+
+
+def test_a_file_comes_in_parts_that_must_follow_each_other() -> None:
+    choice = SourceChoice(None, shared=False)
+    with pytest.raises(ConfigurationError, match="choose one"):
+        choice.source(values(UPLOAD))
+    assert choice.take("talk.ogg", 5, b"early") == ""
+    assert choice.take("talk.ogg", 0, b"first") == "talk.ogg, 0.0 MB"
+    assert choice.take("talk.ogg", 7, b"later") == "talk.ogg, 0.0 MB"
+    assert choice.take("talk.ogg", 5, bytes(2_000_000)) == "talk.ogg, 2.0 MB"
+    assert choice.source(values(UPLOAD)).name == "talk.ogg"
+    assert choice.code(values(UPLOAD)) == (
+        "'talk.ogg'",
+        "# You uploaded this file to the panel: put it beside the notebook first.",
+    )
+    assert choice.take("other.ogg", 0, b"x") == "other.ogg, 0.0 MB"
+
+
+def test_each_choice_has_an_expression_for_code() -> None:
+    choice = SourceChoice(b"RIFF", shared=False)
+    assert choice.code(values(SAMPLE)) == ("dgnb.samples.path()", "")
+    assert choice.code(values(RADIO)) == ("dgnb.loopback.radio_url()", "")
+    assert choice.code(values(TYPED, "talk 'x'.wav")) == (repr("talk 'x'.wav"), "")
+    assert choice.code(values(GIVEN))[0] == "source"
