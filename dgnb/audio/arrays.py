@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,64 +73,42 @@ def _array(data: Any) -> np.ndarray[Any, Any]:
 
 
 def linear16(array: np.ndarray[Any, Any], *, whole: bool = True) -> tuple[bytes, int]:
-    """An array of samples as interleaved linear16, and its number of channels.
+    """An array as interleaved linear16, and its number of channels.
 
-    Args:
-        array: Floats between -1 and 1; integers of 8 to 32 bits, whose width is their scale, as in a WAV file; int64
-            of 16-bit values. Of shape (samples,), (samples, channels) or (channels, samples).
-        whole: It is not one of many chunks, so its loudness says something.
+    `whole`: it is not one of many chunks, so its loudness says something.
 
     Raises:
         ConfigurationError: It is not audio.
     """
-    if array.ndim not in (1, 2) or not array.size:
-        raise ConfigurationError(
-            f"An array is of shape (samples,), (samples, channels) or (channels, samples), not {array.shape}. Pass one "
-            "recording that has samples."
-        )
-    if array.ndim == 2 and array.shape[0] <= MOST_CHANNELS < array.shape[1]:
-        array = array.T
-    channels = 1 if array.ndim == 1 else array.shape[1]
-    if channels > MOST_CHANNELS:
-        raise ConfigurationError(
-            f"An array has {MOST_CHANNELS} channels at most, not the shape {array.shape}. Pass samples, not a picture "
-            "or a spectrogram of them."
-        )
-    return _scaled(array, whole).astype("<i2").tobytes(), channels
-
-
-def _scaled(array: np.ndarray[Any, Any], whole: bool) -> np.ndarray[Any, Any]:
-    """Samples of any type between -32768 and 32767."""
     import numpy as np
 
-    kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
-    if kind == "f":
-        if not np.isfinite(array).all():
-            raise ConfigurationError("The array holds NaN or infinity. Replace them, for one with np.nan_to_num.")
-        if (loudest := float(np.abs(array).max())) > _LOUDEST:
-            raise ConfigurationError(
-                f"A float array is between -1 and 1, not up to {loudest:g}. Divide it by its scale."
-            )
-        # Half precision cannot hold 32767.
-        array = np.clip(array.astype(np.result_type(array.dtype, np.float32)) * 32768.0, -32768, 32767).round()
-    elif kind not in "iu" or (kind, bits) == ("u", 64):
+    if array.ndim == 2 and array.shape[0] <= MOST_CHANNELS < array.shape[1]:
+        array = array.T
+    if array.ndim not in (1, 2) or not array.size or array.shape[1:] > (MOST_CHANNELS,):
+        raise ConfigurationError(
+            "An array is of shape (samples,), (samples, channels) or (channels, samples), with at most "
+            f"{MOST_CHANNELS} channels, not {array.shape}. Pass the samples of one recording."
+        )
+    if array.dtype.kind not in "fiu" or array.dtype == np.uint64:
         raise ConfigurationError(
             f"An array is float between -1 and 1, or int16, not {array.dtype}. Convert it with .astype('float32'); of "
             "complex numbers take the signal that they describe."
         )
-    elif (kind, bits) != ("i", 16):
-        array = array.astype(np.int64)
-        loudest = max(int(array.max()), -int(array.min()))
-        if bits == 64 and loudest > 32768:
+    if array.dtype != np.int16:
+        # The width of integers is their scale, as in a WAV file. Those of 64 bits have the scale of 16.
+        kind, bits = array.dtype.kind, 8 * array.dtype.itemsize % 64 or 16
+        if kind != "f":
+            array = array / 2.0 ** (bits - 1) - (kind == "u")
+        loudest = float(np.abs(array).max())
+        if not math.isfinite(loudest):
+            raise ConfigurationError("The array holds NaN or infinity. Replace them, for one with np.nan_to_num.")
+        if loudest > _LOUDEST:
             raise ConfigurationError(
-                f"Whole numbers are samples of 16 bits, not up to {loudest}. Divide them by their scale, to floats "
-                "between -1 and 1."
+                f"An array is float between -1 and 1, or int16, and this one is {loudest:g} times as loud. Divide it "
+                "by its scale."
             )
-        if whole and kind == "i" and bits == 32 and 0 < loudest <= 32768:
-            raise ConfigurationError(
-                "This int32 array would be silence: it has the values of int16. Convert it with .astype('int16')."
-            )
-        if bits < 64:
-            array = (array - (1 << (bits - 1) if kind == "u" else 0)) << 16 >> bits
-        array = array.clip(-32768, 32767)
-    return array
+        if whole and kind == "i" and bits == 32 and 0 < loudest < 2.0**-15:
+            raise ConfigurationError("An int32 array as quiet holds int16. Convert it with .astype('int16').")
+        # Half precision cannot hold 32767.
+        array = np.clip(array.astype(np.result_type(array.dtype, np.float32)) * 32768.0, -32768, 32767).round()
+    return array.astype("<i2").tobytes(), 1 if array.ndim == 1 else array.shape[1]

@@ -58,7 +58,7 @@ class BufferSource(AudioSource):
     ) -> None:
         self._stream: Any = None
         self._taken = False
-        self._rate: int | None = None
+        self._rate = sample_rate
         self._track = as_track(track)
         if isinstance(data, list | tuple) and data and all(isinstance(part, BYTES) for part in data):
             data = b"".join(data)
@@ -89,9 +89,8 @@ class BufferSource(AudioSource):
             self.name = name_of_stream(data)
             self._stream = data
             if encoding is None and sample_rate is not None:
-                # It gives arrays, and their first one says the rest.
                 SourceFormat.of("linear16", sample_rate, channels)
-                self._rate, sample_rate = sample_rate, None
+                sample_rate = None  # it gives arrays, which say the rest
         self.format = SourceFormat.decodable(encoding, sample_rate, channels)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
