@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.exceptions import ConfigurationError
@@ -19,9 +19,8 @@ _LOUDEST: Final = 4.0
 
 def holds_samples(data: Any) -> bool:
     """Whether it is an array of any library, a list, or one of them together with its sample rate."""
-    if isinstance(data, Sequence | Mapping):
-        return not isinstance(data, str)
-    return any(hasattr(data, name) for name in ("dtype", "__array__", "__dlpack__", "numpy"))
+    listed = isinstance(data, Sequence) and not isinstance(data, str)
+    return listed or any(hasattr(data, name) for name in ("dtype", "__array__", "__dlpack__", "numpy"))
 
 
 def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], Any]:
@@ -30,9 +29,8 @@ def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], 
     Raises:
         ConfigurationError: They can't be read, or no rate or two rates are given.
     """
-    if isinstance(data, Mapping):
-        # As Hugging Face gives it: {"path": …, "array": …, "sampling_rate": …}.
-        data = [value for value in data.values() if not isinstance(value, str | None)]
+    import numpy as np
+
     if isinstance(data, tuple | list) and len(data) == 2:
         # Gradio and SciPy give the rate first, librosa, soundfile and torchaudio give it last.
         rate, samples = data if isinstance(native(data[0]), int | float) else reversed(data)
@@ -40,17 +38,6 @@ def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], 
             if native(sample_rate) not in (None, rate):
                 raise ConfigurationError(f"sample_rate is given twice: {rate} and {sample_rate}. Leave out one.")
             data, sample_rate = samples, rate
-    array = _array(data)
-    if sample_rate is None:
-        raise ConfigurationError(
-            "An array needs sample_rate: pass sample_rate=16000, beside any options, or (16000, array) as the source."
-        )
-    return array, sample_rate
-
-
-def _array(data: Any) -> np.ndarray[Any, Any]:
-    import numpy as np
-
     kind = type(data).__name__
     listed = isinstance(data, Sequence) and not hasattr(data, "typecode")
     if listed and len(data) and not isinstance(native(data[0]), int | float | list | tuple):
@@ -58,6 +45,8 @@ def _array(data: Any) -> np.ndarray[Any, Any]:
             f"A {kind} of {type(data[0]).__name__} is not a source. Pass one path at a time, or (sample_rate, array). "
             "Join chunks with np.concatenate, and channels with np.stack."
         )
+    if sample_rate is None:
+        raise ConfigurationError("An array needs sample_rate: pass sample_rate=16000, beside any options.")
     try:
         # A tensor may lie on a graphics card, or be part of a computation.
         for step in ("detach", "cpu", "numpy"):
@@ -65,11 +54,10 @@ def _array(data: Any) -> np.ndarray[Any, Any]:
         exchanged = hasattr(data, "__dlpack__") and not hasattr(data, "__array__")
         array = np.from_dlpack(data) if exchanged else np.asarray(data)
     except Exception as error:
-        raise ConfigurationError(
-            f"This {kind} can't be read as samples: {error}. Pass a NumPy array; of a tensor, .float().numpy()."
-        ) from None
+        what = f"This {kind} can't be read as samples: {error}"
+        raise ConfigurationError(f"{what}. Pass a NumPy array; of a tensor, .float().numpy().") from None
     # Python's whole numbers have no width of their own.
-    return array.astype(np.int64) if listed and array.dtype.kind == "i" else array
+    return array.astype(np.int64) if listed and array.dtype.kind == "i" else array, sample_rate
 
 
 def linear16(array: np.ndarray[Any, Any], *, whole: bool = True) -> tuple[bytes, int]:

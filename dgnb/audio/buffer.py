@@ -70,7 +70,7 @@ class BufferSource(AudioSource):
             self._file: Callable[[], Any] = lambda: io.BytesIO(held)
         elif is_read_by_size(data):
             self.name = _file_name(data)
-            if _can_seek(data):
+            if not inspect.iscoroutinefunction(data.read) and hasattr(data, "seekable") and data.seekable():
                 given = _GivenFile(data)
                 self._file = lambda: given
             else:
@@ -91,7 +91,7 @@ class BufferSource(AudioSource):
             if encoding is None and sample_rate is not None:
                 SourceFormat.of("linear16", sample_rate, channels)
                 sample_rate = None  # it gives arrays, which say the rest
-        self.format = SourceFormat.decodable(encoding, sample_rate, channels)
+        self.format = SourceFormat.of(encoding, sample_rate, channels, decode=True)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Find out the format. See `AudioSource.open`."""
@@ -137,7 +137,3 @@ def _file_name(file: Any) -> str:
         raise ConfigurationError("The file is closed. Open it again, or pass its path.")
     name = getattr(file, "name", None)
     return os.path.basename(name) if isinstance(name, str) and name else "a stream"
-
-
-def _can_seek(file: Any) -> bool:
-    return not inspect.iscoroutinefunction(file.read) and hasattr(file, "seekable") and file.seekable()

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import inspect
 import queue
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Set
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 from dgnb.audio.arrays import as_array, holds_samples, linear16
@@ -24,8 +24,6 @@ _POLL: Final = 0.1
 """Seconds after which a thread that waits for a queue looks whether it is still wanted."""
 _RELEASE: Final = 0.2
 """Seconds in which a thread ends. One that waits for its next chunk is left behind, as it is a daemon."""
-_SHUT_DOWN: Final[Any] = (getattr(queue, "ShutDown", ()), getattr(asyncio, "QueueShutDown", ()))
-"""What queues raise that were shut down, since Python 3.13."""
 
 
 def is_read_by_size(data: Any) -> bool:
@@ -55,7 +53,7 @@ def name_of_stream(data: Any) -> str:
         return "a queue"
     if isinstance(data, AsyncIterable):
         return "an async iterator"
-    if isinstance(data, Iterable) and not isinstance(data, str | Set):
+    if isinstance(data, Iterable) and not isinstance(data, Collection):
         return "an iterator"
     first = "Call it. " if callable(data) else "Await it. " if inspect.isawaitable(data) else ""
     raise ConfigurationError(
@@ -70,8 +68,7 @@ async def streamed(stream: Any, name: str, stated: SourceFormat | None, rate: in
     pipe = Pipe()
     pipe.format = stated
     chunks = _chunks(stream, pipe)
-    convert = functools.partial(_converted, pipe, rate)
-    filling = asyncio.create_task(_fill(pipe, chunks, convert, name), name=f"dgnb: read {name}")
+    filling = asyncio.create_task(_fill(pipe, chunks, rate, name), name=f"dgnb: read {name}")
 
     async def release() -> None:
         pipe.end()
@@ -122,45 +119,43 @@ def _chunks(stream: Any, pipe: Pipe) -> AsyncIterable[Any] | Iterable[Any]:
     return iter(lambda: read(_READ) or None, None)
 
 
-async def _awaited(get: Callable[[], Awaitable[Any]], more: Callable[[Any], bool]) -> AsyncIterator[Any]:
-    with contextlib.suppress(_SHUT_DOWN):
-        while more(chunk := await get()):
-            yield chunk
+async def _awaited(get: Callable[[], Any], more: Callable[[Any], bool]) -> AsyncIterator[Any]:
+    while more(chunk := await get()):
+        yield chunk
 
 
 def _polled(given: Any, pipe: Pipe) -> Iterator[Any]:
     """What a queue of threads or processes holds. Nothing is taken out of it that is no longer wanted."""
-    with contextlib.suppress(_SHUT_DOWN):
-        while not pipe.ended:
-            with contextlib.suppress(queue.Empty):
-                if (chunk := given.get(timeout=_POLL)) is None:
-                    break
-                yield chunk
+    while not pipe.ended:
+        with contextlib.suppress(queue.Empty):
+            if (chunk := given.get(timeout=_POLL)) is None:
+                break
+            yield chunk
 
 
-async def _fill(
-    pipe: Pipe, chunks: AsyncIterable[Any] | Iterable[Any], convert: Callable[[Any], bytes], name: str
-) -> None:
+async def _fill(pipe: Pipe, chunks: AsyncIterable[Any] | Iterable[Any], rate: Any, name: str) -> None:
     try:
         if not isinstance(chunks, AsyncIterable):
-            await in_daemon(_push, pipe, chunks, convert)
+            await in_daemon(_push, pipe, chunks, rate)
             return
         # A generator that is left half-way is otherwise closed at some later time.
         closing: Any = contextlib.aclosing(chunks) if hasattr(chunks, "aclose") else contextlib.nullcontext()
         async with closing:
             async for chunk in chunks:
-                if not await pipe.put(convert(chunk)):
+                if not await pipe.put(_converted(pipe, rate, chunk)):
                     break
     except (Exception, SystemExit) as error:
-        why = error if isinstance(error, DgnbError) else f"{error!r}."
-        pipe.end(AudioError(f"Reading {name} failed: {why}"))
+        if type(error).__name__ not in ("ShutDown", "QueueShutDown"):  # of a queue, since Python 3.13
+            why = error if isinstance(error, DgnbError) else f"{error!r}."
+            pipe.end(AudioError(f"Reading {name} failed: {why}"))
     finally:
         pipe.end()
 
 
-def _push(pipe: Pipe, chunks: Iterable[Any], convert: Callable[[Any], bytes]) -> None:
+def _push(pipe: Pipe, chunks: Iterable[Any], rate: Any) -> None:
     """Fill a pipe, in a thread of its own."""
-    with contextlib.closing(chunks) if isinstance(chunks, Generator) else contextlib.nullcontext():
+    closing: Any = contextlib.closing(chunks) if inspect.isgenerator(chunks) else contextlib.nullcontext()
+    with closing:
         for chunk in chunks:
-            if not pipe.push(convert(chunk)):
+            if not pipe.push(_converted(pipe, rate, chunk)):
                 break
