@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.options import MOST_CHANNELS
-from dgnb.values import native
+from dgnb.values import native, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,16 +36,10 @@ def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], 
         # Gradio and SciPy give the rate first, librosa, soundfile and torchaudio give it last.
         rate, samples = data if isinstance(native(data[0]), int | float) else reversed(data)
         if isinstance(native(rate), int | float) and holds_samples(native(samples)):
-            if native(sample_rate) not in (None, rate):
+            if sample_rate is not None and whole("sample_rate is a positive whole number", sample_rate) != native(rate):
                 raise ConfigurationError(f"sample_rate is given twice: {rate} and {sample_rate}. Leave out one.")
             data, sample_rate = samples, rate
-    kind = type(data).__name__
-    listed = isinstance(data, Sequence) and not hasattr(data, "typecode")
-    if listed and len(data) and not isinstance(native(data[0]), int | float | list | tuple):
-        raise ConfigurationError(
-            f"A {kind} of {type(data[0]).__name__} is not a source. Pass one path at a time, or (sample_rate, array). "
-            "Join chunks with np.concatenate, and channels with np.stack."
-        )
+    listed = _is_list(data)
     if sample_rate is None:
         raise ConfigurationError("An array needs sample_rate: pass sample_rate=16000, beside any options.")
     try:
@@ -54,16 +49,28 @@ def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], 
         exchanged = hasattr(data, "__dlpack__") and not hasattr(data, "__array__")
         array = np.from_dlpack(data) if exchanged else np.asarray(data)
     except Exception as error:
-        what = f"This {kind} can't be read as samples: {error}"
+        what = f"This {type(data).__name__} can't be read as samples: {error}"
         raise ConfigurationError(f"{what}. Pass a NumPy array; of a tensor, .float().numpy().") from None
     # Python's whole numbers have no width of their own.
     return array.astype(np.int64) if listed and array.dtype.kind == "i" else array, sample_rate
 
 
-def linear16(array: np.ndarray[Any, Any], *, whole: bool = True) -> tuple[bytes, int]:
+def _is_list(data: Any) -> bool:
+    """Whether it is a list of numbers, or of lists of them. ConfigurationError: it is a list of something else."""
+    listed = isinstance(data, Sequence) and not hasattr(data, "typecode")
+    for one in islice(data, 3) if listed else ():
+        if not isinstance(native(one), int | float | list | tuple):
+            raise ConfigurationError(
+                f"A {type(data).__name__} of {type(one).__name__} is not a source. Pass one path at a time, or "
+                "(sample_rate, array). Join chunks with np.concatenate, and channels with np.stack."
+            )
+    return listed
+
+
+def linear16(array: np.ndarray[Any, Any], *, alone: bool = True) -> tuple[bytes, int]:
     """An array as interleaved linear16, and its number of channels.
 
-    `whole`: it is not one of many chunks, so its loudness says something.
+    `alone`: it is not one of many chunks, so its loudness says something.
 
     Raises:
         ConfigurationError: It is not audio.
@@ -95,7 +102,7 @@ def linear16(array: np.ndarray[Any, Any], *, whole: bool = True) -> tuple[bytes,
                 f"An array is float between -1 and 1, or int16, and this one is {loudest:g} times as loud. Divide it "
                 "by its scale."
             )
-        if whole and kind == "i" and bits == 32 and 0 < loudest < 2.0**-15:
+        if alone and kind == "i" and bits == 32 and 0 < loudest < 2.0**-15:
             raise ConfigurationError("An int32 array as quiet holds int16. Convert it with .astype('int16').")
         # Half precision cannot hold 32767.
         array = np.clip(array.astype(np.result_type(array.dtype, np.float32)) * 32768.0, -32768, 32767).round()

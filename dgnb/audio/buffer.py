@@ -131,9 +131,12 @@ class _GivenFile:
 
 
 def _file_name(file: Any) -> str:
-    if hasattr(file, "encoding"):
-        raise ConfigurationError("The file is open as text. Open it with mode 'rb', or pass its .buffer.")
     if getattr(file, "closed", None) is True:
         raise ConfigurationError("The file is closed. Open it again, or pass its path.")
+    unreadable = isinstance(file, io.IOBase) and not file.readable()
+    if unreadable or hasattr(file, "encoding"):
+        raise ConfigurationError(
+            "The file is open as text, or for writing. Open it with mode 'rb', or pass its .buffer."
+        )
     name = getattr(file, "name", None)
     return os.path.basename(name) if isinstance(name, str) and name else "a stream"

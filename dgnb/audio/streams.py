@@ -91,7 +91,7 @@ def _converted(pipe: Pipe, rate: Any, chunk: Any) -> bytes:
     array, rate = as_array(chunk, rate)
     if not array.size:
         return b""
-    data, channels = linear16(array, whole=False)
+    data, channels = linear16(array, alone=False)
     found = SourceFormat.of("linear16", rate, channels)
     pipe.format = pipe.format or found
     if found != pipe.format:

@@ -118,7 +118,8 @@ async def test_an_array_comes_with_its_rate_as_other_libraries_give_it(tone: Cal
         (8000.0, sound[:, 0].tolist()),
     ]
     assert {len(await heard(pair)) for pair in pairs} == {4800}
-    assert len(await heard(pairs[0], sample_rate=8000)) == 4800
+    for again in (8000, 8000.0, "8000"):
+        assert len(await heard(pairs[0], sample_rate=again)) == 4800
     with pytest.raises(ConfigurationError, match="given twice: 8000 and 16000"):
         as_source(pairs[0], sample_rate=RATE)
 
@@ -201,8 +202,12 @@ async def test_a_tensor_is_an_array_wherever_it_lies(kind: Callable[[Samples], A
         ((np.zeros(9), None), r"A tuple of ndarray .* \(sample_rate, array\)"),
         ([np.zeros(9), np.zeros(9)], "Join chunks with np.concatenate, and channels with np.stack"),
         ([[0.1, 0.2], [0.3]], "can't be read as samples"),
-        ([0.1, "a"], "not <U"),
-        ([0.1, None], "not object"),
+        ([0.1, "a"], "A list of str is not a source"),
+        ([0.1, 0.2, 0.3, "a"], "not <U"),
+        ([0.1, None], "A list of NoneType is not a source"),
+        ((RATE, np.zeros(9), 3), r"A tuple of ndarray .* \(sample_rate, array\)"),
+        ((RATE, None), r"A tuple of NoneType .* \(sample_rate, array\)"),
+        ((RATE, "a.wav"), r"A tuple of str .* \(sample_rate, array\)"),
         ([0.1, float("nan"), 0.2], "NaN or infinity"),
         ([1j, 2j, 3j], "A list of complex"),
         ((True, np.zeros(9)), "sample_rate is a positive whole number"),
