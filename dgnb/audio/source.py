@@ -91,7 +91,8 @@ class SourceFormat:
     @property
     def frame_bytes(self) -> int | None:
         """Bytes of one sample of all channels; None where samples have no fixed size."""
-        return _frame_bytes(self.encoding, self.channels)
+        size = _SAMPLE_BYTES.get(self.encoding)
+        return size and size * self.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class Audio:
     @property
     def frame_bytes(self) -> int | None:
         """Bytes of one sample of all channels; None where samples have no fixed size."""
-        return _frame_bytes(self.encoding, self.channels)
+        return SourceFormat(self.encoding or "", self.sample_rate or 0, self.channels).frame_bytes
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -221,8 +222,3 @@ class AudioSource(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
-
-
-def _frame_bytes(encoding: str | None, channels: int) -> int | None:
-    size = _SAMPLE_BYTES.get(encoding or "")
-    return size * channels if size else None
