@@ -25,11 +25,7 @@ def holds_samples(data: Any) -> bool:
 
 
 def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], Any]:
-    """Samples as an array, and their rate.
-
-    Raises:
-        ConfigurationError: They can't be read, or no rate or two rates are given.
-    """
+    """Samples as an array, and their rate. ConfigurationError: they can't be read, or none or two rates are given."""
     import numpy as np
 
     if isinstance(data, tuple | list) and len(data) == 2:
@@ -68,12 +64,9 @@ def _is_list(data: Any) -> bool:
 
 
 def linear16(array: np.ndarray[Any, Any], *, alone: bool = True) -> tuple[bytes, int]:
-    """An array as interleaved linear16, and its number of channels.
+    """An array as interleaved linear16, and its number of channels. ConfigurationError: it is not audio.
 
     `alone`: it is not one of many chunks, so its loudness says something.
-
-    Raises:
-        ConfigurationError: It is not audio.
     """
     import numpy as np
 

@@ -44,11 +44,7 @@ def is_read_by_size(data: Any) -> bool:
 
 
 def name_of_stream(data: Any) -> str:
-    """What people may call a queue or an iterator.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
+    """What people may call a queue or an iterator. ConfigurationError: it is neither."""
     if _is_queue(data):
         return "a queue"
     if isinstance(data, AsyncIterable):
