@@ -24,13 +24,14 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Final
 
 from dgnb.audio.buffer import BufferSource
 from dgnb.audio.file import FileSource
 from dgnb.audio.pacer import Pacer
 from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Audio, AudioSource, Note, SourceFormat
-from dgnb.audio.url import URLSource
+from dgnb.audio.url.source import URLSource
 from dgnb.exceptions import ConfigurationError
 from dgnb.values import native
 
@@ -90,19 +91,12 @@ def as_source(
         if scheme.startswith(("http://", "https://")):
             return URLSource(source.strip(), shared=shared, **raw)
         if scheme.startswith("file:/"):
-            source = _file_path(source.strip())
+            from urllib.request import url2pathname  # slow to import
+
+            # The rest is a path, also where a person typed "#" or "?".
+            source = url2pathname(re.sub(r"(?i)\A\s*file:(//(localhost)?(?=/))?", "", source.rstrip()))
         elif "://" in source:
             raise ConfigurationError("A source is a path, or an http(s) or file address; other schemes are not read.")
     if isinstance(source, str | os.PathLike):
         return FileSource(source, shared=shared, **raw)
     return BufferSource(source, **raw)
-
-
-def _file_path(url: str) -> str:
-    from urllib.request import url2pathname  # slow to import
-
-    # The rest is a path, also where a person typed "#" or "?".
-    host, slash, path = url[7:].partition("/") if url.startswith("//", 5) else ("", "/", url[6:])
-    if host.lower() not in ("", "localhost"):
-        raise ConfigurationError("A file address names a file of this machine, as in file:///home/me/talk.wav.")
-    return url2pathname(slash + path)

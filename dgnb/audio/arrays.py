@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.exceptions import ConfigurationError
 from dgnb.options import MOST_CHANNELS
-from dgnb.values import native
+from dgnb.values import native, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,45 +20,24 @@ _LOUDEST: Final = 4.0
 
 def holds_samples(data: Any) -> bool:
     """Whether it is an array of any library, a list, or one of them together with its sample rate."""
-    if isinstance(data, Sequence | Mapping):
-        return not isinstance(data, str)
-    return any(hasattr(data, name) for name in ("dtype", "__array__", "__dlpack__", "numpy"))
+    listed = isinstance(data, Sequence) and not isinstance(data, str)
+    return listed or any(hasattr(data, name) for name in ("dtype", "__array__", "__dlpack__", "numpy"))
 
 
 def as_array(data: Any, sample_rate: Any = None) -> tuple[np.ndarray[Any, Any], Any]:
-    """Samples as an array, and their rate.
+    """Samples as an array, and their rate. ConfigurationError: they can't be read, or none or two rates are given."""
+    import numpy as np
 
-    Raises:
-        ConfigurationError: They can't be read, or no rate or two rates are given.
-    """
-    if isinstance(data, Mapping):
-        # As Hugging Face gives it: {"path": …, "array": …, "sampling_rate": …}.
-        data = [value for value in data.values() if not isinstance(value, str | None)]
     if isinstance(data, tuple | list) and len(data) == 2:
         # Gradio and SciPy give the rate first, librosa, soundfile and torchaudio give it last.
         rate, samples = data if isinstance(native(data[0]), int | float) else reversed(data)
         if isinstance(native(rate), int | float) and holds_samples(native(samples)):
-            if native(sample_rate) not in (None, rate):
+            if sample_rate is not None and whole("sample_rate is a positive whole number", sample_rate) != native(rate):
                 raise ConfigurationError(f"sample_rate is given twice: {rate} and {sample_rate}. Leave out one.")
             data, sample_rate = samples, rate
-    array = _array(data)
+    listed = _is_list(data)
     if sample_rate is None:
-        raise ConfigurationError(
-            "An array needs sample_rate: pass sample_rate=16000, beside any options, or (16000, array) as the source."
-        )
-    return array, sample_rate
-
-
-def _array(data: Any) -> np.ndarray[Any, Any]:
-    import numpy as np
-
-    kind = type(data).__name__
-    listed = isinstance(data, Sequence) and not hasattr(data, "typecode")
-    if listed and len(data) and not isinstance(native(data[0]), int | float | list | tuple):
-        raise ConfigurationError(
-            f"A {kind} of {type(data[0]).__name__} is not a source. Pass one path at a time, or (sample_rate, array). "
-            "Join chunks with np.concatenate, and channels with np.stack."
-        )
+        raise ConfigurationError("An array needs sample_rate: pass sample_rate=16000, beside any options.")
     try:
         # A tensor may lie on a graphics card, or be part of a computation.
         for step in ("detach", "cpu", "numpy"):
@@ -64,72 +45,58 @@ def _array(data: Any) -> np.ndarray[Any, Any]:
         exchanged = hasattr(data, "__dlpack__") and not hasattr(data, "__array__")
         array = np.from_dlpack(data) if exchanged else np.asarray(data)
     except Exception as error:
-        raise ConfigurationError(
-            f"This {kind} can't be read as samples: {error}. Pass a NumPy array; of a tensor, .float().numpy()."
-        ) from None
+        what = f"This {type(data).__name__} can't be read as samples: {error}"
+        raise ConfigurationError(f"{what}. Pass a NumPy array; of a tensor, .float().numpy().") from None
     # Python's whole numbers have no width of their own.
-    return array.astype(np.int64) if listed and array.dtype.kind == "i" else array
+    return array.astype(np.int64) if listed and array.dtype.kind == "i" else array, sample_rate
 
 
-def linear16(array: np.ndarray[Any, Any], *, whole: bool = True) -> tuple[bytes, int]:
-    """An array of samples as interleaved linear16, and its number of channels.
+def _is_list(data: Any) -> bool:
+    """Whether it is a list of numbers, or of lists of them. ConfigurationError: it is a list of something else."""
+    listed = isinstance(data, Sequence) and not hasattr(data, "typecode")
+    for one in islice(data, 3) if listed else ():
+        if not isinstance(native(one), int | float | list | tuple):
+            raise ConfigurationError(
+                f"A {type(data).__name__} of {type(one).__name__} is not a source. Pass one path at a time, or "
+                "(sample_rate, array). Join chunks with np.concatenate, and channels with np.stack."
+            )
+    return listed
 
-    Args:
-        array: Floats between -1 and 1; integers of 8 to 32 bits, whose width is their scale, as in a WAV file; int64
-            of 16-bit values. Of shape (samples,), (samples, channels) or (channels, samples).
-        whole: It is not one of many chunks, so its loudness says something.
 
-    Raises:
-        ConfigurationError: It is not audio.
+def linear16(array: np.ndarray[Any, Any], *, alone: bool = True) -> tuple[bytes, int]:
+    """An array as interleaved linear16, and its number of channels. ConfigurationError: it is not audio.
+
+    `alone`: it is not one of many chunks, so its loudness says something.
     """
-    if array.ndim not in (1, 2) or not array.size:
-        raise ConfigurationError(
-            f"An array is of shape (samples,), (samples, channels) or (channels, samples), not {array.shape}. Pass one "
-            "recording that has samples."
-        )
-    if array.ndim == 2 and array.shape[0] <= MOST_CHANNELS < array.shape[1]:
-        array = array.T
-    channels = 1 if array.ndim == 1 else array.shape[1]
-    if channels > MOST_CHANNELS:
-        raise ConfigurationError(
-            f"An array has {MOST_CHANNELS} channels at most, not the shape {array.shape}. Pass samples, not a picture "
-            "or a spectrogram of them."
-        )
-    return _scaled(array, whole).astype("<i2").tobytes(), channels
-
-
-def _scaled(array: np.ndarray[Any, Any], whole: bool) -> np.ndarray[Any, Any]:
-    """Samples of any type between -32768 and 32767."""
     import numpy as np
 
-    kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
-    if kind == "f":
-        if not np.isfinite(array).all():
-            raise ConfigurationError("The array holds NaN or infinity. Replace them, for one with np.nan_to_num.")
-        if (loudest := float(np.abs(array).max())) > _LOUDEST:
-            raise ConfigurationError(
-                f"A float array is between -1 and 1, not up to {loudest:g}. Divide it by its scale."
-            )
-        # Half precision cannot hold 32767.
-        array = np.clip(array.astype(np.result_type(array.dtype, np.float32)) * 32768.0, -32768, 32767).round()
-    elif kind not in "iu" or (kind, bits) == ("u", 64):
+    if array.ndim == 2 and array.shape[0] <= MOST_CHANNELS < array.shape[1]:
+        array = array.T
+    if array.ndim not in (1, 2) or not array.size or array.shape[1:] > (MOST_CHANNELS,):
+        raise ConfigurationError(
+            "An array is of shape (samples,), (samples, channels) or (channels, samples), with at most "
+            f"{MOST_CHANNELS} channels, not {array.shape}. Pass the samples of one recording."
+        )
+    if array.dtype.kind not in "fiu" or array.dtype == np.uint64:
         raise ConfigurationError(
             f"An array is float between -1 and 1, or int16, not {array.dtype}. Convert it with .astype('float32'); of "
             "complex numbers take the signal that they describe."
         )
-    elif (kind, bits) != ("i", 16):
-        array = array.astype(np.int64)
-        loudest = max(int(array.max()), -int(array.min()))
-        if bits == 64 and loudest > 32768:
+    if array.dtype != np.int16:
+        # The width of integers is their scale, as in a WAV file. Those of 64 bits have the scale of 16.
+        kind, bits = array.dtype.kind, 8 * array.dtype.itemsize % 64 or 16
+        if kind != "f":
+            array = array / 2.0 ** (bits - 1) - (kind == "u")
+        loudest = float(np.abs(array).max())
+        if not math.isfinite(loudest):
+            raise ConfigurationError("The array holds NaN or infinity. Replace them, for one with np.nan_to_num.")
+        if loudest > _LOUDEST:
             raise ConfigurationError(
-                f"Whole numbers are samples of 16 bits, not up to {loudest}. Divide them by their scale, to floats "
-                "between -1 and 1."
+                f"An array is float between -1 and 1, or int16, and this one is {loudest:g} times as loud. Divide it "
+                "by its scale."
             )
-        if whole and kind == "i" and bits == 32 and 0 < loudest <= 32768:
-            raise ConfigurationError(
-                "This int32 array would be silence: it has the values of int16. Convert it with .astype('int16')."
-            )
-        if bits < 64:
-            array = (array - (1 << (bits - 1) if kind == "u" else 0)) << 16 >> bits
-        array = array.clip(-32768, 32767)
-    return array
+        if alone and kind == "i" and bits == 32 and 0 < loudest < 2.0**-15:
+            raise ConfigurationError("An int32 array as quiet holds int16. Convert it with .astype('int16').")
+        # Half precision cannot hold 32767.
+        array = np.clip(array.astype(np.result_type(array.dtype, np.float32)) * 32768.0, -32768, 32767).round()
+    return array.astype("<i2").tobytes(), 1 if array.ndim == 1 else array.shape[1]

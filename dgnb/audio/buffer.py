@@ -58,7 +58,7 @@ class BufferSource(AudioSource):
     ) -> None:
         self._stream: Any = None
         self._taken = False
-        self._rate: int | None = None
+        self._rate = sample_rate
         self._track = as_track(track)
         if isinstance(data, list | tuple) and data and all(isinstance(part, BYTES) for part in data):
             data = b"".join(data)
@@ -70,7 +70,7 @@ class BufferSource(AudioSource):
             self._file: Callable[[], Any] = lambda: io.BytesIO(held)
         elif is_read_by_size(data):
             self.name = _file_name(data)
-            if _can_seek(data):
+            if not inspect.iscoroutinefunction(data.read) and hasattr(data, "seekable") and data.seekable():
                 given = _GivenFile(data)
                 self._file = lambda: given
             else:
@@ -89,10 +89,9 @@ class BufferSource(AudioSource):
             self.name = name_of_stream(data)
             self._stream = data
             if encoding is None and sample_rate is not None:
-                # It gives arrays, and their first one says the rest.
                 SourceFormat.of("linear16", sample_rate, channels)
-                self._rate, sample_rate = sample_rate, None
-        self.format = SourceFormat.decodable(encoding, sample_rate, channels)
+                sample_rate = None  # it gives arrays, which say the rest
+        self.format = SourceFormat.of(encoding, sample_rate, channels, decode=True)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Find out the format. See `AudioSource.open`."""
@@ -132,13 +131,12 @@ class _GivenFile:
 
 
 def _file_name(file: Any) -> str:
-    if hasattr(file, "encoding"):
-        raise ConfigurationError("The file is open as text. Open it with mode 'rb', or pass its .buffer.")
     if getattr(file, "closed", None) is True:
         raise ConfigurationError("The file is closed. Open it again, or pass its path.")
+    unreadable = isinstance(file, io.IOBase) and not file.readable()
+    if unreadable or hasattr(file, "encoding"):
+        raise ConfigurationError(
+            "The file is open as text, or for writing. Open it with mode 'rb', or pass its .buffer."
+        )
     name = getattr(file, "name", None)
     return os.path.basename(name) if isinstance(name, str) and name else "a stream"
-
-
-def _can_seek(file: Any) -> bool:
-    return not inspect.iscoroutinefunction(file.read) and hasattr(file, "seekable") and file.seekable()

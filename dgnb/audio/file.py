@@ -76,7 +76,7 @@ class FileSource(AudioSource):
             raise ConfigurationError(
                 "track chooses what is decoded, and decode=False sends all. Leave out one of them."
             )
-        self.format = (SourceFormat.decodable if decode else SourceFormat.of)(encoding, sample_rate, channels)
+        self.format = SourceFormat.of(encoding, sample_rate, channels, decode=decode)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the file. See `AudioSource.open`."""

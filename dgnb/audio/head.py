@@ -180,7 +180,7 @@ def undecodable(error: Exception, name: str, head: Head) -> str:
     """The error's text for a file that FFmpeg does not read."""
     start = head.start
     if not start:
-        return f"{name} is empty."
+        return f"{name} is empty. Was it recorded, or copied, to the end?"
     fails = f"{name} can't be decoded as audio ({reason(error)})."
     if start[4:8] == b"ftyp" and not head.can_seek:
         return (

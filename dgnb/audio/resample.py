@@ -20,17 +20,6 @@ _AGREED: Final = 5
 _COMPARED: Final = 512
 _LONGEST: Final = 2
 """Seconds that are resampled at once."""
-_FORMS: Final = {
-    name + planar: form
-    for name, form in {
-        "s16": ("<i2", 32768.0),
-        "s32": ("<i4", 2.0**31),
-        "flt": ("<f4", 1.0),
-        "dbl": ("<f8", 1.0),
-    }.items()
-    for planar in ("", "p")
-}
-"""FFmpeg's names of sample formats; NumPy's, and full scale."""
 
 
 class Resampler:
@@ -125,19 +114,14 @@ def _powers(frame: AudioFrame) -> tuple[float, float, float]:
     """The power of left and of right, and the mean of their product, in the middle of a frame; 1 is full scale."""
     import numpy as np
 
-    kind, full = _FORMS.get(frame.format.name, ("", 1.0))
-    if not kind:
+    if frame.format.name[:3] not in ("s16", "s32", "flt", "dbl"):
         return 0.0, 0.0, 0.0
-    planes: tuple[Any, ...] = frame.planes
-    count = min(frame.samples, _COMPARED)
-    begin = (frame.samples - count) // 2 * int(kind[-1])
-    if len(planes) == 2:
-        left, right = (np.frombuffer(plane, kind, count, begin).astype(np.float32, copy=False) for plane in planes)
-    else:
-        both = np.frombuffer(planes[0], kind, 2 * count, 2 * begin).astype(np.float32)
-        left, right = both[::2], both[1::2]
-    unit = full * full * count
-    return left.dot(left) / unit, right.dot(right) / unit, left.dot(right) / unit
+    sound = frame.to_ndarray()
+    full = 1.0 if sound.dtype.kind == "f" else 2.0 ** (8 * sound.dtype.itemsize - 1)
+    both = sound if frame.format.is_planar else sound.reshape(-1, 2).T
+    begin = max(0, frame.samples - _COMPARED) // 2
+    left, right = both[:, begin : begin + _COMPARED].astype(np.float32) / full
+    return left.dot(left) / left.size, right.dot(right) / left.size, left.dot(right) / left.size
 
 
 def _left_twice(frame: AudioFrame) -> AudioFrame:

@@ -54,11 +54,14 @@ class SourceFormat:
     channels: int = 1
 
     @classmethod
-    def of(cls, encoding: str | None, sample_rate: int | None, channels: int = 1) -> SourceFormat | None:
+    def of(
+        cls, encoding: str | None, sample_rate: int | None, channels: int = 1, *, decode: bool = False
+    ) -> SourceFormat | None:
         """The format that these arguments describe; None where they describe audio with a header.
 
         Raises:
-            ConfigurationError: A value is wrong, or one of `encoding` and `sample_rate` is missing.
+            ConfigurationError: A value is wrong, one of `encoding` and `sample_rate` is missing, or the encoding is to
+                be decoded here and can't be.
         """
         encoding = native(encoding)
         if sample_rate is not None:
@@ -74,17 +77,11 @@ class SourceFormat:
             missing = "encoding" if encoding is None else "sample_rate"
             raise ConfigurationError(f"Raw audio needs both encoding and sample_rate: {missing} is missing.")
         check_encoding(encoding)
-        return cls(encoding, sample_rate, channels)
-
-    @classmethod
-    def decodable(cls, encoding: str | None, sample_rate: int | None, channels: int = 1) -> SourceFormat | None:
-        """As `of`, and refuse an encoding that cannot be decoded here."""
-        found = cls.of(encoding, sample_rate, channels)
-        if found and found.encoding not in _DEMUXERS:
+        if decode and encoding not in _DEMUXERS:
             raise ConfigurationError(
-                f"Raw {found.encoding} can't be decoded here. Send it as it is with FileSource(…, decode=False)."
+                f"Raw {encoding} can't be decoded here. Send it as it is with FileSource(…, decode=False)."
             )
-        return found
+        return cls(encoding, sample_rate, channels)
 
     @property
     def demuxer(self) -> str:
@@ -94,7 +91,8 @@ class SourceFormat:
     @property
     def frame_bytes(self) -> int | None:
         """Bytes of one sample of all channels; None where samples have no fixed size."""
-        return _frame_bytes(self.encoding, self.channels)
+        size = _SAMPLE_BYTES.get(self.encoding)
+        return size and size * self.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ class Audio:
     @property
     def frame_bytes(self) -> int | None:
         """Bytes of one sample of all channels; None where samples have no fixed size."""
-        return _frame_bytes(self.encoding, self.channels)
+        return SourceFormat(self.encoding or "", self.sample_rate or 0, self.channels).frame_bytes
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -224,8 +222,3 @@ class AudioSource(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
-
-
-def _frame_bytes(encoding: str | None, channels: int) -> int | None:
-    size = _SAMPLE_BYTES.get(encoding or "")
-    return size * channels if size else None

@@ -7,8 +7,8 @@ import contextlib
 import functools
 import inspect
 import queue
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Set
-from typing import Any, Final, cast
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator
+from typing import Any, Final
 
 from dgnb.audio.arrays import as_array, holds_samples, linear16
 from dgnb.audio.decode import decoded
@@ -24,8 +24,6 @@ _POLL: Final = 0.1
 """Seconds after which a thread that waits for a queue looks whether it is still wanted."""
 _RELEASE: Final = 0.2
 """Seconds in which a thread ends. One that waits for its next chunk is left behind, as it is a daemon."""
-_SHUT_DOWN: Final[Any] = (getattr(queue, "ShutDown", ()), getattr(asyncio, "QueueShutDown", ()))
-"""What queues raise that were shut down, since Python 3.13."""
 
 
 def is_read_by_size(data: Any) -> bool:
@@ -46,16 +44,12 @@ def is_read_by_size(data: Any) -> bool:
 
 
 def name_of_stream(data: Any) -> str:
-    """What people may call a queue or an iterator.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
+    """What people may call a queue or an iterator. ConfigurationError: it is neither."""
     if _is_queue(data):
         return "a queue"
     if isinstance(data, AsyncIterable):
         return "an async iterator"
-    if isinstance(data, Iterable) and not isinstance(data, str | Set):
+    if isinstance(data, Iterable) and not isinstance(data, Collection):
         return "an iterator"
     first = "Call it. " if callable(data) else "Await it. " if inspect.isawaitable(data) else ""
     raise ConfigurationError(
@@ -70,7 +64,7 @@ async def streamed(stream: Any, name: str, stated: SourceFormat | None, rate: in
     pipe = Pipe()
     pipe.format = stated
     chunks = _chunks(stream, pipe)
-    filling = asyncio.create_task(_fill(pipe, chunks, _Converter(pipe, rate), name), name=f"dgnb: read {name}")
+    filling = asyncio.create_task(_fill(pipe, chunks, rate, name), name=f"dgnb: read {name}")
 
     async def release() -> None:
         pipe.end()
@@ -82,37 +76,25 @@ async def streamed(stream: Any, name: str, stated: SourceFormat | None, rate: in
     return await in_thread(decoded(lambda: pipe, name, stated, live=True, **how), name, release)
 
 
-class _Converter:
-    """Makes bytes of the chunks of an iterator or a queue. The first array says how all are to be read."""
-
-    def __init__(self, pipe: Pipe, rate: int | None) -> None:
-        self._pipe = pipe
-        self._begun = pipe.format is not None
-        self._rate = pipe.format.sample_rate if pipe.format else rate
-
-    def __call__(self, chunk: Any) -> bytes:
-        if isinstance(chunk, BYTES):
-            if self._rate and not self._begun:
-                raise ConfigurationError("bytes need encoding beside sample_rate, such as encoding='linear16'.")
-            self._begun = True
-            return bytes(chunk)
-        if not holds_samples(native(chunk)):
-            raise ConfigurationError(
-                f"it gave {type(chunk).__name__}, not bytes or arrays. Give it chunks of 20 to 250 ms."
-            )
-        array, rate = as_array(chunk, self._rate)
-        if not array.size:
-            return b""
-        data, channels = linear16(array, whole=False)
-        found = SourceFormat.of("linear16", rate, channels)
-        if not self._begun:
-            self._begun = True
-            self._pipe.format = found
-        if found != self._pipe.format:
-            raise ConfigurationError(
-                f"linear16 of {channels} channels at {rate} Hz came after another format. Give chunks of one format."
-            )
-        return data
+def _converted(pipe: Pipe, rate: Any, chunk: Any) -> bytes:
+    """The bytes of what an iterator or a queue gives. The first array says how all are to be read."""
+    if isinstance(chunk, BYTES):
+        return bytes(chunk)
+    if not holds_samples(native(chunk)):
+        raise ConfigurationError(
+            f"it gave {type(chunk).__name__}, not bytes or arrays. Give it chunks of 20 to 250 ms."
+        )
+    array, rate = as_array(chunk, rate)
+    if not array.size:
+        return b""
+    data, channels = linear16(array, alone=False)
+    found = SourceFormat.of("linear16", rate, channels)
+    pipe.format = pipe.format or found
+    if found != pipe.format:
+        raise ConfigurationError(
+            f"an array has {channels} channels at {rate} Hz, unlike what came before. Give one kind."
+        )
+    return data
 
 
 def _is_queue(data: Any) -> bool:
@@ -122,13 +104,10 @@ def _is_queue(data: Any) -> bool:
 def _chunks(stream: Any, pipe: Pipe) -> AsyncIterable[Any] | Iterable[Any]:
     """What is to be read in the loop, or in a thread."""
     if _is_queue(stream):
-        return (
-            _awaited(stream.get, lambda chunk: chunk is not None)
-            if inspect.iscoroutinefunction(stream.get)
-            else _polled(stream, pipe)
-        )
+        waits = inspect.iscoroutinefunction(stream.get)
+        return _awaited(stream.get, lambda chunk: chunk is not None) if waits else _polled(stream, pipe)
     if not is_read_by_size(stream):
-        return cast("AsyncIterable[Any] | Iterable[Any]", stream)
+        return stream  # type: ignore[no-any-return]
     if inspect.iscoroutinefunction(stream.read):
         return _awaited(functools.partial(stream.read, _READ), bool)
     # read() of a pipe waits for all bytes that it is asked for, read1() for any.
@@ -136,44 +115,43 @@ def _chunks(stream: Any, pipe: Pipe) -> AsyncIterable[Any] | Iterable[Any]:
     return iter(lambda: read(_READ) or None, None)
 
 
-async def _awaited(get: Callable[[], Awaitable[Any]], more: Callable[[Any], bool]) -> AsyncIterator[Any]:
-    with contextlib.suppress(_SHUT_DOWN):
-        while more(chunk := await get()):
-            yield chunk
+async def _awaited(get: Callable[[], Any], more: Callable[[Any], bool]) -> AsyncIterator[Any]:
+    while more(chunk := await get()):
+        yield chunk
 
 
 def _polled(given: Any, pipe: Pipe) -> Iterator[Any]:
     """What a queue of threads or processes holds. Nothing is taken out of it that is no longer wanted."""
-    with contextlib.suppress(_SHUT_DOWN):
-        while not pipe.ended:
-            with contextlib.suppress(queue.Empty):
-                if (chunk := given.get(timeout=_POLL)) is None:
-                    break
-                yield chunk
+    while not pipe.ended:
+        with contextlib.suppress(queue.Empty):
+            if (chunk := given.get(timeout=_POLL)) is None:
+                break
+            yield chunk
 
 
-async def _fill(pipe: Pipe, chunks: AsyncIterable[Any] | Iterable[Any], convert: _Converter, name: str) -> None:
+async def _fill(pipe: Pipe, chunks: AsyncIterable[Any] | Iterable[Any], rate: Any, name: str) -> None:
     try:
         if not isinstance(chunks, AsyncIterable):
-            await in_daemon(_push, pipe, chunks, convert)
+            await in_daemon(_push, pipe, chunks, rate)
             return
         # A generator that is left half-way is otherwise closed at some later time.
         closing: Any = contextlib.aclosing(chunks) if hasattr(chunks, "aclose") else contextlib.nullcontext()
         async with closing:
             async for chunk in chunks:
-                if not await pipe.put(convert(chunk)):
+                if not await pipe.put(_converted(pipe, rate, chunk)):
                     break
-    except DgnbError as error:
-        pipe.end(AudioError(f"Reading {name} failed: {error}"))
     except (Exception, SystemExit) as error:
-        pipe.end(AudioError(f"Reading {name} failed: {error!r}."))
+        if type(error).__name__ not in ("ShutDown", "QueueShutDown"):  # of a queue, since Python 3.13
+            why = error if isinstance(error, DgnbError) else f"{error!r}."
+            pipe.end(AudioError(f"Reading {name} failed: {why}"))
     finally:
         pipe.end()
 
 
-def _push(pipe: Pipe, chunks: Iterable[Any], convert: _Converter) -> None:
+def _push(pipe: Pipe, chunks: Iterable[Any], rate: Any) -> None:
     """Fill a pipe, in a thread of its own."""
-    with contextlib.closing(chunks) if isinstance(chunks, Generator) else contextlib.nullcontext():
+    closing: Any = contextlib.closing(chunks) if inspect.isgenerator(chunks) else contextlib.nullcontext()
+    with closing:
         for chunk in chunks:
-            if not pipe.push(convert(chunk)):
+            if not pipe.push(_converted(pipe, rate, chunk)):
                 break

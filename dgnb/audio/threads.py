@@ -117,9 +117,7 @@ class Pipe:
                 self._room.ring()
         return taken
 
-    def close(self) -> None:
-        """Say that the reader wants no more."""
-        self.end()
+    close = end
 
 
 class DecoderThread:

@@ -291,12 +291,10 @@ class Connection:
             self._doubted, self.said = answers.doubt != doubt, self.said or answers.first
         else:
             answers.recognised = True
-        if why := reason_in(message):
-            self.said = why
-        elif isinstance(message, Results):
-            self.said = ""
-        told = getattr(message, "metadata", message)
-        self.request_id = self.request_id or getattr(told, "request_id", None) or ""
+        self.said = "" if isinstance(message, Results) else reason_in(message) or self.said
+        if not self.request_id:
+            told = getattr(message, "metadata", message)
+            self.request_id = getattr(told, "request_id", None) or ""
         return message
 
     async def close(self) -> None:

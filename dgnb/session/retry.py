@@ -23,13 +23,13 @@ _TRIES_A_MINUTE: Final = 8
 class Backoff:
     """The time to wait before the next try: full jitter from 0.5 s, doubled three times, then 10 to 12 s.
 
-    There are at most eight tries in the first minute.
+    There are at most eight tries in the first minute. `times` says when they took place: often long after the wait.
     """
 
     random: random.Random = random.Random()
 
     def __init__(self) -> None:
-        self._tries: deque[float] = deque(maxlen=_TRIES_A_MINUTE)
+        self.times: deque[float] = deque(maxlen=_TRIES_A_MINUTE)
         self.tries = 0
 
     def next(self, now: float, retry_after: float | None = None) -> float:
@@ -38,10 +38,9 @@ class Backoff:
         if retry_after is not None:
             # Jitter: a server that turned many away at once must not get all of them back at once.
             delay = retry_after + self.random.uniform(0, 0.5)
-        if len(self._tries) == _TRIES_A_MINUTE:
-            delay = max(delay, self._tries[0] + _MINUTE - now)
+        if len(self.times) == _TRIES_A_MINUTE:
+            delay = max(delay, self.times[0] + _MINUTE - now)
         self.tries += 1
-        self._tries.append(now + delay)
         return delay
 
 
@@ -65,6 +64,10 @@ class Retry:
         self._once: set[str | int] = set()
         self._reached = False
         self._works = False
+
+    def begun(self, now: float) -> None:
+        """A further try takes place."""
+        self._backoff.times.append(now)
 
     def opened(self) -> None:
         """A connection is open."""

@@ -272,6 +272,7 @@ class Stream:
                 await self._back_off(lost)
                 if not await self.capture.something_to_send():
                     return None
+                self._retry.begun(asyncio.get_running_loop().time())
             change, self.change = self.change, None
             try:
                 link = await self._open(change.options if change else self.options)

@@ -33,8 +33,7 @@ class MessageLog:
         """Add a message that came."""
         self._newest.append(record)
         if len(self._newest) >= _PARSED + _BLOCK:
-            lines = b"".join(map(storage.pack, self._newest[:_BLOCK]))
-            self._blocks.append(zlib.compress(lines, 1))
+            self._blocks.append(zlib.compress(storage.pack(self._newest[:_BLOCK]), 1))
             del self._newest[:_BLOCK]
 
     def records(self, first: int = 0) -> Iterator[Record]:
@@ -51,7 +50,7 @@ class MessageLog:
         newest = self._newest[max(0, first - packed) : max(0, last - packed)]
         for lines in self._packed(first, min(last, packed)):
             yield b"".join(lines)
-        yield b"".join(map(storage.pack, newest))
+        yield storage.pack(newest)
 
     def _packed(self, first: int, last: int) -> Iterator[list[bytes]]:
         """The lines from position `first` up to `last`, by block."""

@@ -172,12 +172,10 @@ class Reducer:
         if len(new) < len(words):
             self._repeats += 1
             if self._repeats <= _TOLD:
-                what = (
-                    f"A final from {final.start:.3f} to {final.start + final.duration:.3f} s says again what an earlier"
-                )
+                what = f"A final from {final.start:.3f} to {final.start + final.duration:.3f} s says again what an"
                 more = " Further ones are not told." if self._repeats == _TOLD else ""
-                what = f"{what} one said; {len(words) - len(new)} of its words are left out.{more}"
-                self.note("warning", what, at=at)
+                text = f"{what} earlier one said; {len(words) - len(new)} of its words are left out.{more}"
+                self.note("warning", text, at=at)
         return new
 
     def _follows(self, final: Results, end: float, channel: int) -> bool:

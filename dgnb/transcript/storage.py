@@ -56,15 +56,16 @@ def dump(events: Iterable[Event], gaps: Iterable[Gap]) -> bytes:
     return _encoder.encode_lines(lines)
 
 
-def pack(record: Record) -> bytes:
-    """The line of a message."""
-    line: Record | _Line = record
-    message = record.message
-    if isinstance(message, UnknownMessage):
-        # As it came.
-        raw = _encoder.encode(writable(message.raw)) if isinstance(message.raw, str) else encode(message).encode()
-        line = _Line(record.at, msgspec.Raw(raw), record.offset, record.audio_cursor, record.connection)
-    return _encoder.encode(line) + b"\n"
+def pack(records: Iterable[Record]) -> bytes:
+    """The lines of messages."""
+    return _encoder.encode_lines(map(_as_it_came, records))
+
+
+def _as_it_came(record: Record) -> Record | _Line:
+    if not isinstance(message := record.message, UnknownMessage):
+        return record
+    raw = _encoder.encode(writable(message.raw)) if isinstance(message.raw, str) else encode(message).encode()
+    return _Line(record.at, msgspec.Raw(raw), record.offset, record.audio_cursor, record.connection)
 
 
 def unpack(line: bytes) -> Record:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, as_source
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import AudioError, ConfigurationError
 
 
 async def nothing() -> AsyncIterator[bytes]:
@@ -62,6 +62,11 @@ def test_a_file_may_really_be_called_so(literal: str) -> None:
     assert by_url.path == Path("/" + literal.strip())
 
 
+async def test_a_file_address_of_another_machine_is_no_file_of_this_one() -> None:
+    with pytest.raises(AudioError, match=r"There is no file '//server/share/talk.wav'"):
+        await as_source("file://server/share/talk.wav").open()
+
+
 def test_quotes_around_an_address_are_taken_off() -> None:
     for pasted in ('"http://127.0.0.1/radio"', "<http://127.0.0.1/radio>", " 'http://127.0.0.1/radio'\n"):
         assert isinstance(as_source(pasted), URLSource)
@@ -94,7 +99,6 @@ def test_the_description_of_raw_audio_reaches_the_source() -> None:
     ("source", "message"),
     [
         ("ftp://127.0.0.1/a", "other schemes are not read"),
-        ("file://server/share/talk.wav", "names a file of this machine"),
         ("", "The source is empty"),
         (7, "not int"),
         (None, "not NoneType"),

@@ -352,6 +352,11 @@ def test_a_file_that_gives_no_bytes_is_refused_with_what_to_do(tmp_path: Path) -
         BufferSource(file)
     with codecs.open(str(path), encoding="utf-8") as file, pytest.raises(ConfigurationError, match="open as text"):
         BufferSource(file)
+    for mode in ("wb", "ab"):
+        with path.open(mode) as file, pytest.raises(ConfigurationError, match=r"for writing\. Open it with mode 'rb'"):
+            BufferSource(file)
+    with pytest.raises(ConfigurationError, match="open as text"):
+        BufferSource(io.StringIO("text"))
     with path.open("rb") as closed:
         pass
     with pytest.raises(ConfigurationError, match="The file is closed"):

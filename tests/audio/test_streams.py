@@ -127,14 +127,22 @@ async def test_an_array_is_heard_as_soon_as_it_is_given(tone: Callable[..., Samp
         ([0.25], {"sample_rate": RATE}, "it gave float, not bytes"),
         ([np.float32(0.25)], {"sample_rate": RATE}, "it gave float32, not bytes"),
         ([object()], {}, "it gave object, not bytes"),
-        ([bytes(3200)], {"sample_rate": RATE}, "bytes need encoding beside sample_rate"),
+        ([bytes(3200)], {"sample_rate": RATE}, "Raw samples need encoding and sample_rate"),
         ([np.zeros(1600)], {}, r"needs sample_rate: pass sample_rate=16000"),
         ([np.array([np.nan])], {"sample_rate": RATE}, "NaN or infinity"),
         ([np.zeros(1600, complex)], {"sample_rate": RATE}, "not complex128"),
-        ([np.zeros(1600), np.zeros((1600, 2))], {"sample_rate": RATE}, "2 channels at 16000 Hz came after another"),
-        ([(8000, np.zeros(1600)), (RATE, np.zeros(1600))], {}, "1 channels at 16000 Hz came after another"),
-        ([bytes(3200), np.zeros((1600, 2))], RAW, "2 channels at 16000 Hz came after another"),
-        ([np.zeros(1600)], {"encoding": "mulaw", "sample_rate": 8000}, "1 channels at 8000 Hz came after another"),
+        (
+            [np.zeros(1600), np.zeros((1600, 2))],
+            {"sample_rate": RATE},
+            "2 channels at 16000 Hz, unlike what came before",
+        ),
+        ([(8000, np.zeros(1600)), (RATE, np.zeros(1600))], {}, "1 channels at 16000 Hz, unlike what came before"),
+        ([bytes(3200), np.zeros((1600, 2))], RAW, "2 channels at 16000 Hz, unlike what came before"),
+        (
+            [np.zeros(1600)],
+            {"encoding": "mulaw", "sample_rate": 8000},
+            "1 channels at 8000 Hz, unlike what came before",
+        ),
     ],
 )
 async def test_what_is_no_audio_ends_a_stream_with_what_to_do(

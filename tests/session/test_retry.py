@@ -227,9 +227,21 @@ def test_there_are_eight_tries_in_the_first_minute_at_most() -> None:
         backoff, now, times = Backoff(), 0.0, []
         while now < 600:
             now += backoff.next(now)
+            backoff.times.append(now)
             times.append(now)
         assert sum(time < 60 for time in times) <= 8
         assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(times[8:]))
+
+
+@pytest.mark.parametrize("paused", [7.0, 40.0])
+def test_a_try_counts_from_when_it_takes_place_because_a_pause_may_come_before_it(paused: float) -> None:
+    for _ in range(500):
+        retry, now, times = Retry(600), 0.0, []
+        while now < 200:
+            now += retry.delay(refused(), now) + (0.0 if times else paused)
+            retry.begun(now)
+            times.append(now)
+        assert sum(time < times[0] + 60 for time in times) <= 8
 
 
 def test_no_two_waits_are_the_same() -> None:

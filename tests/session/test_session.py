@@ -196,7 +196,7 @@ async def test_an_option_that_the_server_can_not_do_gives_a_warning(server: Loop
     ("arguments", "told"),
     [
         ({"source": ""}, "The source is empty"),
-        ({"source": "ftp://host/a.mp3"}, "path or an http"),
+        ({"source": "ftp://host/a.mp3"}, "path, or an http"),
         ({"source": 7}, "not int"),
         ({"smart_fromat": True}, "smart_format"),
         ({"options": ["nova-3"]}, "not list"),

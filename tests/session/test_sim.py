@@ -11,14 +11,15 @@ from tests.support.sim.faults import STORM, Fault, Plan, plan
 from tests.support.sim.network import MemorySocket
 from tests.support.sim.run import Outcome, run
 
-SEEDS = 150
+# Beside the first ones: a pause before the first try, and a close that is lost on a line that went dead.
+SEEDS = (*range(150), 4592, 4070)
 
 
 def assert_well(outcome: Outcome) -> None:
     assert not outcome.violations, f"\n{outcome}"
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_after_any_faults_each_word_is_there_once_with_its_time(seed: int) -> None:
     assert_well(run(plan(seed)))
 

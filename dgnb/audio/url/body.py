@@ -146,14 +146,14 @@ class Stretch:
     def __init__(self, body: Body) -> None:
         self._body = body
         self._over = False
+        self._again = self._failed_on = b""
+        self._begin()
+
+    def _begin(self) -> None:
         self._since = bytearray()
         self._before = bytearray()
         self._first = 1
-        self._again = b""
-        self._failed_on = b""
-        self._read = 0
-        self._seconds = 0.0
-        self._credit = 0.0
+        self._read, self._seconds, self._credit = 0, 0.0, 0.0
 
     @property
     def error(self) -> AudioError | None:
@@ -197,8 +197,5 @@ class Stretch:
         found = (start for header in _HEADERS if (start := (self._before + self._since).find(header)) >= 0)
         start = min(found, default=len(self._before))
         self._again = bytes((self._before + self._since)[start:]) + self._again
-        self._before.clear()
-        self._first = 1
-        self._since.clear()
-        self._read, self._seconds, self._credit = 0, 0.0, 0.0
+        self._begin()
         return True

@@ -72,29 +72,18 @@ class Stopped(AudioError):
     """Nobody wants the audio any more."""
 
 
-@dataclass(slots=True, repr=False)
 class Answer:
     """The head of an answer, and its body part by part. `unpack` is for a short body that came compressed."""
 
-    _fetcher: Fetcher
-    url: URL
-    _response: aiohttp.ClientResponse
-    unpack: Any = None
-    ahead: bytes = b""
-
-    @property
-    def status(self) -> int:
-        """Of HTTP."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Their names in any case."""
-        return self._response.headers
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._response.close()
+    def __init__(self, fetcher: Fetcher, url: URL, response: aiohttp.ClientResponse) -> None:
+        self.url = url
+        self.status = response.status
+        self.headers = response.headers  # their names in any case
+        self.close = response.close
+        self.unpack: Any = None
+        self.ahead = b""
+        self._fetcher = fetcher
+        self._response = response
 
     @property
     def kind(self) -> str:

@@ -85,7 +85,7 @@ class URLSource(AudioSource):
             raise ConfigurationError("A URL source is an http:// or https:// address with a host.")
         shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
         self.name = f"{shown}?…" if parts.query else shown
-        self.format = SourceFormat.decodable(encoding, sample_rate, channels)
+        self.format = SourceFormat.of(encoding, sample_rate, channels, decode=True)
         self.reconnect = reconnect
         self._track = as_track(track)
         if not isinstance(headers, Mapping | None):

@@ -179,7 +179,7 @@ class MemorySocket:
         self.starved = self.slowed = True
 
     def blackhole(self) -> None:
-        """All packets are lost from now on, and neither end learns of it."""
+        """All packets are lost from now on, also a close frame on its way, and neither end learns of it."""
         self._fail("blackhole")
         self.dead = True
         self.hold(down=True)
@@ -214,8 +214,8 @@ class MemorySocket:
     # Helpers
 
     def _fail(self, how: str) -> None:
-        if self.lost is None and self.open:
-            self.lost = (self._loop.time(), how)
+        if self.open and (self.lost is None or how == "blackhole"):
+            self.lost = (self.lost[0] if self.lost else self._loop.time(), how)
             self._network.log(3, self.number, len(how))
 
     def _let_go(self) -> None:
