@@ -21,23 +21,31 @@ function render({ model, el }) {
   // Each panel loads this file anew, so a counter here would give two panels on a page the same names.
   const view = Math.random().toString(36).slice(2);
   const known = model.get("fields");
-  const send = (message, buffers) => model.send({ ...message, view }, undefined, buffers);
+  const send = (message, buffers) => {
+    try {
+      model.send({ ...message, view }, undefined, buffers);
+    } catch {
+      showError({ name: "The panel has lost its kernel", text: "The kernel was restarted or has ended. Run the cell again." });
+    }
+  };
   const fields = {};
   const cleanup = [unwatch, ownKeys(el)];
   const on = (name, act) => {
     const drawn = (...told) => {
+      const held = focused();
       act(...told);
-      keepFocus();
+      keepFocus(held);
     };
     model.on(name, drawn);
     cleanup.push(() => model.off(name, drawn));
   };
 
   // What has the focus may get hidden or disabled. Then the one before it gets the focus: the page would lose the place.
-  function keepFocus() {
-    const held = el.getRootNode().activeElement;
+  const focused = () => el.getRootNode().activeElement;
+  function keepFocus(held) {
     const lost = (one) => one.disabled || one.closest("[hidden]");
-    if (!el.contains(held) || !lost(held)) return;
+    const moved = focused() !== held && el.contains(focused());
+    if (!el.contains(held) || !lost(held) || moved) return;
     const stops = [...el.querySelectorAll("button, input, select, textarea, summary, [tabindex='0']")];
     const before = stops.slice(0, stops.indexOf(held)).filter((one) => !lost(one) && one.tabIndex >= 0);
     const own = Object.values(fields).find(({ reset }) => reset === held)?.control;
@@ -70,8 +78,8 @@ function render({ model, el }) {
     reset.setAttribute("aria-label", `Reset ${name}`);
     reset.hidden = true;
     reset.addEventListener("click", () => {
+      control.focus(); // first, because what has the focus stays in sight
       set({ [name]: spec.default });
-      control.focus();
     });
     const box = h("div", { class: `dgnb-field dgnb-kind-${spec.kind ?? "setup"} dgnb-field-${name}` });
     if (spec.kind === "bool") box.append(h("div", { class: "dgnb-label" }, control, named, reset));
@@ -278,7 +286,7 @@ function render({ model, el }) {
       found += matches;
       // What is changed, wrong or being edited stays in sight.
       const changed = box.classList.contains("dgnb-changed") && wanted.length === 0;
-      const kept = changed || box.classList.contains("dgnb-wrong") || box.contains(el.getRootNode().activeElement);
+      const kept = changed || box.classList.contains("dgnb-wrong") || box.contains(focused());
       box.hidden = !(expanded || matches || kept);
     }
     none.hidden = found > 0 || wanted.length === 0 || expanded;
@@ -359,7 +367,7 @@ function render({ model, el }) {
     const pane = panes[tab].firstElementChild;
     const below = pane.scrollTop + pane.clientHeight > pane.scrollHeight - 12;
     if (!lines.length) pane.replaceChildren(h("p", { class: "dgnb-empty" }, "Nothing yet."));
-    else if (tab === "timeline") pane.replaceChildren(timeline(lines, end));
+    else if (tab === "timeline") pane.replaceChildren(timeline(lines, end, pane.clientWidth));
     else pane.replaceChildren(table(tab, lines, of));
     if (below && tab !== "timeline") pane.scrollTop = pane.scrollHeight;
   }
@@ -385,19 +393,27 @@ function render({ model, el }) {
       h("tbody", {}, ...body),
     );
   }
-  function timeline(lines, end) {
+  const placed = new Map(); // the row of each word, so that it stays where it is while the time moves on
+  function timeline(lines, end, width) {
     const begin = end - 30;
     const place = (time) => `${Math.max(0, ((time - begin) / 30) * 100)}%`;
     const track = h("div", { class: "dgnb-track", role: "img", "aria-label": `Words of the last 30 seconds: ${lines.map(([word]) => word).join(" ")}` });
-    for (let second = Math.ceil(begin / 5) * 5; second <= end; second += 5) {
+    for (let second = Math.ceil(begin / 5) * 5; second < end - 1; second += 5) {
       const tick = h("span", { class: "dgnb-tick" }, `${second} s`);
       tick.style.left = place(second);
       track.append(tick);
     }
-    lines.forEach(([word, start, stop, confidence, speaker], index) => {
+    const free = Array(6).fill(0); // the time from which a row is free
+    if (placed.size > 1000) placed.clear();
+    lines.forEach(([word, start, stop, confidence, speaker]) => {
+      const name = `${start} ${word}`;
+      const room = free.findIndex((time) => time <= start);
+      const row = placed.get(name) ?? (room < 0 ? free.indexOf(Math.min(...free)) : room);
+      placed.set(name, row);
+      free[row] = start + ((8 * word.length + 8) / (width || 1)) * 30;
       const block = h("span", { class: "dgnb-word", title: `${word} ${seconds(start)}–${seconds(stop)} s` }, word);
       block.style.left = place(start);
-      block.style.setProperty("--row", index % 5);
+      block.style.setProperty("--row", row);
       block.style.setProperty("--speaker", speaker ?? 0);
       block.style.setProperty("--wide", `${Math.max(0.4, ((stop - start) / 30) * 100)}cqw`);
       if (confidence !== null && confidence < 0.6) block.classList.add("dgnb-doubtful");
@@ -476,7 +492,7 @@ function render({ model, el }) {
     const values = model.get("values");
     text_(badge, [known.endpoints[values.endpoint], state.badge].filter(Boolean).join(" · "));
     badge.dataset.kind = values.endpoint;
-    key.placeholder = state.key || "none found: type it here";
+    key.placeholder = state.key || "type it here";
     for (const [name, { control, spec }] of Object.entries(fields)) {
       if (!spec.kind) control.disabled = Boolean(state.running) || known.fixed.includes(name);
     }
@@ -487,10 +503,11 @@ function render({ model, el }) {
     text_(apply, `Apply ${count} ${count === 1 ? "change" : "changes"}`);
     text_(effect, `${(state.changes ?? []).join(", ")}: ${state.effect}`);
   }
-  function drawError() {
-    const { name, text: words, report } = model.get("error");
+  const drawError = () => showError(model.get("error"));
+  function showError({ name, text: words, report }) {
+    const held = focused();
     error.hidden = true;
-    keepFocus();
+    keepFocus(held);
     error.replaceChildren();
     if (!words) return;
     error.hidden = false;

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import re
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from nbclient import NotebookClient
 from nbformat import v4
 from playwright.async_api import expect
 
+from tests.browser.conftest import SETUP
 from tests.support.front_ends import LAB, PLACES, Desk, Notebook, Place
 from tests.support.panels import PANEL, press, start, stop
 
@@ -255,6 +259,166 @@ async def test_start_shows_that_it_listens_and_the_first_caption_at_once(
     assert 0 < figures["click to Listening"] < 1.5
     assert 0 < figures["click to first caption"] < 3
     assert 0 <= figures["message to caption"] < 1
+
+
+@in_lab
+async def test_each_wrong_field_is_told_at_its_place_and_gone_when_mended(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    page, find = notebook.page, notebook.find
+    await page.get_by_label("Source", exact=True).select_option("A path or address")
+    right = {"path": "", "duration": "", "endpointing": "300", "utterance_end_ms": "1000", "sample_rate": ""}
+    wrong = {
+        "path": "no/such.wav",
+        "duration": "soon",
+        "endpointing": "fast",
+        "utterance_end_ms": "1",
+        "sample_rate": "x",
+    }
+    await find("[aria-controls$=others]").click()
+    for name, value in wrong.items():
+        await find(f".dgnb-field-{name} input").fill(value)
+    await find("[aria-controls$=others]").click()
+    for name in wrong:
+        await expect(find(f".dgnb-field-{name} .dgnb-problem")).not_to_be_empty()
+        await expect(find(f".dgnb-field-{name} input")).to_have_attribute("aria-invalid", "true")
+    await press(notebook)
+    await expect(find(".dgnb-wrong input:focus")).to_have_count(1)
+    assert not await notebook.ask("panel.running")
+    await page.get_by_label("Source", exact=True).select_option("As given in code")
+    for name, value in right.items():
+        if name != "path":
+            await find(f".dgnb-field-{name} input").fill(value)
+            await expect(find(f".dgnb-field-{name} .dgnb-problem")).to_be_empty()
+    await expect(find(".dgnb-wrong")).to_have_count(0)
+    await start(notebook)
+    await stop(notebook)
+
+
+@in_lab
+async def test_a_missing_key_is_asked_for_where_it_is_typed(notebook: Notebook) -> None:
+    await notebook.run("panel = dgnb.ControlPanel(silence)\npanel", "panel")
+    await notebook.page.get_by_label("Endpoint", exact=True).first.select_option("Deepgram")
+    key, problem = notebook.find(".dgnb-field-key input"), notebook.find(".dgnb-field-key .dgnb-problem")
+    await press(notebook, 1)
+    await expect(key.nth(1)).to_be_focused()  # in the view where Start was clicked
+    await expect(problem.nth(1)).to_contain_text("key")
+    await notebook.page.keyboard.type("canary0123456789")
+    await notebook.page.keyboard.press("Enter")
+    await expect(problem.nth(1)).to_be_empty()
+    await expect(notebook.find(".dgnb-field-key input").first).to_have_attribute(
+        "placeholder", re.compile("typed here")
+    )
+
+
+@in_lab
+async def test_two_views_of_a_panel_show_the_same_and_each_works(notebook: Notebook) -> None:
+    await notebook.run(PANEL, "panel", PANEL.replace("panel", "other"))
+    find, page = notebook.find, notebook.page
+    names = "() => [...document.querySelectorAll('.dgnb-panel [id]')].map(one => one.id)"
+    ids = await page.evaluate(names)
+    assert len(ids) == len(set(ids)) > 300
+    await page.get_by_role("checkbox", name="Punctuate").nth(1).check()
+    await expect(page.get_by_role("checkbox", name="Punctuate").first).to_be_checked()
+    await expect(page.get_by_role("checkbox", name="Punctuate").nth(2)).not_to_be_checked()
+    await press(notebook, 0)
+    for index in (0, 1):
+        await expect(find(".dgnb-captions").nth(index)).to_contain_text("two three", ignore_case=True)
+        await expect(find(".dgnb-status").nth(index)).to_have_text("Listening")
+    await expect(find(".dgnb-status").nth(2)).to_have_text("Ready")
+    await press(notebook, 1)
+    for index in (0, 1):
+        await expect(find(".dgnb-status").nth(index)).to_have_text("Stopped")
+        await expect(find(".dgnb-result").nth(index)).to_be_visible()
+
+    # Files arrive, and once: only the view that was clicked saves.
+    arrived = []
+    page.on("download", lambda download: arrived.append(download))
+    for label, call, index in (("Captions .srt", "to_srt", 0), ("CSV", "to_csv", 1)):
+        async with page.expect_download() as download:
+            await notebook.button(label).nth(index).click()
+        saved = await (await download.value).path()
+        assert saved.read_bytes() == (await notebook.ask(f"panel.transcript.{call}()")).encode()
+        assert (await download.value).suggested_filename == f"transcript.{call[3:]}"
+    assert await notebook.ask("'-->' in panel.transcript.to_srt()")
+    await notebook.button("Words table").nth(1).click()
+    await expect(find(".dgnb-words tbody tr").first).to_contain_text("one")
+    assert len(arrived) == 2
+
+
+@in_lab
+async def test_copying_reaches_the_clipboard_and_without_one_the_text_is_shown_and_selected(notebook: Notebook) -> None:
+    page = notebook.page
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await notebook.run(PANEL)
+    await start(notebook)
+    await stop(notebook)
+    read, code = "() => navigator.clipboard.readText()", notebook.find(".dgnb-code")
+    await notebook.button("Copy as code").click()
+    await expect(notebook.find(".dgnb-copied")).to_have_text("Copied")
+    assert await page.evaluate(read) == await notebook.ask("panel.code()")
+    await notebook.button("Copy panel.transcript.words").click()
+    await page.wait_for_function(f"async () => await ({read})() === 'panel.transcript.words'")
+
+    await notebook.page.get_by_role("checkbox", name="Diarize").check()
+    await expect(code).to_be_hidden()  # it does something else now
+    await page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('denied')); }")
+    selected = "box => box === document.activeElement && box.value.slice(box.selectionStart, box.selectionEnd)"
+    await notebook.button("Copy as code").click()
+    await expect(notebook.find(".dgnb-copied")).to_contain_text("Ctrl+C")
+    assert await code.evaluate(selected) == await notebook.ask("panel.code()")
+    await notebook.button("Copy panel.transcript.words").click()
+    await expect(code).to_have_value("panel.transcript.words")
+    assert await code.evaluate(selected) == "panel.transcript.words"
+
+
+@in_lab
+async def test_a_file_of_the_browser_is_sent_whole_and_another_source_can_follow(
+    notebook: Notebook, tmp_path: Path
+) -> None:
+    path = tmp_path / "talk.wav"
+    samples = random.Random(7).randbytes(3_000_000)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(samples)
+    await notebook.run(PANEL.replace("pace=4", f"pace=None, journal={str(tmp_path / 'journal')!r}"))
+    find = notebook.find
+    source, upload = notebook.page.get_by_label("Source", exact=True), find(".dgnb-field-upload input")
+    await source.select_option("A file of this browser")
+    await press(notebook)
+    await expect(find(".dgnb-field-upload .dgnb-problem")).to_contain_text("No file was chosen")
+    await upload.set_input_files(path)
+    await expect(find(".dgnb-uploaded")).to_have_text("talk.wav, 3.0 MB")
+    await expect(find(".dgnb-field-upload .dgnb-problem")).to_be_empty()
+    await press(notebook)
+    await expect(find(".dgnb-status")).to_have_text("Stopped")
+    assert await notebook.ask("server.connections[-1].bytes_received") == len(samples)
+    assert hashlib.sha256(samples).hexdigest() in (tmp_path / "journal").read_text()  # as the server heard it
+
+    await upload.set_input_files([])
+    await expect(find(".dgnb-uploaded")).to_be_empty()
+    await press(notebook)
+    await expect(find(".dgnb-field-upload .dgnb-problem")).to_contain_text("No file was chosen")
+    await source.select_option("As given in code")
+    await expect(find(".dgnb-wrong")).to_have_count(0)
+    await press(notebook)
+    await notebook.wait_for("len(server.connections) == 2 and 'one two' in panel.transcript.text")
+    await expect(find(".dgnb-status")).to_have_text("Stopped")
+
+
+@in_lab
+async def test_a_kernel_that_restarts_leaves_room_for_a_new_panel(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await start(notebook)
+    await notebook.page.evaluate("() => dgnb.kernel().restart()")
+    await notebook.page.wait_for_function("dgnb.ready()")
+    await press(notebook)
+    await expect(notebook.find(".dgnb-error")).to_contain_text("Run the cell again")
+    await notebook.ask("None", SETUP)
+    await notebook.run(PANEL)
+    await expect(notebook.find(".dgnb-panel")).to_have_count(1)
+    await start(notebook)
+    assert await notebook.ask("len(server.connections)") == 1
+    await stop(notebook)
 
 
 @pytest.mark.timeout(240)
