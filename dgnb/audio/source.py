@@ -75,7 +75,7 @@ class SourceFormat:
             return None
         if encoding is None or sample_rate is None:
             missing = "encoding" if encoding is None else "sample_rate"
-            raise ConfigurationError(f"Raw audio needs both encoding and sample_rate: {missing} is missing.")
+            raise ConfigurationError(f"{missing} is missing: raw audio needs both encoding and sample_rate.")
         check_encoding(encoding)
         if decode and encoding not in _DEMUXERS:
             raise ConfigurationError(

@@ -28,6 +28,8 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
 """Values that go together, by the name of their button. One sets what the others set to its default."""
 
 _FIELDS: Final = {field.name: field for field in dataclasses.fields(LiveOptions)}
+_RIGHT: Final = {"encoding": "linear16", "sample_rate": "16000"}
+"""Right values of what has no default, to find out what else is wrong."""
 _ABBREVIATIONS: Final = {"ms": "", "vad": "VAD", "mip": "MIP", "keyterm": "key terms"}
 
 
@@ -91,7 +93,7 @@ def mistakes(values: Mapping[str, Any]) -> dict[str, str]:
                 if name in found:
                     break
                 found[name] = str(error)
-                values[name] = _shown(_FIELDS[name], _FIELDS[name].default)
+                values[name] = _RIGHT.get(name, _shown(_FIELDS[name], _FIELDS[name].default))
     return found
 
 

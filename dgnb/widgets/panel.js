@@ -171,7 +171,7 @@ function render({ model, el }) {
     for (let offset = 0; offset === 0 || offset < chosen.size; offset += CHUNK) {
       const part = await chosen.slice(offset, offset + CHUNK).arrayBuffer();
       if (chosen.name && file.files[0] !== chosen) return;
-      send({ do: "upload", name: chosen.name, offset }, [part]);
+      send({ do: "upload", name: chosen.name, offset, size: chosen.size }, [part]);
     }
   });
   const setupRow = h("div", { class: "dgnb-setup" });

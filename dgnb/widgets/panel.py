@@ -13,6 +13,7 @@ from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
 from dgnb.endpoints import Secret, choose, hidden
 from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError, DgnbError, nearest
+from dgnb.notices import printable
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
 from dgnb.session.requests import configurable, differing
@@ -22,7 +23,7 @@ from dgnb.widgets import form
 from dgnb.widgets.captions import watch
 from dgnb.widgets.setup import Setup, doubts
 from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
-from dgnb.widgets.view import OWN_SERVER, PanelView
+from dgnb.widgets.view import PanelView
 
 __all__ = ["ControlPanel"]
 
@@ -90,9 +91,7 @@ class ControlPanel(PanelView):
             "journal": None if journal is None else os.fsdecode(native(journal)),
         }
         choice = SourceChoice(source, shared=shared)
-        address = (chosen.url or "") if chosen.kind == OWN_SERVER else ""
-        most_seconds = duration if shared else None
-        self._setup = Setup(choice, address, api_key, settings, shared=shared, most_seconds=most_seconds)
+        self._setup = Setup(choice, api_key, settings, most_seconds=duration if shared else None)
         self._failed: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         with contextlib.suppress(RuntimeError):
@@ -100,9 +99,9 @@ class ControlPanel(PanelView):
         super().__init__(choice, options, chosen, shared=shared)
         if duration is not None:
             self.values = {**self.values, "duration": f"{duration:g}"}
-        self.observe(self._changed, "values")
+        self.observe(lambda change: self._hand_over(lambda: self._changed(change)), "values")
         self.observe(lambda _: self._hand_over(self._draw), "tab")
-        self.on_msg(lambda _, message, buffers: self._guarded(lambda: self._take(message, buffers)))
+        self.on_msg(lambda _, message, buffers: self._hand_over(lambda: self._take(message, buffers)))
         self._check()
         for predecessor in _panels.replace(self)[0]:
             predecessor.click("stop")
@@ -128,7 +127,7 @@ class ControlPanel(PanelView):
         Raises:
             ConfigurationError: They are not valid.
         """
-        return form.options_of(self.values)
+        return form.options_of(self._held)
 
     def set(self, **values: Any) -> None:
         """Fill in fields of the form: options by name, `source`, `path`, `endpoint`, `address` and `duration`.
@@ -136,11 +135,13 @@ class ControlPanel(PanelView):
         A value is what the field holds: True, False or a text.
 
         Raises:
-            ConfigurationError: There is no such field.
+            ConfigurationError: There is no such field, or it can't hold the value.
         """
-        for name in values:
+        for name, value in values.items():
             if name not in self.values:
                 raise ConfigurationError(f"The panel has no field {name!r}.{nearest(name, self.values)}")
+            if objection := self._objection(name, value):
+                raise ConfigurationError(objection)
         self.values = {**self.values, **values}
 
     def click(self, button: str) -> None:
@@ -162,7 +163,7 @@ class ControlPanel(PanelView):
         Raises:
             ConfigurationError: The form is not valid.
         """
-        return self._setup.code(self.values)
+        return self._setup.code(self._held)
 
     def close(self) -> None:
         """Take the panel off the page and end its session."""
@@ -172,23 +173,23 @@ class ControlPanel(PanelView):
 
     # What the front end says
 
-    def _take(self, message: Mapping[str, Any], buffers: list[Any]) -> None:
-        """A message of `panel.js`: a click, a typed key, a part of a file, or a download to make."""
-        self._asker = str(message.get("view", ""))
-        match message.get("do"):
-            case "key":
-                self._failed["key"] = self._setup.take_key(str(message["key"]))
+    def _take(self, message: Any, buffers: Any) -> None:
+        """A message of `panel.js`: a click, a typed key, a part of a file, a download. Others are ignored."""
+        self._asker = str(message.get("view", "")) if isinstance(message, dict) else ""
+        match message, buffers:
+            case {"do": "key", "key": str(key)}, _:
+                self._failed["key"] = self._setup.take_key(key)
                 self._check()
-            case "upload":
+            case {"do": "upload", "name": str(name), "offset": int(at), "size": int(size)}, [memoryview() as part]:
                 self._failed.pop("upload", None)
-                text = self._setup.source.take(str(message["name"]), int(message["offset"]), bytes(buffers[0]))
-                self.send({"do": "uploaded", "text": text})
+                text = self._setup.source.take(name, at, size, bytes(part))
+                self.send({"do": "uploaded", "text": printable(text)})
                 self._check()
-            case "srt" | "csv" as kind:
+            case {"do": "srt" | "csv" as kind}, _:
                 content = self.transcript.to_srt() if kind == "srt" else self.transcript.to_csv()
                 self._answer({"do": "save", "name": f"transcript.{kind}"}, [str(content).encode()])
-            case button if button in _ACTIONS:
-                self._hand_over(lambda: _ACTIONS[str(button)](self))
+            case {"do": str(button)}, _ if button in _ACTIONS:
+                _ACTIONS[button](self)
 
     # What the panel shows
 
@@ -199,28 +200,32 @@ class ControlPanel(PanelView):
         stale = {"source": ("path", "upload"), "endpoint": ("address", "key"), "address": ("key",)}
         for name in changed.union(*(stale.get(name, ()) for name in changed)):
             self._failed.pop(name, None)
+        if self.running:
+            # The session goes on: what is told is that these values could not be applied.
+            self.error = {}
         self._check()
 
     def _check(self) -> None:
         """Say at each field what is wrong with it, or likely to disappoint."""
         failed = {name: text for name, text in self._failed.items() if text}
-        self.problems = {**failed, **self._setup.problems(self.values)}
-        self.hints = doubts(self.values)
+        problems = {**failed, **self._setup.problems(self._held)}
+        self.problems = {name: printable(text) for name, text in problems.items()}
+        self.hints = doubts(self._held)
         self._draw()
 
     def _draw(self) -> None:
         session, changes, effect = self.session, [], ""
-        if session is not None and session.state is State.OPEN and not form.mistakes(self.values):
+        if session is not None and session.state is State.OPEN and not form.mistakes(self._held):
             changes = sorted(differing(session.options, self.options()))
             live = configurable(session.endpoint, self.options(), set(changes))
             effect = "sent live" if live else "reconnects without a gap"
             if "multichannel" in changes:
-                effect = "needs a new start"
+                effect = "multichannel needs a new start"
         key = ""
         try:
-            endpoint = session.endpoint if self.running and session else self._setup.endpoint(self.values)
+            endpoint = session.endpoint if self.running and session else self._setup.endpoint(self._held)
         except ConfigurationError:
-            badge = "needs a key" if self.values["endpoint"] == "deepgram" else "needs an address"
+            badge = "needs a key" if self._held["endpoint"] == "deepgram" else "needs an address"
         else:
             where = "on this machine" if endpoint.kind == "offline" else (endpoint.url or "").partition("://")[2]
             badge, key = where, endpoint.key_origin
@@ -228,23 +233,25 @@ class ControlPanel(PanelView):
 
     def _show_error(self, error: BaseException, report: str = "") -> None:
         """Show an error at the field that it is about, or above all of them."""
-        source = {TYPED: "path", UPLOAD: "upload"}.get(self.values["source"], "")
+        source = {TYPED: "path", UPLOAD: "upload"}.get(self._held["source"], "")
         field = "key" if isinstance(error, AuthenticationError) else source if isinstance(error, AudioError) else ""
         if field:
             self._failed[field] = str(error)
             self._check()
             self._focus(field)
         else:
-            self.error = {"name": type(error).__name__, "text": str(error), "report": report}
+            lines = "\n".join(map(printable, report.splitlines()))
+            self.error = {"name": type(error).__name__, "text": printable(error), "report": lines}
 
     # What a click does, on the panel's loop
 
     def _hand_over(self, act: Callable[[], object]) -> None:
         """Run it on the loop that the panel was made on. On some kernels clicks come in other threads and loops."""
-        if self._loop is None:
-            with contextlib.suppress(RuntimeError):
-                self._loop = asyncio.get_running_loop()
-        if self._loop is None or self._loop.is_closed():
+        here = None
+        with contextlib.suppress(RuntimeError):
+            here = asyncio.get_running_loop()
+        self._loop = self._loop or here
+        if self._loop is None or self._loop is here or self._loop.is_closed():
             self._guarded(act)
         else:
             self._loop.call_soon_threadsafe(self._guarded, act)
@@ -272,12 +279,12 @@ class ControlPanel(PanelView):
             return
         self.error = {}
         # What failed before may work now.
-        self._failed = self._setup.missing(self.values)
+        self._failed = self._setup.missing(self._held)
         self._check()
         if self.problems:
             self._focus(next(iter(self.problems)))
             return
-        session = self._setup.session(self.values)
+        session = self._setup.session(self._held)
         session.start()
         self.session = session
         self._in_background(lambda: self._follow(session), "panel")

@@ -10,7 +10,7 @@ from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
 from dgnb.session import LiveSession
 from dgnb.widgets import form
-from dgnb.widgets.source import UPLOAD, SourceChoice
+from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
 from dgnb.widgets.view import OWN_SERVER
 
 _DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True"}
@@ -21,26 +21,20 @@ class Setup:
 
     Args:
         source: The choice of a source.
-        address: The address of an own server that code gave, or "".
         key: Deepgram's key, if one was given or typed.
         settings: `pace`, `reconnect` and `journal` of `LiveSession`.
-        shared: Whether others use the panel: the address is fixed, and `most_seconds` is the longest session.
-        most_seconds: Seconds of audio, or None for no limit.
+        most_seconds: The longest session, in seconds of audio; None for no limit.
     """
 
     def __init__(
         self,
         source: SourceChoice,
-        address: str,
         key: str | Secret | None,
         settings: dict[str, Any],
-        *,
-        shared: bool,
         most_seconds: float | None,
     ) -> None:
         self.source = source
         self.key = key
-        self._address = address if shared else None
         self._settings = settings
         self._most_seconds = most_seconds
 
@@ -87,7 +81,7 @@ class Setup:
 
     def missing(self, values: Mapping[str, Any]) -> dict[str, str]:
         """What a start needs and is not there, by field."""
-        field = "upload" if values["source"] == UPLOAD else "path"
+        field = {UPLOAD: "upload", TYPED: "path"}.get(values["source"], "source")
         checks: dict[str, Callable[[], object]] = {field: lambda: self.source.source(values)}
         if values["endpoint"] == "deepgram":
             checks["key"] = lambda: self.endpoint(values)
@@ -117,10 +111,7 @@ class Setup:
         return "\n".join([*lines, f"session = dgnb.LiveSession(\n{call}).start()", "await session", ""])
 
     def _wanted(self, values: Mapping[str, Any]) -> str:
-        if values["endpoint"] != OWN_SERVER:
-            return str(values["endpoint"])
-        # A front end can change a disabled field.
-        return str(values["address"]).strip() if self._address is None else self._address
+        return str(values["address"]).strip() if values["endpoint"] == OWN_SERVER else str(values["endpoint"])
 
     def _duration(self, values: Mapping[str, Any]) -> float | None:
         text = str(values["duration"]).strip()

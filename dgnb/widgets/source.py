@@ -36,7 +36,7 @@ class SourceChoice:
     def __init__(self, given: Any, *, shared: bool) -> None:
         self._given = given
         self._shared = shared
-        self._name, self._data = "", bytearray()
+        self._name, self._size, self._data = "", 0, bytearray()
         typed = isinstance(given, str) and bool(given)
         self.kinds = [SAMPLE, RADIO, TYPED, UPLOAD]
         if given is not None and not typed:
@@ -57,6 +57,8 @@ class SourceChoice:
         if kind == UPLOAD:
             if not self._name:
                 raise ConfigurationError("No file was chosen yet: choose one.")
+            if len(self._data) < self._size:
+                raise ConfigurationError("The file is still on its way: start again in a moment, or choose it again.")
             source = BufferSource(bytes(self._data), **raw)
             source.name = self._name
             return source
@@ -92,10 +94,10 @@ class SourceChoice:
         expressions = {SAMPLE: "dgnb.samples.path()", RADIO: "dgnb.loopback.radio_url()"}
         return expressions.get(values["source"], repr(values["path"].strip())), ""
 
-    def take(self, name: str, offset: int, part: bytes) -> str:
+    def take(self, name: str, offset: int, size: int, part: bytes) -> str:
         """Keep a part of an uploaded file here, where no saved notebook has it. Gives what there is, to show it."""
         if offset == 0:
-            self._name, self._data = name, bytearray()
+            self._name, self._size, self._data = name, size, bytearray()
         if offset == len(self._data):
             self._data += part
-        return f"{self._name}, {len(self._data) / 1e6:.1f} MB" if self._name else ""
+        return f"{self._name}, {len(self._data) / 1e6:.1f} of {self._size / 1e6:.1f} MB" if self._name else ""

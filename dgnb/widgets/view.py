@@ -55,7 +55,13 @@ class PanelView(AnyWidget):
         endpoints = dict(_BADGES)
         if shared and endpoint.kind != OWN_SERVER:
             del endpoints[OWN_SERVER]
+        address = (endpoint.url or "") if endpoint.kind == OWN_SERVER else ""
+        own = {"endpoint": endpoint.kind, "address": address, "duration": ""}
+        self._held = {**source.values, **own, **form.shown(options)}
+        only = {"address": [address]} if shared else {}
+        self._choices = {"source": source.kinds, "endpoint": list(endpoints), **only}
         super().__init__(
+            values=self._held,
             fields={
                 "options": form.described(),
                 "presets": form.PRESETS,
@@ -66,25 +72,21 @@ class PanelView(AnyWidget):
                 "endpoints": endpoints,
                 "fixed": ["address"] if shared else [],
             },
-            values={
-                **source.values,
-                "endpoint": endpoint.kind,
-                "address": (endpoint.url or "") if endpoint.kind == OWN_SERVER else "",
-                "duration": "",
-                **form.shown(options),
-            },
         )
 
     @traitlets.validate("values")
     def _fitting(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        """The values of known fields, in their types and among what is offered: a front end can send anything."""
-        before, sent = self.values, proposal["value"]
-        if not before:
-            return dict(sent)
-        offered = {"source": self.fields["sources"], "endpoint": self.fields["endpoints"]}
-        fits = {name: type(sent.get(name)) is type(before[name]) for name in before}
-        fits |= {name: sent.get(name) in choices for name, choices in offered.items()}
-        return {name: sent[name] if fits[name] else before[name] for name in before}
+        """The values that the fields can hold. A front end can send anything, and change a disabled field."""
+        held = {n: value for n, value in proposal["value"].items() if n in self._held and not self._objection(n, value)}
+        self._held = {**self._held, **held}
+        return self._held
+
+    def _objection(self, name: str, value: Any) -> str:
+        """Why a field can't hold a value, or ""."""
+        if not isinstance(value, kind := type(self._held[name])):
+            return f"{name} takes {'True or False' if kind is bool else 'a text'}, not {value!r}."
+        choices = self._choices.get(name, [value])
+        return "" if value in choices else f"{name} is one of {choices}, not {value!r}."
 
     def _show_session(self, session: LiveSession | None, badge: str, key: str, changes: list[str], effect: str) -> None:
         """Bring what is seen of a session up to date. What did not change is not sent to the browser."""
@@ -93,12 +95,12 @@ class PanelView(AnyWidget):
         self.captions = newest(session)
         self.table = _table(session, self.tab, _ROWS if running else _ROWS_AFTER)
         self.state = {
-            "says": _says(session),
+            "says": printable(_says(session)),
             "running": running,
             "paused": session is not None and session.paused,
             "can_pause": session is not None and (is_open or session.reconnecting),
             "open": is_open,
-            "badge": badge,
+            "badge": printable(badge),
             "key": key,
             "changes": changes,
             "effect": effect,

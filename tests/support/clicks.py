@@ -11,7 +11,7 @@ from tests.support.waiting import until
 
 def busy() -> bool:
     """Whether a task of a panel runs."""
-    return any(task.get_name() in ("dgnb: panel", "dgnb: stop") for task in asyncio.all_tasks())
+    return any(task.get_name() in ("dgnb: panel", "dgnb: stop", "dgnb: apply") for task in asyncio.all_tasks())
 
 
 async def quiet(*panels: ControlPanel) -> None:
@@ -31,15 +31,23 @@ async def opened(panel: ControlPanel) -> LiveSession:
 
 def sends(panel: ControlPanel, message: Any, *buffers: bytes) -> None:
     """Deliver a message of the front end as ipywidgets does."""
-    panel._handle_custom_msg(message, list(buffers))
+    panel._handle_custom_msg(message, [memoryview(buffer) for buffer in buffers])
 
 
-def answers(panel: ControlPanel) -> list[tuple[dict[str, Any], list[bytes]]]:
-    """What the panel says to its front end from now on, without the view that it is for."""
-    said: list[tuple[dict[str, Any], list[bytes]]] = []
+def uploads(panel: ControlPanel, name: str, content: bytes, part: int = 1 << 20) -> None:
+    """Choose a file: its parts in order, as `panel.js` sends them. An empty file is one empty part."""
+    for offset in range(0, max(1, len(content)), part):
+        message = {"do": "upload", "name": name, "offset": offset, "size": len(content)}
+        sends(panel, message, content[offset : offset + part])
+
+
+def answers(panel: ControlPanel) -> list[dict[str, Any]]:
+    """What the panel says to its front end from now on. `content` is a file; `view` is there where one view gets it."""
+    said: list[dict[str, Any]] = []
 
     def send(content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
-        said.append(({name: value for name, value in content.items() if name != "view"}, list(buffers or [])))
+        told = {name: value for name, value in content.items() if (name, value) != ("view", "")}
+        said.append(told | ({"content": buffers[0]} if buffers else {}))
 
     panel.send = send
     return said

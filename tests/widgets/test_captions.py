@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from ipywidgets import Widget
 
 import dgnb
 from dgnb import LiveCaptions, LiveSession
 from dgnb.exceptions import ConfigurationError
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import LoopbackServer
 from dgnb.messages import Alternative, Channel, Results, Word
 from tests.support.waiting import until
 
 EVIL = "<script>alert(1)</script> \x1b[31m\u202e"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script("one two three four", repeat=True)) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Any:
-    """Widgets stay in a registry of ipywidgets until they are closed."""
-    yield
-    Widget.close_all()
 
 
 def final(n: int, text: str, *, speech_final: bool = True) -> Results:

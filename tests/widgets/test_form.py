@@ -62,8 +62,6 @@ def test_every_field_has_a_label_a_help_and_the_default_that_it_shows() -> None:
         ("language", "Englisch!", "language tag"),
         ("model", "nova-3-medcal", "Did you mean"),
         ("dictation", True, "needs punctuate"),
-        ("sample_rate", "fast", "whole number"),
-        ("encoding", "mulaw", "sample_rate"),
         ("channels", "2", "needs encoding"),
     ],
 )
@@ -75,6 +73,23 @@ def test_a_wrong_value_is_told_at_its_field(name: str, text: Any, told: str) -> 
 
 def test_what_is_missing_is_told_at_the_empty_field() -> None:
     assert list(form.mistakes({**DEFAULTS, "sample_rate": "8000"})) == ["encoding"]
+    assert list(form.mistakes({**DEFAULTS, "encoding": "mulaw"})) == ["sample_rate"]
+    assert list(form.mistakes({**DEFAULTS, "encoding": "mulaw", "channels": "2"})) == ["sample_rate"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"encoding": "mulwa", "sample_rate": "8000"}, ["encoding"]),
+        ({"encoding": "mulwa", "sample_rate": "5"}, ["encoding", "sample_rate"]),
+        ({"encoding": "mulaw", "sample_rate": "fast"}, ["sample_rate"]),
+        ({"encoding": "mulwa", "sample_rate": "fast", "channels": "many"}, ["channels", "encoding", "sample_rate"]),
+        ({"sample_rate": "fast"}, ["encoding", "sample_rate"]),
+        ({"encoding": "mulaw", "sample_rate": "8000", "channels": "0"}, ["channels"]),
+    ],
+)
+def test_each_mistake_in_a_format_is_told_and_no_other(changed: dict[str, str], wrong: list[str]) -> None:
+    assert sorted(form.mistakes({**DEFAULTS, **changed})) == wrong
 
 
 def test_all_mistakes_are_told_at_once_and_what_they_hide_is_not_made_up() -> None:

@@ -63,16 +63,22 @@ def test_a_file_comes_in_parts_that_must_follow_each_other() -> None:
     choice = SourceChoice(None, shared=False)
     with pytest.raises(ConfigurationError, match="choose one"):
         choice.source(values(UPLOAD))
-    assert choice.take("talk.ogg", 5, b"early") == ""
-    assert choice.take("talk.ogg", 0, b"first") == "talk.ogg, 0.0 MB"
-    assert choice.take("talk.ogg", 7, b"later") == "talk.ogg, 0.0 MB"
-    assert choice.take("talk.ogg", 5, bytes(2_000_000)) == "talk.ogg, 2.0 MB"
+    size = 2_000_005
+    assert choice.take("talk.ogg", 5, size, b"early") == ""
+    assert choice.take("talk.ogg", 0, size, b"first") == "talk.ogg, 0.0 of 2.0 MB"
+    assert choice.take("talk.ogg", 7, size, b"later") == "talk.ogg, 0.0 of 2.0 MB"
+    with pytest.raises(ConfigurationError, match="still on its way"):
+        choice.source(values(UPLOAD))
+    assert choice.take("talk.ogg", 5, size, bytes(2_000_000)) == "talk.ogg, 2.0 of 2.0 MB"
     assert choice.source(values(UPLOAD)).name == "talk.ogg"
     assert choice.code(values(UPLOAD)) == (
         "'talk.ogg'",
         "# You uploaded this file to the panel: put it beside the notebook first.",
     )
-    assert choice.take("other.ogg", 0, b"x") == "other.ogg, 0.0 MB"
+    assert choice.take("other.ogg", 0, 1, b"x") == "other.ogg, 0.0 of 0.0 MB"
+    assert choice.take("", 0, 0, b"") == ""
+    with pytest.raises(ConfigurationError, match="choose one"):
+        choice.source(values(UPLOAD))
 
 
 def test_each_choice_has_an_expression_for_code() -> None:
