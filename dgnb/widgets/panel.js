@@ -82,9 +82,9 @@ function render({ model, el }) {
       set({ [name]: spec.default });
     });
     const box = h("div", { class: `dgnb-field dgnb-kind-${spec.kind ?? "setup"} dgnb-field-${name}` });
-    if (spec.kind === "bool") box.append(h("div", { class: "dgnb-label" }, control, named, reset));
-    else box.append(h("div", { class: "dgnb-label" }, named, reset), control);
-    box.append(problem, hint, described);
+    const told = [problem, hint, described];
+    if (spec.kind === "bool") box.append(h("div", { class: "dgnb-label" }, control, named, reset), ...told);
+    else box.append(h("div", { class: "dgnb-label" }, named, reset), h("div", {}, control, ...told));
     box.addEventListener("focusin", () => (help.textContent = spec.help));
     box.addEventListener("focusout", () => (help.textContent = ""));
     fields[name] = { spec, box, control, problem, hint, reset };
@@ -180,7 +180,7 @@ function render({ model, el }) {
     if (setup[name]) listen(name, control);
     setupRow.append(field({ name, ...spec }, control));
   }
-  fields.upload.box.append(uploaded);
+  file.after(uploaded);
 
   // Transport
 
