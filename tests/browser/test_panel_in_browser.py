@@ -387,7 +387,7 @@ async def test_a_file_of_the_browser_is_sent_whole_and_another_source_can_follow
     await press(notebook)
     await expect(find(".dgnb-field-upload .dgnb-problem")).to_contain_text("No file was chosen")
     await upload.set_input_files(path)
-    await expect(find(".dgnb-uploaded")).to_have_text("talk.wav, 3.0 MB")
+    await expect(find(".dgnb-uploaded")).to_have_text("talk.wav, 3.0 of 3.0 MB")
     await expect(find(".dgnb-field-upload .dgnb-problem")).to_be_empty()
     await press(notebook)
     await expect(find(".dgnb-status")).to_have_text("Stopped")
