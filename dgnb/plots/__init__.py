@@ -36,12 +36,9 @@ from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
 
 __all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
+__dir__ = __all__.copy
 
 _Floats = npt.NDArray[np.float64]
-
-
-def __dir__() -> list[str]:
-    return __all__
 
 
 def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = None, ax: Axes | None = None) -> Axes:
