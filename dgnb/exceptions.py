@@ -46,16 +46,7 @@ _OWN_LINES: Final = 3
 
 
 class DgnbError(Exception):
-    """The base of every error that dgnb raises on purpose.
-
-    Example:
-        ```python
-        try:
-            transcript = await dgnb.transcribe("speech.wav")
-        except dgnb.DgnbError as error:
-            print(error)
-        ```
-    """
+    """The base of every error that dgnb raises on purpose."""
 
     def __init__(self, message: str = "", **told: Any) -> None:
         if unknown := [name for name in told if not hasattr(type(self), name)]:

@@ -10,14 +10,14 @@ import math
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dgnb.captions import Utterance, milliseconds, plain, voices
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
-from dgnb.messages import Metadata, ServerMessage, Word
+from dgnb.messages import Metadata, Word
+from dgnb.options import MOST_CHANNELS
 from dgnb.values import native
 from dgnb.writing import CONTROLS, joined, one_line
 
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["TABLES", "read_csv", "to_csv", "to_deepgram_json", "to_excel", "to_parquet", "to_rttm", "to_textgrid"]
+__dir__ = __all__.copy
 
 TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 """Spreadsheets run text that begins so as a formula. The quote is quoted too, so that `read_csv` can remove it."""
-_MOST_CHANNELS: Final = 20
-"""Deepgram accepts so many; a server may send any number."""
 _SHEET_ROWS: Final = 1_048_576
 _LATER: Final = {"events": ["start"], "gaps": ["missed"]}
 """Columns that files of before 0.4 lack: they are read as missing values."""
@@ -41,10 +40,6 @@ _NULLABLE: Final = {"language", "request_id"}
 
 
 # Tables
-
-
-def __dir__() -> list[str]:
-    return __all__
 
 
 def to_csv(frame: pd.DataFrame, *, safe: bool = True) -> str:
@@ -253,7 +248,8 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
 def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
     """All words in the format of Deepgram's response for a recording, with `utterances=true`."""
     spoken = sorted(((words, channel) for words, channel in utterances if words), key=lambda said: said[0][0].start)
-    silent = range(min(metadata.channels or 1, _MOST_CHANNELS))
+    # A server may name any number.
+    silent = range(min(metadata.channels or 1, MOST_CHANNELS))
     by_channel: dict[int, list[Word]] = {channel: [] for channel in sorted({*silent, *(where for _, where in spoken)})}
     turns: list[dict[str, Any]] = []
     for words, channel in spoken:
@@ -275,17 +271,6 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         "model_info": metadata.model_info or {},
     }
     return msgspec.json.encode({"metadata": described, "results": results}).decode()
-
-
-def about(messages: Iterable[ServerMessage], *, began: int | None = None, duration: float = 0.0) -> Metadata:
-    """The server's last `Metadata`, for a stream of `duration` seconds.
-
-    `began`, in nanoseconds since 1970, is used if the server does not say when it began.
-    """
-    told = [Metadata(), *(message for message in messages if isinstance(message, Metadata))][-1]
-    if told.created is None and began is not None:
-        told = msgspec.structs.replace(told, created=datetime.fromtimestamp(began / 1e9, UTC).isoformat())
-    return msgspec.structs.replace(told, duration=duration)
 
 
 def _said(words: Sequence[Word]) -> dict[str, Any]:

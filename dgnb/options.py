@@ -178,11 +178,7 @@ class LiveOptions:
 
     def _repr_html_(self) -> str:
         rows = [
-            (
-                escaped(name),
-                f"<b>{escaped(repr(value))}</b>",
-                str(_FIELDS[name].metadata["help"]),
-            )
+            (escaped(name), f"<b>{escaped(repr(value))}</b>", _FIELDS[name].metadata["help"])
             for name, value in self.changed().items()
         ]
         return quiet(

@@ -31,6 +31,7 @@ from dgnb.values import ABOVE_0, native, number
 from dgnb.writing import parts, spaced
 
 __all__ = ["doubtful", "find", "pauses", "resample", "speaking_rate", "summary"]
+__dir__ = __all__.copy
 
 _PAUSE: Final = 0.5
 """Shorter silences, in seconds, count as speech."""
@@ -41,10 +42,6 @@ _UNDIARIZED: Final = "unknown: diarize=True tells them apart"
 
 _Floats = npt.NDArray[np.float64]
 _Positions = npt.NDArray[np.intp]
-
-
-def __dir__() -> list[str]:
-    return __all__
 
 
 def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:

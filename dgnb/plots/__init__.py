@@ -9,6 +9,12 @@ The pictures have matplotlib's colours: `matplotlib.style.use("dark_background")
 colour, the same in every picture; there are six colours. Grey marks what was not transcribed; `transcript.gaps` has the
 reasons. Characters that the font lacks are drawn as boxes: for Chinese, for example, set
 `matplotlib.rcParams["font.family"] = ["DejaVu Sans", "Noto Sans CJK SC"]`.
+
+Example:
+    ```python
+    dgnb.plots.overview(transcript)
+    dgnb.plots.timeline(transcript, end=30);
+    ```
 """
 
 from __future__ import annotations
@@ -36,12 +42,9 @@ from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
 
 __all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
+__dir__ = __all__.copy
 
 _Floats = npt.NDArray[np.float64]
-
-
-def __dir__() -> list[str]:
-    return __all__
 
 
 def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = None, ax: Axes | None = None) -> Axes:
@@ -51,11 +54,6 @@ def timeline(transcript: Transcript, *, start: float = 0.0, end: float | None = 
     text. A longer stretch is one line a speaker, with utterances as blocks.
 
     `start` and `end` are seconds on the source's timeline; when `end` is None, it is the end of the last word or gap.
-
-    Example:
-        ```python
-        dgnb.plots.timeline(transcript, end=30);
-        ```
     """
     _check("timeline", transcript, ax)
     start = number("start must be a number", start)
@@ -81,11 +79,6 @@ def confidence(transcript: Transcript, ax: Axes | None = None, *, low: float = 0
 
     Words without a confidence are left out, and those below `low` (0 to 1) are marked. The mean is taken over a round
     length of time that suits the whole.
-
-    Example:
-        ```python
-        dgnb.plots.confidence(transcript, low=0.7);
-        ```
     """
     ax, window = _begin("confidence", transcript, ax, "confidence of words")
     low = number("low must be a number", low)
@@ -107,11 +100,6 @@ def latency(transcript: Transcript, ax: Axes | None = None) -> Axes:
 
     Latency is the audio cursor minus the end of the interim, as Deepgram's "Measuring Streaming Latency" defines it.
     Finals are held back on purpose and have none. The dashed line is the 95th percentile.
-
-    Example:
-        ```python
-        dgnb.plots.latency(transcript);
-        ```
     """
     ax, window = _begin("latency", transcript, ax, "latency of interims, seconds")
     results = transcript.results
@@ -130,11 +118,6 @@ def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
     """Draw how often the interims before each final were rewritten, per word; see `Transcript.results`.
 
     A final is a bar over its time; a final whose interims were right at once is a thin line.
-
-    Example:
-        ```python
-        dgnb.plots.churn(transcript);
-        ```
     """
     ax, _ = _begin("churn", transcript, ax, "churn, rewrites per word")
     finals = transcript.results[np.isfinite(transcript.results["churn"])]
@@ -154,11 +137,6 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
     """Draw words per minute along time, in steps, with a line for each of the six speakers who say most.
 
     `window` is the seconds a step; when None, a round length that suits the whole.
-
-    Example:
-        ```python
-        dgnb.plots.speaking_rate(transcript, window=10);
-        ```
     """
     ax, suits = _begin("speaking_rate", transcript, ax, "words per minute")
     window = suits if window is None else number("window must be a number above 0", window, ABOVE_0)
@@ -181,13 +159,7 @@ def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: flo
 
 
 def overview(transcript: Transcript) -> Figure:
-    """Draw who spoke when, confidence, latency and words per minute, one above the other on one time axis.
-
-    Example:
-        ```python
-        dgnb.plots.overview(transcript)
-        ```
-    """
+    """Draw who spoke when, confidence, latency and words per minute, one above the other on one time axis."""
     _check("overview", transcript, None)
     words, names = style.voices(transcript.words)
     heights = [_lanes_height(names), 1.4, 1.4, 1.4]

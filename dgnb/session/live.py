@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from ssl import SSLContext
-from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, as_source
@@ -34,6 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE: Final = 1800.0
+_STARTING: Final = 60.0
 _UNSAID: Final = (None, None, 1)
 """The input format of a source that says by itself what it is."""
 
@@ -115,7 +115,6 @@ class LiveSession(Shown):
         endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
         with Shallow():
             options = as_options(options, wire)
-            settings = _settings(duration, pace, close_timeout, reconnect, journal)
             self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
             if options.encoding is not None:
                 if self._format not in (_UNSAID, _format_of(options)):
@@ -131,11 +130,7 @@ class LiveSession(Shown):
             encoding, sample_rate, channels = self._format
             self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
             self.endpoint = choose(endpoint, api_key, access_token, ssl, proxy)
-            if pace is None and not self.endpoint.local:
-                settings = settings._replace(pace=Pacer.CATCH_UP)
-            if native(reconnect) is True and self.endpoint.local:
-                # Nobody listens: the port is wrong, or the server still starts.
-                settings = settings._replace(unanswered=60.0)
+            settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
         self.transcript = Transcript()
         self._runner = Runner(self, options, settings, progress)
         self._stream = self._runner.stream
@@ -319,13 +314,11 @@ class LiveSession(Shown):
     async def __aenter__(self) -> LiveSession:
         return self.start()
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if exc is None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
             await self.stop()
-        elif isinstance(exc, asyncio.CancelledError):
-            await self._runner.interrupt(exc)
+        elif isinstance(error, asyncio.CancelledError):
+            await self._runner.interrupt(error)
         else:
             # The exception of the block is the one to be seen.
             self._runner.request_stop()
@@ -394,6 +387,7 @@ async def transcribe(*given: Any, **by_name: Any) -> Transcript:
 
 
 def _settings(
+    local: bool,
     duration: float | None,
     pace: float | None,
     close_timeout: float,
@@ -409,9 +403,12 @@ def _settings(
     journal = native(journal)
     if journal is not None and (not isinstance(journal, (str, os.PathLike)) or not os.fspath(journal)):
         raise ConfigurationError(f"journal is the path of a file, not {journal!r}.")
+    pace = Pacer.CATCH_UP if pace is None and not local else pace
     patience = _PATIENCE if reconnect is True else float(reconnect)
+    # Nobody listens on this machine: the port is wrong, or the server still starts.
+    unanswered = _STARTING if reconnect is True and local else patience
     path = None if journal is None else os.path.expanduser(os.fsdecode(journal))
-    return Settings(duration, pace, close_timeout, patience, path, unanswered=patience)
+    return Settings(duration, pace, close_timeout, patience, path, unanswered)
 
 
 def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:

@@ -57,24 +57,19 @@ class Course:
 
     def markup(self) -> str:
         """The same as HTML, with a bar, the loudness and the newest words."""
-        capture, over = self.stream.capture, self.stream.state is State.CLOSED
-        parts = []
-        if capture.length and not over:
-            parts.append(
-                f'<progress value="{capture.audio_cursor / capture.length:.3f}" style="width:10em"></progress>'
-            )
-        if (level := capture.level) is not None and not over and not capture.paused:
-            parts.append(
-                f'<meter min="{_QUIETEST}" max="0" value="{max(_QUIETEST, level):.0f}" title="level: {level:.0f} dB" '
-                'style="width:4em"></meter>'
-            )
-        parts.append(escaped(self.status()))
-        return quiet(" ".join(parts) + ("" if over else f"<br><i>{escaped(self._caption())}</i>"))
-
-    def _caption(self) -> str:
-        lines = self.stream.transcript.lines(_CAPTION)
-        text = " ".join(filter(None, (lines[-1].text if lines else "", self.stream.transcript.interim)))
-        return text if len(text) <= _CAPTION else f"…{text[-_CAPTION:]}"
+        capture, transcript = self.stream.capture, self.stream.transcript
+        if self.stream.state is State.CLOSED:
+            return quiet(escaped(self.status()))
+        bar = meter = ""
+        if capture.length:
+            bar = f'<progress value="{capture.audio_cursor / capture.length:.3f}" style="width:10em"></progress> '
+        if (level := capture.level) is not None and not capture.paused:
+            sizes = f'min="{_QUIETEST}" max="0" value="{max(_QUIETEST, level):.0f}" style="width:4em"'
+            meter = f'<meter {sizes} title="level: {level:.0f} dB"></meter> '
+        lines = transcript.lines(_CAPTION)
+        text = " ".join(filter(None, (lines[-1].text if lines else "", transcript.interim)))
+        caption = text if len(text) <= _CAPTION else f"…{text[-_CAPTION:]}"
+        return quiet(f"{bar}{meter}{escaped(self.status())}<br><i>{escaped(caption)}</i>")
 
 
 class Shown:
@@ -114,23 +109,18 @@ _tasks: set[asyncio.Task[None]] = set()
 """The loop itself keeps weak references only."""
 
 
-def screen_for(progress: bool | None) -> Screen | None:
-    """Where progress is shown; None where nobody asked for it, and where neither notebook nor terminal is."""
-    where = host()
-    if progress is False or (progress is None and not where):
-        return None
-    return _Cell() if where == "notebook" else _Terminal()
-
-
 @contextlib.asynccontextmanager
-async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None]) -> AsyncIterator[None]:
+async def shown(stream: Stream, progress: bool | None, stop: Callable[[], None]) -> AsyncIterator[Screen | None]:
     """Show how far a stream is while the block runs, from one second on, and at its end what came of it.
 
-    `stop` is called when a person asks for it there.
+    `stop` is called when a person asks for it there. Nothing is shown where nobody asked for `progress`, and with None
+    where neither notebook nor terminal is.
     """
-    if screen is None:
-        yield
+    where = host()
+    if progress is False or (progress is None and not where):
+        yield None
         return
+    screen = _Cell() if where == "notebook" else _Terminal()
 
     async def draw() -> None:
         await asyncio.sleep(_FIRST)
@@ -144,7 +134,7 @@ async def shown(stream: Stream, screen: Screen | None, stop: Callable[[], None])
     began, text = asyncio.get_running_loop().time(), ""
     task = asyncio.create_task(draw(), name="dgnb: progress")
     try:
-        yield
+        yield screen
         took = asyncio.get_running_loop().time() - began
         text = f"{stream.transcript.word_count} words in {took:.1f} s · {stream.endpoint.name} · transcript.words"
     finally:

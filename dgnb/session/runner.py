@@ -14,7 +14,7 @@ from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, Shall
 from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session import registry
-from dgnb.session.progress import screen_for, shown
+from dgnb.session.progress import shown
 from dgnb.session.stop import INTERRUPTED
 from dgnb.session.stream import Settings, State, Stream
 from dgnb.transcript import Transcript
@@ -164,8 +164,7 @@ class Runner:
 
     async def whole(self, *, stops: bool = False) -> Transcript:
         """Wait until the session is closed. It raises its error, or that it was replaced or (not `stops`) stopped."""
-        screen = screen_for(self._progress)
-        async with shown(self.stream, screen, self.request_stop):
+        async with shown(self.stream, self._progress, self.request_stop) as screen:
             await self.wait()
             self.raise_error()
         if self.stream.cut_off and (self.replaced or not (stops or (screen and screen.stopped))):

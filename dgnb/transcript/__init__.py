@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import structs
+
 from dgnb import captions, exports, files
 from dgnb.exceptions import DgnbError
+from dgnb.messages import Metadata
 from dgnb.transcript import storage
 from dgnb.transcript.card import Card
 from dgnb.transcript.records import Event, Gap, Line, Record
@@ -123,37 +127,60 @@ class Transcript(Card):
         return self._snapshots.gaps(self._gaps)
 
     def summary(self) -> pd.DataFrame:
-        """Duration, words a minute, shares of the speakers, latency, also while it runs: `dgnb.tables.summary`."""
+        """The figures so far, one row each, with `value` and `unit`; see `dgnb.tables.summary`.
+
+        Duration, speech, gaps and missed (s), words and words per minute, speakers and the share of each, confidence
+        (0 to 1), latency of the interims (s), and how many finals, interims and reconnects there are.
+        """
         from dgnb import tables
 
         return tables.summary(self.words, self.results, self.events, self.gaps)
 
     def pauses(self, longer: float = 0.5) -> pd.DataFrame:
-        """Silences of more than `longer` seconds between two words of a channel: `dgnb.tables.pauses`."""
+        """One row for each silence of more than `longer` seconds between words of a channel; see `dgnb.tables.pauses`.
+
+        Columns: `start`, `end` (s), `seconds` (its length), `after`, `before` (the words around it), `channel`.
+        """
         from dgnb import tables
 
         return tables.pauses(self.words, longer)
 
     def speaking_rate(self, window: Any = 60.0) -> pd.DataFrame:
-        """Words per minute in windows of seconds, or of a time such as "1min": `dgnb.tables.speaking_rate`."""
+        """One row for each `window`, in seconds or as "1min"; see `dgnb.tables.speaking_rate`.
+
+        The first one contains the first word. Columns: `start`, `end` (s), `words` (how many), `words_per_minute`.
+        """
         from dgnb import tables
 
         return tables.speaking_rate(self.words, window)
 
     def resample(self, window: Any = 60.0, by: str | None = None) -> pd.DataFrame:
-        """How much was said in windows such as "1min", `by="speaker"` for each speaker: `dgnb.tables.resample`."""
+        """One row for each `window`, in seconds or as "1min", from 0 s on; see `dgnb.tables.resample`.
+
+        The index is `start` (s). Columns: `words` (how many), `words_per_minute`, `seconds` (of the words),
+        `confidence` (mean), `covered` (s that were transcribed). With `by="speaker"` or another column of `words`, each
+        but `covered` is a table with a column for each speaker.
+        """
         from dgnb import tables
 
         return tables.resample(self.words, window, by, gaps=self.gaps, until=self._duration())
 
     def find(self, phrase: str) -> pd.DataFrame:
-        """Every place where a phrase was said; capitals and punctuation do not matter: `dgnb.tables.find`."""
+        """One row for each place where a phrase of whole words was said; see `dgnb.tables.find`.
+
+        Case, punctuation and the encoding of accents do not matter. Columns: `start`, `end` (s), `text`, `context`
+        (with five words on each side), `channel`, `first`, `last` (positions in `words`).
+        """
         from dgnb import tables
 
         return tables.find(self.words, phrase)
 
     def doubtful(self, below: float = 0.5, join: float = 1.0) -> pd.DataFrame:
-        """Stretches of words with a confidence below this, at most `join` seconds apart: `dgnb.tables.doubtful`."""
+        """One row for each stretch of words with a confidence below `below` (0 to 1); see `dgnb.tables.doubtful`.
+
+        Such words at most `join` seconds apart form one stretch. Columns: `start`, `end` (s), `text`, `words` (how
+        many), `confidence` (the lowest), `channel`, `first`, `last` (positions in `words`).
+        """
         from dgnb import tables
 
         return tables.doubtful(self.words, below, join)
@@ -271,10 +298,11 @@ class Transcript(Card):
         Tools for such answers read it: it has `metadata`, `results.channels` and `results.utterances`. Values that a
         stream does not have are empty (`sha256`) or left out (a confidence).
         """
-        began = next((record.at for record in self._log.records()), None)
-        metadata = exports.about(
-            (record.message for record in self._log.records()), began=began, duration=self._duration()
-        )
+        began, told = None, Metadata()
+        for record in self._log.records():
+            began = began or datetime.fromtimestamp(record.at / 1e9, UTC).isoformat()
+            told = record.message if isinstance(record.message, Metadata) else told
+        metadata = structs.replace(told, created=told.created or began, duration=self._duration())
         return _deliver(exports.to_deepgram_json(self._words.utterances(), metadata), path)
 
     def save(self, path: str | os.PathLike[str]) -> None:

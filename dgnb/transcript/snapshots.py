@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from dgnb import frames
@@ -10,7 +11,7 @@ from dgnb.messages import Results
 from dgnb.transcript.churn import Churn
 from dgnb.transcript.log import MessageLog
 from dgnb.transcript.records import Event, Gap, results_row
-from dgnb.transcript.words import WordLog
+from dgnb.transcript.words import WordLog, utterances_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ class Snapshots:
         if changed < len(self._log):
             # Any utterance that has not ended may have new words, also one that is settled.
             first = min(table.settled, self._log.changed(changed))
-            table.replace(first, frames.rows(frames.UTTERANCES, self._log.rows(first)))
+            table.replace(first, frames.rows(frames.UTTERANCES, starmap(utterances_row, self._log.utterances(first))))
             self._words_read, self._utterances_amended = len(self._log), len(amended)
         return table.snapshot()
 

@@ -121,7 +121,10 @@ class WordLog:
         """The words of each utterance from the one numbered `first` on, with its channel."""
         if first >= len(self._firsts):
             return []
-        groups = self._grouped(self._firsts[first])
+        start = self._firsts[first]
+        groups: dict[int, list[Word]] = {}
+        for word, utterance in zip(self._words[start:], self._utterances[start:], strict=True):
+            groups.setdefault(utterance, []).append(word)
         return [(spoken, self._channels[utterance]) for utterance, spoken in groups.items() if utterance >= first]
 
     def changed(self, words: int) -> int:
@@ -146,17 +149,6 @@ class WordLog:
             "received_at": self._arrivals[first:],
         }
 
-    def rows(self, first: int) -> list[tuple[Any, ...]]:
-        """The rows of the table `utterances`, from the utterance numbered `first` on."""
-        return [_row(words, channel) for words, channel in self.utterances(first)]
-
-    def _grouped(self, first: int) -> dict[int, list[Word]]:
-        """The words from position `first` on, by utterance."""
-        groups: dict[int, list[Word]] = {}
-        for word, utterance in zip(self._words[first:], self._utterances[first:], strict=True):
-            groups.setdefault(utterance, []).append(word)
-        return groups
-
 
 def _middle(word: Word) -> float:
     return (word.start + word.end) / 2
@@ -173,7 +165,8 @@ def _letters(word: Word) -> str:
     return "".join(filter(str.isalnum, text)) or text
 
 
-def _row(words: list[Word], channel: int) -> tuple[Any, ...]:
+def utterances_row(words: list[Word], channel: int) -> tuple[Any, ...]:
+    """The row of an utterance in the table `utterances`."""
     # NaN is not a confidence.
     confidences = [c for word in words if (c := word.confidence) is not None and c == c]
     mean = sum(confidences) / len(confidences) if confidences else None
