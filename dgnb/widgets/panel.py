@@ -84,7 +84,13 @@ class ControlPanel(PanelView):
         options = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
-        chosen = choose(endpoint, api_key)
+        try:
+            chosen = choose(endpoint, api_key)
+        except ConfigurationError:
+            if api_key is not None:
+                raise
+            # A key that is missing can be typed into the panel; what else is wrong is told again.
+            chosen = choose(endpoint, "typed-later")
         settings = {
             "pace": native(pace),
             "reconnect": native(reconnect),

@@ -626,6 +626,19 @@ async def test_a_typed_key_is_used_and_stored_nowhere(caplog: pytest.LogCaptureF
         assert 'api_key=getpass("Deepgram key: ")' in panel.code()
 
 
+async def test_a_panel_for_deepgram_without_a_key_asks_for_it_at_its_field() -> None:
+    panel = ControlPanel(endpoint="deepgram")
+    assert panel.state["badge"] == "needs a key"
+    heard = answers(panel)
+    panel.click("start")
+    assert heard == [focus("key")]
+    assert "Deepgram needs a key" in panel.problems["key"]
+    sends(panel, {"do": "key", "key": CANARY})
+    assert panel.problems == {}
+    with pytest.raises(ConfigurationError):
+        ControlPanel(endpoint="deepgram", api_key="two words")
+
+
 @pytest.mark.parametrize("typed", ["two words", "", "schlüssel", f"{CANARY}\r\nHost: x"])
 async def test_an_impossible_key_is_told_at_the_key_and_not_shown(panel: ControlPanel, typed: str) -> None:
     sends(panel, {"do": "key", "key": typed})
