@@ -128,7 +128,6 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
 
 
 def _parsed(column: Any, dtype: Any, safe: bool) -> Any:
-    """A column as its dtype."""
     if dtype.startswith("datetime64"):
         import pandas as pd
 

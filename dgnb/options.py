@@ -206,14 +206,9 @@ class LiveOptions:
             [('model', 'nova-3'), ('punctuate', 'true'), ('keyterm', 'a'), ('keyterm', 'b')]
             ```
         """
-        pairs: list[tuple[str, str]] = []
-        for name, value in {"model": self.model, **self.changed()}.items():
-            if name == "extra":
-                for key, further in value.items():
-                    pairs += ((key, as_text(item)) for item in _many(further))
-            else:
-                pairs += ((name, as_text(item)) for item in _many(value))
-        return pairs
+        given = {"model": self.model, **self.changed()}
+        extra = given.pop("extra", {})
+        return [(name, as_text(item)) for name, value in [*given.items(), *extra.items()] for item in _many(value)]
 
     @classmethod
     def from_query(cls, pairs: Iterable[tuple[str, str]]) -> Self:

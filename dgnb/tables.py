@@ -320,7 +320,6 @@ def _frame(*figures: tuple[str, float, str]) -> pd.DataFrame:
 
 
 def _shares(words: pd.DataFrame, seconds: _Floats) -> list[tuple[str, float, str]]:
-    """The number of speakers, and the shares of each."""
     speaker = pd.Series(_floats("summary", words, "speaker"))
     many = speaker.nunique()
     rows: list[tuple[str, float, str]] = [("speakers", many, "" if many or words.empty else _UNDIARIZED)]
@@ -386,7 +385,6 @@ def _spaces(words: pd.DataFrame, shown: list[str]) -> list[bool]:
 
 
 def _joined(shown: list[str], spaces: list[bool], rows: _Positions) -> str:
-    """The words at these positions as one text."""
     return "".join(" " * spaces[row] + shown[row] for row in rows).removeprefix(" " * spaces[rows[0]])
 
 

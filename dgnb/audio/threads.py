@@ -28,37 +28,8 @@ _RELEASE: Final = 2.0
 """Seconds in which a thread ends. One that hangs in a read is left behind, as it is a daemon."""
 
 
-class _Bell:
-    """Wakes a loop that waits for another thread. Every method but `wait` is called under the lock of its owner."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._rung = asyncio.Event()
-        self._awaited = False
-
-    def expect(self) -> None:
-        """Say that the loop is about to wait. In the loop."""
-        self._rung.clear()
-        self._awaited = True
-
-    async def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the ring that was expected, at most so long, and say whether it came. In the loop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        # A loop that was busy hears of both at once.
-        return self._rung.is_set()
-
-    def ring(self) -> None:
-        """Wake the loop if it waits: a wake-up for each chunk costs more than the chunk. In any thread."""
-        if self._awaited:
-            self._awaited = False
-            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
-                self._loop.call_soon_threadsafe(self._rung.set)
-
-
 class Pipe:
-    """Bytes to the decoder's thread: `put` and `push` wait while it is full, `read` waits while it is empty.
+    """Bytes to the decoder's thread, from one writer: `push` waits while it is full, `read` while it is empty.
 
     Attributes:
         error: What ended it early.
@@ -72,29 +43,19 @@ class Pipe:
         self.format: SourceFormat | None = None
         self._condition = threading.Condition()
         self._bytes = bytearray()
-        self._room = _Bell()
-
-    async def put(self, data: bytes) -> bool:
-        """Add bytes when there is room. False: the reader wants no more."""
-        while True:
-            with self._condition:
-                if self.ended:
-                    return False
-                if len(self._bytes) < _PIPE_BYTES:
-                    self._bytes += data
-                    self._condition.notify()
-                    return True
-                self._room.expect()
-            await self._room.wait()
 
     def push(self, data: bytes) -> bool:
-        """As `put`, in a thread."""
+        """Add bytes when there is room. False: the reader wants no more."""
         with self._condition:
             self._condition.wait_for(lambda: self.ended or len(self._bytes) < _PIPE_BYTES)
             if not self.ended:
                 self._bytes += data
                 self._condition.notify()
             return not self.ended
+
+    async def put(self, data: bytes) -> bool:
+        """As `push`, in the loop."""
+        return await in_daemon(self.push, data) if len(self._bytes) >= _PIPE_BYTES else self.push(data)
 
     def end(self, error: AudioError | None = None) -> None:
         """End it. Only the first call counts."""
@@ -103,7 +64,6 @@ class Pipe:
                 self.error = error
             self.ended = True
             self._condition.notify()
-            self._room.ring()
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes and at least one, because a radio's bytes come slowly; none at the end."""
@@ -114,7 +74,6 @@ class Pipe:
             del self._bytes[: len(taken)]
             if len(self._bytes) < _PIPE_BYTES // 2:
                 self._condition.notify()
-                self._room.ring()
         return taken
 
     close = end
@@ -135,11 +94,13 @@ class DecoderThread:
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self._produce = produce
         self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._found = Detected()
         # The condition guards all that follows.
         self._condition = threading.Condition()
         self._queue: deque[Item] = deque()
         self._most = _QUEUED
-        self._news = _Bell()
+        self._awaited = False
         self._stopped = False
         self._finished = False
         self._error: BaseException | None = None
@@ -163,7 +124,7 @@ class DecoderThread:
         with self._condition:
             self._error = error
             self._finished = True
-            self._news.ring()
+            self._ring()
 
     def _offer(self, item: Item) -> bool:
         """Queue an item when there is room. False: no more are wanted."""
@@ -175,28 +136,23 @@ class DecoderThread:
             if isinstance(item, Detected):
                 self._most = _QUEUED if item.waits else _QUEUED_LIVE
             self._queue.append(item)
-            self._news.ring()
+            self._ring()
         return True
+
+    def _ring(self) -> None:
+        """Wake the loop if it waits: a wake-up for each chunk costs more than the chunk. Under the lock."""
+        if self._awaited:
+            self._awaited = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
+                self._loop.call_soon_threadsafe(self._rung.set)
 
     # In the loop
 
     async def detected(self) -> Detected:
         """Wait for the first chunk, and return what describes it."""
-        while True:
-            with self._condition:
-                found = Detected()
-                for item in self._queue:
-                    if isinstance(item, bytes):
-                        return found
-                    if isinstance(item, Detected):
-                        found = item
-                if self._finished:
-                    if self._error:
-                        # The thread's frames hold what nobody may see, such as an address with its password.
-                        raise self._error.with_traceback(None)
-                    return found
-                self._news.expect()
-            await self._wait()
+        with contextlib.suppress(StopAsyncIteration):
+            self._queue.appendleft(await anext(self))
+        return self._found
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -212,18 +168,34 @@ class DecoderThread:
                         return item
                     if isinstance(item, Note):
                         self.notes.append(item)
+                    else:
+                        self._found = item
                 if self._finished:
                     error, self._error = self._error, None
                     if error:
+                        # The thread's frames hold what nobody may see, such as an address with its password.
                         raise error.with_traceback(None)
                     raise StopAsyncIteration
-                self._news.expect()
+                self._expect()
             await self._wait()
+
+    def _expect(self) -> None:
+        """Say that the loop is about to wait for a ring. Under the lock."""
+        self._rung.clear()
+        self._awaited = True
+
+    async def _heard(self, seconds: float) -> bool:
+        """Wait for the ring that was expected, at most so long, and say whether it came."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        # A loop that was busy hears of both at once.
+        return self._rung.is_set()
 
     async def _wait(self) -> None:
         waited = 0
         # Second by second: a process that was stopped, or a machine asleep, has not waited.
-        while not await self._news.wait(1.0):
+        while not await self._heard(1.0):
             waited += 1
             if waited == self._patience:
                 raise AudioError(
@@ -241,8 +213,8 @@ class DecoderThread:
                 self._condition.notify()
                 if self._finished:
                     return
-                self._news.expect()
-            rung = await self._news.wait(_RELEASE)
+                self._expect()
+            rung = await self._heard(_RELEASE)
 
 
 async def in_thread(

@@ -67,11 +67,9 @@ class Card(Reducer):
     def _answered(self) -> str:
         """The endpoint and the model, as far as they are known."""
         opened = next((event.text for event in reversed(self._notes) if event.type == "opened"), "")
-        endpoint, model = _OPENED.match(opened), None
-        for message in self.since(max(0, self.count - _NEWEST)):
-            told = message.metadata if isinstance(message, Results) else None
-            if told and told.model_info:
-                model = told.model_info.name or told.model_info.arch
+        endpoint, newest = _OPENED.match(opened), self.since(max(0, self.count - _NEWEST))
+        told = [message.metadata for message in newest if isinstance(message, Results) and message.metadata]
+        model = next((told.model_info.name or told.model_info.arch for told in reversed(told) if told.model_info), "")
         return " · ".join(filter(None, (endpoint and endpoint[1], model)))
 
     def _said(self) -> Iterator[tuple[str, str, str]]:

@@ -91,7 +91,6 @@ class Journal:
         return told
 
     def _made(self, path: Path) -> io.FileIO:
-        """Make the file, with its first line."""
         # For its owner alone. The last write closes it.
         file = open(path, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
         try:

@@ -53,7 +53,6 @@ class MessageLog:
         yield storage.pack(newest)
 
     def _packed(self, first: int, last: int) -> Iterator[list[bytes]]:
-        """The lines from position `first` up to `last`, by block."""
         for begin in range(first - first % _BLOCK, last, _BLOCK):
             lines = zlib.decompress(self._blocks[begin // _BLOCK]).splitlines(keepends=True)
             yield lines[max(0, first - begin) : last - begin]

@@ -57,13 +57,22 @@ class Snapshots:
 
     def results(self) -> pd.DataFrame:
         """See `Transcript.results`."""
+        table, before = self._results, len(self._unsettled)
         try:
-            self._read_results()
+            for record in self._messages.records(self._messages_read):
+                self._messages_read += 1
+                if isinstance(record.message, Results):
+                    churn = self._churn.take(record.message, record.connection)
+                    self._unsettled.append(results_row(record, record.message, churn))
+            if len(self._unsettled) > before:
+                table.replace(table.settled, frames.rows(frames.RESULTS, self._unsettled))
+                if table.settled == len(table):
+                    self._unsettled.clear()
         except BaseException:
             # The user may interrupt the cell anywhere in it.
             self._start_results()
             raise
-        return self._results.snapshot()
+        return table.snapshot()
 
     def events(self, events: Sequence[Event]) -> pd.DataFrame:
         """See `Transcript.events`; the events may come in any order."""
@@ -83,15 +92,3 @@ class Snapshots:
         self._messages_read = 0
         self._churn = Churn()
         self._unsettled: list[tuple[Any, ...]] = []
-
-    def _read_results(self) -> None:
-        table, before = self._results, len(self._unsettled)
-        for record in self._messages.records(self._messages_read):
-            self._messages_read += 1
-            if isinstance(record.message, Results):
-                churn = self._churn.take(record.message, record.connection)
-                self._unsettled.append(results_row(record, record.message, churn))
-        if len(self._unsettled) > before:
-            table.replace(table.settled, frames.rows(frames.RESULTS, self._unsettled))
-            if table.settled == len(table):
-                self._unsettled.clear()
