@@ -29,7 +29,7 @@ async def measure() -> None:
         while session.state is not dgnb.State.OPEN:  # noqa: ASYNC110 - nothing else says so
             await asyncio.sleep(0.01)
         panel = dgnb.ControlPanel(endpoint=server.url)
-        panel.session = panel.captions.session = session
+        panel.session = session
         _draw_an_hour(panel)
         await session.stop()
 

@@ -65,7 +65,8 @@ def escaped(text: object) -> str:
 
 def printable(text: object) -> str:
     """Text from outside without control and direction-changing characters, for where markup is not read."""
-    return "".join(c if c.isprintable() or c in _JOINERS else " " for c in str(text))
+    said = str(text)
+    return said if said.isprintable() else "".join(c if c.isprintable() or c in _JOINERS else " " for c in said)
 
 
 def clock(seconds: float) -> str:

@@ -221,12 +221,14 @@ class ControlPanel(PanelView):
 
     def _draw(self) -> None:
         session, changes, effect = self.session, [], ""
-        if session is not None and session.state is State.OPEN and not form.mistakes(self._held):
-            changes = sorted(differing(session.options, self.options()))
-            live = configurable(session.endpoint, self.options(), set(changes))
-            effect = "sent live" if live else "reconnects without a gap"
-            if "multichannel" in changes:
-                effect = "multichannel needs a new start"
+        if session is not None and session.state is State.OPEN:
+            with contextlib.suppress(ConfigurationError):  # The mistake stands at its field.
+                wanted = self.options()
+                changes = sorted(differing(session.options, wanted))
+                live = configurable(session.endpoint, wanted, set(changes))
+                effect = "sent live" if live else "reconnects without a gap"
+                if "multichannel" in changes:
+                    effect = "multichannel needs a new start"
         key = ""
         try:
             endpoint = session.endpoint if self.running and session else self._setup.endpoint(self._held)

@@ -29,6 +29,7 @@ import dgnb
 from dgnb.connection import connect
 from dgnb.endpoints import Secret, choose
 from dgnb.loopback import LoopbackServer
+from tests.support.clicks import sends
 from tests.support.tracebacks import shown
 from tests.support.waiting import until
 
@@ -330,7 +331,7 @@ def test_a_short_key_is_masked_where_it_is_named_and_leaves_words_alone() -> Non
 
 async def test_no_widget_state_holds_a_key_that_was_typed(server: LoopbackServer) -> None:
     panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
-    panel.key.value = key()
+    sends(panel, {"do": "key", "key": key()})
     state = ipywidgets.Widget.get_manager_state()
     assert CANARY not in json.dumps(state, default=repr)
     assert CANARY not in repr(vars(panel))
@@ -344,21 +345,15 @@ async def test_a_key_that_is_typed_is_sent_to_no_front_end(
     monkeypatch.setattr("ipywidgets.widgets.widget.JUPYTER_WIDGETS_ECHO", True)
     panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
     sent: list[Any] = []
-
-    def send(self: ipywidgets.Widget, msg: Any, buffers: object = None) -> None:
-        sent.append((self, msg))
-
-    monkeypatch.setattr(ipywidgets.Widget, "_send", send)
-    panel.duration.set_state({"value": "7"})
-    assert any(message["method"] == "echo_update" for widget, message in sent if widget is panel.duration)
+    monkeypatch.setattr(ipywidgets.Widget, "_send", lambda self, message, buffers=None: sent.append(message))
+    panel.set_state({"values": {**panel.values, "duration": "7"}})
+    assert any(message["method"] == "echo_update" for message in sent)
     # As when a front end sends it.
-    panel.key.set_state({"value": typed})
+    sends(panel, {"do": "key", "key": typed})
+    panel.click("code")
     await asyncio.sleep(0)
-    assert panel.key.value == ""
-    assert [message["state"] for widget, message in sent if widget is panel.key and "value" in message["state"]] == [
-        {"value": ""}
-    ]
-    assert typed.strip() not in repr([message for _, message in sent])
+    assert ("Copy it once more" in panel.problems.get("key", "")) is typed.startswith("not a key")
+    assert typed.strip() not in repr(sent)
     panel.close()
 
 

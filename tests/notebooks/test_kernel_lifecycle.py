@@ -605,7 +605,7 @@ def test_a_panel_that_is_clicked_again_and_made_again_has_one_session(kernel: Ch
     seen = len(server.connections)
     cell = (
         "panel = dgnb.ControlPanel(source(), endpoint=url)\n"
-        "for _ in range(3): panel.start_button.click()\n"
+        "for _ in range(3): panel.click('start')\n"
         "while not panel.running or not panel.session.audio_cursor: await asyncio.sleep(0.005)"
     )
     for _ in range(10):
