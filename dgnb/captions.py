@@ -247,8 +247,8 @@ def _lines(pieces: list[_Piece], label: int, chars: int) -> tuple[str, ...]:
             ways.append((lines + 1, cost + filled**2 - bonus, (*ends, last)))
             filled += pieces[first].gap
         best.append(min(ways))
-    lines = [pieces[first:last] for first, last in itertools.pairwise(best[-1][2])]
-    return tuple("".join(f"{' ' * piece.gap}{piece.text}" for piece in line)[line[0].gap :] for line in lines)
+    divided = [pieces[first:last] for first, last in itertools.pairwise(best[-1][2])]
+    return tuple("".join(f"{' ' * piece.gap}{piece.text}" for piece in line)[line[0].gap :] for line in divided)
 
 
 def _place(drafts: list[_Draft], longest: int) -> None:

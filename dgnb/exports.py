@@ -144,11 +144,7 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def known(table: str) -> str:
-    """The name of a table, if there is one of that name.
-
-    Raises:
-        ConfigurationError: There is none.
-    """
+    """The name of a table; `ConfigurationError` where there is none of that name."""
     table = native(table)
     if table not in TABLES:
         raise ConfigurationError(f"There is no table {table!r}: {', '.join(TABLES)}.{nearest(str(table), TABLES)}")

@@ -69,12 +69,9 @@ DOUBTFUL: Final[Schema] = {**_SPAN, "text": "string", "words": "int64", "confide
 
 
 def table(schema: Schema, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """A frame of exactly this schema.
+    """A frame of exactly this schema, of a sequence or, for numbers, an array for each column.
 
-    Args:
-        schema: The columns.
-        columns: The values of each column: a sequence or, for numbers, an array; None where a value is missing; moments
-            as nanoseconds since 1970, UTC, of which the table keeps the milliseconds.
+    None is a missing value. Moments are nanoseconds since 1970, UTC, of which the table keeps the milliseconds.
     """
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
@@ -88,10 +85,8 @@ def rows(schema: Schema, records: Iterable[Sequence[Any]]) -> pd.DataFrame:
 class GrowingTable:
     """A table that someone reads while it grows: each read converts the new rows alone.
 
-    Args:
-        schema: The columns.
-        block: Rows after which converted rows are settled. Text columns get a chunk for each block: small blocks make a
-            table slow, large ones make a read convert more rows again.
+    After `block` rows, converted rows are settled. Text columns get a chunk for each block: small blocks make a table
+    slow, large ones make a read convert more rows again.
     """
 
     def __init__(self, schema: Schema, block: int = 1024) -> None:

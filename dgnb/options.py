@@ -274,17 +274,14 @@ def _check_together(o: LiveOptions) -> None:
     nova_3, raw = o.model.startswith("nova-3"), o.encoding is not None
     # A documented model before nova-3; others may know anything.
     older = o.model in MODELS and not nova_3
+    older_than_nova_2 = older and not o.model.startswith("nova-2")
+    multi = o.language == "multi"
+    punctuated = o.punctuate or o.smart_format or o.detect_entities
     conflicts: tuple[tuple[object, str], ...] = (
         (nova_3 and o.keywords, "keywords does not work with nova-3. Use keyterm (plain terms, no weights)."),
         (older and o.keyterm, f"keyterm needs nova-3, not {o.model}. Use keywords, or nova-3."),
-        (
-            older and o.language == "multi" and not o.model.startswith("nova-2"),
-            f"language='multi' needs nova-2 or nova-3, not {o.model}.",
-        ),
-        (
-            o.language_hint and (older or o.language != "multi"),
-            "language_hint needs model='nova-3' and language='multi'.",
-        ),
+        (older_than_nova_2 and multi, f"language='multi' needs nova-2 or nova-3, not {o.model}."),
+        (o.language_hint and (older or not multi), "language_hint needs model='nova-3' and language='multi'."),
         (o.utterance_end_ms is not None and not o.interim_results, "utterance_end_ms needs interim_results=True."),
         (
             o.sample_rate is not None and not raw,
@@ -294,10 +291,7 @@ def _check_together(o: LiveOptions) -> None:
         (o.channels != 1 and not raw, "channels needs encoding and sample_rate: it is for raw audio."),
         (o.encoding == "amr-nb" and o.sample_rate != 8000, "encoding='amr-nb' has a sample_rate of 8000."),
         (o.encoding == "amr-wb" and o.sample_rate != 16000, "encoding='amr-wb' has a sample_rate of 16000."),
-        (
-            o.dictation and not (o.punctuate or o.smart_format or o.detect_entities),
-            "dictation needs punctuate=True.",
-        ),
+        (o.dictation and not punctuated, "dictation needs punctuate=True."),
         (o.callback is None and o.callback_method != "POST", "callback_method needs callback."),
     )
     for conflict, message in conflicts:
@@ -353,7 +347,6 @@ def _kind(f: dataclasses.Field[Any]) -> type[Any]:
 
 
 def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
-    """The value of one option in its normal form."""
     meta, value = f.metadata, native(value)
     if meta["many"]:
         values = _many(value)

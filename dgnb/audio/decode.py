@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -321,5 +320,4 @@ def _byte_rate(head: Head, name: str) -> tuple[float, int]:
         raise
     except Exception as error:
         raise AudioError(undecodable(error, name, head)) from None
-    size = head.seek(0, os.SEEK_END)
-    return (size / duration if duration > 0 else 16_000.0), channels
+    return (head.size / duration if duration > 0 else 16_000.0), channels

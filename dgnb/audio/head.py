@@ -50,7 +50,8 @@ _UNKNOWN_SIZE: Final = 0x7FFF0000
 class Head:
     """A file that remembers its first 64 bytes, so that an error can say what it is.
 
-    `surplus` are bytes of samples beyond the length in a WAV or AIFF header. They are read too.
+    `surplus` are bytes of samples beyond the length in a WAV or AIFF header. They are read too, but without seeking.
+    `size` are all bytes of a file that can seek.
     """
 
     def __init__(self, file: Any) -> None:
@@ -60,9 +61,10 @@ class Head:
             start += more
         self.start = self._pending = start
         self.can_seek = hasattr(file, "seek")
-        self.surplus = 0
+        self.surplus = self.size = 0
         if self.can_seek:
             self._mend()
+        if self.can_seek and not self.surplus:
             self.rewind()
             # PyAV seeks in what has these.
             self.seek = self._seek
@@ -87,7 +89,7 @@ class Head:
     def _mend(self) -> None:
         """Find out whether samples go on behind the data of a WAV or AIFF file, and if so, change its length."""
         order, data = _CHUNKED.get((self.start[:4], self.start[8:12]), ("", b""))
-        size = int(self._file.seek(0, os.SEEK_END))
+        size = self.size = int(self._file.seek(0, os.SEEK_END))
         at, end = 12, 0
         # Each chunk has a name of four letters, a length, and an even number of bytes.
         for _ in range(_MOST_CHUNKS if order else 0):
@@ -107,9 +109,11 @@ class Head:
             return
         if size - end >= _LEAST_SURPLUS:
             self.surplus = size - end
-            # In a WAV file, 0 stands for all that there is: more than 32 bits can say.
-            length = 0 if data == b"data" else min(size - field - 4, 0xFFFFFFFF)
-            self._file = _Changed(self._file, field, struct.pack(f"{order}I", length))
+            # FFmpeg takes the highest number for one that 32 bits can't say.
+            length = struct.pack(f"{order}I", min(size - field - 4, 0xFFFFFFFF))
+            self._file.seek(0)
+            self._pending = self._file.read(field) + length
+            self._file.seek(field + 4)
 
     def _seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
@@ -123,30 +127,13 @@ class Head:
         self._pending = b""
         self._file.seek(0)
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """As the file's own."""
-        if self._pending:
-            taken = self._pending[:size] if size >= 0 else self._pending
-            self._pending = self._pending[len(taken) :]
-        else:
-            taken = self._file.read(size)
+        if not self._pending:
+            data: bytes = self._file.read(size)
+            return data
+        taken, self._pending = self._pending[:size], self._pending[size:]
         return taken
-
-
-class _Changed:
-    """A file of which some bytes read otherwise."""
-
-    def __init__(self, file: Any, at: int, data: bytes) -> None:
-        self._file, self._at, self._data = file, at, data
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        begin = self.tell()
-        found = bytearray(self._file.read(size))
-        for position, byte in enumerate(self._data, self._at - begin):
-            if 0 <= position < len(found):
-                found[position] = byte
-        return bytes(found)
 
 
 def refuse(start: bytes, name: str, raw: SourceFormat | None) -> None:

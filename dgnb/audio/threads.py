@@ -65,13 +65,13 @@ class Pipe:
             self.ended = True
             self._condition.notify()
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """At most `size` bytes and at least one, because a radio's bytes come slowly; none at the end."""
         with self._condition:
             while not self._bytes and not self.ended:
                 self._condition.wait()
-            taken = bytes(self._bytes[:size] if size >= 0 else self._bytes)
-            del self._bytes[: len(taken)]
+            taken = bytes(self._bytes[:size])
+            del self._bytes[:size]
             if len(self._bytes) < _PIPE_BYTES // 2:
                 self._condition.notify()
         return taken

@@ -17,11 +17,9 @@ class Churn:
         """The words of the newest interim, their texts, and how often the word at each place was rewritten."""
 
     def take(self, results: Results, connection: int) -> float | None:
-        """Take the next `Results`.
+        """Take the next `Results`, and say of a final how often a word of it was rewritten, by the word.
 
-        Returns:
-            For a final, how often a word of it was rewritten, by the word. None for an interim, for a final that no
-            interim came before, and for a final without words.
+        None for an interim, for a final that no interim came before, and for a final without words.
         """
         key = connection, channel_of(results)
         if results.is_final and key not in self._heard:

@@ -64,12 +64,8 @@ class Journal:
         closed it does nothing.
 
         After this it outlives the kernel. After the `last` write, which closes the file, it outlives a power cut, too.
-
-        Returns:
-            What others did to the file, as sentences, or "". If it was made anew, the next `take` begins anew, too.
-
-        Raises:
-            DgnbError: The file can't be written now. The next `take` and `write` try again.
+        It returns what others did to the file, as sentences, or "". If it was made anew, the next `take` begins anew,
+        too. `DgnbError`: the file can't be written now, and the next `take` and `write` try again.
         """
         if self._file.closed:
             return ""

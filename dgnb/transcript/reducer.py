@@ -83,10 +83,8 @@ class Reducer:
     def add_gap(self, start: float, end: float, reason: str, missed: float | None = None) -> None:
         """Internal: add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.
 
-        Where both are the same, `missed` seconds of audio were never captured. Rows may overlap.
-
-        Raises:
-            ValueError: `end` lies before `start`, or one of them is not finite.
+        Where both are the same, `missed` seconds of audio were never captured. Rows may overlap. `ValueError` where
+        `end` lies before `start`, or one of them is not finite.
         """
         if not (math.isfinite(start) and math.isfinite(end) and start <= end):
             raise ValueError(f"A gap goes from a time to the same or a later one, not from {start} to {end} s.")

@@ -51,7 +51,7 @@ class Body:
         self._elsewhere = False
         self._broken = ""
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """At most `size` bytes and at least one; none at the end, also at an early one."""
         while not self._ready and not self.error:
             try:
@@ -65,8 +65,7 @@ class Body:
             self._without_titles.titles.clear()
             if not data:
                 break
-        taken = self._ready[:size] if size >= 0 else self._ready
-        self._ready = self._ready[len(taken) :]
+        taken, self._ready = self._ready[:size], self._ready[size:]
         return taken
 
     def close(self) -> None:
@@ -160,7 +159,7 @@ class Stretch:
         """Why the body ended early, or None."""
         return self._body.error
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """As `Body.read`, but at most what this decoder understands."""
         if self._credit:
             self._read += len(self._since)
@@ -174,8 +173,7 @@ class Stretch:
         if len(self._since) > max(_SILENT_BYTES, most):
             return b""
         if self._again:
-            data = self._again[:size] if size >= 0 else self._again
-            self._again = self._again[len(data) :]
+            data, self._again = self._again[:size], self._again[size:]
         else:
             data = self._body.read(size)
             self._over = not data
