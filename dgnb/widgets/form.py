@@ -49,6 +49,13 @@ def described() -> list[dict[str, Any]]:
     ]
 
 
+def presets() -> dict[str, dict[str, Any]]:
+    """All values that each preset sets, by the name of its button."""
+    named = [_FIELDS[name] for preset in PRESETS.values() for name in preset]
+    defaults = {field.name: _shown(field, field.default) for field in named}
+    return {button: {**defaults, **values} for button, values in PRESETS.items()}
+
+
 def models_by_language() -> dict[str, list[str]]:
     """Models to suggest where the language is `multi`, and where it is neither that nor English."""
     general = [model for model in MODELS if model.count("-") < 2 or model.endswith("-general")]

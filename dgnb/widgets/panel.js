@@ -299,10 +299,9 @@ function render({ model, el }) {
     sift();
   });
   const presets = Object.entries(known.presets).map(([name, values]) => {
-    const touched = Object.values(known.presets).flatMap(Object.keys);
-    const back = Object.fromEntries(known.options.filter((spec) => touched.includes(spec.name)).map((spec) => [spec.name, spec.default]));
-    const says = Object.entries(values).map(([option, value]) => `${option}=${value}`).join(", ");
-    return [{ ...back, ...values }, plain(name, `Sets ${says}`, () => set({ ...back, ...values }))];
+    const changed = known.options.filter((spec) => spec.name in values && values[spec.name] !== spec.default);
+    const says = changed.map((spec) => `${spec.name}=${values[spec.name]}`).join(", ");
+    return [values, plain(name, `Sets ${says}`, () => set(values))];
   });
   const apply = h("button", { type: "button", class: "dgnb-apply" });
   const effect = h("span", { class: "dgnb-effect" });

@@ -73,7 +73,7 @@ class Setup:
         found = form.mistakes(values)
         checks: dict[str, Callable[[], object]] = {"duration": lambda: self._duration(values)}
         if values["endpoint"] == OWN_SERVER:
-            checks["address"] = lambda: self.endpoint(values)
+            checks["address"] = lambda: choose(self._wanted(values), "any-key")  # a wrong key is told at its own field
         found |= _told(checks)
         if objection := self.source.objection(values):
             found["path"] = objection
@@ -83,7 +83,7 @@ class Setup:
         """What a start needs and is not there, by field."""
         field = {UPLOAD: "upload", TYPED: "path"}.get(values["source"], "source")
         checks: dict[str, Callable[[], object]] = {field: lambda: self.source.source(values)}
-        if values["endpoint"] == "deepgram":
+        if values["endpoint"] != "offline" and "address" not in self.problems(values):
             checks["key"] = lambda: self.endpoint(values)
         return _told(checks)
 

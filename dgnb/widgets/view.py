@@ -64,7 +64,7 @@ class PanelView(AnyWidget):
             values=self._held,
             fields={
                 "options": form.described(),
-                "presets": form.PRESETS,
+                "presets": form.presets(),
                 "models": form.models_by_language(),
                 "sources": source.kinds,
                 "typed": TYPED,

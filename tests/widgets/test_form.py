@@ -117,6 +117,15 @@ def test_the_format_of_raw_audio_belongs_to_the_source_and_not_to_the_options() 
         form.format_of({**DEFAULTS, "encoding": "mulwa", "sample_rate": "8000"})
 
 
+def test_a_preset_sets_what_it_names_and_resets_what_the_others_name() -> None:
+    mine = {**DEFAULTS, "keyterm": "Praat"}
+    values = mine
+    for _ in range(2):
+        for name, wanted in form.PRESETS.items():
+            values = {**values, **form.presets()[name]}
+            assert values == {**mine, **wanted}
+
+
 def test_presets_are_valid_options() -> None:
     for preset in form.PRESETS.values():
         options = form.options_of({**DEFAULTS, **preset})

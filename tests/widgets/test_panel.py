@@ -639,6 +639,19 @@ async def test_a_panel_for_deepgram_without_a_key_asks_for_it_at_its_field() -> 
         ControlPanel(endpoint="deepgram", api_key="two words")
 
 
+@pytest.mark.parametrize("endpoint", ["deepgram", "custom"])
+def test_a_wrong_key_of_the_environment_is_told_at_the_key(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "two words")
+    panel = ControlPanel(endpoint="deepgram")
+    panel.set(endpoint=endpoint, address="wss://speech.example.org")
+    assert panel.problems == {}
+    panel.click("start")
+    assert list(panel.problems) == ["key"]
+    assert "DEEPGRAM_API_KEY" in panel.problems["key"]
+    sends(panel, {"do": "key", "key": CANARY})
+    assert panel.problems == {}
+
+
 @pytest.mark.parametrize("typed", ["two words", "", "schlüssel", f"{CANARY}\r\nHost: x"])
 async def test_an_impossible_key_is_told_at_the_key_and_not_shown(panel: ControlPanel, typed: str) -> None:
     sends(panel, {"do": "key", "key": typed})
