@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ class SourceChoice:
         except ConfigurationError as error:
             return str(error)
         # In an app that others use, what is there and what is not is nobody's business.
-        if isinstance(source, FileSource) and not self._shared and not source.path.exists():
+        if isinstance(source, FileSource) and not self._shared and not os.path.exists(source.path):
             return f"There is no file {source.name!r} there. Relative paths begin in the working folder."
         return ""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ipywidgets import Widget
+from traitlets import TraitError
 
 import dgnb
 from dgnb import ControlPanel, LiveOptions, State
@@ -570,6 +571,16 @@ async def test_values_of_an_unknown_field_are_dropped_and_missing_ones_stay(pane
     assert panel.values == {**before, "punctuate": True}
     with pytest.raises(ConfigurationError, match=r"no field 'punctate'\. Did you mean 'punctuate'"):
         panel.set(punctate=True)
+
+
+@pytest.mark.parametrize("trait", ["values", "tab", "problems", "state", "captions"])
+async def test_a_trait_of_another_type_is_refused_and_the_panel_goes_on(panel: ControlPanel, trait: str) -> None:
+    before = getattr(panel, trait)
+    with pytest.raises(TraitError):  # ipywidgets catches it
+        panel.set_state({trait: 5})
+    assert getattr(panel, trait) == before
+    await opened(panel)
+    await until(lambda: panel.state["says"] == "Listening")
 
 
 async def test_in_a_shared_panel_the_app_sets_the_address_and_the_limit(server: LoopbackServer, tmp_path: Path) -> None:

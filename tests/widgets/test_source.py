@@ -39,6 +39,9 @@ def test_each_choice_gives_its_source() -> None:
     ("path", "told"),
     [
         ("/no/such.wav", "There is no file"),
+        ("x" * 5_000, "There is no file"),
+        ("talk\x00.wav", "There is no file"),
+        ("\ud800.wav", "There is no file"),
         ("ftp://x/y", "http"),
         ("", ""),
         ("https://example.org/radio.mp3", ""),
