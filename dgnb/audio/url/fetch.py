@@ -47,25 +47,13 @@ class Trouble(AudioError):
         reason: The message without the name and the remedy.
         fatal: Another request would fail too.
         status: Of the answer; 0 if there was none.
-        after: Seconds after which the server wants to be asked again.
     """
 
-    def __init__(
-        self,
-        name: str,
-        reason: str,
-        remedy: str = _BROWSER,
-        *,
-        fatal: bool = False,
-        how: str = "can't be read: ",
-        status: int = 0,
-        after: float = 0.0,
-    ) -> None:
-        super().__init__(f"{name} {how}{reason}. {remedy}")
+    def __init__(self, name: str, reason: str, remedy: str = _BROWSER, *, fatal: bool = False, status: int = 0) -> None:
+        super().__init__(f"{name} can't be read: {reason}. {remedy}")
         self.reason = reason
         self.fatal = fatal
         self.status = status
-        self.after = after
 
 
 class Stopped(AudioError):
@@ -246,15 +234,12 @@ class Fetcher:
 
     def _check(self, answer: Answer, ranged: bool) -> None:
         if answer.status != 200 and not (ranged and answer.status == 206):
-            after = answer.headers.get("Retry-After", "")
             raise Trouble(
                 self.name,
-                f"answered {answer.status} {answer._response.reason or ''}".strip(),
+                f"it answered {answer.status} {answer._response.reason or ''}".strip(),
                 f"{_BROWSER} {_LOGIN}" if answer.status in (401, 403) else _BROWSER,
                 fatal=answer.status in _GONE,
-                how="",
                 status=answer.status,
-                after=float(after) if after.isascii() and after.isdigit() and len(after) < 4 else 0.0,
             )
         packed = answer.headers.get("Content-Encoding", "identity").lower()
         if packed in ("gzip", "x-gzip", "deflate") and ("mpegurl" in answer.kind or ".m3u" in answer.url.path):
