@@ -27,11 +27,9 @@ class Cells(Generic[T]):
         self._made: dict[str | None, list[tuple[Run, weakref.ref[T]]]] = {}
 
     def replace(self, thing: T) -> tuple[list[T], list[T]]:
-        """Register what a cell made.
+        """Register what a cell made, and give what to replace, because earlier runs of the same cell made it.
 
-        Returns:
-            What to replace, because earlier runs of the same cell made it; and what other runs made where the front end
-            does not say which cell runs, so that nobody knows whether to replace it.
+        Then what other runs made where the front end does not say which cell runs: nobody knows whether to replace it.
         """
         if (run := _running.get()) is None:
             return [], []

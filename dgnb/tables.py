@@ -182,11 +182,9 @@ def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
         ```
     """
     phrase = native(phrase)
-    if not isinstance(phrase, str):
-        raise ConfigurationError(f"find() looks for text such as 'good morning', not {phrase!r}.")
-    wanted = parts(phrase)
+    wanted = parts(phrase) if isinstance(phrase, str) else []
     if not wanted:
-        raise ConfigurationError(f"find() needs a word; {phrase!r} has no letter or digit.")
+        raise ConfigurationError(f"find() looks for letters or digits, as in 'good morning', not {phrase!r}.")
     start, end, channel = _times("find", words)
     shown = _texts("find", words, "punctuated_word")
     spaces, spoken = _spaces(words, shown), _texts("find", words, "word")

@@ -187,9 +187,9 @@ def test_columns_without_times_are_a_clear_error(name: str) -> None:
         (lambda words: tables.speaking_rate(words, 5e-324), "more than 1,000,000 windows"),
         (lambda words: tables.doubtful(words, 1.5), "below must be a number from 0 to 1, not 1.5"),
         (lambda words: tables.doubtful(words, join=-0.1), "join must be a number of at least 0"),
-        (lambda words: tables.find(words, ""), "needs a word;"),
-        (lambda words: tables.find(words, "?!"), "'\\?!' has no letter or digit"),
-        (lambda words: tables.find(words, None), "looks for text such as 'good morning', not None"),
+        (lambda words: tables.find(words, ""), "looks for letters or digits, as in 'good morning', not ''"),
+        (lambda words: tables.find(words, "?!"), "looks for letters or digits, as in 'good morning', not '\\?!'"),
+        (lambda words: tables.find(words, None), "looks for letters or digits, as in 'good morning', not None"),
     ],
 )
 def test_a_wrong_argument_is_a_clear_error(call: Callable[[pd.DataFrame], Any], message: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dgnb.audio.head import Head, reason, refuse, undecodable
@@ -34,17 +34,8 @@ _NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "
 """Bytes a second of encodings without a fixed rate: a middle bit rate, to pace them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Detected:
-    """What the chunks after it are. The attributes are those of `Audio`."""
-
-    encoding: str | None = "linear16"
-    sample_rate: int | None = SAMPLE_RATE
-    channels: int = 1
-    bytes_per_second: float | None = None
-    live: bool = False
-    waits: bool = True
-    length: float | None = None
+class Detected(dict[str, Any]):
+    """What the chunks after it are: arguments of `Audio`."""
 
 
 Item: TypeAlias = Detected | Note | bytes
@@ -275,10 +266,8 @@ def passed(open_file: Callable[[], Any], name: str, raw: SourceFormat | None) ->
             rate = float(_NOMINAL.get(raw.encoding) or frame * raw.sample_rate)
         else:
             rate, channels = _byte_rate(head, name)
-        if raw:
-            yield Detected(raw.encoding, raw.sample_rate, raw.channels, rate)
-        else:
-            yield Detected(None, None, channels, rate)
+        form: Any = dataclasses.asdict(raw) if raw else {"encoding": None, "sample_rate": None, "channels": channels}
+        yield Detected(form, bytes_per_second=rate)
         size = max(1, round(rate * CHUNK_SECONDS / frame)) * frame
         head.rewind()
         while chunk := file.read(size):

@@ -62,8 +62,11 @@ class FileSource(AudioSource):
         self._root: Path | None = None
         if shared:
             self._root = Path.cwd()
-            if objection := _leads_out(path):
-                raise ConfigurationError(f"This path is refused: {objection}. Name a file in the working folder.")
+            kinds = (PurePosixPath(path), PureWindowsPath(path))
+            if path.startswith("~") or "\0" in path or any(kind.anchor or ".." in kind.parts for kind in kinds):
+                raise ConfigurationError(
+                    "This path is refused: it is not one within the working folder. Name a file in that folder."
+                )
         try:
             self.path = self._root / path if self._root else Path(path).expanduser()
         except RuntimeError as error:
@@ -102,17 +105,6 @@ class FileSource(AudioSource):
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise AudioError(f"{shown} can't be opened: {reason}. Is it yours to read?") from None
-
-
-def _leads_out(text: str) -> str:
-    """Why the text of a path is refused in an app that others use, or ""."""
-    if "\0" in text:
-        return "it holds a NUL character"
-    if PurePosixPath(text).is_absolute() or PureWindowsPath(text).anchor or text.startswith("~"):
-        return "it does not begin in the working folder"
-    if ".." in PurePosixPath(text).parts or ".." in PureWindowsPath(text).parts:
-        return "it leads upwards"
-    return ""
 
 
 def _opened_below(root: Path, path: Path, shown: str) -> BinaryIO:

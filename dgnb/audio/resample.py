@@ -78,16 +78,13 @@ class Resampler:
         return self._bytes(resampler.resample(None)) if resampler else b""
 
     def _bytes(self, frames: list[AudioFrame]) -> bytes:
-        return b"".join(map(self._frame_bytes, frames))
-
-    def _frame_bytes(self, frame: AudioFrame) -> bytes:
-        channels = frame.layout.nb_channels
-        data = memoryview(frame.planes[0])[: 2 * channels * frame.samples]
-        if not self._mixed:
-            return bytes(data)
+        sizes = [2 * frame.layout.nb_channels * frame.samples for frame in frames]
+        data = b"".join(memoryview(frame.planes[0])[:size] for frame, size in zip(frames, sizes, strict=True))
+        if not self._mixed or not frames:
+            return data
         import numpy as np
 
-        mixed = np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1).round()
+        mixed = np.frombuffer(data, "<i2").reshape(-1, frames[0].layout.nb_channels).mean(axis=1).round()
         return bytes(mixed.astype("<i2").tobytes())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -134,7 +133,7 @@ class DecoderThread:
             if self._stopped or self._loop.is_closed():
                 return False
             if isinstance(item, Detected):
-                self._most = _QUEUED if item.waits else _QUEUED_LIVE
+                self._most = _QUEUED if item.get("waits", True) else _QUEUED_LIVE
             self._queue.append(item)
             self._ring()
         return True
@@ -247,7 +246,7 @@ async def in_thread(
         # An Audio goes on closing when it is cancelled once more.
         await Audio(thread, close).aclose()
         raise
-    return Audio(thread, close, notes=thread.notes, **dataclasses.asdict(found))
+    return Audio(thread, close, notes=thread.notes, **found)
 
 
 async def in_daemon(work: Callable[..., T], *arguments: Any) -> T:

@@ -386,14 +386,7 @@ async def transcribe(*given: Any, **by_name: Any) -> Transcript:
             return await session._runner.whole()
 
 
-def _settings(
-    local: bool,
-    duration: float | None,
-    pace: float | None,
-    close_timeout: float,
-    reconnect: bool | float,
-    journal: str | os.PathLike[str] | None,
-) -> Settings:
+def _settings(local: bool, duration: Any, pace: Any, close_timeout: Any, reconnect: Any, journal: Any) -> Settings:
     if duration is not None:
         duration = number("duration is a positive number of seconds", duration, ABOVE_0)
     close_timeout = number("close_timeout is a positive number of seconds", close_timeout, ABOVE_0)

@@ -47,25 +47,13 @@ class Trouble(AudioError):
         reason: The message without the name and the remedy.
         fatal: Another request would fail too.
         status: Of the answer; 0 if there was none.
-        after: Seconds after which the server wants to be asked again.
     """
 
-    def __init__(
-        self,
-        name: str,
-        reason: str,
-        remedy: str = _BROWSER,
-        *,
-        fatal: bool = False,
-        how: str = "can't be read: ",
-        status: int = 0,
-        after: float = 0.0,
-    ) -> None:
-        super().__init__(f"{name} {how}{reason}. {remedy}")
+    def __init__(self, name: str, reason: str, remedy: str = _BROWSER, *, fatal: bool = False, status: int = 0) -> None:
+        super().__init__(f"{name} can't be read: {reason}. {remedy}")
         self.reason = reason
         self.fatal = fatal
         self.status = status
-        self.after = after
 
 
 class Stopped(AudioError):
@@ -234,38 +222,23 @@ class Fetcher:
     def _next(self, url: URL, location: str) -> URL:
         target = address(location, url)
         if url.scheme == "https" and target.scheme == "http":
-            raise Trouble(
-                self.name,
-                f"it redirects from https to {shown(target)}, which is not encrypted",
-                "If that is all right, use that address.",
-                fatal=True,
-            )
+            words = f"it redirects from https to {shown(target)}, which is not encrypted"
+            raise Trouble(self.name, words, "If that is all right, use that address.", fatal=True)
         if not target.user and _same_place(url, target):
             target = target.with_user(url.user).with_password(url.password) if url.user else target
         return target
 
     def _check(self, answer: Answer, ranged: bool) -> None:
         if answer.status != 200 and not (ranged and answer.status == 206):
-            after = answer.headers.get("Retry-After", "")
-            raise Trouble(
-                self.name,
-                f"answered {answer.status} {answer._response.reason or ''}".strip(),
-                f"{_BROWSER} {_LOGIN}" if answer.status in (401, 403) else _BROWSER,
-                fatal=answer.status in _GONE,
-                how="",
-                status=answer.status,
-                after=float(after) if after.isascii() and after.isdigit() and len(after) < 4 else 0.0,
-            )
+            words = f"it answered {answer.status} {answer._response.reason or ''}".strip()
+            remedy = f"{_BROWSER} {_LOGIN}" if answer.status in (401, 403) else _BROWSER
+            raise Trouble(self.name, words, remedy, fatal=answer.status in _GONE, status=answer.status)
         packed = answer.headers.get("Content-Encoding", "identity").lower()
         if packed in ("gzip", "x-gzip", "deflate") and ("mpegurl" in answer.kind or ".m3u" in answer.url.path):
             answer.unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         elif packed not in ("identity", ""):
-            raise Trouble(
-                self.name,
-                "it sends its body compressed although it was asked not to",
-                "Download it, and use the file.",
-                fatal=True,
-            )
+            words = "it sends its body compressed although it was asked not to"
+            raise Trouble(self.name, words, "Download it, and use the file.", fatal=True)
 
     async def _ask(self, url: URL, extra: Mapping[str, str]) -> Answer:
         """One request, one answer, whatever its status."""

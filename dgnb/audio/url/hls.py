@@ -238,7 +238,8 @@ class Hls:
             text = answer.whole(LARGEST, self._fetcher.stall_timeout).decode("utf-8", "replace")
         except Trouble as error:
             # Its address may have expired: the one that was given leads to another.
-            raise Trouble(self._fetcher.name, f"its HLS playlist {error.reason}", status=error.status) from None
+            words = f"its HLS playlist can't be had: {error.reason}"
+            raise Trouble(self._fetcher.name, words, status=error.status) from None
         if "#EXTM3U" not in text[:99] or "#EXT-X-STREAM-INF" in text:
             raise Trouble(self._fetcher.name, f"{shown(url)} is no HLS playlist of segments")
         self._take(_Playlist(text, answer.url))
@@ -369,7 +370,7 @@ class Hls:
                 data = self._whole(segment.url, segment.start, end)
             except Trouble as failure:
                 tries += 1
-                pause = failure.after or min(1.0, self._playlist.target / 2)
+                pause = min(1.0, self._playlist.target / 2)
                 if (failure.fatal and tries > 1) or time.monotonic() + pause > latest:
                     self._skip(segment, failure.reason)
                     return b""

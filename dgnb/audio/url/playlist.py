@@ -42,11 +42,6 @@ def is_page(start: bytes, kind: str) -> bool:
     return b"\0" not in start and (kind.startswith(("text/", "image/")) or kind in _NO_AUDIO)
 
 
-def is_hls(text: str) -> bool:
-    """Whether an M3U playlist is HLS: segments, or a choice of such playlists."""
-    return "#EXT-X-TARGETDURATION" in text or "#EXT-X-STREAM-INF" in text or "#EXT-X-MEDIA-SEQUENCE" in text
-
-
 def entries(data: bytes) -> list[str]:
     """The addresses in a playlist, as they are written and in their order; 50 at most."""
     text = _text(data)

@@ -107,8 +107,8 @@ class Listener:
             if playlist.is_playlist(start, answer.kind, answer.url.path):
                 yield from self._playlist(answer, depth + 1)
             elif playlist.is_page(start, answer.kind):
-                words = f"is not audio but {answer.kind}"
-                raise Trouble(self._name, words, "Use the address of the audio itself.", how="")
+                words = f"it is not audio but {answer.kind}"
+                raise Trouble(self._name, words, "Use the address of the audio itself.")
             else:
                 yield from self._sound(answer)
         finally:
@@ -118,7 +118,7 @@ class Listener:
         hls = b"#EXT-X-" in answer.start(_MARK_BYTES)
         data = answer.whole(LARGEST_HLS if hls else playlist.LARGEST, self._fetcher.stall_timeout)
         text = data.decode("utf-8", "replace")
-        if playlist.is_hls(text):
+        if "#EXT-X-" in text:
             self._endless = True
             yield from self._counted(self._hls.play(text, answer.url, self._decoder), None)
             return

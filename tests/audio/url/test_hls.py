@@ -209,13 +209,13 @@ async def test_variants_without_audio_are_an_error(web_server: Serve, site: Site
 @pytest.mark.parametrize(
     ("lead", "message"),
     [
-        ('#EXT-X-KEY:METHOD=AES-128,URI="key"', r"HLS segments are encrypted, and a key can't be had: answered 404"),
+        ('#EXT-X-KEY:METHOD=AES-128,URI="key"', r"HLS segments are encrypted, and a key can't be had: it answered 404"),
         ('#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://key"', r"HLS segments are encrypted \(SAMPLE-AES\)"),
         (
             '#EXT-X-KEY:METHOD=AES-128,URI="key",KEYFORMAT="com.widevine"',
             r"HLS segments are encrypted \(com.widevine\)",
         ),
-        ('#EXT-X-MAP:URI="init"', "HLS segments need an init section, which can't be had: answered 404"),
+        ('#EXT-X-MAP:URI="init"', "HLS segments need an init section, which can't be had: it answered 404"),
     ],
 )
 async def test_the_error_for_hls_that_cannot_be_read_says_why(

@@ -236,7 +236,7 @@ async def test_eight_tries_in_a_row_without_audio_end_it_with_the_last_reason(st
     found = source(made, **PCM)
     found._wait = lambda tries: asked.append(tries) or 0.0  # type: ignore[func-returns-value]
     audio = await found.open()
-    with pytest.raises(AudioError, match=r"8 tries in a row brought no audio; the last time, answered 503 Busy"):
+    with pytest.raises(AudioError, match=r"8 tries in a row brought no audio; the last time, it answered 503 Busy"):
         await rest(audio)
     assert len(made.requests) == 9
     assert asked == [0, 1, 2, 3, 4, 5, 6, 7]

@@ -180,7 +180,7 @@ async def test_the_error_names_a_status_that_is_not_success(web_server: Serve, s
         return web.Response(status=status)
 
     message = await refused(URLSource(f"{await web_server(handler)}/a.mp3"))
-    assert f"a.mp3 answered {words}" in message
+    assert f"a.mp3 can't be read: it answered {words}" in message
     assert "Does the address open in a browser?" in message
 
 
