@@ -57,7 +57,11 @@ function render({ model, el }) {
   const help = h("p", { class: "dgnb-help" });
   let waiting = null;
   const flush = () => {
-    if (waiting) waiting();
+    if (!waiting) return;
+    const { timer, act } = waiting;
+    clearTimeout(timer);
+    waiting = null;
+    act();
   };
   const set = (changes) => {
     model.set("values", { ...model.get("values"), ...changes });
@@ -98,13 +102,9 @@ function render({ model, el }) {
       return;
     }
     control.addEventListener("input", () => {
-      flush();
-      const timer = setTimeout(() => flush(), TYPING);
-      waiting = () => {
-        clearTimeout(timer);
-        waiting = null;
-        set({ [name]: read() });
-      };
+      if (waiting && waiting.control !== control) flush();
+      clearTimeout(waiting?.timer);
+      waiting = { control, timer: setTimeout(flush, TYPING), act: () => set({ [name]: read() }) };
     });
     control.addEventListener("change", flush);
   }
@@ -165,6 +165,7 @@ function render({ model, el }) {
   key.addEventListener("keydown", (event) => event.key === "Enter" && giveKey()); // not every browser calls it a change
   const file = h("input", { type: "file", accept: "audio/*,video/*" });
   const uploaded = h("span", { class: "dgnb-uploaded" });
+  let taken = () => {};
   file.addEventListener("change", async () => {
     const chosen = file.files[0] ?? new File([], "");
     // A part at a time; an empty file, and none, is one empty part.
@@ -172,6 +173,7 @@ function render({ model, el }) {
       const part = await chosen.slice(offset, offset + CHUNK).arrayBuffer();
       if (chosen.name && file.files[0] !== chosen) return;
       send({ do: "upload", name: chosen.name, offset, size: chosen.size }, [part]);
+      await new Promise((resolve) => (taken = resolve)); // the next part goes when the kernel has this one
     }
   });
   const setupRow = h("div", { class: "dgnb-setup" });
@@ -493,7 +495,7 @@ function render({ model, el }) {
     badge.dataset.kind = values.endpoint;
     key.placeholder = state.key || "type it here";
     for (const [name, { control, spec }] of Object.entries(fields)) {
-      if (!spec.kind) control.disabled = Boolean(state.running) || known.fixed.includes(name);
+      control.disabled = (!spec.kind && Boolean(state.running)) || known.fixed.includes(name);
     }
     strip.hidden = !state.result;
     text_(result, state.result ?? "");
@@ -529,9 +531,11 @@ function render({ model, el }) {
     // A panel may be on the page twice. Whoever asked gets the answer.
     if (message.view && message.view !== view) return;
     if (message.do === "focus") {
-      fields[message.field]?.control.focus();
+      // An error may come long after the click: nobody is taken away from another cell.
+      if (el.contains(document.activeElement) || document.activeElement === document.body) fields[message.field]?.control.focus();
     } else if (message.do === "uploaded") {
       uploaded.textContent = message.text;
+      taken();
     } else if (message.do === "code") {
       code.hidden = false;
       code.value = message.text;

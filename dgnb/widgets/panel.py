@@ -81,7 +81,7 @@ class ControlPanel(PanelView):
     ) -> None:
         endpoint, api_key = hidden(endpoint, api_key)
         source = native(source)
-        options = _form_options(source, options, wire)
+        options, raw = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
         try:
@@ -96,15 +96,15 @@ class ControlPanel(PanelView):
             "reconnect": native(reconnect),
             "journal": None if journal is None else os.fsdecode(native(journal)),
         }
-        choice = SourceChoice(source, shared=shared)
-        self._setup = Setup(choice, api_key, settings, most_seconds=duration if shared else None)
+        choice = SourceChoice(source, raw, shared=shared)
+        self._setup = Setup(choice, api_key, settings, most_seconds=duration, shared=shared)
         self._failed: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
         super().__init__(choice, options, chosen, shared=shared)
         if duration is not None:
-            self.values = {**self.values, "duration": f"{duration:g}"}
+            self.values = {**self.values, "duration": repr(duration).removesuffix(".0")}
         self.observe(lambda change: self._hand_over(lambda: self._changed(change)), "values")
         self.observe(lambda _: self._hand_over(self._draw), "tab")
         self.on_msg(lambda _, message, buffers: self._hand_over(lambda: self._take(message, buffers)))
@@ -355,15 +355,18 @@ _ACTIONS: Final[dict[str, Callable[[ControlPanel], None]]] = {
 }
 
 
-def _form_options(source: Any, options: LiveOptions | Mapping[str, Any] | None, wire: dict[str, Any]) -> LiveOptions:
-    """What the form shows at first, with the format of a raw source."""
-    raw = {name: wire.pop(name) for name in form.FORMAT if name in wire}
+def _form_options(
+    source: Any, options: LiveOptions | Mapping[str, Any] | None, wire: dict[str, Any]
+) -> tuple[LiveOptions, dict[str, Any]]:
+    """What the form shows at first, and the format of raw audio that code gave. That of a path can be changed there."""
+    raw: dict[str, Any] = {name: native(wire.pop(name)) for name in form.FORMAT if name in wire}
     options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
-    if raw:
-        # An array is linear16.
-        found = SourceFormat.of(**{"encoding": "linear16" if hasattr(source, "dtype") else None, **raw})
-        options = options.for_audio(**dataclasses.asdict(found)) if found else options
-    return options
+    if source is None or isinstance(source, str):
+        found = SourceFormat.of(**{"encoding": None, **raw}) if raw else None
+        return options.for_audio(**dataclasses.asdict(found)) if found else options, {}
+    if options.encoding is not None:
+        raw.update((name, getattr(options, name)) for name in form.FORMAT)
+    return options.for_audio(None, None, 1), raw
 
 
 _panels: Cells[ControlPanel] = Cells()

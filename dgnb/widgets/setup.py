@@ -23,7 +23,8 @@ class Setup:
         source: The choice of a source.
         key: Deepgram's key, if one was given or typed.
         settings: `pace`, `reconnect` and `journal` of `LiveSession`.
-        most_seconds: The longest session, in seconds of audio; None for no limit.
+        most_seconds: With `shared`, the longest session, in seconds of audio; None for no limit.
+        shared: Whether others use the panel: the code that they copy names no journal.
     """
 
     def __init__(
@@ -32,11 +33,14 @@ class Setup:
         key: str | Secret | None,
         settings: dict[str, Any],
         most_seconds: float | None,
+        *,
+        shared: bool,
     ) -> None:
         self.source = source
         self.key = key
         self._settings = settings
-        self._most_seconds = most_seconds
+        self._most_seconds = most_seconds if shared else None
+        self._shared = shared
 
     def session(self, values: Mapping[str, Any]) -> LiveSession:
         """A session that is not started yet.
@@ -45,7 +49,7 @@ class Setup:
             ConfigurationError: A field is wrong, or something is missing.
         """
         return LiveSession(
-            self.source.source(values, **form.format_of(values)),
+            self.source.source(values),
             form.options_of(values),
             endpoint=self.endpoint(values),
             duration=self._duration(values),
@@ -82,8 +86,11 @@ class Setup:
     def missing(self, values: Mapping[str, Any]) -> dict[str, str]:
         """What a start needs and is not there, by field."""
         field = {UPLOAD: "upload", TYPED: "path"}.get(values["source"], "source")
-        checks: dict[str, Callable[[], object]] = {field: lambda: self.source.source(values)}
-        if values["endpoint"] != "offline" and "address" not in self.problems(values):
+        problems = self.problems(values)
+        checks: dict[str, Callable[[], object]] = {}
+        if not problems.keys() & set(form.FORMAT):
+            checks[field] = lambda: self.source.source(values)
+        if values["endpoint"] != "offline" and "address" not in problems:
             checks["key"] = lambda: self.endpoint(values)
         return _told(checks)
 
@@ -94,10 +101,12 @@ class Setup:
         arguments = [source, f"dgnb.{options!r}"] if options.changed() else [source]
         named = {
             "endpoint": self._wanted(values),
-            **(form.format_of(values) if self.source.takes_format(values) else {}),
+            **self.source.format(values),
             "duration": self._duration(values),
             **self._settings,
         }
+        if self._shared:
+            del named["journal"]
         arguments += [
             f"{name}={value!r}" for name, value in named.items() if repr(value) != _DEFAULTS.get(name, "None")
         ]

@@ -10,12 +10,15 @@ from typing import Any, Final
 from dgnb import samples
 from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, as_source
 from dgnb.exceptions import ConfigurationError
+from dgnb.widgets import form
 
 SAMPLE: Final = "The sample recording"
 RADIO: Final = "The radio on this machine"
 TYPED: Final = "A path or address"
 UPLOAD: Final = "A file of this browser"
 GIVEN: Final = "As given in code"
+_MOST: Final = 500_000_000
+"""Bytes of an uploaded file, which is kept in memory."""
 
 
 class LocalRadio(AudioSource):
@@ -34,21 +37,23 @@ class LocalRadio(AudioSource):
 class SourceChoice:
     """Which source the next start takes: the fields `source` and `path`, what code gave, and what was uploaded."""
 
-    def __init__(self, given: Any, *, shared: bool) -> None:
-        self._given = given
+    def __init__(self, given: Any, raw: dict[str, Any], *, shared: bool) -> None:
+        self._raw = raw
         self._shared = shared
         self._name, self._size, self._data = "", 0, bytearray()
         typed = isinstance(given, str) and bool(given)
         self.kinds = [SAMPLE, RADIO, TYPED, UPLOAD]
         if given is not None and not typed:
             self.kinds.insert(0, GIVEN)
+            # Made once: an iterator or an open file knows then that it was read.
+            self._given = as_source(given, **raw)
         self.values = {"source": TYPED if typed else self.kinds[0], "path": given if typed else ""}
 
-    def source(self, values: Mapping[str, Any], **raw: Any) -> AudioSource:
-        """The chosen source. `raw` says how audio without a header is read: `encoding`, `sample_rate`, `channels`.
+    def source(self, values: Mapping[str, Any]) -> AudioSource:
+        """The chosen source.
 
         Raises:
-            ConfigurationError: Nothing was chosen yet, or it is refused.
+            ConfigurationError: Nothing was chosen yet, or it is refused, or the format of raw audio is wrong.
         """
         kind = values["source"]
         if kind == SAMPLE:
@@ -60,18 +65,18 @@ class SourceChoice:
                 raise ConfigurationError("No file was chosen yet: choose one.")
             if len(self._data) < self._size:
                 raise ConfigurationError("The file is still on its way: start again in a moment, or choose it again.")
-            source = BufferSource(bytes(self._data), **raw)
+            source = BufferSource(bytes(self._data), **form.format_of(values))
             source.name = self._name
             return source
         if kind == TYPED:
-            return as_source(values["path"].strip(), shared=self._shared, **raw)
-        return as_source(self._given, **raw)
+            return as_source(values["path"].strip(), shared=self._shared, **form.format_of(values))
+        return self._given
 
-    def takes_format(self, values: Mapping[str, Any]) -> bool:
-        """Whether the format of raw audio applies. The sample, the radio and an `AudioSource` know their own."""
+    def format(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """How the chosen source is read, by argument. The sample, the radio and an `AudioSource` know their own."""
         if values["source"] == GIVEN:
-            return not isinstance(self._given, AudioSource)
-        return values["source"] in (TYPED, UPLOAD)
+            return self._raw
+        return form.format_of(values) if values["source"] in (TYPED, UPLOAD) else {}
 
     def objection(self, values: Mapping[str, Any]) -> str:
         """What is wrong with the typed path or address as far as it can be seen without opening it, or ""."""
@@ -97,8 +102,10 @@ class SourceChoice:
 
     def take(self, name: str, offset: int, size: int, part: bytes) -> str:
         """Keep a part of an uploaded file here, where no saved notebook has it. Gives what there is, to show it."""
+        if not 0 <= size <= _MOST:
+            return f"{name} is too large: at most {_MOST / 1e6:.0f} MB. Give its path on the kernel's machine instead."
         if offset == 0:
             self._name, self._size, self._data = name, size, bytearray()
         if offset == len(self._data):
-            self._data += part
+            self._data += part[: self._size - offset]
         return f"{self._name}, {len(self._data) / 1e6:.1f} of {self._size / 1e6:.1f} MB" if self._name else ""

@@ -58,7 +58,8 @@ class PanelView(AnyWidget):
         address = (endpoint.url or "") if endpoint.kind == OWN_SERVER else ""
         own = {"endpoint": endpoint.kind, "address": address, "duration": ""}
         self._held = {**source.values, **own, **form.shown(options)}
-        only = {"address": [address]} if shared else {}
+        fixed = ["address", "callback", "callback_method"] if shared else []
+        only = {name: [self._held[name]] for name in fixed}
         self._choices = {"source": source.kinds, "endpoint": list(endpoints), **only}
         super().__init__(
             values=self._held,
@@ -70,7 +71,7 @@ class PanelView(AnyWidget):
                 "typed": TYPED,
                 "upload": UPLOAD,
                 "endpoints": endpoints,
-                "fixed": ["address"] if shared else [],
+                "fixed": fixed,
             },
         )
 

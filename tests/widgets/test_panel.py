@@ -365,12 +365,49 @@ async def test_a_missing_key_is_told_at_the_key_and_gets_the_focus(panel: Contro
     assert not panel.running
 
 
-async def test_a_given_source_that_is_none_is_told_where_it_is_seen(server: LoopbackServer) -> None:
-    panel = ControlPanel(42, endpoint=server.url)
-    panel.click("start")
-    assert "not int" in panel.problems["source"]
-    panel.set(source="The sample recording")
+@pytest.mark.parametrize(
+    ("source", "raw"),
+    [
+        ([0.0] * 16_000, {"sample_rate": 16_000}),
+        ((16_000, [0.0] * 16_000), {}),
+        (bytes(32_000), {"encoding": "linear16", "sample_rate": 16_000}),
+    ],
+)
+async def test_a_source_that_code_gave_is_heard_at_each_start(
+    server: LoopbackServer, source: Any, raw: dict[str, Any]
+) -> None:
+    panel = ControlPanel(source, endpoint=server.url, pace=None, **raw)
+    for _ in range(2):
+        panel.click("start")
+        await until(lambda: panel.session and not panel.running and not busy())
+        assert panel.session
+        assert panel.session.audio_cursor == pytest.approx(1.0)
     assert panel.problems == {}
+    assert ("sample_rate=16000" in panel.code()) == bool(raw)
+
+
+async def test_an_iterator_that_was_read_says_so_at_the_second_start(server: LoopbackServer) -> None:
+    chunks = iter([bytes(16_000)] * 3)
+    panel = ControlPanel(chunks, endpoint=server.url, pace=None, encoding="linear16", sample_rate=16_000)
+    panel.click("start")
+    await until(lambda: panel.session and not panel.running and not busy())
+    panel.click("start")
+    await until(lambda: "opened" in str(panel.error) + str(panel.problems) and not busy())
+
+
+def test_a_given_source_that_is_none_is_refused_when_the_panel_is_made() -> None:
+    with pytest.raises(ConfigurationError, match="not int"):
+        ControlPanel(42, endpoint="offline")
+
+
+def test_a_shared_panel_keeps_the_callback_and_the_journal_to_itself(tmp_path: Path) -> None:
+    panel = ControlPanel(endpoint="offline", shared=True, journal=tmp_path / "private.jsonl", duration=1234567.5)
+    before = dict(panel.values)
+    panel.values = {**before, "callback": "http://127.0.0.1:1/admin", "callback_method": "DELETE"}
+    assert panel.options() == LiveOptions(interim_results=True)
+    assert "private" not in panel.code()
+    assert panel.values["duration"] == "1234567.5"
+    assert panel.fields["fixed"] == ["address", "callback", "callback_method"]
 
 
 @pytest.mark.parametrize("mend", ["start", "key", "endpoint", "address"])
@@ -585,7 +622,7 @@ async def test_a_trait_of_another_type_is_refused_and_the_panel_goes_on(panel: C
 
 async def test_in_a_shared_panel_the_app_sets_the_address_and_the_limit(server: LoopbackServer, tmp_path: Path) -> None:
     panel = ControlPanel(endpoint=server.url, api_key=CANARY, shared=True, duration=2.0, pace=5.0)
-    assert panel.fields["fixed"] == ["address"]
+    assert "address" in panel.fields["fixed"]
     # What a front end can send, whatever is disabled.
     elsewhere = {"address": "wss://speech.example.org", "duration": ""}
     panel.set_state({"fields": {**panel.fields, "fixed": [], "sources": ["x"]}})

@@ -11,7 +11,7 @@ from dgnb import LiveOptions
 from dgnb.exceptions import ConfigurationError
 from dgnb.widgets import form
 from dgnb.widgets.setup import Setup, doubts
-from dgnb.widgets.source import GIVEN, RADIO, SAMPLE, TYPED, UPLOAD, SourceChoice
+from dgnb.widgets.source import RADIO, SAMPLE, TYPED, UPLOAD, SourceChoice
 
 CANARY = "canary0123456789"
 PLAIN = {"pace": 1.0, "reconnect": True, "journal": None}
@@ -23,8 +23,8 @@ def values(**changed: Any) -> dict[str, Any]:
 
 
 def made(source: Any = None, key: str | None = None, most_seconds: float | None = None, **settings: Any) -> Setup:
-    choice = SourceChoice(source, shared=False)
-    return Setup(choice, key, {**PLAIN, **settings}, most_seconds=most_seconds)
+    choice = SourceChoice(source, {}, shared=False)
+    return Setup(choice, key, {**PLAIN, **settings}, most_seconds=most_seconds, shared=most_seconds is not None)
 
 
 def test_a_session_has_what_the_fields_show() -> None:
@@ -60,7 +60,6 @@ def test_each_problem_stands_at_its_field(changed: dict[str, str], told: dict[st
         (None, {"endpoint": "deepgram"}, ["key"]),
         (None, {"source": TYPED, "endpoint": "deepgram"}, ["path", "key"]),
         (None, {"source": UPLOAD}, ["upload"]),
-        (42, {"source": GIVEN}, ["source"]),
         (None, {"endpoint": "custom"}, []),  # what is wrong with an address is told before
     ],
 )
