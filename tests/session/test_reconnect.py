@@ -197,7 +197,7 @@ async def test_a_fault_that_would_come_again_is_raised_at_once(server: LoopbackS
 
 async def test_an_unexpected_close_1000_is_tried_again_once(server: LoopbackServer) -> None:
     with server.dropping(after=0.5, code=1000), pytest.raises(ConnectionLost, match="twice in a row"):
-        await transcribe(speech(), endpoint=server.url, pace=None)
+        await transcribe(speech(60), endpoint=server.url, pace=None)
     assert len(server.connections) == 2
 
 
