@@ -55,9 +55,10 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
-# Two workers, as much of the suite waits for real time. A file's tests stay together: its fixtures are made once.
+# Two workers, as much of the suite waits for real time. A file's tests stay together: its fixtures are made once. Files
+# start in the order of tests/conftest.py, and not those with many tests first: the longest have few.
 test: lint types $(VENV)/browser
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 notebooks: $(VENV)/kernels/ready
 	$(BIN)/python -m pytest tests/notebooks

@@ -26,12 +26,7 @@ KEY_VARIABLE: Final = "DEEPGRAM_API_KEY"
 TOKEN_VARIABLE: Final = "DEEPGRAM_TOKEN"
 ENDPOINT_VARIABLE: Final = "DGNB_ENDPOINT"
 
-_LEAST_KEY: Final = 12
-"""Characters. A shorter key may be any word in a cell. Deepgram's keys have 40."""
-
 _BASE64: Final = (base64.b64encode, base64.urlsafe_b64encode)
-_LEAST_QUOTED: Final = 8
-"""Characters. A shorter key is masked only where `Token` stands before it."""
 
 _ESCAPES: Final = re.compile(r"\\[/\"\\u]|%[2-7]|&#")
 _TOKEN_ARGUMENT: Final = "access_token="
@@ -191,7 +186,7 @@ def _chosen(endpoint: Any, found: tuple[Secret | None, str]) -> Endpoint:
 
 def _mask_of(key: str) -> Callable[[str], str]:
     """A function that masks a key. A text without any form of the key is returned as it is, at little cost."""
-    if len(key) < _LEAST_QUOTED:
+    if len(key) < 8:
         # It may be a word of a talk, or a part of one.
         key = f"Token {key}"
     plain = {key}
@@ -225,7 +220,8 @@ _warned_of: set[str] = set()
 def _warn_of_literal(key: Secret) -> None:
     """Warn, once in a process, that a key is written in a cell of the notebook."""
     cells = getattr(getattr(shell(), "history_manager", None), "input_hist_raw", ())
-    if _warned_of or len(key.reveal()) < _LEAST_KEY or not any(key.reveal() in cell for cell in cells):
+    # A short key may be any word in a cell. Deepgram's keys have 40 characters.
+    if _warned_of or len(key.reveal()) < 12 or not any(key.reveal() in cell for cell in cells):
         return
     _warned_of.add("a key in a cell")
     logger.warning(

@@ -23,7 +23,7 @@ def main() -> int:
     OUT.mkdir(exist_ok=True)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     began = time.monotonic()
-    print(f"Running {NOTEBOOK.relative_to(ROOT)}: a recording, then 15 s of a radio station …", flush=True)
+    print(f"Running {NOTEBOOK.relative_to(ROOT)}: 15 s of a radio station, then a recording …", flush=True)
     client = NotebookClient(
         notebook,
         timeout=300,

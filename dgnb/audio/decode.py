@@ -239,10 +239,9 @@ class Decoder:
         """The warning for a file that holds less or more than its header states, or ""."""
         kind = container.format.name.partition(",")[0]
         came = self._timeline.position
+        short = f"{self._name} is cut short: {came:.1f} s of it are there, and its header promises"
         if head.can_seek and (more := head.missing()):
-            return (
-                f"{self._name} is cut short: {came:.1f} s of it are there, and its header promises {more} bytes more."
-            )
+            return f"{short} {more} bytes more."
         if head.surplus:
             return f"{self._name} holds {head.surplus} bytes more than its header promises; all {came:.1f} s are heard."
         if kind not in _COUNTED or (kind == "mov" and not head.can_seek):
@@ -250,7 +249,7 @@ class Decoder:
         end = stated_end(container, chosen(container, self._name, self._track))
         end = self._timeline.since_start(end) if end else came
         if came < end - _SHORT:
-            return f"{self._name} is cut short: {came:.1f} s of it are there, and its header promises {end:.1f} s."
+            return f"{short} {end:.1f} s."
         if came > end + _LONG:
             return f"{self._name} is longer than the {end:.1f} s that its header promises; all {came:.1f} s are heard."
         return ""

@@ -64,9 +64,7 @@ class FileSource(AudioSource):
             self._root = Path.cwd()
             kinds = (PurePosixPath(path), PureWindowsPath(path))
             if path.startswith("~") or "\0" in path or any(kind.anchor or ".." in kind.parts for kind in kinds):
-                raise ConfigurationError(
-                    "This path is refused: it is not one within the working folder. Name a file in that folder."
-                )
+                raise ConfigurationError("This path is refused: it is not in the working folder. Name one that is.")
         try:
             self.path = self._root / path if self._root else Path(path).expanduser()
         except RuntimeError as error:
@@ -76,9 +74,7 @@ class FileSource(AudioSource):
         self.decode = decode
         self._track = as_track(track)
         if track is not None and not decode:
-            raise ConfigurationError(
-                "track chooses what is decoded, and decode=False sends all. Leave out one of them."
-            )
+            raise ConfigurationError("track chooses what is decoded, and decode=False sends all. Leave out one.")
         self.format = SourceFormat.of(encoding, sample_rate, channels, decode=decode)
 
     async def open(self, *, multichannel: bool = False) -> Audio:

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from dgnb.options import LiveOptions
 
 _KEPT: Final = 20_000
 _SECRET: Final = {"authorization", "proxy-authorization", "cookie", "sec-websocket-protocol"}
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(eq=False)
@@ -81,7 +79,7 @@ class ServedConnection:
         await self.over.wait()
 
 
-def keep(log: list[_Item], item: _Item, most: int = _KEPT) -> None:
+def keep(log: list[Any], item: Any, most: int = _KEPT) -> None:
     """Append to a log of limited length: a server may run for weeks."""
     log.append(item)
     if len(log) > most:

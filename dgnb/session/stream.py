@@ -230,11 +230,8 @@ class Stream:
                 await link.connection.close()
             if done or self.stop.asked:
                 return
-            self.capture.ledger.rewind(
-                "its connection was lost, and it was no longer kept in memory"
-                if lost
-                else "it was sent, and no final came"
-            )
+            dropped = "its connection was lost, and it was no longer kept in memory"
+            self.capture.ledger.rewind(dropped if lost else "it was sent, and no final came")
 
     async def _use(self, link: Link) -> tuple[bool, ConnectionLost | None]:
         """Use a connection. Returns whether that was all and, if not, why the connection was lost, or None."""

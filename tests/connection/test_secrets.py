@@ -171,11 +171,13 @@ async def test_no_failure_shows_the_key(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     # In debug mode asyncio logs each callback that took longer.
-    asyncio.get_running_loop().slow_callback_duration = 0.0
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
     kind = asyncio.CancelledError if fault == "cancelled" else (dgnb.DgnbError, TimeoutError)
     with pytest.raises(kind) as caught:
         await FAULTS[fault](Fault(server, use, monkeypatch, unused_tcp_port))
-    asyncio.get_running_loop().slow_callback_duration = 10.0
+    loop.set_debug(False)
     assert CANARY not in shown(caught.value)
     left = [dgnb.sessions(), *(vars(session) for session in dgnb.sessions())]
     left += [session.transcript.events.to_csv() for session in dgnb.sessions()]

@@ -175,9 +175,9 @@ async def test_empty_finals_for_silence_are_noticed(text: str) -> None:
             await until(lambda: link.capture.audio_cursor > 1.8)
             assert link.answers_silence is False
             tap.give(8)
+            await until(lambda: link.answers_silence)
             tap.end()
             await running
-            assert link.answers_silence is True
 
 
 async def test_cancelling_leaves_the_connection_open_and_no_task(server: LoopbackServer) -> None:
@@ -253,13 +253,16 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(
-    ("when", "printed"), [("audio", ["one two 0"]), ("Finalize", ["True", "one two 0"]), ("CloseStream", ["one two 0"])]
-)
-async def test_what_came_while_the_process_was_frozen_is_read_before_anything_is_late(
-    when: str, printed: list[str]
-) -> None:
+async def test_what_came_while_the_process_was_frozen_is_read_before_anything_is_late() -> None:
     """The child is stopped with SIGSTOP, and the answers wait in its socket for longer than it waits for any."""
+    # All at once: they wait for real time, not for each other.
+    whens = ("audio", "Finalize", "CloseStream")
+    printed = await asyncio.gather(*map(frozen_child, whens))
+    assert printed == [["one two 0"], ["True", "one two 0"], ["one two 0"]]
+
+
+async def frozen_child(when: str) -> list[str]:
+    """What a session prints in a process that was frozen when such a frame came."""
     received, frozen = 0, False
 
     async def handler(socket: ServerConnection) -> None:
@@ -291,5 +294,5 @@ async def test_what_came_while_the_process_was_frozen_is_read_before_anything_is
         finally:
             if child.returncode is None:
                 child.kill()
-    assert told.decode().splitlines() == printed
     assert frozen
+    return told.decode().splitlines()

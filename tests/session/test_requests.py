@@ -59,7 +59,7 @@ async def test_finalize_says_whether_it_was_confirmed(
 async def test_other_options_open_a_new_connection_in_the_same_transcript(server: LoopbackServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(6)
-    await until(lambda: sent(session, 6.0))
+    await until(lambda: sent(session, 6.0) and session.transcript.text)
     await session.apply(dgnb.LiveOptions(smart_format=True, interim_results=True))
     assert session.options.smart_format
     tap.give(6)

@@ -75,12 +75,7 @@ class Patient(random.Random):
         return b
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry.Backoff, "random", Patient())
-
-
-async def test_a_reset_in_the_middle_of_a_frame_costs_no_word() -> None:
+async def a_reset_in_the_middle_of_a_frame_costs_no_word() -> None:
     rng = random.Random(3)
     async with talking(9, seed=1) as line:
         for number in (1, 2):
@@ -91,10 +86,7 @@ async def test_a_reset_in_the_middle_of_a_frame_costs_no_word() -> None:
     assert line.reconnecting == 2
 
 
-async def test_a_line_that_goes_dead_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A quarter of the real times, which the simulated sessions keep: nobody should wait so long for a test.
-    monkeypatch.setattr("dgnb.connection.PING_INTERVAL", 1.25)
-    monkeypatch.setattr("dgnb.session.stream.PING_TIMEOUT", 3.0)
+async def a_line_that_goes_dead_in_silence_is_noticed() -> None:
     async with talking(12, seed=2) as line:
         await line.until(lambda: line.far.cores[0].received > 16_000)
         line.proxy.bury()
@@ -103,7 +95,7 @@ async def test_a_line_that_goes_dead_in_silence_is_noticed(monkeypatch: pytest.M
     assert "nothing came for" in " ".join(line.session.transcript.events["text"])
 
 
-async def test_a_peer_that_pauses_for_two_seconds_costs_no_connection() -> None:
+async def a_peer_that_pauses_for_two_seconds_costs_no_connection() -> None:
     async with talking(9, seed=3) as line:
         await line.speaking()
         with line.proxy.hold():
@@ -111,7 +103,7 @@ async def test_a_peer_that_pauses_for_two_seconds_costs_no_connection() -> None:
     assert line.proxy.connections == 1
 
 
-async def test_three_seconds_without_a_network_cost_no_word() -> None:
+async def three_seconds_without_a_network_cost_no_word() -> None:
     async with talking(9, seed=4) as line:
         await line.speaking()
         async with line.proxy.down():
@@ -120,7 +112,7 @@ async def test_three_seconds_without_a_network_cost_no_word() -> None:
     assert line.session.state.value == "closed"
 
 
-async def test_a_server_that_closes_costs_no_word() -> None:
+async def a_server_that_closes_costs_no_word() -> None:
     async with talking(8, seed=5) as line:
         await line.speaking()
         await line.far.connections[0].close(1011, "as the test wants it")
@@ -128,7 +120,7 @@ async def test_a_server_that_closes_costs_no_word() -> None:
     assert "1011" in " ".join(line.session.transcript.events["text"])
 
 
-async def test_a_second_loss_during_the_replay_costs_no_word() -> None:
+async def a_second_loss_during_the_replay_costs_no_word() -> None:
     async with talking(8, seed=6) as line:
         await line.speaking()
         with line.proxy.latency(0.1):
@@ -137,3 +129,21 @@ async def test_a_second_loss_during_the_replay_costs_no_word() -> None:
             line.proxy.reset()
             await line.until(lambda: len(line.far.cores) == 3)
     assert line.proxy.connections == 3
+
+
+async def test_a_fault_of_a_real_line_costs_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry.Backoff, "random", Patient())
+    # A quarter of the real times, which the simulated sessions keep: nobody should wait so long for a test.
+    monkeypatch.setattr("dgnb.connection.PING_INTERVAL", 1.25)
+    monkeypatch.setattr("dgnb.session.stream.PING_TIMEOUT", 3.0)
+    # All at once: they wait for real time, not for each other.
+    async with asyncio.TaskGroup() as group:
+        for fault in (
+            a_reset_in_the_middle_of_a_frame_costs_no_word,
+            a_line_that_goes_dead_in_silence_is_noticed,
+            a_peer_that_pauses_for_two_seconds_costs_no_connection,
+            three_seconds_without_a_network_cost_no_word,
+            a_server_that_closes_costs_no_word,
+            a_second_loss_during_the_replay_costs_no_word,
+        ):
+            group.create_task(fault(), name=fault.__name__)
