@@ -77,7 +77,7 @@ function render({ model, el }) {
     control.setAttribute("aria-describedby", `${problem.id} ${hint.id} ${described.id}`);
     control.title = spec.help;
     const named = h("label", { for: control.id }, label);
-    if (spec.kind && label.toLowerCase() !== name) named.append(" ", h("code", {}, name));
+    if (spec.kind && label.toLowerCase() !== name) named.append(" ", h("span", { class: "dgnb-wire" }, name));
     const reset = h("button", { type: "button", class: "dgnb-reset", title: `Set ${name} to its default` }, "↺");
     reset.setAttribute("aria-label", `Reset ${name}`);
     reset.hidden = true;
