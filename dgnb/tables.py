@@ -19,6 +19,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -97,13 +98,12 @@ def speaking_rate(words: pd.DataFrame, window: Any = 60.0) -> pd.DataFrame:
         transcript.speaking_rate(10).plot(x="start", y="words_per_minute")
         ```
     """
-    start, end, _ = _times("speaking_rate", words)
+    window, (start, end, _) = _seconds(window), _times("speaking_rate", words)
     if not start.size:
         return frames.rows(frames.RATES, [])
-    window = _seconds(window)
-    of, begins = _windows(window, start)
+    of, edges = _windows(window, start)
+    begins, ends = edges[:-1], edges[1:]
     count = np.bincount(of, minlength=begins.size)
-    ends = begins + window
     ends[-1] = min(ends[-1], max(float(end.max()), begins[-1]))
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(ends > begins, count * 60.0 / (ends - begins), np.nan)
@@ -136,16 +136,15 @@ def resample(
     lost = words.iloc[:0] if gaps is None else gaps
     lost = _spans(_floats("resample", lost, "start", "gaps"), _floats("resample", lost, "end", "gaps"))
     until = float(np.concatenate([[until], end, lost[1]]).max())
-    of, begins = _windows(window, start, 0.0, np.nextafter(until, 0.0))
-    begins = begins[: None if start.size or until else 0]
-    edges = np.append(begins, np.clip(until, begins[-1:], begins[-1:] + window))
-    sure = _floats("resample", words, "confidence")
+    of, edges = _windows(window, start, 0.0, np.nextafter(until, 0.0))
+    edges = np.minimum(edges, until)[: None if start.size or until else 0]
+    begins = edges[:-1]
     codes, names = pd.factorize(_column("resample", words, by) if by else start * 0, sort=True)
     # The code of a missing value is -1.
     names = np.array([*names, "unknown"], dtype="object")
-    spoken = pd.DataFrame({"start": begins[of], "seconds": end - start, "confidence": sure, by: names[codes]})
-    names = names if not codes.size or codes.min() < 0 else names[:-1]
-    groups, index = spoken.groupby(["start", by]), pd.Index(begins, name="start")
+    spoken = pd.DataFrame({"seconds": end - start, "confidence": _floats("resample", words, "confidence")})
+    groups, index = spoken.groupby([begins[of], names[codes]]), pd.Index(begins, name="start")
+    names = pd.unique(names if not codes.size or codes.min() < 0 else names[:-1])
     count, seconds, mean = (
         figures.unstack().reindex(index, columns=names)
         for figures in (groups.size(), groups["seconds"].sum(), groups["confidence"].mean())
@@ -339,10 +338,15 @@ def _seconds(window: Any) -> float:
 
 
 def _windows(window: float, start: _Floats, *reached: float) -> tuple[npt.NDArray[np.int64], _Floats]:
-    """The window in which each word begins, and where the windows begin; they also contain the moments `reached`."""
+    """The window in which each word begins, and the edges of the windows; they also contain the moments `reached`."""
     moments = np.append(start, reached)
+    # 3 * 0.1 is above 0.3, and 0.3 / 0.1 below 3, but 3 * 1 / 10 is 0.3.
+    ratio = Fraction(window).limit_denominator()
+    top, bottom = map(float, ratio.as_integer_ratio() if float(ratio) == window else (window, 1))
     with np.errstate(over="ignore"):
         at = np.floor(moments / window)
+        at += (at + 1) * top / bottom <= moments
+        at -= at * top / bottom > moments
         many = float(at.max()) - float(at.min()) + 1
     # A very short window makes it infinite or NaN.
     if not many <= _MOST_WINDOWS:
@@ -350,7 +354,7 @@ def _windows(window: float, start: _Floats, *reached: float) -> tuple[npt.NDArra
             f"Windows of {window:g} s are too short for {moments.min():.1f} to {moments.max():.1f} s: there would be "
             f"more than {_MOST_WINDOWS:,} windows. Use longer windows or fewer words."
         )
-    return (at[: start.size] - at.min()).astype("int64"), (at.min() + np.arange(int(many))) * window
+    return (at[: start.size] - at.min()).astype("int64"), (at.min() + np.arange(many + 1)) * top / bottom
 
 
 def _runs(start: _Floats, end: _Floats, longest: float) -> tuple[_Positions, _Positions]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,7 @@ def test_columns_without_times_are_a_clear_error(name: str) -> None:
         (lambda words: tables.resample(words, by="speakers"), "needs the column 'speakers'. Did you mean 'speaker'"),
         (lambda words: tables.resample(words.drop(columns="speaker"), by="speaker"), "needs the column 'speaker'"),
         (lambda words: tables.resample(words, gaps=words.drop(columns="end")), "needs the column 'end'"),
+        (lambda words: tables.speaking_rate(words.iloc[:0], "nonsense"), "a time such as '1min', not 'nonsense'"),
         (lambda words: tables.speaking_rate(words, 1e-7), "more than 1,000,000 windows. Use longer windows"),
         (lambda words: tables.speaking_rate(words, 5e-324), "more than 1,000,000 windows"),
         (lambda words: tables.doubtful(words, 1.5), "below must be a number from 0 to 1, not 1.5"),
@@ -392,6 +394,48 @@ def test_windows_have_each_word_once_for_all_and_for_the_channels(words: pd.Data
         for measure in ("words", "seconds", "words_per_minute"):
             total = each[measure].sum(axis="columns", skipna=False)
             pd.testing.assert_series_equal(total, alone[measure], check_names=False)
+
+
+@pytest.mark.parametrize("window", ["0.1", "0.3", "0.7", "1.1", "0.05", "0.025", "60"])
+def test_a_word_at_the_begin_of_a_window_counts_there(window: str) -> None:
+    # Decimals, as a multiple of 0.1 is not the float that a service sends.
+    begins = [float(Decimal(window) * i) for i in range(1, 200)]
+    words = spoken(*(("a", begin, begin) for begin in begins))
+    got, rate = tables.resample(words, float(window)), tables.speaking_rate(words, float(window))
+    assert (got.index.tolist(), got["words"].tolist()) == ([0.0, *begins], [0] + [1] * 199)
+    assert (rate["start"].tolist(), rate["words"].tolist()) == (begins, [1] * 199)
+    assert rate["end"].tolist()[:-1] == begins[1:]
+    just_before = words.assign(start=np.nextafter(words["start"], 0.0))
+    assert tables.resample(just_before, float(window))["words"].tolist() == [1] * 199
+
+
+@pytest.mark.parametrize("window", [1 / 3, math.pi, 0.1 + 0.2, 1e-10, 1e-300, 1e308])
+def test_a_word_begins_within_its_window_whatever_its_length(window: float) -> None:
+    got = tables.speaking_rate(spoken(("a", window * 2 if window < 1e300 else 1.0, window)), window)
+    assert got["words"].tolist() == [1]
+    assert got["start"].tolist() == [pytest.approx(window * 2 if window < 1e300 else 0.0, abs=0)]
+
+
+@pytest.mark.parametrize("by", ["start", "end", "confidence", "seconds", "covered", "words", "level_0"])
+def test_words_are_grouped_by_a_column_of_any_name(by: str) -> None:
+    words = spoken(("a", 0, 1), ("b", 1, 3), ("c", 1, 3), ("d", 9, 10), confidence=0.5)
+    words = words if by in words else words.assign(**{by: [0, 1, 1, 2]})
+    got = tables.resample(words, 5, by=by)
+    assert got["words"].values.tolist() == ([[3], [1]] if by == "confidence" else [[1, 2, 0], [0, 0, 1]])
+    assert got["seconds"].sum(axis="columns").tolist() == [5.0, 1.0]
+    assert got["words"].columns.tolist() == sorted(set(words[by]))
+
+
+def test_words_without_a_confidence_are_kept_where_it_is_what_groups_them() -> None:
+    words = spoken(("a", 0, 1), ("b", 1, 2), ("c", 2, 3)).assign(confidence=[0.5, math.nan, 0.75])
+    got = tables.resample(words, by="confidence")
+    assert got["words"].to_dict("list") == {0.5: [1], 0.75: [1], "unknown": [1]}
+    assert got["confidence"].fillna(0.0).to_dict("list") == {0.5: [0.5], 0.75: [0.75], "unknown": [0.0]}
+
+
+def test_a_speaker_named_unknown_shares_the_column_of_words_without_a_speaker() -> None:
+    words = spoken(("a", 0, 1), ("b", 1, 2), ("c", 2, 3)).assign(role=["unknown", None, "agent"])
+    assert tables.resample(words, by="role")["words"].to_dict("list") == {"agent": [1], "unknown": [2]}
 
 
 def test_a_transcript_resamples_its_words_with_its_gaps_and_the_silence_at_its_end() -> None:

@@ -849,16 +849,28 @@ async def test_a_closed_session_is_neither_paused_nor_resumed(server: LoopbackSe
     assert session.transcript.events["type"].iloc[-1] == "closed"
 
 
-async def test_stopping_while_the_old_connection_closes_opens_no_new_one(server: LoopbackServer, tap: Tap) -> None:
+async def test_stopping_while_the_old_connection_closes_opens_no_new_one(
+    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, closing = dgnb.Connection.close, asyncio.Event()
+
+    async def slowly(connection: dgnb.Connection) -> None:
+        closing.set()
+        try:
+            await asyncio.sleep(0.1)
+        finally:
+            await close(connection)
+
+    monkeypatch.setattr(dgnb.Connection, "close", slowly)
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
-    with server.refusing_to_close():
-        applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
-        await until(lambda: session.state is State.CONNECTING)
-        await session.stop()
-        with pytest.raises(ConfigurationError, match="ended before"):
-            await applying
+    applying = asyncio.ensure_future(session.apply(dgnb.LiveOptions(punctuate=True)))
+    await closing.wait()
+    assert session.state is State.CONNECTING
+    await session.stop()
+    with pytest.raises(ConfigurationError, match="ended before"):
+        await applying
     assert len(server.requests) == 1
 
 
