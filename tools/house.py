@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "dgnb"
 
-PACKAGE_LINES: Final = 17_500
+PACKAGE_LINES: Final = 16_500
 CLIENT_LINES: Final = 11_000  # without loopback
 LOOPBACK_LINES: Final = 3_800
 MEDIAN_LINES: Final = 150
@@ -27,8 +27,8 @@ BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
     "package without loopback": (
-        14_300,
-        "what real stations, films and servers send asked for more than the new house saved",
+        13_571,
+        "what real stations, films and servers send, and what people see, asked for more than the new house saved",
     ),
 }
 """What is over its limit: the name that this program prints, how far it may go, and the reason."""

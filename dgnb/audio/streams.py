@@ -121,7 +121,7 @@ async def _awaited(get: Callable[[], Any], more: Callable[[Any], bool]) -> Async
 
 
 def _polled(given: Any, pipe: Pipe) -> Iterator[Any]:
-    """What a queue of threads or processes holds. Nothing is taken out of it that is no longer wanted."""
+    """What a queue of threads or processes holds. What is taken out while the pipe ends is gone."""
     while not pipe.ended:
         with contextlib.suppress(queue.Empty):
             if (chunk := given.get(timeout=_POLL)) is None:

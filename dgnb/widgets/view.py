@@ -153,18 +153,13 @@ def _figures(session: LiveSession) -> dict[str, Any]:
     return shown
 
 
-def _moment(at: int) -> str:
-    """A moment (ns since 1970) as the time of day where the kernel is."""
-    return f"{datetime.fromtimestamp(at / 1e9):%H:%M:%S}"
-
-
 def _table(session: LiveSession | None, tab: str, rows: int) -> dict[str, Any]:
     """What the open tab shows, beside the captions."""
     if session is None or tab == "captions":
         return {}
     words, events = session.transcript.latest(_MOST if tab == "timeline" else rows)
     if tab == "events":
-        told = [[_moment(event.at), event.type, printable(event.text)] for event in events]
+        told = [[f"{datetime.fromtimestamp(e.at / 1e9):%H:%M:%S}", e.type, printable(e.text)] for e in events]
         return {"tab": tab, "rows": told, "of": len(told)}
     end = max(session.audio_cursor, _TIMELINE)
     if tab == "timeline":
