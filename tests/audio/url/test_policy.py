@@ -270,10 +270,14 @@ async def test_no_redirect_leads_a_shared_app_to_a_private_address(site: Site, u
 
 
 @pytest.mark.parametrize("url", [*REFUSED, *OTHER[:6]])
-async def test_no_playlist_leads_a_shared_app_to_a_private_address(site: Site, url: str) -> None:
+async def test_no_playlist_leads_a_shared_app_to_a_private_address(
+    site: Site, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The time until a segment is asked for again.
+    monkeypatch.setattr("dgnb.audio.url.hls._SHORTEST_WAIT", 0.02)
     where = url.format(canary=site.canary)
     site.pages["/list"] = f"#EXTM3U\n{where}\n".encode()
-    site.pages["/hls"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{where}\n#EXT-X-ENDLIST".encode()
+    site.pages["/hls"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:0\n#EXTINF:1,\n{where}\n#EXT-X-ENDLIST".encode()
     site.pages["/master"] = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{where}\n".encode()
     group = f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",URI="{where}"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nhls\n'
     site.pages["/group"] = f"#EXTM3U\n{group}".encode()
