@@ -97,7 +97,8 @@ def test_each_choice_has_an_expression_for_code() -> None:
 
 def test_an_upload_keeps_no_more_than_it_announced_and_no_more_than_fits() -> None:
     choice = SourceChoice(None, {}, shared=True)
-    assert "too large" in choice.take("film.mp4", 0, 10**12, b"x")
+    with pytest.raises(ConfigurationError, match=r"too large: at most 500 MB\. Give its path"):
+        choice.take("film.mp4", 0, 10**12, b"x")
     with pytest.raises(ConfigurationError, match="choose one"):
         choice.source(values(UPLOAD))
     choice.take("talk.ogg", 0, 3, b"abcdef")
