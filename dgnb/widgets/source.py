@@ -102,11 +102,11 @@ class SourceChoice:
 
     def take(self, name: str, offset: int, size: int, part: bytes) -> str:
         """Keep a part of an uploaded file here, where no saved notebook has it. Gives what there is, to show it."""
-        if not 0 <= size <= _MOST:
+        if offset == 0 and size > _MOST:
             # Without an answer, the page sends no further part.
             raise ConfigurationError(f"{name!r} is too large: at most {_MOST / 1e6:.0f} MB. Give its path instead.")
         if offset == 0:
             self._name, self._size, self._data = name, size, bytearray()
         if offset == len(self._data):
-            self._data += part[: self._size - offset]
+            self._data += part[: max(0, self._size - offset)]
         return f"{self._name}, {len(self._data) / 1e6:.1f} of {self._size / 1e6:.1f} MB" if self._name else ""
