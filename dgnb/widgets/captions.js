@@ -62,12 +62,13 @@ function captions(height) {
     }
     // A word of which the punctuation came late. What is new is a node of its own: screen readers read it, and nothing twice.
     const ending = words.find(([position]) => position === known.last);
-    if (ending && known.word.textContent !== ending[1]) known.word.textContent = ending[1];
+    if (ending && known.text !== ending[1]) known.word.textContent = known.text = ending[1];
     for (const [position, text] of words) {
       if (position <= known.last) continue;
       known.word = h("span", {}, known.last < 0 ? text.trimStart() : text);
       known.said.append(known.word);
       known.last = position;
+      known.text = text;
     }
   };
 

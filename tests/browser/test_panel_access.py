@@ -306,27 +306,52 @@ async def test_every_text_has_enough_contrast_in_the_light_and_in_the_dark(noteb
     assert counted > 500
 
 
+# Each text node that came into the log, in order: what comes twice is another node.
+HEARD = """() => {
+    const heard = new Set();
+    window.heard = () => [...heard].map(node => node.data).join('');
+    new MutationObserver(records => {
+        for (const added of records.flatMap(record => [...record.addedNodes])) {
+            const texts = document.createTreeWalker(added, NodeFilter.SHOW_TEXT);
+            for (let text = added.nodeType === 3 ? added : texts.nextNode(); text; text = texts.nextNode()) {
+                if (!text.parentElement?.closest('.dgnb-at')) heard.add(text);
+            }
+        }
+    }).observe(document.querySelector('.dgnb-captions [role=log]'), {childList: true, subtree: true});
+}"""
+
+
+@in_lab
+async def test_a_line_that_grows_word_by_word_is_announced_once(notebook: Notebook) -> None:
+    await notebook.run(
+        "from dgnb.messages import Alternative, Channel, Results, Word\n"
+        "captions = dgnb.LiveCaptions()\n"
+        "captions.session = dgnb.LiveSession(b'x', endpoint='offline')\n"
+        "def say(n, word):\n"
+        "    heard = Channel((Alternative(word, 0.9, (Word(word, n, n + 0.5, 0.9),)),))\n"
+        "    captions.session.transcript.feed(Results((0, 1), 1.0, float(n), heard, is_final=True))\n"
+        "    captions.draw()\n"
+        "captions"
+    )
+    log = notebook.find(".dgnb-captions [role=log]")
+    await expect(log).to_be_attached()
+    await notebook.page.evaluate(HEARD)
+    for n, word in enumerate(("one", "two", "three")):
+        await notebook.ask("None", f"say({n}, {word!r})")
+        await expect(log).to_contain_text(word)
+    assert (await notebook.page.evaluate("window.heard()")).split() == ["one", "two", "three"]
+
+
 @in_lab
 async def test_finals_and_states_are_announced_once_and_captions_follow_unless_one_scrolls(notebook: Notebook) -> None:
     await notebook.run(PANEL)
     captions, page = notebook.find(".dgnb-captions"), notebook.page
     await captions.evaluate("box => { box.style.height = '5em'; }")
-    # Each text node that came into the log, in order: what comes twice is another node.
+    await page.evaluate(HEARD)
     await page.evaluate(
         """() => {
-            const log = document.querySelector('.dgnb-captions [role=log]');
             const status = document.querySelector('.dgnb-panel [role=status]');
-            const heard = new Set();
-            window.heard = () => [...heard].map(node => node.data).join('');
             window.states = [];
-            new MutationObserver(records => {
-                for (const added of records.flatMap(record => [...record.addedNodes])) {
-                    const texts = document.createTreeWalker(added, NodeFilter.SHOW_TEXT);
-                    for (let text = added.nodeType === 3 ? added : texts.nextNode(); text; text = texts.nextNode()) {
-                        if (!text.parentElement?.closest('.dgnb-at')) heard.add(text);
-                    }
-                }
-            }).observe(log, {childList: true, subtree: true});
             new MutationObserver(() => window.states.push(status.textContent)).observe(
                 status, {childList: true, subtree: true, characterData: true});
         }"""
