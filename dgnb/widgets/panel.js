@@ -235,12 +235,16 @@ function render({ model, el }) {
     copied.textContent = words;
     setTimeout(() => (copied.textContent = ""), 4000);
   };
-  async function copy(words, fallback) {
+  async function copy(words) {
     try {
       await navigator.clipboard.writeText(words);
       say("Copied");
     } catch {
-      fallback();
+      code.hidden = false;
+      code.value = words;
+      code.focus();
+      code.select();
+      say("Press Ctrl+C to copy");
     }
   }
   const expression = "panel.transcript.words";
@@ -252,14 +256,7 @@ function render({ model, el }) {
     plain("Words table", "Show the words with their times", () => show("words")),
     plain("Captions .srt", "Save the captions as SubRip", () => send({ do: "srt" })),
     plain("CSV", "Save the table of words", () => send({ do: "csv" })),
-    plain(`Copy ${expression}`, "Copy the expression for the table, to use in a cell", () =>
-      copy(expression, () => {
-        code.hidden = false;
-        code.value = expression;
-        code.select();
-        say("Press Ctrl+C to copy");
-      }),
-    ),
+    plain(`Copy ${expression}`, "Copy the expression for the table, to use in a cell", () => copy(expression)),
   );
 
   // Options
@@ -461,12 +458,10 @@ function render({ model, el }) {
     const problems = model.get("problems");
     const hints = model.get("hints");
     for (const [name, { box, control, problem, hint }] of Object.entries(fields)) {
-      const told = problems[name] ?? "";
-      if (problem.textContent !== told) problem.textContent = told;
-      const said = hints[name] ?? "";
-      if (hint.textContent !== said) hint.textContent = said;
-      box.classList.toggle("dgnb-wrong", Boolean(told));
-      control.setAttribute("aria-invalid", String(Boolean(told)));
+      text_(problem, problems[name] ?? "");
+      text_(hint, hints[name] ?? "");
+      box.classList.toggle("dgnb-wrong", name in problems);
+      control.setAttribute("aria-invalid", String(name in problems));
     }
     sift();
   }
@@ -539,11 +534,7 @@ function render({ model, el }) {
     } else if (message.do === "code") {
       code.hidden = false;
       code.value = message.text;
-      copy(message.text, () => {
-        code.focus();
-        code.select();
-        say("Press Ctrl+C to copy");
-      });
+      copy(message.text);
     } else if (message.do === "save") {
       const url = URL.createObjectURL(new Blob([buffers[0]]));
       h("a", { href: url, download: message.name }).click();
