@@ -8,22 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from dgnb.audio import Audio, BufferSource, as_source
+from dgnb.audio import BufferSource, as_source
 from dgnb.exceptions import ConfigurationError
-
-Samples = npt.NDArray[Any]
-RATE = 16_000
-
-
-async def samples(audio: Audio) -> Samples:
-    try:
-        return np.frombuffer(b"".join([chunk async for chunk in audio]), "<i2").reshape(-1, audio.channels)
-    finally:
-        await audio.aclose()
+from tests.support.samples import RATE, Samples, samples
 
 
 async def heard(source: Any, **raw: Any) -> list[int]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -24,16 +23,7 @@ from hypothesis import strategies as st
 
 from dgnb.audio import Audio, BufferSource, as_source
 from dgnb.exceptions import AudioError, ConfigurationError
-
-Samples = npt.NDArray[Any]
-RATE = 16_000
-
-
-async def samples(audio: Audio) -> Samples:
-    try:
-        return np.frombuffer(b"".join([chunk async for chunk in audio]), "<i2").reshape(-1, audio.channels)
-    finally:
-        await audio.aclose()
+from tests.support.samples import RATE, Samples, samples
 
 
 async def collect(audio: Audio, chunks: list[bytes]) -> None:

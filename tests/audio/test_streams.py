@@ -11,26 +11,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import dgnb
-from dgnb.audio import Audio, as_source
+from dgnb.audio import as_source
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.loopback import Script, serve
+from tests.support.samples import RATE, Samples, samples
 from tests.support.waiting import until
 
-Samples = npt.NDArray[Any]
-RATE = 16_000
 RAW: dict[str, Any] = {"encoding": "linear16", "sample_rate": RATE}
 PART = 1600
-
-
-async def samples(audio: Audio) -> Samples:
-    try:
-        return np.frombuffer(b"".join([chunk async for chunk in audio]), "<i2").reshape(-1, audio.channels)
-    finally:
-        await audio.aclose()
 
 
 def parts(sound: Any) -> list[Any]:
