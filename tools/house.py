@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "dgnb"
 
-PACKAGE_LINES: Final = 16_500
+PACKAGE_LINES: Final = 17_900
 CLIENT_LINES: Final = 11_000  # without loopback
 LOOPBACK_LINES: Final = 3_800
 MEDIAN_LINES: Final = 150
@@ -27,7 +27,7 @@ BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
     "package without loopback": (
-        13_572,
+        15_200,
         "what real stations, films and servers send, and what people see, asked for more than the new house saved",
     ),
 }
