@@ -253,13 +253,13 @@ class Capture:
                 if self.paused and not audio.waits:
                     taken = self._skip(taken, frame)
                 for start in range(0, len(taken), ledger.chunk):
-                    while audio.waits and self.seconds(ledger.unsent) >= _READ_AHEAD:
-                        self._sent.clear()
-                        await self._sent.wait()
                     ledger.capture(taken[start : start + ledger.chunk][: limit - ledger.captured])
                     self._captured.set()
                     if ledger.captured >= limit:
                         return
+                    while audio.waits and self.seconds(ledger.unsent) >= _READ_AHEAD:  # a stop loses no chunk
+                        self._sent.clear()
+                        await self._sent.wait()
         except asyncio.CancelledError:
             if self._closing:
                 raise

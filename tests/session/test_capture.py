@@ -68,12 +68,12 @@ def send(capture: Capture) -> int:
 async def test_a_source_that_waits_is_read_two_chunks_ahead() -> None:
     source = Source([TENTH] * 50)
     async with captured(source) as capture:
-        await until(lambda: source.taken == 3)
+        await until(lambda: source.taken == 2)
         for _ in range(10):
             await asyncio.sleep(0)
-        assert (source.taken, capture.captured) == (3, 0.2)
+        assert (source.taken, capture.captured) == (2, 0.2)
         assert send(capture) == 2
-        await until(lambda: source.taken == 5)
+        await until(lambda: source.taken == 4)
         assert capture.pending == 0.4
 
 
