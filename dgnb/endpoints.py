@@ -76,7 +76,7 @@ class Endpoint:
     `proxy` is None for that of the environment, and False for none.
     """
 
-    kind: Literal["deepgram", "offline", "custom"]
+    kind: Literal["deepgram", "offline", "custom", "replay"]
     url: str | None
     key: Secret | None
     key_origin: str

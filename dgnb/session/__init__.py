@@ -1,9 +1,10 @@
-"""`LiveSession` and `transcribe()`: a stream in the background that reconnects and loses no words."""
+"""`LiveSession`, `transcribe()` and `replay()`: a stream in the background that reconnects and loses no words."""
 
 from __future__ import annotations
 
+from dgnb.session.again import replay
 from dgnb.session.live import LiveSession, transcribe
 from dgnb.session.registry import sessions
 from dgnb.session.stream import State
 
-__all__ = ["LiveSession", "State", "sessions", "transcribe"]
+__all__ = ["LiveSession", "State", "replay", "sessions", "transcribe"]

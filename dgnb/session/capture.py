@@ -27,6 +27,7 @@ class Capture:
 
     Attributes:
         audio: What the source opened; None before that.
+        duration: Seconds of audio after which it ends; None for no limit.
         ended: Whether no more audio will be captured.
         resumed: Set unless the session is paused.
     """
@@ -40,7 +41,7 @@ class Capture:
         self.resumed.set()
         self.source = source
         self._transcript = transcript
-        self._duration = duration
+        self.duration = duration
         self._pace = pace
         self._left_at = self._skipped_at = 0.0  # When a pause or a close began, and where on the timeline.
         self._skipped = 0.0  # Seconds that were skipped in this pause, of a source that does not wait.
@@ -82,7 +83,7 @@ class Capture:
     @property
     def length(self) -> float | None:
         """Seconds of audio that will have been taken at the end; None where the source does not say."""
-        known = [length for length in (self.audio and self.audio.length, self._duration) if length]
+        known = [length for length in (self.audio and self.audio.length, self.duration) if length]
         return min(known, default=None)
 
     @property
@@ -233,8 +234,8 @@ class Capture:
     async def _run(self, audio: Audio, failed: AudioError | None) -> None:
         ledger, frame = self.ledger, audio.frame_bytes or 1
         limit = sys.maxsize
-        if self._duration is not None:
-            limit = max(1, round(self._duration * audio.bytes_per_second / frame)) * frame
+        if self.duration is not None:
+            limit = max(1, round(self.duration * audio.bytes_per_second / frame)) * frame
         odd = bytearray()
         # A file is read again from its beginning.
         again = 0 if audio.live else ledger.captured

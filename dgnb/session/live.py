@@ -18,6 +18,7 @@ from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session.named import named
+from dgnb.session.playback import NOWHERE, Saved
 from dgnb.session.progress import Shown
 from dgnb.session.registry import sessions
 from dgnb.session.report import report
@@ -129,7 +130,8 @@ class LiveSession(Shown):
                 )
             encoding, sample_rate, channels = self._format
             self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
-            self.endpoint = choose(endpoint, api_key, access_token, ssl, proxy)
+            replays = isinstance(self.source, Saved)
+            self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
             settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
         self.transcript = Transcript()
         self._runner = Runner(self, options, settings, progress)

@@ -41,7 +41,7 @@ def add(runner: Runner) -> list[Runner]:
         [other for other in dict.fromkeys(others) if other is not runner and not other.closed]
         for others in _started.replace(runner)
     )
-    if unclear:
+    if unclear and runner.stream.endpoint.kind != "replay":  # A replay costs nothing, and adds nothing to its file.
         runner.session.transcript.note(
             "warning",
             f"{len(unclear) + 1} sessions are running, as nobody can tell here whether this one is to replace another: "

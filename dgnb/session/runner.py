@@ -14,6 +14,7 @@ from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, Shall
 from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session import registry
+from dgnb.session.playback import Playback, Saved
 from dgnb.session.progress import shown
 from dgnb.session.stop import INTERRUPTED
 from dgnb.session.stream import Settings, State, Stream
@@ -37,7 +38,8 @@ class Runner:
 
     def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings, progress: bool | None) -> None:
         self.session = session
-        self.stream = Stream(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
+        made = Playback if isinstance(session.source, Saved) else Stream
+        self.stream = made(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
         self.loop = running_loop()
         self.replaced = False
         if not isinstance(progress, bool | None):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
 _INTERNAL: Final = {
-    *("add_gap", "count", "cursor", "drop_interims", "feed", "lines", "note", "saved", "since", "withdraw_gap"),
-    "word_count",
+    *("add_gap", "count", "cursor", "drop_interims", "feed", "items", "lines", "note", "restore", "saved", "since"),
+    *("withdraw_gap", "word_count"),
 }
 """What sessions and widgets need of a transcript, and users do not."""
 
@@ -325,19 +325,11 @@ class Transcript(Card):
             DgnbError: The file can't be read, is not a session file, is of a newer version, is cut short, or is broken.
         """
         transcript = cls()
-        notes = []
         try:
             for item in storage.read(path):
-                if isinstance(item, Record):
-                    transcript._take(item)
-                elif isinstance(item, Gap):
-                    transcript.add_gap(item.start, item.end, item.reason, item.missed)
-                else:
-                    notes.append(item)
+                transcript.restore(item)
         except (ValueError, OverflowError) as error:
             raise DgnbError(f"{path} can't be read as a session file: {error} Was it changed by hand?") from error
-        # The notes that came of taking the messages are in the file already.
-        transcript._notes = notes
         return transcript
 
     # Helpers

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
@@ -93,6 +93,35 @@ class Reducer:
     def withdraw_gap(self, start: float, end: float, reason: str) -> None:
         """Internal: remove a row of `gaps`, because that audio will be transcribed after all."""
         self._gaps.remove(Gap(start, end, writable(reason)))
+
+    def restore(self, item: Record | Event | Gap) -> None:
+        """Internal: take an item of a session file or of `items`. `ValueError` for a gap as in `add_gap`."""
+        if isinstance(item, Record):
+            notes = len(self._notes)
+            self._take(item)
+            # Those that came of taking the message are items themselves.
+            del self._notes[notes:]
+            if self._observers:
+                self._tell(item.message)
+        elif isinstance(item, Gap):
+            self.add_gap(item.start, item.end, item.reason, item.missed)
+        else:
+            self._notes.append(item)
+
+    def items(self) -> Iterator[Record | Event | Gap]:
+        """Internal: all that was taken so far, for `restore`: each kind in its order, and together by time.
+
+        A gap follows the first message at which the audio had been sent up to its end.
+        """
+        notes, gaps = deque(self._notes), deque(self._gaps)
+        for record in self._log.records():
+            while notes and notes[0].at <= record.at:
+                yield notes.popleft()
+            yield record
+            while gaps and gaps[0].end <= (record.audio_cursor or 0.0):
+                yield gaps.popleft()
+        yield from notes
+        yield from gaps
 
     def observe(self, callback: Observer) -> None:
         """Call `callback(message)` for each message from now on, in the session's loop. It must not block."""

@@ -35,7 +35,7 @@ class LiveCaptions(AnyWidget):
     two minutes. They redraw at most five times a second. Markup in the text is shown and not run.
 
     Args:
-        session: The session to follow. It is started if it does not run yet. None shows nothing.
+        session: The session to follow, or a `dgnb.replay(…)`. It is started if it does not run yet. None shows nothing.
         height: CSS height of the box.
 
     Example:

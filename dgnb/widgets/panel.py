@@ -16,6 +16,7 @@ from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError,
 from dgnb.notices import printable
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
+from dgnb.session.playback import NOWHERE
 from dgnb.session.requests import configurable, differing
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
@@ -35,7 +36,7 @@ class ControlPanel(PanelView):
     ends the session of the panel that the cell made before.
 
     Args:
-        source: What `LiveSession` takes; None for the sample recording.
+        source: What `LiveSession` takes, or a `dgnb.replay(…)`; None for the sample recording.
         options: What the form shows at first; or options by name as further arguments. `encoding`, `sample_rate` and
             `channels` say how a raw source is read.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` address; unset, as in `LiveSession`.
@@ -80,7 +81,8 @@ class ControlPanel(PanelView):
         **wire: Any,
     ) -> None:
         endpoint, api_key = hidden(endpoint, api_key)
-        source = native(source)
+        # Of a replay it takes what is replayed, so that each start begins it anew.
+        source = source.source if isinstance(source, LiveSession) and source.endpoint is NOWHERE else native(source)
         options, raw = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
@@ -235,7 +237,7 @@ class ControlPanel(PanelView):
         except ConfigurationError:
             badge = "needs a key" if self._held["endpoint"] == "deepgram" else "needs an address"
         else:
-            where = "on this machine" if endpoint.kind == "offline" else (endpoint.url or "").partition("://")[2]
+            where = "on this machine" if endpoint.kind == "offline" else (endpoint.url or "").split("://")[-1]
             badge, key = where, endpoint.key_origin
         self._show_session(session, badge, "typed here; it is in no file" if self._setup.key else key, changes, effect)
 

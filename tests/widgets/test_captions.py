@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,17 @@ async def test_captions_show_finals_and_the_interim_apart(server: LoopbackServer
     assert texts(captions)[0].startswith("one two three")
     assert captions.captions["lines"][0]["at"] == "0:00"
     assert "LiveCaptions of" in repr(captions)
+
+
+async def test_captions_follow_a_replay(tmp_path: Path) -> None:
+    saved = unstarted().session
+    assert saved
+    for n in range(3):
+        saved.transcript.feed(final(n, f"number {n}"))
+    saved.transcript.save(tmp_path / "talk.jsonl")
+    captions = LiveCaptions(dgnb.replay(tmp_path / "talk.jsonl", speed=None))
+    await until(lambda: len(captions.captions["lines"]) == 3)
+    assert texts(captions) == ["number 0", "number 1", "number 2"]
 
 
 def test_captions_without_a_session_are_empty_and_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,11 @@ from ipywidgets import Widget
 from traitlets import TraitError
 
 import dgnb
-from dgnb import ControlPanel, LiveOptions, State
+from dgnb import ControlPanel, LiveOptions, State, Transcript
 from dgnb.cells import Run, _running
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback import LoopbackServer, Script
-from dgnb.messages import Results
+from dgnb.messages import Alternative, Channel, Results, Word
 from tests.support.clicks import answers, busy, opened, quiet, sends, uploads
 from tests.support.waiting import until
 
@@ -57,6 +57,27 @@ async def test_start_shows_words_and_stop_ends_the_session_three_times_in_a_row(
         assert len(server.connections) == turn + 1
     assert panel.error == {}
     assert panel.problems == {}
+
+
+async def test_each_start_replays_a_saved_session_anew_without_a_server() -> None:
+    saved = Transcript()
+    for n in range(9):
+        heard = Channel((Alternative("again", words=(Word("again", n, n + 0.5),)),))
+        saved.feed(Results((0, 1), 1.0, n, heard, is_final=True), at=1 + n * 10**9, audio_cursor=n + 1.0)
+    panel = ControlPanel(dgnb.replay(saved, speed=90), smart_format=True)
+    for _ in range(2):
+        panel.click("start")
+        await until(lambda: panel.running and panel.state["running"] and panel.transcript.word_count)
+        assert panel.state["badge"] == "no server: a replay"
+        assert panel.state["changes"] == []
+        panel.click("pause")
+        await until(lambda: panel.state["says"] == "Paused")
+        panel.click("pause")
+        await until(lambda: not panel.running and panel.state["says"] == "Stopped")
+        assert words(panel).split() == ["again"] * 9
+        assert panel.state["part"] == 1.0
+        assert panel.transcript.words.equals(saved.words)
+    assert panel.error == {}
 
 
 async def test_twenty_clicks_make_one_connection(panel: ControlPanel, server: LoopbackServer) -> None:
