@@ -15,6 +15,7 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     decode.py   what the thread does
     tracks.py   which audio track is heard
     timeline.py where the timestamps leave out sound
+    sound.py    Sound: what is read again, to listen to it
     resample.py linear16 at 16 kHz of frames of any format; the mix of their channels
     head.py     what the first bytes of a file say, and the errors for one that is not audio
 
@@ -30,6 +31,7 @@ from typing import Any, Final
 from dgnb.audio.buffer import BufferSource
 from dgnb.audio.file import FileSource
 from dgnb.audio.pacer import Pacer
+from dgnb.audio.sound import Clip, Sound
 from dgnb.audio.source import CHUNK_SECONDS, SAMPLE_RATE, Audio, AudioSource, Note, SourceFormat
 from dgnb.audio.url.source import URLSource
 from dgnb.exceptions import ConfigurationError
@@ -41,9 +43,11 @@ __all__ = [
     "Audio",
     "AudioSource",
     "BufferSource",
+    "Clip",
     "FileSource",
     "Note",
     "Pacer",
+    "Sound",
     "SourceFormat",
     "URLSource",
     "as_source",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from dgnb.audio.arrays import as_array, holds_samples, linear16
-from dgnb.audio.decode import decoded
+from dgnb.audio.decode import Item, decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.streams import BYTES, is_read_by_size, name_of_stream, streamed
 from dgnb.audio.threads import PATIENCE, in_thread
@@ -57,7 +57,7 @@ class BufferSource(AudioSource):
         track: int | str | None = None,
     ) -> None:
         self._stream: Any = None
-        self._taken = False
+        self._taken = self._given = False
         self._rate = sample_rate
         self._track = as_track(track)
         if isinstance(data, list | tuple) and data and all(isinstance(part, BYTES) for part in data):
@@ -72,7 +72,7 @@ class BufferSource(AudioSource):
             self.name = _file_name(data)
             if not inspect.iscoroutinefunction(data.read) and hasattr(data, "seekable") and data.seekable():
                 given = _GivenFile(data)
-                self._file = lambda: given
+                self._file, self._given = (lambda: given), True
             else:
                 self._stream = data
         elif holds_samples(data):
@@ -95,15 +95,23 @@ class BufferSource(AudioSource):
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Find out the format. See `AudioSource.open`."""
-        how: Any = {"multichannel": multichannel, "track": self._track}
         stream = self._stream
         if stream is None:
-            produce = decoded(self._file, self.name, self.format, **how)
-            return await in_thread(produce, self.name, patience=PATIENCE)
+            return await in_thread(self.decoded(multichannel), self.name, patience=PATIENCE)
         if self._taken and any(hasattr(stream, name) for name in ("__anext__", "__next__", "read")):
             raise AudioError(f"{self.name} was opened before, and can't begin anew. Make a new BufferSource.")
         self._taken = True
+        how: Any = {"multichannel": multichannel, "track": self._track}
         return await streamed(stream, self.name, self.format, self._rate, **how)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the data is in memory, so that it can be read while a session reads it."""
+        return self._stream is None and not self._given
+
+    def decoded(self, multichannel: bool = False) -> Generator[Item, None, None]:
+        """The chunks of what is in memory, read in the caller's thread, with what is to be told of them."""
+        return decoded(self._file, self.name, self.format, multichannel=multichannel, track=self._track)
 
 
 class _GivenFile:

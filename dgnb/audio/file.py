@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
-from dgnb.audio.decode import decoded, passed
+from dgnb.audio.decode import Item, decoded, passed
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import PATIENCE, in_thread
 from dgnb.audio.tracks import as_track
@@ -79,11 +80,12 @@ class FileSource(AudioSource):
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the file. See `AudioSource.open`."""
-        if self.decode:
-            produce = decoded(self._open_file, self.name, self.format, multichannel=multichannel, track=self._track)
-        else:
-            produce = passed(self._open_file, self.name, self.format)
+        produce = self.decoded(multichannel) if self.decode else passed(self._open_file, self.name, self.format)
         return await in_thread(produce, self.name, patience=PATIENCE)
+
+    def decoded(self, multichannel: bool = False) -> Generator[Item, None, None]:
+        """The chunks, read in the caller's thread, with what is to be told of them."""
+        return decoded(self._open_file, self.name, self.format, multichannel=multichannel, track=self._track)
 
     def _open_file(self) -> BinaryIO:
         shown = repr(self.name if self._root else str(self.path))

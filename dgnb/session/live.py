@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from ssl import SSLContext
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
-from dgnb.audio import AudioSource, Pacer, as_source
+from dgnb.audio import AudioSource, Pacer, Sound, as_source
+from dgnb.audio.sound import again
 from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.messages import ServerMessage
@@ -134,6 +135,8 @@ class LiveSession(Shown):
             self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
             settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
         self.transcript = Transcript()
+        if again(self.source):
+            self.transcript.audio = Sound(self.source)
         self._runner = Runner(self, options, settings, progress)
         self._stream = self._runner.stream
         self._requests = Requests(self._runner)

@@ -1,0 +1,222 @@
+"""`Sound`: sound to listen to, on the timeline of a transcript."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import math
+import os
+import tempfile
+import threading
+import wave
+import weakref
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.audio.buffer import BufferSource
+from dgnb.audio.decode import Item
+from dgnb.audio.file import FileSource
+from dgnb.audio.source import SAMPLE_RATE, AudioSource
+from dgnb.exceptions import ConfigurationError
+from dgnb.values import number
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av.packet import Packet as AnyPacket
+
+    Packet = AnyPacket[Any]
+    Samples = np.ndarray[Any, np.dtype[np.int16]]
+
+__all__ = ["Clip", "Sound"]
+
+BIT_RATE: Final = 32_000
+_FRAME: Final = 1024
+"""Samples of an AAC packet."""
+_LEAD: Final = 4
+"""Packets before a part, for the encoder to settle; they are left out."""
+_PARTS: Final = 2
+_HEADER: Final = 44
+"""Bytes of a WAV file before the samples."""
+
+
+class Clip(bytes):
+    """A WAV file in memory, which a notebook shows with a play button."""
+
+    def _repr_html_(self) -> str:
+        return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(self).decode()}"></audio>'
+
+    def __repr__(self) -> str:
+        return f"<Clip: a WAV file of {(len(self) - _HEADER) / 2 / SAMPLE_RATE:.2f} s>"
+
+    __str__ = __repr__
+
+
+class Sound:
+    """Sound that is read again: second t of it is second t of the transcript.
+
+    It is decoded as a session decodes its source, so gaps in timestamps, mixing and rates agree. What was decoded once
+    is kept in a temporary file without a name. The methods block, and may be called in any thread.
+
+    Args:
+        source: A path, a `FileSource`, a `BufferSource`, or what these take: bytes, an open file, an array with its
+            rate.
+
+    Attributes:
+        name: For people: a file name, or what is in memory.
+        path: The file, or None.
+
+    Raises:
+        ConfigurationError: The source can't be read twice, as a station or an iterator.
+
+    Example:
+        ```python
+        dgnb.audio.Sound("talk.m4a").samples(12.0, 15.0)
+        ```
+    """
+
+    def __init__(self, source: Any) -> None:
+        from dgnb.audio import as_source
+
+        source = source.source if isinstance(source, Sound) else as_source(source)
+        if not again(source):
+            raise ConfigurationError(
+                f"{source.name} can't be heard again: it is not kept. Use the file of record=, or another file with "
+                "the same sound."
+            )
+        self.source: FileSource | BufferSource = source
+        self.name: str = source.name
+        self.path: Path | None = source.path if isinstance(source, FileSource) else None
+        self._lock = threading.Lock()
+        self._state: tuple[float, int] | None = None
+        self._items: Generator[Item, None, None] | None = None
+        self._kept: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Sound of {self.name}>"
+
+    def samples(self, start: float = 0.0, end: float | None = None) -> Samples:
+        """Mono linear16 at 16 kHz, as an array of shape (samples,), from `start` to `end` in seconds; None is the end.
+
+        What lies beyond the end is left out.
+
+        Raises:
+            AudioError: It can't be opened or decoded.
+        """
+        import numpy as np
+
+        first, last = round(start * SAMPLE_RATE), None if end is None else round(end * SAMPLE_RATE)
+        with self._lock:
+            self._read_to(last)
+            self._kept.seek(2 * first)
+            return np.frombuffer(self._kept.read(-1 if last is None else 2 * (last - first)), "<i2")
+
+    def clip(self, start: float = 0.0, end: float | None = None) -> Clip:
+        """The same as a WAV file.
+
+        Raises:
+            ConfigurationError: Nothing of it is there.
+        """
+        samples = self.samples(start, end)
+        if not len(samples):
+            raise ConfigurationError(
+                f"{self.name} ends before {start:g} s. Is it the recording of this transcript? Say which one is: "
+                "transcript.audio = path."
+            )
+        file = io.BytesIO()
+        with wave.open(file, "wb") as written:
+            written.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+            written.writeframes(samples.tobytes())
+        return Clip(file.getvalue())
+
+    def encoded(self, start: float = 0.0, end: float | None = None) -> tuple[bytes, str]:
+        """The same as AAC at 32 kbit/s in MP4, which every browser plays, and its MIME type. An hour is 15 MB.
+
+        Its edit list leaves out what the encoder puts before the sound: position 0 is `start`.
+        """
+        import av
+
+        samples = self.samples(start, end)
+        whole = -(-len(samples) // (_FRAME * _PARTS)) * _FRAME
+        with ThreadPoolExecutor(_PARTS) as threads:
+            parts = list(threads.map(lambda part: _packets(samples, part * whole, (part + 1) * whole), range(_PARTS)))
+        file = io.BytesIO()
+        with av.open(file, "w", format="mp4") as container:
+            stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+            stream.bit_rate = BIT_RATE
+            stream.codec_context.open()
+            for packet in [packet for part in parts for packet in part]:
+                packet.stream = stream
+                container.mux(packet)
+        return file.getvalue(), "audio/mp4"
+
+    def _read_to(self, last: int | None) -> None:
+        """Decode up to a sample, or to the end. A file that has changed, as a recording that grows, begins anew."""
+        state = None
+        if self.path:
+            with contextlib.suppress(OSError):
+                found = os.stat(self.path)
+                state = (found.st_mtime, found.st_size)
+        if self._kept is None or state != self._state:
+            self._items, self._kept, self._state = self.source.decoded(), tempfile.TemporaryFile(), state  # noqa: SIM115
+            weakref.finalize(self, self._kept.close)
+        self._kept.seek(0, os.SEEK_END)
+        while self._items and (last is None or self._kept.tell() < 2 * last):
+            item = next(self._items, None)
+            if item is None:
+                self._items = None
+            elif isinstance(item, bytes):
+                self._kept.write(item)
+
+
+def again(source: AudioSource) -> bool:
+    """Whether a source can be read a second time, while a session reads it."""
+    return isinstance(source, FileSource) or (isinstance(source, BufferSource) and source.kept)
+
+
+def stretch(start: Any, end: Any = None) -> tuple[float, float]:
+    """Two times in seconds, given as such, or as a row with `start` and `end` of any table.
+
+    ConfigurationError: They are missing, or are no stretch.
+    """
+    row = start
+    if getattr(row, "ndim", 0) == 2:
+        if len(row) != 1:
+            raise ConfigurationError(f"A clip is of one row, not of {len(row)}: take one with table.iloc[0].")
+        row = row.iloc[0]
+    if hasattr(row, "keys") or hasattr(row, "_fields"):
+        row = row._asdict() if hasattr(row, "_fields") else row
+        if end is not None or "start" not in row or "end" not in row:
+            raise ConfigurationError("A clip takes a row that has start and end, or two times in seconds.")
+        start, end = row["start"], row["end"]
+    start = number("start is a number of seconds from 0 on", start, 0.0)
+    end = number("end is a number of seconds, or start is a row with both", end, 0.0)
+    if end <= start:
+        raise ConfigurationError(f"start comes before end: {start:g} s does not come before {end:g} s.")
+    return start, end
+
+
+def _packets(samples: Samples, begin: int, end: int) -> list[Packet]:
+    """The AAC packets of a part, whose ends are multiples of a packet. The last part takes what follows, too."""
+    import av
+
+    encoder = av.CodecContext.create("aac", "w")
+    # The usual search for the best coding takes three times as long.
+    encoder.rate, encoder.layout, encoder.format, encoder.options = SAMPLE_RATE, "mono", "fltp", {"aac_coder": "fast"}
+    encoder.bit_rate = BIT_RATE
+    first = max(0, begin - _LEAD * _FRAME)
+    packets: list[Packet] = []
+    for at in range(first, min(len(samples), end + _LEAD * _FRAME), 100 * _FRAME):
+        part = samples[at : min(at + 100 * _FRAME, end + _LEAD * _FRAME)]
+        frame = av.AudioFrame.from_ndarray(part[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = SAMPLE_RATE, at
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    last = end if end < len(samples) else math.inf
+    return [
+        packet
+        for packet in packets
+        if packet.pts is not None and (packet.pts >= begin or not begin) and packet.pts < last
+    ]
