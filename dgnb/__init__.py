@@ -29,7 +29,7 @@ _NAMES = {
     "options": ("LiveOptions",),
     "session": ("LiveSession", "State", "replay", "sessions", "transcribe"),
     "transcript": ("Transcript",),
-    "widgets": ("ControlPanel", "LiveCaptions"),
+    "widgets": ("ControlPanel", "LiveCaptions", "Microphone"),
 }
 _HOMES = {name: room for room, names in _NAMES.items() for name in names}
 _ROOMS = ("exports", "loopback", "messages", "plots", "samples", "tables")
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from dgnb.transcript import Transcript as Transcript
     from dgnb.widgets import ControlPanel as ControlPanel
     from dgnb.widgets import LiveCaptions as LiveCaptions
+    from dgnb.widgets import Microphone as Microphone
 
 if "IPython" in sys.modules:
     # These two learn of IPython's cells and of its Tab from here on.

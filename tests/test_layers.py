@@ -46,6 +46,7 @@ HEAVY = {
     "numpy": {"audio", "frames", "tables", "plots", "loopback"},
     "websockets": {"connection", "endpoints"},
     "faster_whisper": {"loopback"},
+    "sounddevice": {"audio"},
     "nest_asyncio": {"nested"},
     "nest_asyncio2": {"nested"},
 }

@@ -10,6 +10,7 @@ a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so ever
     buffer.py   BufferSource
     streams.py  iterators, queues and pipes: what gives its audio bit by bit
     arrays.py   linear16 of arrays, tensors and lists
+    device.py   DeviceSource: a microphone of this machine; Feed: sound that callbacks give
     pacer.py    Pacer: lets chunks through on a clock
     threads.py  the decoder's thread, and the pipe into it
     decode.py   what the thread does

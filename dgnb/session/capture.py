@@ -245,7 +245,7 @@ class Capture:
             async for given in audio:
                 if again:
                     audio.notes.clear()
-                self._take_notes(audio)
+                self.take_notes(audio)
                 # A source of your own may reuse its buffer, cut a sample in two, or give much at once.
                 odd += given
                 whole = len(odd) - len(odd) % frame
@@ -266,11 +266,11 @@ class Capture:
                 raise
             raise AudioError(f"{self.source.name} {_CANCELLED}") from None
         finally:
-            self._take_notes(audio)
+            self.take_notes(audio)
             self.ended = True
             self._captured.set()
 
-    def _take_notes(self, audio: Audio) -> None:
+    def take_notes(self, audio: Audio) -> None:
         """Put what the source reports into the events, and what it missed into the gaps."""
         while audio.notes:
             note, at = audio.notes.popleft(), self.captured

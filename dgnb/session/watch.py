@@ -73,6 +73,8 @@ class Watch:
             elif delay > _BUSY:
                 transcript.note("warning", f"The kernel was busy for {delay:.1f} s: nothing was sent or received.")
                 logger.info("The event loop was blocked for %.1f s", delay)
+            if capture.audio and not capture.audio.waits:
+                capture.take_notes(capture.audio)  # of a source from which nothing comes
             if not reminded and capture.audio_cursor >= _REMIND:
                 reminded = True
                 text = (

@@ -8,6 +8,7 @@ Widgets redraw by the clock and not for each message: at most five times a secon
 """
 
 from dgnb.widgets.captions import LiveCaptions
+from dgnb.widgets.microphone import Microphone
 from dgnb.widgets.panel import ControlPanel
 
-__all__ = ["ControlPanel", "LiveCaptions"]
+__all__ = ["ControlPanel", "LiveCaptions", "Microphone"]

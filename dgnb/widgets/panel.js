@@ -183,6 +183,9 @@ function render({ model, el }) {
     setupRow.append(field({ name, ...spec }, control));
   }
   file.after(uploaded);
+  const mic = microphone(send, { own: false });
+  cleanup.push(() => mic.end());
+  setupRow.append(mic.box);
 
   // Transport
 
@@ -201,7 +204,10 @@ function render({ model, el }) {
     clicked = Date.now();
     if (again) return;
     flush();
-    send({ do: model.get("state").running ? "stop" : "start" });
+    if (model.get("state").running) send({ do: "stop" });
+    else if (model.get("values").source !== known.microphone) send({ do: "start" });
+    // In the click: the browser asks for permission.
+    else mic.open().then((opened) => opened && send({ do: "start" }));
   });
   // A disabled button would lose the focus: it says that it is disabled, and does nothing.
   const press = (button, name) =>
@@ -445,6 +451,7 @@ function render({ model, el }) {
       reset.hidden = !changed;
     }
     fields.path.box.hidden = values.source !== known.typed;
+    mic.box.hidden = values.source !== known.microphone;
     fields.upload.box.hidden = values.source !== known.upload;
     fields.address.box.hidden = values.endpoint !== "custom";
     fields.key.box.hidden = values.endpoint === "offline";
@@ -525,7 +532,9 @@ function render({ model, el }) {
   on("msg:custom", (message, buffers) => {
     // A panel may be on the page twice. Whoever asked gets the answer.
     if (message.view && message.view !== view) return;
-    if (message.do === "focus") {
+    if (message.do === "microphone") mic.receive(message);
+    else if (message.do === "focus") {
+      if (!model.get("state").running) mic.release(); // it was a start that failed
       // An error may come long after the click: nobody is taken away from another cell.
       if (el.contains(document.activeElement) || document.activeElement === document.body) fields[message.field]?.control.focus();
     } else if (message.do === "uploaded") {

@@ -105,6 +105,7 @@ class ControlPanel(PanelView):
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
         super().__init__(choice, options, chosen, shared=shared)
+        choice.microphone.send = self.send
         if duration is not None:
             self.values = {**self.values, "duration": repr(duration).removesuffix(".0")}
         self.observe(lambda change: self._hand_over(lambda: self._changed(change)), "values")
@@ -193,6 +194,8 @@ class ControlPanel(PanelView):
                 text = self._setup.source.take(name, at, size, bytes(part))
                 self.send({"do": "uploaded", "text": printable(text)})
                 self._check()
+            case {"do": "microphone"}, _:
+                self._setup.source.microphone.take(message, buffers)
             case {"do": "srt" | "csv" as kind}, _:
                 content = self.transcript.to_srt() if kind == "srt" else self.transcript.to_csv()
                 self._answer({"do": "save", "name": f"transcript.{kind}"}, [str(content).encode()])

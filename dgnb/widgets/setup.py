@@ -10,7 +10,7 @@ from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
 from dgnb.session import LiveSession
 from dgnb.widgets import form
-from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
+from dgnb.widgets.source import MICROPHONE, TYPED, UPLOAD, SourceChoice
 from dgnb.widgets.view import OWN_SERVER
 
 _DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True"}
@@ -117,7 +117,8 @@ class Setup:
         if comment:
             lines.append(comment)
         call = "".join(f"    {argument},\n" for argument in arguments)
-        return "\n".join([*lines, f"session = dgnb.LiveSession(\n{call}).start()", "await session", ""])
+        end = "" if values["source"] == MICROPHONE else "await session\n"  # a cell that runs may hold up the microphone
+        return "\n".join([*lines, f"session = dgnb.LiveSession(\n{call}).start()", end])
 
     def _wanted(self, values: Mapping[str, Any]) -> str:
         return str(values["address"]).strip() if values["endpoint"] == OWN_SERVER else str(values["endpoint"])

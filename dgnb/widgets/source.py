@@ -11,7 +11,9 @@ from dgnb import samples
 from dgnb.audio import Audio, AudioSource, BufferSource, FileSource, URLSource, as_source
 from dgnb.exceptions import ConfigurationError
 from dgnb.widgets import form
+from dgnb.widgets.microphone import Microphone
 
+MICROPHONE: Final = "Microphone"
 SAMPLE: Final = "The sample recording"
 RADIO: Final = "The radio on this machine"
 TYPED: Final = "A path or address"
@@ -42,12 +44,13 @@ class SourceChoice:
         self._shared = shared
         self._name, self._size, self._data = "", 0, bytearray()
         typed = isinstance(given, str) and bool(given)
-        self.kinds = [SAMPLE, RADIO, TYPED, UPLOAD]
+        self.kinds = [MICROPHONE, SAMPLE, RADIO, TYPED, UPLOAD]
+        self.microphone = Microphone()
         if given is not None and not typed:
             self.kinds.insert(0, GIVEN)
             # Made once: an iterator or an open file knows then that it was read.
             self._given = as_source(given, **raw)
-        self.values = {"source": TYPED if typed else self.kinds[0], "path": given if typed else ""}
+        self.values = {"source": TYPED if typed else SAMPLE if given is None else GIVEN, "path": given if typed else ""}
 
     def source(self, values: Mapping[str, Any]) -> AudioSource:
         """The chosen source.
@@ -56,6 +59,8 @@ class SourceChoice:
             ConfigurationError: Nothing was chosen yet, or it is refused, or the format of raw audio is wrong.
         """
         kind = values["source"]
+        if kind == MICROPHONE:
+            return self.microphone
         if kind == SAMPLE:
             return FileSource(samples.path())
         if kind == RADIO:
@@ -92,11 +97,13 @@ class SourceChoice:
         return ""
 
     def code(self, values: Mapping[str, Any]) -> tuple[str, str]:
-        """The chosen source as a Python expression, and a comment on what to do before the code runs, or ""."""
+        """The chosen source as a Python expression, and what stands before it: a comment, or code, or ""."""
         if values["source"] == UPLOAD:
             return repr(self._name), "# You uploaded this file to the panel: put it beside the notebook first."
         if values["source"] == GIVEN:
             return "source", "# `source` is what you gave to ControlPanel."
+        if values["source"] == MICROPHONE:
+            return "microphone", "microphone = dgnb.Microphone()\ndisplay(microphone)  # Click Start there."
         expressions = {SAMPLE: "dgnb.samples.path()", RADIO: "dgnb.loopback.radio_url()"}
         return expressions.get(values["source"], repr(values["path"].strip())), ""
 

@@ -16,7 +16,8 @@ from dgnb.options import LiveOptions
 from dgnb.session import LiveSession, State
 from dgnb.widgets import form
 from dgnb.widgets.captions import SCRIPT, STYLE, newest
-from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
+from dgnb.widgets.microphone import PART
+from dgnb.widgets.source import MICROPHONE, TYPED, UPLOAD, SourceChoice
 
 OWN_SERVER: Final = "custom"
 """The kind of an endpoint whose address is typed."""
@@ -38,7 +39,7 @@ class PanelView(AnyWidget):
     which no saved notebook holds.
     """
 
-    _esm = SCRIPT + "\n" + Path(__file__).with_name("panel.js").read_text(encoding="utf-8")
+    _esm = SCRIPT + "\n" + PART + "\n" + Path(__file__).with_name("panel.js").read_text(encoding="utf-8")
     _css = STYLE
     fields = traitlets.Dict().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
@@ -68,6 +69,7 @@ class PanelView(AnyWidget):
                 "presets": form.presets(),
                 "models": form.models_by_language(),
                 "sources": source.kinds,
+                "microphone": MICROPHONE,
                 "typed": TYPED,
                 "upload": UPLOAD,
                 "endpoints": endpoints,

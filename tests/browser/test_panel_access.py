@@ -178,8 +178,8 @@ async def test_the_panel_is_operated_with_the_keyboard_alone(notebook: Notebook)
     source = find(".dgnb-field-source select")
     await tab_to(notebook, source)
     await keyboard.press("ArrowDown")
-    await expect(source).to_have_value("The sample recording")
-    await notebook.wait_for("panel.values['source'] == 'The sample recording'")
+    await expect(source).to_have_value("Microphone")
+    await notebook.wait_for("panel.values['source'] == 'Microphone'")
     await keyboard.press("x")  # in JupyterLab: cut the cell
     assert await focus(notebook) == "Source"
 

@@ -91,6 +91,9 @@ def test_the_code_of_each_source_is_python() -> None:
             assert "journal=\"a 'b'.jsonl\",\n    api_key=getpass" in code
             assert "pace=None" in code
             assert CANARY not in code
+    code = setup.code(values(source="Microphone"))
+    assert "display(microphone)" in code
+    assert "await session" not in code
     assert "dgnb.loopback.radio_url()" in setup.code(values(source=RADIO))
 
 

@@ -11,7 +11,7 @@ import dgnb
 from dgnb import LiveOptions
 from dgnb.exceptions import ConfigurationError
 from dgnb.widgets import form
-from dgnb.widgets.source import GIVEN, RADIO, SAMPLE, TYPED, UPLOAD, SourceChoice
+from dgnb.widgets.source import GIVEN, MICROPHONE, RADIO, SAMPLE, TYPED, UPLOAD, SourceChoice
 
 
 def values(kind: str, path: str = "") -> dict[str, Any]:
@@ -21,6 +21,7 @@ def values(kind: str, path: str = "") -> dict[str, Any]:
 def test_what_code_gave_stands_first_and_a_text_is_a_typed_path() -> None:
     assert SourceChoice(None, {}, shared=False).values == {"source": SAMPLE, "path": ""}
     assert SourceChoice("talk.wav", {}, shared=False).values == {"source": TYPED, "path": "talk.wav"}
+    assert SourceChoice(None, {}, shared=False).kinds[0] == MICROPHONE
     given = SourceChoice(b"RIFF", {}, shared=False)
     assert given.kinds[0] == GIVEN
     assert given.values == {"source": GIVEN, "path": ""}
@@ -29,12 +30,20 @@ def test_what_code_gave_stands_first_and_a_text_is_a_typed_path() -> None:
 def test_each_choice_gives_its_source() -> None:
     choice = SourceChoice(dgnb.FileSource("a.wav"), {}, shared=False)
     assert choice.source(values(SAMPLE)).name == dgnb.samples.path().name
+    assert choice.source(values(MICROPHONE)) is choice.microphone
     assert "radio" in choice.source(values(RADIO)).name
     assert choice.source(values(TYPED, " talk.wav ")).name == "talk.wav"
     assert choice.source(values(GIVEN)).name == "a.wav"
     raw = {**values(TYPED, "x"), "encoding": "mulaw", "sample_rate": "8000"}
     expected = {"encoding": "mulaw", "sample_rate": 8000, "channels": 1}
-    for kind, found in ((SAMPLE, {}), (RADIO, {}), (TYPED, expected), (UPLOAD, expected), (GIVEN, {})):
+    for kind, found in (
+        (MICROPHONE, {}),
+        (SAMPLE, {}),
+        (RADIO, {}),
+        (TYPED, expected),
+        (UPLOAD, expected),
+        (GIVEN, {}),
+    ):
         assert choice.format({**raw, "source": kind}) == found
 
 
