@@ -16,13 +16,8 @@ from dgnb.exceptions import AudioError
 MOST_TRIES: Final = 8
 """Tries in a row without a byte, after which a source is given up."""
 
-_SILENT_BYTES: Final = 1 << 14
-_HEADERS: Final = (b"OggS\0\2", b"fLaC\0", b"RIFF", b"\x1aE\xdf\xa3")
-"""Headers of formats that can't be recognised from their middle."""
-_READ_AHEAD: Final = 1 << 14
-_MOST_SILENT_BYTES: Final = 1 << 21
-_SILENT_SECONDS: Final = 4.0
-"""When a decoder gives nothing for so many seconds of input, the codec has changed."""
+_UNHEARD: Final = 1 << 15
+"""When so many bytes in a time without sound bring none, the codec has changed."""
 _SKIPPED: Final = 1 << 20
 """So many bytes are read and dropped rather than asked for anew."""
 
@@ -30,7 +25,8 @@ _SKIPPED: Final = 1 << 20
 class Body:
     """A body from its first byte to its last. With `wait`, the seconds before each try, what breaks off is resumed.
 
-    `notes` are to be reported before what is read next. `began` and `last` are when its first and last byte came.
+    `notes` are to be reported before what is read next. `began` and `last` are when its first and last byte came. One
+    without a length is at an end when nothing of what it sends is sound.
     """
 
     def __init__(self, fetcher: Fetcher, answer: Answer, wait: Callable[[int], float] | None) -> None:
@@ -50,6 +46,11 @@ class Body:
         self._position = self._tries = 0
         self._elsewhere = False
         self._broken = ""
+        self.heard()
+
+    def heard(self) -> None:
+        """What was read has given sound."""
+        self._heard, self._unheard = time.monotonic(), 0
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes and at least one; none at the end, also at an early one."""
@@ -91,7 +92,14 @@ class Body:
             if data:
                 self._tries = 0
                 self._position += len(data)
+                self._unheard += len(data)
                 self.last = time.monotonic()
+            if (
+                self._length is None
+                and self._unheard > _UNHEARD
+                and self.last > self._heard + self._fetcher.stall_timeout
+            ):
+                raise Trouble(self._fetcher.name, "what it sends now can't be decoded")
             return data
 
     def _ask_again(self) -> None:
@@ -134,66 +142,3 @@ class SeekableBody(Body):
 
     def _more(self) -> bytes:
         return b"" if self._position == self._length else super()._more()
-
-
-class Stretch:
-    """The part of a body that one decoder understands. It ends when the decoder gives nothing for long.
-
-    The next decoder reads again what was read since the decoder last gave something.
-    """
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._over = False
-        self._again = self._failed_on = b""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._since = bytearray()
-        self._before = bytearray()
-        self._first = 1
-        self._read, self._seconds, self._credit = 0, 0.0, 0.0
-
-    @property
-    def error(self) -> AudioError | None:
-        """Why the body ended early, or None."""
-        return self._body.error
-
-    def read(self, size: int, /) -> bytes:
-        """As `Body.read`, but at most what this decoder understands."""
-        if self._credit:
-            self._read += len(self._since)
-            self._seconds += self._credit
-            # Without its first byte, the header that this stretch began with is not found again.
-            self._before = (self._before + self._since[self._first :])[-_READ_AHEAD:]
-            self._first = 0
-            self._since.clear()
-            self._credit = 0.0
-        most = _SILENT_SECONDS * self._read / self._seconds if self._seconds else _MOST_SILENT_BYTES
-        if len(self._since) > max(_SILENT_BYTES, most):
-            return b""
-        if self._again:
-            data, self._again = self._again[:size], self._again[size:]
-        else:
-            data = self._body.read(size)
-            self._over = not data
-        self._since += data
-        return data
-
-    def understood(self, seconds: float) -> None:
-        """Count audio that the decoder gave. It counts when the decoder reads on, and did not give up."""
-        self._credit += seconds
-
-    def again(self) -> bool:
-        """Go back to what was not understood. False: that is only the end of what was understood."""
-        if self._over and len(self._since) < _SILENT_BYTES:
-            return False
-        if self._failed_on == self._since:
-            # The decoder failed on this before, so leave it out.
-            self._since.clear()
-        self._failed_on = bytes(self._since)
-        found = (start for header in _HEADERS if (start := (self._before + self._since).find(header)) >= 0)
-        start = min(found, default=len(self._before))
-        self._again = bytes((self._before + self._since)[start:]) + self._again
-        self._begin()
-        return True

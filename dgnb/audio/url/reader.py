@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from dgnb.audio.decode import Decoder, Item
 from dgnb.audio.source import SAMPLE_RATE, Note
 from dgnb.audio.url import playlist
-from dgnb.audio.url.body import MOST_TRIES, Body, SeekableBody, Stretch
+from dgnb.audio.url.body import MOST_TRIES, Body, SeekableBody
 from dgnb.audio.url.fetch import Answer, Fetcher, Stopped, Trouble, address
 from dgnb.audio.url.hls import LARGEST as LARGEST_HLS
 from dgnb.audio.url.hls import Hls
@@ -154,39 +154,19 @@ class Listener:
         seeks = start[4:8] == b"ftyp" and answer.length and answer.headers.get("Accept-Ranges", "").lower() == "bytes"
         body = (SeekableBody if seeks else Body)(self._fetcher, answer, wait)
         try:
-            yield from self._decoded(body, answer)
+            live = answer.station
+            yield from self._counted(self._decoder.chunks(body, live=live, waits=not live), body)
         finally:
             body.close()
         if answer.station and self._reconnect:
             raise Trouble(self._name, "the station ended the stream")
 
-    def _decoded(self, body: Body, answer: Answer) -> Items:
-        """One body. Where the codec of a station changes, the decoder begins anew with what it did not understand."""
-        live = answer.station
-        if not self._endless:
-            yield from self._counted(self._decoder.chunks(body, live=live, waits=not live), body)
-            return
-        stretch, before = Stretch(body), -1.0
-        while self._heard > before:
-            before, error = self._heard, None
-            try:
-                chunks = self._decoder.chunks(stretch, live=live, waits=not live)
-                yield from self._counted(chunks, body, stretch)
-            except AudioError as raised:
-                error = raised
-            if not stretch.again():
-                break
-        if error:
-            raise error
-
-    def _counted(self, items: Iterable[Item], body: Body | None, stretch: Stretch | None = None) -> Items:
+    def _counted(self, items: Iterable[Item], body: Body | None) -> Items:
         """Count what is heard, and report that it is back. Without a body, what was missed is counted elsewhere."""
         for item in items:
             self._last = body.last if body else time.monotonic()
             if isinstance(item, bytes):
                 seconds = len(item) / (2 * self._decoder.channels * SAMPLE_RATE)
-                if stretch:
-                    stretch.understood(seconds)
                 if self._away:
                     since, why = self._away
                     self._away = None
@@ -196,3 +176,5 @@ class Listener:
                     yield body.notes.popleft()
                 self._heard += seconds
             yield item
+            if body and isinstance(item, bytes):
+                body.heard()  # now: who takes it may have waited

@@ -72,8 +72,6 @@ async def listen(url: str, seconds: float = 6.0, **how: Any) -> Heard:
         {"format": "wav"},
         {"joining": 1.234},
         {"splice": 2},
-        {"splice": 2, "then": "aac"},
-        {"splice": 2, "then": "wav"},
         {"burst": 30},
     ],
     ids=str,
