@@ -20,7 +20,7 @@ import pytest
 import dgnb
 from dgnb import blocking
 from dgnb.loopback import Script
-from dgnb.loopback.server import LoopbackServer
+from tests.support.faulty import FaultyServer
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,9 @@ def helper_ends_with_the_test(no_thread_or_process_is_left: None) -> Iterator[No
 
 
 @pytest.fixture
-def server() -> Iterator[LoopbackServer]:
+def server() -> Iterator[FaultyServer]:
     """A server on the helper's loop, because the test's own loop waits."""
-    server = dgnb.loopback.serve(Script("one two three", repeat=True))
+    server = FaultyServer(Script("one two three", repeat=True))
     dgnb.run(server.__aenter__())
     yield server
     dgnb.run(server.__aexit__(None, None, None))
@@ -161,18 +161,18 @@ def test_an_error_is_freed_when_nobody_holds_it() -> None:
 # Sessions
 
 
-def test_transcribe_gives_words(server: LoopbackServer) -> None:
+def test_transcribe_gives_words(server: FaultyServer) -> None:
     transcript = dgnb.run(dgnb.transcribe(source(2), endpoint=server.url, pace=None))
     assert transcript.text.startswith("one two")
     assert transcript.transcript_cursor == pytest.approx(2.0)
 
 
-def test_a_session_made_where_no_loop_runs_can_be_passed(server: LoopbackServer) -> None:
+def test_a_session_made_where_no_loop_runs_can_be_passed(server: FaultyServer) -> None:
     transcript = dgnb.run(dgnb.LiveSession(source(2), endpoint=server.url, pace=None))
     assert transcript.text.startswith("one two")
 
 
-def test_a_session_that_was_started_inside_goes_on_until_it_is_stopped(server: LoopbackServer) -> None:
+def test_a_session_that_was_started_inside_goes_on_until_it_is_stopped(server: FaultyServer) -> None:
     async def begin() -> dgnb.LiveSession:
         session = dgnb.LiveSession(source(600), endpoint=server.url, interim_results=True).start()
         async for _ in session:
@@ -195,7 +195,7 @@ def test_a_session_that_was_started_inside_goes_on_until_it_is_stopped(server: L
 
 @pytest.mark.parametrize("what", ["session", "session.start()", "session.stop()", "session.wait()"])
 async def test_a_session_of_the_loop_that_waits_is_an_error(what: str) -> None:
-    async with dgnb.loopback.serve("one") as server:
+    async with FaultyServer("one") as server:
         session = dgnb.LiveSession(source(600), endpoint=server.url)
         with pytest.raises(dgnb.ConfigurationError, match="make it inside the coroutine"):
             dgnb.run(eval(what, {"session": session}))
@@ -203,7 +203,7 @@ async def test_a_session_of_the_loop_that_waits_is_an_error(what: str) -> None:
 
 
 async def test_a_session_that_has_ended_is_accepted() -> None:
-    async with dgnb.loopback.serve("one") as server:
+    async with FaultyServer("one") as server:
         session = dgnb.LiveSession(source(), endpoint=server.url, pace=None)
         await session
         assert dgnb.run(session) is session.transcript
@@ -220,7 +220,7 @@ def test_a_session_of_a_loop_that_has_ended_is_an_error() -> None:
 
 
 async def test_a_session_of_a_loop_that_runs_elsewhere_is_an_error() -> None:
-    async with dgnb.loopback.serve("one") as server:
+    async with FaultyServer("one") as server:
         session = dgnb.LiveSession(source(), endpoint=server.url, pace=None)
         with pytest.raises(dgnb.ConfigurationError, match="Await it there"):
             await asyncio.to_thread(dgnb.run, session)
@@ -325,7 +325,7 @@ def test_an_error_of_the_clean_up_is_noted_on_the_interrupt() -> None:
     assert caught.value.__notes__ == ["While it was cancelled, it failed with OSError: the disk is full"]
 
 
-def test_interrupting_transcribe_keeps_the_words(server: LoopbackServer) -> None:
+def test_interrupting_transcribe_keeps_the_words(server: FaultyServer) -> None:
     async def transcribe() -> None:
         async def watch() -> None:
             async for _ in dgnb.sessions()[-1]:
@@ -381,7 +381,7 @@ def python(code: str, *paths: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_nothing_hangs_at_exit_and_servers_see_a_close(server: LoopbackServer) -> None:
+def test_nothing_hangs_at_exit_and_servers_see_a_close(server: FaultyServer) -> None:
     said = python(
         f"""
         import asyncio, dgnb

@@ -6,7 +6,7 @@ import dataclasses
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from yarl import URL
 
@@ -35,18 +35,11 @@ _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?", re.
 
 
 class Refusal(Exception):
-    """A handshake that is answered with an HTTP error. `code` is Deepgram's `err_code`, `body` replaces its body."""
+    """A handshake that is answered with an HTTP error. `code` is Deepgram's `err_code`."""
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        headers: Mapping[str, str] | None = None,
-        body: dict[str, Any] | str | None = None,
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.headers, self.body = status, code, dict(headers or {}), body
+        self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
 def is_called(options: LiveOptions) -> bool:

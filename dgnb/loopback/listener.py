@@ -18,22 +18,19 @@ import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, WSMsgType, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, WSMessage, WSMsgType, web
 
 from dgnb import messages as wire
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.faults import InForce
 from dgnb.loopback.handshake import is_called
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
-from dgnb.loopback.records import ServedConnection, keep
 from dgnb.options import LiveOptions
 
 logger = logging.getLogger("dgnb.loopback")
 
 _CLOSE_TIMEOUT: Final = 2.0
-_KEPT_CHARACTERS: Final = 1000
 _MAX_KEYTERM_TOKENS: Final = 500
 
 # While there is room the socket is read, so pings are answered even if a client is far ahead of the engine. This is a
@@ -44,41 +41,47 @@ Item = bytes | wire.Finalize | wire.CloseStream
 
 
 class Listener:
-    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before."""
+    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before.
+
+    Attributes:
+        over: Set when no thread and no task of the connection is left.
+    """
 
     def __init__(
         self,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         engine: Engine,
-        record: ServedConnection,
-        faults: InForce,
+        options: LiveOptions,
+        request_id: str,
         idle_timeout: float,
     ) -> None:
         self._websocket = websocket
         self._transport = transport
         self._engine = engine
-        self._record = record
-        self._faults = faults
+        self._options = options
+        self._request_id = request_id
         self._idle_timeout = idle_timeout
+        self._recognizer = Recognizer(engine, options, request_id=request_id)
         self._loop = asyncio.get_running_loop()
         # With a close frame, or (code None) without.
         self._end: asyncio.Future[tuple[int | None, str]] = self._loop.create_future()
-        self._caller = ClientSession() if is_called(record.options) else None
+        self._caller = ClientSession() if is_called(options) else None
+        self._closing = False
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
+        self.over = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until the connection has ended. No thread and no task outlives this call."""
-        thread = threading.Thread(target=self._work, name=f"dgnb-loopback-{self._record.request_id[:8]}", daemon=True)
+        thread = threading.Thread(target=self._work, name=f"dgnb-loopback-{self._request_id[:8]}", daemon=True)
         reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
         thread.start()
         try:
-            self._drop_if_due(0.0)
             await asyncio.shield(self._end)
         finally:
             self.stop(None)
@@ -101,7 +104,6 @@ class Listener:
             self._stopped.set()
 
     async def _finish(self, code: int | None, reason: str) -> None:
-        self._record.close_code, self._record.close_reason = code or 1006, reason
         if self._websocket.closed:
             return
         if code is not None:
@@ -117,13 +119,8 @@ class Listener:
 
     def _refuse(self, code: int, reason: str, why: str) -> None:
         """End the connection with one of Deepgram's reasons alone: its clients compare them. The log says why."""
-        logger.warning("%s on request %s: %s.", reason, self._record.request_id, why)
+        logger.warning("%s on request %s: %s.", reason, self._request_id, why)
         self.stop(code, reason)
-
-    def _drop_if_due(self, clock: float) -> None:
-        if drop := self._faults.strike("dropping", lambda drop: clock >= drop["after"] - 1e-6):
-            self._record.dropped = True
-            self.stop(drop["code"], drop["reason"])
 
     # On the loop
 
@@ -140,97 +137,79 @@ class Listener:
             self._room.clear()
 
     async def _read(self) -> None:
-        """Take frames until the client is gone; after CloseStream, only record them."""
-        closing = False
+        """Take frames until the client is gone."""
         while True:
             await self._room.wait()
             try:
-                async with asyncio.timeout(None if closing else self._idle_timeout):
+                async with asyncio.timeout(None if self._closing else self._idle_timeout):
                     message = await self._websocket.receive()
             except TimeoutError:
-                if self._faults.strike("silent"):
-                    continue
                 self._refuse(1011, "NET-0001", f"no audio and no text message for {self._idle_timeout:g} s")
                 return
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
                 self.stop(self._websocket.close_code or 1006, str(message.extra or ""))
                 return
-            keep(self._record.frame_times, self._loop.time())
-            if closing:
-                keep(self._record.violations, f"a {message.type.name.lower()} frame after CloseStream")
-            elif message.type == WSMsgType.TEXT:
-                closing = await self._control(message.data)
-            elif message.data:
-                self._record.bytes_received += len(message.data)
-                self._put(message.data)
-            else:
-                # The older form of CloseStream, still understood. Mostly it is a mistake of the client.
-                keep(self._record.violations, "an empty binary frame")
-                closing = self._close_stream()
+            await self._take(message)
 
-    async def _control(self, text: str) -> bool:
-        keep(self._record.texts, text[:_KEPT_CHARACTERS])
+    async def _take(self, frame: WSMessage) -> None:
+        """Take one frame; what comes after CloseStream is ignored."""
+        if self._closing:
+            return
+        if frame.type == WSMsgType.TEXT:
+            await self._control(frame.data)
+        elif frame.data:
+            self._put(frame.data)
+        else:
+            # The older form of CloseStream, still understood.
+            self._close_stream()
+
+    async def _control(self, text: str) -> None:
         try:
             message = wire.parse_control(text)
         except ProtocolError as error:
-            keep(self._record.violations, f"text that does not parse: {text[:200]}")
             await self._send(
                 wire.Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))
             )
-            return False
+            return
         if isinstance(message, wire.CloseStream):
-            return self._close_stream()
-        if isinstance(message, wire.Configure):
+            self._close_stream()
+        elif isinstance(message, wire.Configure):
             await self._send(self._configure(message))
         elif isinstance(message, wire.Finalize):
             self._put(message)
-        else:
-            assert isinstance(message, wire.KeepAlive)
-        return False
 
-    def _close_stream(self) -> bool:
-        if self._faults.strike("unclosing") is None:
-            self._put(wire.CloseStream())
-        return True
+    def _close_stream(self) -> None:
+        self._closing = True
+        self._put(wire.CloseStream())
 
     def _configure(self, message: wire.Configure) -> wire.ServerMessage:
-        request_id = self._record.request_id
         code = "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
         if not getattr(self._engine, "configurable", False):
             # An honest refusal: the client can open a new connection instead.
             words = "This server's engine takes other key terms or numerals with a new connection only."
-        elif message.keyterms and not self._record.options.model.startswith("nova-3"):
+        elif message.keyterms and not self._options.model.startswith("nova-3"):
             words = "Key terms need nova-3."
         elif sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
             code, words = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED", f"At most {_MAX_KEYTERM_TOKENS} tokens."
         else:
-            return wire.ConfigureSuccess(request_id=request_id, keyterms=message.keyterms)
-        return wire.ConfigureFailure(request_id=request_id, code=code, description=words)
+            return wire.ConfigureSuccess(request_id=self._request_id, keyterms=message.keyterms)
+        return wire.ConfigureFailure(request_id=self._request_id, code=code, description=words)
 
     async def _send(self, message: wire.ServerMessage) -> None:
         # A client that is gone is found by reading, too, with the close code.
         with contextlib.suppress(ClientError, ConnectionError, RuntimeError):
-            if not self._end.done() and not self._faults.strike("silent"):
+            if not self._end.done():
                 await self._websocket.send_str(wire.encode(message))
-                kind = type(message).__name__
-                self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
 
-    async def _deliver(self, messages: Sequence[wire.ServerMessage]) -> None:
-        """Send what was heard. With a callback, the connection gets `Metadata` only."""
+    async def _deliver(self, messages: Sequence[wire.ServerMessage], *, last: bool = False) -> None:
+        """Send what was heard, and close after the last. With a callback, the connection gets `Metadata` only."""
         for message in messages:
-            if self._caller is not None and not self._end.done() and not self._faults.strike("silent"):
-                await _call_back(self._caller, self._record.options, wire.encode(message))
+            if self._caller is not None and not self._end.done():
+                await _call_back(self._caller, self._options, wire.encode(message))
             if self._caller is None or isinstance(message, wire.Metadata):
                 await self._send(message)
-
-    async def _after_piece(self, messages: Sequence[wire.ServerMessage], clock: float, *, last: bool = False) -> None:
-        silent = self._faults.strike("silent")
-        await self._deliver(messages)
-        self._record.audio_seconds = clock
-        if not last and not self._end.done():
-            self._drop_if_due(clock)
-        if last and silent is None:
+        if last:
             self.stop(1000)
 
     # In the thread
@@ -252,32 +231,26 @@ class Listener:
         if isinstance(failure, Undecodable):
             self._refuse(1008, "DATA-0000", str(failure))
         elif failure is not None:
-            logger.error("The engine failed on request %s.", self._record.request_id, exc_info=failure)
+            logger.error("The engine failed on request %s.", self._request_id, exc_info=failure)
             self.stop(1011, "The engine failed; the server's log says why.")
         self._thread_ended.set()
 
     def _recognize(self) -> None:
-        record = self._record
-        recognizer = Recognizer(self._engine, record.options, request_id=record.request_id, created=record.opened_at)
-        for pieces in decode(record.options, self._audio_for(recognizer)):
+        for pieces in decode(self._options, self._audio()):
             if self._stopped.is_set():
                 return
-            messages = recognizer.feed(pieces)
-            if messages or self._faults:
-                self._call(self._after_piece(messages, recognizer.clock))
-            else:
-                record.audio_seconds = recognizer.clock
+            self._call(self._deliver(self._recognizer.feed(pieces)))
         if not self._stopped.is_set():
-            self._call(self._after_piece(recognizer.close(), recognizer.clock, last=True))
+            self._call(self._deliver(self._recognizer.close(), last=True))
 
-    def _audio_for(self, recognizer: Recognizer) -> Iterator[bytes]:
+    def _audio(self) -> Iterator[bytes]:
         """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
         while not isinstance(item := self._inbox.get(), wire.CloseStream) and not self._stopped.is_set():
             self._loop.call_soon_threadsafe(self._count, -_size(item))
             if isinstance(item, wire.Finalize):
-                self._call(self._after_piece(recognizer.finalize(item.channel), recognizer.clock))
+                self._call(self._deliver(self._recognizer.finalize(item.channel)))
             else:
-                recognizer.received(item)
+                self._recognizer.received(item)
                 yield item
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:

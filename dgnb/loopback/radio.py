@@ -20,7 +20,6 @@ import av
 from aiohttp import web
 
 from dgnb import samples
-from dgnb.loopback.faults import InForce
 
 BURST_SECONDS: Final = 1.0
 """Seconds of audio that a listener gets at once, as on real stations, so that players start without delay."""
@@ -34,9 +33,8 @@ _BYTES_A_SECOND: Final = 16_000
 class Radio:
     """A recording, by default the sample that comes with dgnb, played from its beginning to each listener."""
 
-    def __init__(self, recording: str | os.PathLike[str] | None, faults: InForce, stopping: asyncio.Event) -> None:
+    def __init__(self, recording: str | os.PathLike[str] | None, stopping: asyncio.Event) -> None:
         self._recording = os.fspath(recording or samples.path())
-        self._faults = faults
         self._stopping = stopping
 
     @functools.cached_property
@@ -56,9 +54,6 @@ class Radio:
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         """Serve one listener."""
-        fault = self._faults.strike("broadcasting") or {"after": math.inf, "ends": "closed", "status": None}
-        if fault["status"] is not None:
-            return web.Response(status=fault["status"])
         await asyncio.to_thread(lambda: self._body)
         response = web.StreamResponse(
             headers={
@@ -72,34 +67,32 @@ class Radio:
         # The listener may leave at any time.
         with contextlib.suppress(ConnectionError):
             await response.prepare(request)
-            await self._play(request, response, fault)
+            await self._play(request, response)
         return response
 
-    async def _play(self, request: web.Request, response: web.StreamResponse, fault: dict[str, Any]) -> None:
-        """Play until the listener leaves or takes nothing, the fault strikes, or the server ends."""
+    async def _play(self, request: web.Request, response: web.StreamResponse, end: float = math.inf) -> None:
+        """Play until the listener leaves or takes nothing, the server ends, or after `end` seconds of audio."""
         loop = asyncio.get_running_loop()
         began, sent, body = loop.time(), 0, self._body
         while request.transport and not self._stopping.is_set():
-            seconds = min(BURST_SECONDS + loop.time() - began, fault["after"])
+            seconds = min(BURST_SECONDS + loop.time() - began, end)
             due = int(seconds * _BYTES_A_SECOND)
             try:
                 async with asyncio.timeout(MOST_BEHIND):
                     passes = body * (2 + (due - sent) // len(body))
                     await response.write(passes[sent % len(body) :][: due - sent])
             except TimeoutError:
-                _reset(request)
+                reset(request)
                 return
             sent = due
-            if seconds == fault["after"] and fault["ends"] != "stalled":
-                if fault["ends"] == "reset":
-                    _reset(request)
+            if seconds == end:
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await self._stopping.wait()
 
 
-def _reset(request: web.Request) -> None:
+def reset(request: web.Request) -> None:
     """Reset the TCP connection of a request: what is on its way is lost, as when a station crashes."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")

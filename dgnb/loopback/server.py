@@ -18,12 +18,10 @@ from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
-from dgnb.loopback.faults import Faults, InForce
 from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
-from dgnb.loopback.records import Handshake, ServedConnection, keep, masked
 from dgnb.values import ABOVE_0, is_loopback, native, number, whole
 
 __all__ = ["LoopbackServer", "serve"]
@@ -33,24 +31,15 @@ _CLOSE_TIMEOUT: Final = 2.0
 _REQUEST_TIMEOUT: Final = 5.0
 """Seconds from the start of a connection, or its last answer, until the next request must be complete."""
 
-_KEPT: Final = 1000
-_HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
-_CODES: Final = {
-    400: ("Bad Request", "Bad Request."),
-    401: ("INVALID_AUTH", "Invalid credentials."),
-    402: ("ASR_PAYMENT_REQUIRED", "Project does not have enough credits for an ASR request."),
-    403: ("INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions."),
-    429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later."),
-}
-
+_REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 _http_logger = logging.getLogger("dgnb.loopback.http")
 # What is not HTTP is answered with 400. It is not logged, because it might contain a key.
 _http_logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 
-class LoopbackServer(Faults):
-    """A Deepgram-compatible server in this process, for one machine, with faults on purpose.
+class LoopbackServer:
+    """A Deepgram-compatible server in this process, for one machine.
 
     `dgnb.loopback.serve()` makes one. Leaving its context closes open connections with 1001 and waits until the
     engines have ended. Cancelling is safe.
@@ -71,8 +60,6 @@ class LoopbackServer(Faults):
 
     Attributes:
         token: The key that clients must send, or None for any.
-        requests: Every HTTP request seen, with how it was answered, the oldest first.
-        connections: Every WebSocket connection, likewise.
 
     Raises:
         ConfigurationError: The host is not this machine, the token is empty, or the timeout is not positive.
@@ -100,8 +87,6 @@ class LoopbackServer(Faults):
         if token == "":
             raise ConfigurationError("token is empty. Leave it out to let any key in.")
         self.token = token
-        self.requests: list[Handshake] = []
-        self.connections: list[ServedConnection] = []
         self._host = host.removeprefix("[").removesuffix("]")
         self._port = whole("port is a whole number up to 65535, or 0 for any", port, 0, 65_535)
         self._idle_timeout = number("idle_timeout is a positive number of seconds", idle_timeout, ABOVE_0)
@@ -111,22 +96,18 @@ class LoopbackServer(Faults):
         self._model = native(model)
         self._tls = tls
         self._loading = asyncio.Lock()
-        self._listeners: dict[Listener, ServedConnection] = {}
+        self._listeners: set[Listener] = set()
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
-        self._in_force = InForce()
-        self._radio = Radio(radio, self._in_force, self._stopping)
+        self._radio = Radio(radio, self._stopping)
+        # Tests put listeners with faults in its place.
+        self._listener: Callable[..., Listener] = Listener
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
             raise RuntimeError("A LoopbackServer is used once: call serve() again.")
-        app = web.Application(middlewares=[self._guard])
-        app.router.add_get("/v1/listen", self._listen, allow_head=False)
-        app.router.add_get("/v1/projects", self._projects, allow_head=False)
-        for path in ("/radio", "/radio.mp3"):
-            app.router.add_get(path, self._radio.listen, allow_head=False)
         self._runner = web.AppRunner(
-            app,
+            self._application(),
             access_log=None,
             logger=_http_logger,
             shutdown_timeout=_CLOSE_TIMEOUT,
@@ -149,11 +130,10 @@ class LoopbackServer(Faults):
 
     async def __aexit__(self, *error: object) -> None:
         self._stopping.set()
-        for listener in self._listeners:
-            listener.stop(1001, "The server ends.")
+        self.drop(1001, "The server ends.")
         try:
             # Before aiohttp cleans up, because it would not wait for the clients' close frames.
-            await asyncio.gather(*(record.wait_closed() for record in self._listeners.values()))
+            await asyncio.gather(*(listener.over.wait() for listener in self._listeners))
         finally:
             if self._runner is not None:
                 await self._runner.cleanup()
@@ -177,6 +157,16 @@ class LoopbackServer(Faults):
         """How many connections are open."""
         return len(self._listeners)
 
+    def drop(self, code: int | None = None, reason: str = "") -> None:
+        """End all open connections now, as a server does that restarts. New ones are served.
+
+        Args:
+            code: The close code to send; None for no close frame, which the client sees as 1006.
+            reason: The reason that goes with the code.
+        """
+        for listener in self._listeners:
+            listener.stop(code, reason)
+
     async def load(self) -> Engine:
         """Load the engine now, not with the first connection. It is loaded once.
 
@@ -188,29 +178,28 @@ class LoopbackServer(Faults):
                 self._engine = await asyncio.to_thread(WhisperEngine, self._model)
         return self._engine
 
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/v1/listen", self._listen, allow_head=False)
+        app.router.add_get("/v1/projects", self._projects, allow_head=False)
+        for path in ("/radio", "/radio.mp3"):
+            app.router.add_get(path, self._radio.listen, allow_head=False)
+        return app
+
     @web.middleware
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Record the request, check where it comes from, and answer errors in one form."""
-        seen = Handshake(
-            path=request.path,
-            query=list(request.query.items()),
-            headers=masked(request.headers),
-            request_id=str(uuid.uuid4()),
-        )
-        keep(self.requests, seen, _KEPT)
-        request[_HANDSHAKE] = seen
+        """Check where the request comes from, and answer errors in one form."""
+        request_id = request[_REQUEST_ID] = str(uuid.uuid4())
         try:
             check_host(request.headers.get("Host", ""), request.headers.getall("Origin", []))
-            response = await handler(request)
+            return await handler(request)
         except Refusal as refusal:
-            response = _refused(seen, refusal)
+            return _refused(request_id, refusal)
         except web.HTTPException as error:
             words = f"{request.method} {request.path}: {error.reason}."
-            response = _refused(seen, Refusal(error.status, error.reason, words))
-        seen.status = response.status
-        return response
+            return _refused(request_id, Refusal(error.status, error.reason, words))
 
     async def _projects(self, request: web.Request) -> web.Response:
         """What clients ask for to check a key."""
@@ -218,25 +207,18 @@ class LoopbackServer(Faults):
         return web.json_response({"projects": [{"project_id": str(uuid.UUID(int=0)), "name": "dgnb.loopback"}]})
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
-        seen = request[_HANDSHAKE]
-        if self._in_force.strike("unresponsive"):
-            await self._stopping.wait()
-            raise Refusal(503, "STOPPING", "The server ends.")
-        if fault := self._in_force.strike("rejecting"):
-            code, words = _CODES.get(fault["status"], ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
-            raise Refusal(fault["status"], code, fault["error"] or words, fault["headers"], fault["body"])
         if request.headers.get("Upgrade", "").lower() != "websocket":
             told = "This is a WebSocket: connect with ws://, not with http://."
             raise Refusal(426, "UPGRADE_REQUIRED", told, {"Upgrade": "websocket"})
         check_credential(request.headers, self.token)
-        options = parse_query(seen.query)
+        options = parse_query(list(request.query.items()))
         try:
             engine = await self.load()
         except DgnbError as error:
             raise Refusal(503, "NO_ENGINE", str(error)) from None
         check_language(options, engine)
         if self.active >= self._max_connections:
-            raise Refusal(429, *_CODES[429])
+            raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.")
 
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_TIMEOUT,
@@ -245,22 +227,20 @@ class LoopbackServer(Faults):
             max_msg_size=MAX_MESSAGE_BYTES + 1,
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
-        websocket.headers["dg-request-id"] = seen.request_id
+        websocket.headers["dg-request-id"] = request[_REQUEST_ID]
         if ignored := ignored_options(options, engine):
             websocket.headers["dgnb-ignored"] = ", ".join(ignored)
         await websocket.prepare(request)
-        seen.status = 101
-        record = ServedConnection(seen.request_id, options)
-        keep(self.connections, record, _KEPT)
-        listener = Listener(websocket, request.transport, engine, record, self._in_force, self._idle_timeout)
-        self._listeners[listener] = record
+        transport, idle = request.transport, self._idle_timeout
+        listener = self._listener(websocket, transport, engine, options, request[_REQUEST_ID], idle)
+        self._listeners.add(listener)
         if self._stopping.is_set():
             listener.stop(1001, "The server ends.")
         try:
             await listener.run()
         finally:
-            self._listeners.pop(listener, None)
-            record.over.set()
+            self._listeners.discard(listener)
+            listener.over.set()
         return websocket
 
 
@@ -268,14 +248,10 @@ serve = LoopbackServer
 """The name by which a server is made: `async with serve("hello world") as server`."""
 
 
-def _refused(seen: Handshake, refusal: Refusal) -> web.Response:
-    seen.error = str(refusal)
-    if isinstance(refusal.body, str):
-        # The page of a proxy, which does not send Deepgram's headers.
-        return web.Response(status=refusal.status, text=refusal.body, content_type="text/html", headers=refusal.headers)
-    told = {"err_code": refusal.code, "err_msg": seen.error, "request_id": seen.request_id}
-    headers = {"dg-request-id": seen.request_id, "dg-error": _header(seen.error), **refusal.headers}
-    return web.json_response(told if refusal.body is None else refusal.body, status=refusal.status, headers=headers)
+def _refused(request_id: str, refusal: Refusal) -> web.Response:
+    told = {"err_code": refusal.code, "err_msg": str(refusal), "request_id": request_id}
+    headers = {"dg-request-id": request_id, "dg-error": _header(str(refusal)), **refusal.headers}
+    return web.json_response(told, status=refusal.status, headers=headers)
 
 
 def _header(text: str) -> str:

@@ -16,7 +16,8 @@ import pytest
 import dgnb
 from dgnb.audio import as_source
 from dgnb.exceptions import AudioError, ConfigurationError
-from dgnb.loopback import Script, serve
+from dgnb.loopback import Script
+from tests.support.faulty import FaultyServer
 from tests.support.samples import RATE, Samples, samples
 from tests.support.waiting import until
 
@@ -253,7 +254,7 @@ class Blocked:
 async def test_a_stop_waits_for_no_source_that_gives_nothing(kind: str) -> None:
     blocked = Blocked(kind)
     before = set(threading.enumerate())
-    async with serve(engine=Script("")) as server:
+    async with FaultyServer(engine=Script("")) as server:
         session = dgnb.LiveSession(blocked.source, **RAW, endpoint=server.url)
         session.start()
         await until(lambda: session.audio_cursor)

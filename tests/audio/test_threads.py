@@ -15,7 +15,8 @@ import dgnb
 from dgnb.audio import Audio, AudioSource, Note
 from dgnb.audio.decode import Detected, Item
 from dgnb.audio.threads import Pipe, in_thread
-from dgnb.loopback import Script, serve
+from dgnb.loopback import Script
+from tests.support.faulty import FaultyServer
 
 RATE = 16_000
 CHUNK = bytes(3200)
@@ -117,7 +118,7 @@ async def test_audio_lost_while_the_kernel_was_blocked_is_one_gap_at_its_place()
             return audio
 
     everything = threading.Event()
-    async with serve(Script("words", repeat=True)) as server:
+    async with FaultyServer(Script("words", repeat=True)) as server:
         transcript = await dgnb.transcribe(Station(), endpoint=server.url, pace=None)
     (gap,) = transcript.gaps.itertuples()
     assert (gap.start, gap.end) == (0.0, 30.0)

@@ -111,7 +111,8 @@ async def desk(browser: Browser, jupyter: Jupyter) -> AsyncIterator[Desk]:
 SETUP = """
 import asyncio, dgnb
 from dgnb.loopback import Script
-server = await dgnb.loopback.serve(
+from tests.support.faulty import FaultyServer
+server = await FaultyServer(
     Script("one two three four five six", repeat=True, words_per_second=6, start=0.1, gap=0.4)
 ).__aenter__()
 silence = dgnb.BufferSource(bytes(32_000 * 300), encoding="linear16", sample_rate=16_000)

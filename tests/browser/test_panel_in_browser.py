@@ -155,7 +155,7 @@ async def test_start_and_stop_are_handled_while_another_cell_awaits(notebook: No
 async def test_markup_in_captions_errors_and_file_names_is_shown_and_not_run(notebook: Notebook) -> None:
     script, image = "<script>window.ran=1</script>", "<img/src=x/onerror=window.ran=1>"
     named = "<img src=x onerror=window.ran=1>.wav"
-    await notebook.ask("None", f"other = await dgnb.loopback.serve(Script({f'{script} {image}'!r})).__aenter__()")
+    await notebook.ask("None", f"other = await FaultyServer(Script({f'{script} {image}'!r})).__aenter__()")
     await notebook.run(
         "panel = dgnb.ControlPanel(silence, endpoint=other.url, punctuate=True)\npanel",
         f"missing = dgnb.ControlPanel({named!r}, endpoint=other.url)\nmissing",

@@ -22,8 +22,9 @@ from dgnb.exceptions import (
     HandshakeError,
     ProtocolError,
 )
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.messages import Metadata, Results, UnknownMessage
+from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
 
 CANARY = "canary0123456789"
@@ -32,8 +33,8 @@ SECOND = bytes(32_000)
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script("one two three four five"), idle_timeout=5.0) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script("one two three four five"), idle_timeout=5.0) as server:
         yield server
 
 
@@ -41,7 +42,7 @@ async def drained(connection: Connection) -> list[Any]:
     return [message async for message in connection]
 
 
-async def test_audio_goes_out_and_messages_come_in_until_metadata(server: LoopbackServer) -> None:
+async def test_audio_goes_out_and_messages_come_in_until_metadata(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url) as connection:
         for _ in range(4):
             await connection.send(SECOND)
@@ -55,7 +56,7 @@ async def test_audio_goes_out_and_messages_come_in_until_metadata(server: Loopba
     assert server.connections[0].violations == []
 
 
-async def test_it_can_be_awaited_and_closed_by_hand(server: LoopbackServer) -> None:
+async def test_it_can_be_awaited_and_closed_by_hand(server: FaultyServer) -> None:
     connection = await connect(RAW, endpoint=server.url)
     assert "open" in repr(connection)
     await connection.close()
@@ -64,7 +65,7 @@ async def test_it_can_be_awaited_and_closed_by_hand(server: LoopbackServer) -> N
     assert '{"type":"CloseStream"}' in server.connections[0].texts
 
 
-async def test_an_empty_chunk_never_reaches_the_wire(server: LoopbackServer) -> None:
+async def test_an_empty_chunk_never_reaches_the_wire(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url) as connection:
         await connection.send(SECOND)
         await connection.send(b"")
@@ -73,7 +74,7 @@ async def test_an_empty_chunk_never_reaches_the_wire(server: LoopbackServer) -> 
         assert (await drained(connection))[-1].duration == 2.0
 
 
-async def test_no_audio_can_be_sent_after_close_stream(server: LoopbackServer) -> None:
+async def test_no_audio_can_be_sent_after_close_stream(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url) as connection:
         await connection.send(SECOND)
         await connection.close_stream()
@@ -84,7 +85,7 @@ async def test_no_audio_can_be_sent_after_close_stream(server: LoopbackServer) -
     assert server.connections[0].texts.count('{"type":"CloseStream"}') == 1
 
 
-async def test_an_idle_connection_sends_keep_alive_as_text(server: LoopbackServer) -> None:
+async def test_an_idle_connection_sends_keep_alive_as_text(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url, keep_alive_interval=0.02) as connection:
         await connection.send(SECOND)
         served = server.connections[0]
@@ -93,7 +94,7 @@ async def test_an_idle_connection_sends_keep_alive_as_text(server: LoopbackServe
         assert (await drained(connection))[-1].duration == 1.0
 
 
-async def test_finalize_is_answered(server: LoopbackServer) -> None:
+async def test_finalize_is_answered(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url) as connection:
         await connection.send(SECOND)
         await connection.finalize()
@@ -102,7 +103,7 @@ async def test_finalize_is_answered(server: LoopbackServer) -> None:
                 break
 
 
-async def test_configure_is_answered(server: LoopbackServer) -> None:
+async def test_configure_is_answered(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url) as connection:
         await connection.send(SECOND)
         await connection.configure(keyterms=["Praat"], numerals=True)
@@ -111,7 +112,7 @@ async def test_configure_is_answered(server: LoopbackServer) -> None:
                 break
 
 
-async def test_options_go_into_the_query_and_the_key_into_a_header(server: LoopbackServer) -> None:
+async def test_options_go_into_the_query_and_the_key_into_a_header(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url, api_key=CANARY) as connection:
         assert CANARY not in connection.url
     seen = server.requests[0]
@@ -138,7 +139,7 @@ async def test_options_go_into_the_query_and_the_key_into_a_header(server: Loopb
     ],
 )
 async def test_a_refusal_quotes_the_server_and_says_what_to_do(
-    server: LoopbackServer, status: int, kind: type[HandshakeError], told: str
+    server: FaultyServer, status: int, kind: type[HandshakeError], told: str
 ) -> None:
     with server.rejecting(status, "In the server's own words."), pytest.raises(HandshakeError) as caught:
         await connect(RAW, endpoint=server.url, api_key=CANARY)
@@ -152,27 +153,27 @@ async def test_a_refusal_quotes_the_server_and_says_what_to_do(
     assert len(server.requests) == 1
 
 
-async def test_a_missing_permission_has_another_remedy_than_a_wrong_key(server: LoopbackServer) -> None:
+async def test_a_missing_permission_has_another_remedy_than_a_wrong_key(server: FaultyServer) -> None:
     body = {"err_code": "INSUFFICIENT_PERMISSIONS", "err_msg": "No.", "request_id": "r"}
     with server.rejecting(401, body=body), pytest.raises(AuthenticationError, match="lacks the permission"):
         await connect(RAW, endpoint=server.url, api_key=CANARY)
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway \x1b[31m</html>", "[1]", "{", "x" * 100_000, ""])
-async def test_any_body_of_a_refusal_gives_a_bounded_message(server: LoopbackServer, body: str) -> None:
+async def test_any_body_of_a_refusal_gives_a_bounded_message(server: FaultyServer, body: str) -> None:
     with server.rejecting(502, body=body), pytest.raises(HandshakeError) as caught:
         await connect(RAW, endpoint=server.url)
     assert len(str(caught.value)) < 1000
     assert "\x1b" not in str(caught.value)
 
 
-async def test_a_refusal_without_a_key_says_that_none_was_sent(server: LoopbackServer) -> None:
+async def test_a_refusal_without_a_key_says_that_none_was_sent(server: FaultyServer) -> None:
     with server.rejecting(401), pytest.raises(AuthenticationError, match=r"No key was sent\. Pass api_key="):
         await connect(RAW, endpoint=server.url)
 
 
-async def test_a_redirect_is_not_followed(server: LoopbackServer) -> None:
-    async with dgnb.loopback.serve(Script("")) as elsewhere:
+async def test_a_redirect_is_not_followed(server: FaultyServer) -> None:
+    async with FaultyServer(Script("")) as elsewhere:
         where = {"Location": f"{elsewhere.url}/v1/listen"}
         with server.rejecting(302, headers=where), pytest.raises(HandshakeError, match="does not follow redirects"):
             await connect(RAW, endpoint=server.url, api_key=CANARY)
@@ -180,13 +181,13 @@ async def test_a_redirect_is_not_followed(server: LoopbackServer) -> None:
 
 
 async def test_a_server_with_a_token_refuses_another_key() -> None:
-    async with dgnb.loopback.serve(Script(""), token="right") as server:
+    async with FaultyServer(Script(""), token="right") as server:
         with pytest.raises(AuthenticationError):
             await connect(RAW, endpoint=server.url, api_key="wrong")
         await (await connect(RAW, endpoint=server.url, api_key="right")).close()
 
 
-async def test_a_handshake_ends_after_the_open_timeout(server: LoopbackServer) -> None:
+async def test_a_handshake_ends_after_the_open_timeout(server: FaultyServer) -> None:
     with server.unresponsive(), pytest.raises(HandshakeError, match=r"no answer came within 0\.1 s"):
         await connect(RAW, endpoint=server.url, open_timeout=0.1)
 
@@ -211,7 +212,7 @@ async def test_a_server_that_is_not_a_websocket_is_reported() -> None:
 
 
 async def test_a_server_on_this_machine_is_reached_without_a_proxy(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -223,7 +224,7 @@ async def test_options_of_another_kind_are_refused_before_any_io() -> None:
         connect(["nova-3"], endpoint="offline")  # type: ignore[arg-type]
 
 
-async def test_cancelling_an_open_leaves_nothing_behind(server: LoopbackServer) -> None:
+async def test_cancelling_an_open_leaves_nothing_behind(server: FaultyServer) -> None:
     with server.unresponsive():
         opening = asyncio.ensure_future(connect(RAW, endpoint=server.url))
         await until(lambda: bool(server.requests))
@@ -232,7 +233,7 @@ async def test_cancelling_an_open_leaves_nothing_behind(server: LoopbackServer) 
             await opening
 
 
-async def test_a_key_that_the_server_quotes_is_masked(server: LoopbackServer) -> None:
+async def test_a_key_that_the_server_quotes_is_masked(server: FaultyServer) -> None:
     body = {"err_msg": f"Bad credential 'Token {CANARY}'", "request_id": "r\n\x1b[31m" * 1000}
     with server.rejecting(401, f"{CANARY} is wrong", body=body), pytest.raises(AuthenticationError) as caught:
         await connect(RAW, endpoint=server.url, api_key=CANARY)
@@ -260,7 +261,7 @@ async def test_a_key_that_a_message_quotes_is_masked_before_anybody_sees_it(fiel
     assert "<key>" in seen
 
 
-async def test_no_frame_of_a_cancelled_or_refused_attempt_shows_the_key(server: LoopbackServer) -> None:
+async def test_no_frame_of_a_cancelled_or_refused_attempt_shows_the_key(server: FaultyServer) -> None:
     with server.unresponsive():
         opening = asyncio.ensure_future(connect(RAW, endpoint=server.url, api_key=CANARY))
         await until(lambda: bool(server.requests))
@@ -305,7 +306,7 @@ async def test_closing_is_bounded_when_the_server_reads_no_more(deaf: str) -> No
     ],
 )
 async def test_the_end_of_a_connection_is_explained(
-    server: LoopbackServer, code: int | None, reason: str, told: str
+    server: FaultyServer, code: int | None, reason: str, told: str
 ) -> None:
     with server.dropping(after=0.5, code=code, reason=reason):
         connection = await connect(RAW, endpoint=server.url)
@@ -322,7 +323,7 @@ async def test_the_end_of_a_connection_is_explained(
     assert error.request_id == server.requests[0].request_id
 
 
-async def test_leaving_the_context_after_a_loss_raises_no_second_error(server: LoopbackServer) -> None:
+async def test_leaving_the_context_after_a_loss_raises_no_second_error(server: FaultyServer) -> None:
     async def use() -> None:
         async with connect(RAW, endpoint=server.url) as connection:
             await connection.send(SECOND)
@@ -337,7 +338,7 @@ async def test_leaving_the_context_after_a_loss_raises_no_second_error(server: L
     [(GaveUp.UNANSWERED, "answer to a ping", Again.ALWAYS), (GaveUp.SILENT, "the server said nothing", Again.ONCE)],
 )
 async def test_giving_up_drops_the_connection_and_says_why(
-    server: LoopbackServer, why: GaveUp, told: str, again: Again
+    server: FaultyServer, why: GaveUp, told: str, again: Again
 ) -> None:
     connection = await connect(RAW, endpoint=server.url)
     await connection.send(SECOND)
@@ -361,7 +362,7 @@ async def test_a_server_that_sends_no_byte_is_given_up(deaf: str) -> None:
     await connection.close()
 
 
-async def test_abort_sends_no_close_frame(server: LoopbackServer) -> None:
+async def test_abort_sends_no_close_frame(server: FaultyServer) -> None:
     connection = await connect(RAW, endpoint=server.url)
     await connection.send(SECOND)
     connection.abort()
@@ -391,7 +392,7 @@ async def test_a_frame_that_is_not_a_json_object_does_not_end_the_connection() -
             assert await drained(connection) == []
 
 
-async def test_cancelling_a_wait_for_a_message_loses_none(server: LoopbackServer) -> None:
+async def test_cancelling_a_wait_for_a_message_loses_none(server: FaultyServer) -> None:
     async with connect(RAW, endpoint=server.url) as connection:
         waiting = asyncio.ensure_future(connection.__anext__())
         await asyncio.sleep(0)
@@ -408,7 +409,7 @@ async def test_cancelling_a_wait_for_a_message_loses_none(server: LoopbackServer
 # The key
 
 
-async def test_the_key_is_in_no_log_and_no_traceback(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_key_is_in_no_log_and_no_traceback(server: FaultyServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         await (await connect(RAW, endpoint=server.url, api_key=CANARY)).close()
         with server.rejecting(401):

@@ -17,6 +17,7 @@ import dgnb
 from dgnb.connection.errors import RULES, Again, GaveUp, connection_lost, find_rule, handshake_error, may_retry
 from dgnb.endpoints import choose
 from dgnb.exceptions import DgnbError, HandshakeError
+from tests.support.faulty import FaultyServer
 
 CANARY = "canary0123456789"
 
@@ -94,7 +95,7 @@ def test_other_errors_are_not_tried_again() -> None:
     [("2.5", 2.5), ("-3", None), ("nan", None), ("soon", None), ("Fri, 01 Jan 2100 00:00:00 GMT", None)],
 )
 async def test_retry_after_is_a_number_of_seconds(told: str, seconds: float | None) -> None:
-    async with dgnb.loopback.serve("hello") as server:
+    async with FaultyServer("hello") as server:
         with server.rejecting(503, headers={"Retry-After": told}), pytest.raises(dgnb.HandshakeError) as caught:
             await dgnb.connect(dgnb.LiveOptions(), endpoint=server.url)
     assert caught.value.retry_after == seconds

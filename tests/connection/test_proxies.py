@@ -18,6 +18,7 @@ from websockets.http11 import Request
 import dgnb
 from dgnb.connection import connect
 from dgnb.exceptions import HandshakeError
+from tests.support.faulty import FaultyServer
 from tests.support.tracebacks import awaited, shown
 
 CANARY = "canary0123456789"
@@ -145,7 +146,7 @@ async def test_no_proxy_skips_the_proxy(speech: tuple[int, list[str]], monkeypat
 
 
 async def test_this_machine_is_never_reached_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with dgnb.loopback.serve("hello") as server, Proxy(1) as proxy:
+    async with FaultyServer("hello") as server, Proxy(1) as proxy:
         for scheme in ("wss", "ws", "socks", "https", "http", "all"):
             monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{proxy.port}")
         for host in ("127.0.0.1", "localhost"):
@@ -249,7 +250,7 @@ async def test_a_proxy_that_is_given_is_used_instead_of_that_of_the_environment(
 
 
 async def test_a_proxy_that_is_given_is_used_for_this_machine_too() -> None:
-    async with dgnb.loopback.serve("hello") as server:
+    async with FaultyServer("hello") as server:
         async with Proxy(int(server.url.rpartition(":")[2])) as proxy:
             await (await connect(RAW, endpoint=server.url, proxy=f"http://127.0.0.1:{proxy.port}")).close()
         assert len(proxy.asked) == 1

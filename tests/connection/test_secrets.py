@@ -28,8 +28,8 @@ from websockets.asyncio.server import ServerConnection, serve
 import dgnb
 from dgnb.connection import connect
 from dgnb.endpoints import Secret, choose
-from dgnb.loopback import LoopbackServer
 from tests.support.clicks import sends
+from tests.support.faulty import FaultyServer
 from tests.support.tracebacks import shown
 from tests.support.waiting import until
 
@@ -47,8 +47,8 @@ def key() -> str:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve("hello world", token=CANARY) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer("hello world", token=CANARY) as server:
         yield server
 
 
@@ -82,7 +82,7 @@ async def by_transcribe(address: str) -> object:
 class Fault:
     """Faults for `use(address)`; each one raises."""
 
-    def __init__(self, server: LoopbackServer, use: Use, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
+    def __init__(self, server: FaultyServer, use: Use, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
         self.server, self.use, self.monkeypatch, self.unused_port = server, use, monkeypatch, unused_port
 
     async def refusal(self, status: int) -> None:
@@ -161,7 +161,7 @@ FAULTS: dict[str, Callable[[Fault], Awaitable[None]]] = {
 @pytest.mark.parametrize("use", [by_connect, by_session, by_transcribe])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_no_failure_shows_the_key(
-    server: LoopbackServer,
+    server: FaultyServer,
     use: Use,
     fault: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -203,7 +203,7 @@ def forms(holder: object) -> str:
 def reached(holder: object, most: int = 5000) -> list[str]:
     """The reprs of all objects that an inspector of variables reaches by attributes and items."""
     # The loop also leads to the server's objects, which know the key.
-    apart = (type, ModuleType, asyncio.AbstractEventLoop, LoopbackServer)
+    apart = (type, ModuleType, asyncio.AbstractEventLoop, FaultyServer)
     found: dict[int, object] = {id(holder): holder}
     queue = [holder]
     for each in queue:
@@ -222,7 +222,7 @@ def reached(holder: object, most: int = 5000) -> list[str]:
 
 
 async def test_no_object_that_holds_the_key_shows_it(
-    server: LoopbackServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    server: FaultyServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     session = dgnb.LiveSession(SECOND, sample_rate=16000, endpoint=server.url, api_key=key(), pace=None)
@@ -312,7 +312,7 @@ async def test_a_key_that_a_server_quotes_in_any_message_is_masked_everywhere(
 
 @pytest.mark.parametrize("quote", QUOTED)
 async def test_a_key_that_is_quoted_in_a_refusal_is_masked(
-    server: LoopbackServer, quote: str, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, quote: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     quoted = QUOTED[quote](key())
@@ -331,7 +331,7 @@ def test_a_short_key_is_masked_where_it_is_named_and_leaves_words_alone() -> Non
     assert secret.masked(b"Authorization: Token hello.") == b"Authorization: <key>."
 
 
-async def test_no_widget_state_holds_a_key_that_was_typed(server: LoopbackServer) -> None:
+async def test_no_widget_state_holds_a_key_that_was_typed(server: FaultyServer) -> None:
     panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)
     sends(panel, {"do": "key", "key": key()})
     state = ipywidgets.Widget.get_manager_state()
@@ -342,7 +342,7 @@ async def test_no_widget_state_holds_a_key_that_was_typed(server: LoopbackServer
 
 @pytest.mark.parametrize("typed", [key(), f" {key()}\n", "not a key ✗ at all"])
 async def test_a_key_that_is_typed_is_sent_to_no_front_end(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, typed: str
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch, typed: str
 ) -> None:
     monkeypatch.setattr("ipywidgets.widgets.widget.JUPYTER_WIDGETS_ECHO", True)
     panel = dgnb.ControlPanel(SECOND, sample_rate=16000, encoding="linear16", endpoint=server.url)

@@ -23,6 +23,7 @@ from websockets.utils import accept_key
 import dgnb
 from dgnb.connection import connect
 from dgnb.exceptions import AuthenticationError, ConfigurationError, ConnectionLost, GaveUp, HandshakeError
+from tests.support.faulty import FaultyServer
 
 CANARY = "canary0123456789"
 RAW = dgnb.LiveOptions(encoding="linear16", sample_rate=16000)
@@ -255,7 +256,7 @@ async def test_a_redirect_is_not_followed_and_the_key_is_not_sent_there(status: 
 
 @pytest.mark.usefixtures("trusted")
 async def test_a_redirect_from_tls_to_plain_is_not_followed(authority: trustme.CA) -> None:
-    async with dgnb.loopback.serve("hello") as elsewhere:
+    async with FaultyServer("hello") as elsewhere:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("localhost").configure_cert(context)
 

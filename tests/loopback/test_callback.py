@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from websockets.asyncio.client import connect
 
-from dgnb.loopback import LoopbackServer, serve
 from dgnb.loopback.handshake import is_called
 from dgnb.messages import Metadata, Results, parse
 from dgnb.options import LiveOptions
+from tests.support.faulty import FaultyServer
 
 RAW = {"model": "nova-3", "encoding": "linear16", "sample_rate": "16000", "interim_results": "true"}
 CLOSE = '{"type":"CloseStream"}'
@@ -54,12 +54,12 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with serve("Hello world. This goes on") as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer("Hello world. This goes on") as server:
         yield server
 
 
-async def stream(server: LoopbackServer, **query: str) -> tuple[list[Any], str]:
+async def stream(server: FaultyServer, **query: str) -> tuple[list[Any], str]:
     """What comes over the connection, and its header of ignored options."""
     address = f"{server.url}/v1/listen?{urlencode({**RAW, **query})}"
     async with connect(address, additional_headers={"Authorization": "Token any"}, proxy=None) as websocket:
@@ -71,7 +71,7 @@ async def stream(server: LoopbackServer, **query: str) -> tuple[list[Any], str]:
 
 
 async def test_a_callback_gets_every_message_in_order_and_the_connection_only_metadata(
-    server: LoopbackServer, receiver: tuple[Receiver, str]
+    server: FaultyServer, receiver: tuple[Receiver, str]
 ) -> None:
     seen, url = receiver
     messages, ignored = await stream(server, callback=f"{url}/results?room=1", vad_events="true")
@@ -88,7 +88,7 @@ async def test_a_callback_gets_every_message_in_order_and_the_connection_only_me
 
 @pytest.mark.parametrize("method", ["put", "PUT", "GET", "DELETE"])
 async def test_the_callback_has_the_method_and_the_credentials_that_it_asks_for(
-    server: LoopbackServer, receiver: tuple[Receiver, str], method: str
+    server: FaultyServer, receiver: tuple[Receiver, str], method: str
 ) -> None:
     seen, url = receiver
     await stream(server, callback=url.replace("127.0.0.1", "ada:secret@127.0.0.1"), callback_method=method)
@@ -98,7 +98,7 @@ async def test_the_callback_has_the_method_and_the_credentials_that_it_asks_for(
 
 @pytest.mark.parametrize("status", [302, 404, 500])
 async def test_a_callback_that_fails_is_logged_and_ends_nothing(
-    server: LoopbackServer, receiver: tuple[Receiver, str], caplog: pytest.LogCaptureFixture, status: int
+    server: FaultyServer, receiver: tuple[Receiver, str], caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     seen, url = receiver
     seen.status = status
@@ -111,7 +111,7 @@ async def test_a_callback_that_fails_is_logged_and_ends_nothing(
 
 
 async def test_a_callback_that_nobody_answers_ends_nothing(
-    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages, _ = await stream(server, callback="http://127.0.0.1:1024/")
     assert [type(message) for message in messages] == [Metadata]
@@ -119,7 +119,7 @@ async def test_a_callback_that_nobody_answers_ends_nothing(
 
 
 async def test_a_callback_that_hangs_does_not_hold_up_the_end_of_a_connection(
-    server: LoopbackServer, receiver: tuple[Receiver, str]
+    server: FaultyServer, receiver: tuple[Receiver, str]
 ) -> None:
     seen, url = receiver
     seen.free.clear()
@@ -139,7 +139,7 @@ async def test_a_callback_that_hangs_does_not_hold_up_the_end_of_a_connection(
     ["https://example.org/results", "http://169.254.169.254/", "http://localhost.example.org", "ws://127.0.0.1:8080"],
 )
 async def test_a_callback_elsewhere_is_not_called_and_the_results_stay_on_the_connection(
-    server: LoopbackServer, callback: str
+    server: FaultyServer, callback: str
 ) -> None:
     messages, ignored = await stream(server, callback=callback, callback_method="PUT")
     assert ignored == "callback, callback_method"

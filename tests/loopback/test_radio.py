@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from dgnb.loopback import LoopbackServer, serve
-from tests.support.ears import decoded, hear
+from tests.support.ears import decoded
+from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
 
 BYTES_A_SECOND = 16_000
@@ -33,8 +33,8 @@ def recording(tmp_path: Path, tone: Callable[..., Any], wav: Callable[..., bytes
 
 
 @pytest.fixture
-async def server(recording: Recordings) -> AsyncIterator[LoopbackServer]:
-    async with serve("", radio=recording(0.5)) as server:
+async def server(recording: Recordings) -> AsyncIterator[FaultyServer]:
+    async with FaultyServer("", radio=recording(0.5)) as server:
         yield server
 
 
@@ -47,7 +47,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 # Stations
 
 
-async def test_a_station_says_what_it_is(server: LoopbackServer, session: aiohttp.ClientSession) -> None:
+async def test_a_station_says_what_it_is(server: FaultyServer, session: aiohttp.ClientSession) -> None:
     async with session.get(server.radio_url) as response:
         assert response.status == 200
         assert response.headers["icy-name"] == "dgnb radio"
@@ -56,7 +56,7 @@ async def test_a_station_says_what_it_is(server: LoopbackServer, session: aiohtt
 
 
 async def test_a_listener_gets_a_second_at_once_and_the_rest_in_time(
-    server: LoopbackServer, session: aiohttp.ClientSession
+    server: FaultyServer, session: aiohttp.ClientSession
 ) -> None:
     loop = asyncio.get_running_loop()
     async with session.get(server.radio_url) as response:
@@ -68,7 +68,7 @@ async def test_a_listener_gets_a_second_at_once_and_the_rest_in_time(
 
 @pytest.mark.parametrize("path", ["", ".mp3"])
 async def test_a_recording_shorter_than_the_stream_is_repeated(
-    path: str, server: LoopbackServer, session: aiohttp.ClientSession
+    path: str, server: FaultyServer, session: aiohttp.ClientSession
 ) -> None:
     with server.broadcasting(after=2.5):
         async with session.get(server.radio_url + path) as response:
@@ -78,7 +78,7 @@ async def test_a_recording_shorter_than_the_stream_is_repeated(
 
 
 async def test_each_listener_hears_the_recording_from_its_beginning(
-    server: LoopbackServer, session: aiohttp.ClientSession
+    server: FaultyServer, session: aiohttp.ClientSession
 ) -> None:
     async def head() -> bytes:
         async with session.get(server.radio_url) as response:
@@ -90,12 +90,12 @@ async def test_each_listener_hears_the_recording_from_its_beginning(
 
 
 async def test_the_station_plays_the_sample_by_default(session: aiohttp.ClientSession) -> None:
-    async with serve("") as server, session.get(server.radio_url) as response:
+    async with FaultyServer("") as server, session.get(server.radio_url) as response:
         assert len(await response.content.readexactly(1000)) == 1000
 
 
 async def test_the_end_of_the_server_ends_its_streams(recording: Recordings, session: aiohttp.ClientSession) -> None:
-    async with serve("", radio=recording(0.5)) as server:
+    async with FaultyServer("", radio=recording(0.5)) as server:
         response = await session.get(server.radio_url)
         await response.content.readexactly(1000)
     async with asyncio.timeout(2):
@@ -104,7 +104,7 @@ async def test_the_end_of_the_server_ends_its_streams(recording: Recordings, ses
 
 
 async def test_a_listener_that_never_reads_is_disconnected(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A burst too large for the system's buffers, sent to a listener that does not read.
     monkeypatch.setattr("dgnb.loopback.radio.BURST_SECONDS", 1000.0)
@@ -116,48 +116,3 @@ async def test_a_listener_that_never_reads_is_disconnected(
         await loop.sock_connect(connection, (address.hostname, address.port))
         await loop.sock_sendall(connection, f"GET /radio HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
         await until(lambda: bool(server.requests) and server.requests[0].status is not None)
-
-
-# Faults of a station
-
-
-async def test_a_station_ends_in_good_order(server: LoopbackServer, session: aiohttp.ClientSession) -> None:
-    with server.broadcasting(after=0.5, times=1):
-        async with session.get(server.radio_url) as response:
-            assert len(await response.read()) == pytest.approx(0.5 * BYTES_A_SECOND, rel=0.01)
-        async with session.get(server.radio_url) as response:
-            assert len(await response.content.readexactly(12_000)) == 12_000
-
-
-async def test_a_station_resets_the_connection(server: LoopbackServer) -> None:
-    with server.broadcasting(ends="reset"):
-        assert (await hear(server)).ended == "reset"
-        with server.broadcasting(ends="reset", after=0.5):
-            assert (await hear(server)).ended == "reset"
-
-
-async def test_a_station_stalls(server: LoopbackServer) -> None:
-    with server.broadcasting(after=0.5, ends="stalled"):
-        heard = await hear(server, patience=0.4)
-    assert heard.ended == "open"
-    assert len(heard.body) == pytest.approx(0.5 * BYTES_A_SECOND, rel=0.02)
-    await until(lambda: server.requests[0].status == 200)
-
-
-async def test_a_stalled_listener_does_not_keep_the_server_from_ending(recording: Recordings) -> None:
-    async with serve("", radio=recording(0.5)) as server:
-        with server.broadcasting(after=0, ends="stalled"):
-            listening = asyncio.create_task(hear(server))
-            await until(lambda: bool(server.requests))
-    assert (await listening).ended == "closed"
-
-
-async def test_a_station_refuses_the_given_number_of_times(
-    server: LoopbackServer, session: aiohttp.ClientSession
-) -> None:
-    with server.broadcasting(status=503, times=2):
-        statuses = []
-        for _ in range(3):
-            async with session.get(server.radio_url) as response:
-                statuses.append(response.status)
-    assert statuses == [503, 503, 200]

@@ -23,28 +23,29 @@ from deepgram.listen.v1.types import (
     ListenV1UtteranceEnd,
 )
 
-from dgnb.loopback import LoopbackServer, Script, serve
+from dgnb.loopback import Script
+from tests.support.faulty import FaultyServer
 
 # The client uses names that websockets deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:websockets.*:DeprecationWarning")
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with serve(Script("Hello world. How are you?", gap=2), token="secret") as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script("Hello world. How are you?", gap=2), token="secret") as server:
         yield server
 
 
-def here(server: LoopbackServer) -> DeepgramClientEnvironment:
+def here(server: FaultyServer) -> DeepgramClientEnvironment:
     http = server.url.replace("ws://", "http://")
     return DeepgramClientEnvironment(base=http, production=server.url, agent=server.url, agent_rest=http)
 
 
-def client(server: LoopbackServer, key: str = "secret") -> AsyncDeepgramClient:
+def client(server: FaultyServer, key: str = "secret") -> AsyncDeepgramClient:
     return AsyncDeepgramClient(api_key=key, environment=here(server))
 
 
-async def transcribe(server: LoopbackServer, seconds: float, **options: Any) -> list[Any]:
+async def transcribe(server: FaultyServer, seconds: float, **options: Any) -> list[Any]:
     async with client(server).listen.v1.connect(
         model="nova-3", encoding="linear16", sample_rate=16_000, **options
     ) as connection:
@@ -55,7 +56,7 @@ async def transcribe(server: LoopbackServer, seconds: float, **options: Any) -> 
         return [message async for message in connection]
 
 
-async def test_the_official_client_gets_results_and_metadata(server: LoopbackServer) -> None:
+async def test_the_official_client_gets_results_and_metadata(server: FaultyServer) -> None:
     *messages, metadata = await transcribe(server, 6, smart_format="true")
     finals = [message for message in messages if isinstance(message, ListenV1Results)]
     text = " ".join(final.channel.alternatives[0].transcript for final in finals)
@@ -68,7 +69,7 @@ async def test_the_official_client_gets_results_and_metadata(server: LoopbackSer
     assert metadata.duration == 6.0
 
 
-async def test_the_official_client_gets_every_kind_of_event(server: LoopbackServer) -> None:
+async def test_the_official_client_gets_every_kind_of_event(server: FaultyServer) -> None:
     messages = await transcribe(
         server, 6, interim_results="true", utterance_end_ms="1000", vad_events="true", endpointing=300
     )
@@ -77,7 +78,7 @@ async def test_the_official_client_gets_every_kind_of_event(server: LoopbackServ
     assert not all(message.is_final for message in messages if isinstance(message, ListenV1Results))
 
 
-async def test_the_official_client_can_finalize(server: LoopbackServer) -> None:
+async def test_the_official_client_can_finalize(server: FaultyServer) -> None:
     async with client(server).listen.v1.connect(model="nova-3", encoding="linear16", sample_rate=16_000) as connection:
         await connection.send_media(bytes(3200 * 7))
         await connection.send_finalize()
@@ -87,7 +88,7 @@ async def test_the_official_client_can_finalize(server: LoopbackServer) -> None:
         assert message.from_finalize
 
 
-async def test_the_official_client_is_told_of_a_wrong_key(server: LoopbackServer) -> None:
+async def test_the_official_client_is_told_of_a_wrong_key(server: FaultyServer) -> None:
     with pytest.raises(ApiError) as caught:
         async with client(server, "wrong").listen.v1.connect(model="nova-3"):
             pass
@@ -95,7 +96,7 @@ async def test_the_official_client_is_told_of_a_wrong_key(server: LoopbackServer
     assert server.requests[-1].status == 401
 
 
-async def test_the_official_client_with_threads_gets_results_and_the_projects(server: LoopbackServer) -> None:
+async def test_the_official_client_with_threads_gets_results_and_the_projects(server: FaultyServer) -> None:
     def use() -> tuple[list[str | None], list[Any]]:
         # Given a client of HTTP, which it would leave open.
         with httpx.Client() as http:
@@ -113,7 +114,7 @@ async def test_the_official_client_with_threads_gets_results_and_the_projects(se
     assert [(word.word, word.speaker) for word in words[:2]] == [("hello", 0), ("world", 0)]
 
 
-async def test_a_voice_agent_gets_interims_and_answers_to_its_messages(server: LoopbackServer) -> None:
+async def test_a_voice_agent_gets_interims_and_answers_to_its_messages(server: FaultyServer) -> None:
     """An agent names every option, sends 50 ms at a time, and keeps the connection alive with pings and texts."""
     query = {
         **{"model": "nova-3", "language": "en-US", "punctuate": "true", "smart_format": "false", "no_delay": "true"},
@@ -161,7 +162,7 @@ def recorded(seconds: int) -> list[bytes]:
 
 @pytest.mark.parametrize("options", [{}, {"sample_rate": "48000", "channels": "1"}])
 async def test_a_browser_that_records_gets_results_without_saying_what_it_sends(
-    server: LoopbackServer, options: dict[str, str]
+    server: FaultyServer, options: dict[str, str]
 ) -> None:
     async with (
         aiohttp.ClientSession() as session,

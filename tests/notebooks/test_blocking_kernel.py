@@ -12,9 +12,10 @@ from tests.notebooks.test_kernel import Kernel
 SETUP = """
 import asyncio, dgnb
 from dgnb.loopback import Script
+from tests.support.faulty import FaultyServer
 
 # On the helper's loop: the kernel's is held up.
-server = dgnb.loopback.serve(Script("one two three", repeat=True))
+server = FaultyServer(Script("one two three", repeat=True))
 dgnb.run(server.__aenter__())
 
 cleaned = []

@@ -19,7 +19,8 @@ import dgnb
 SETUP = """
 import asyncio, time, dgnb
 from dgnb.loopback import Script
-server = await dgnb.loopback.serve(Script("one two three four five six seven eight nine ten", repeat=True)).__aenter__()
+from tests.support.faulty import FaultyServer
+server = await FaultyServer(Script("one two three four five six seven eight nine ten", repeat=True)).__aenter__()
 
 async def silence():
     while True:

@@ -24,9 +24,9 @@ import nbformat
 import pytest
 
 import dgnb
-from dgnb.loopback import LoopbackServer, Script
-from dgnb.loopback.records import ServedConnection
+from dgnb.loopback import Script
 from tests.notebooks.test_kernel import Kernel
+from tests.support.faulty import FaultyServer, ServedConnection
 
 T = TypeVar("T")
 TEXT = "one two three"
@@ -78,17 +78,15 @@ class Elsewhere:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._main, name="a server elsewhere")
         self._thread.start()
-        self.server: LoopbackServer = self.call(self._serve)
+        self.server: FaultyServer = self.call(self._serve)
 
     def _main(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             self._stop = asyncio.Event()
             runner.run(self._stop.wait())
 
-    async def _serve(self) -> LoopbackServer:
-        server = dgnb.loopback.serve(
-            Script(TEXT, repeat=True, words_per_second=6, start=0.1, gap=0.3), idle_timeout=IDLE
-        )
+    async def _serve(self) -> FaultyServer:
+        server = FaultyServer(Script(TEXT, repeat=True, words_per_second=6, start=0.1, gap=0.3), idle_timeout=IDLE)
         return await server.__aenter__()
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
@@ -130,7 +128,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 @pytest.fixture
-def server(elsewhere: Elsewhere) -> LoopbackServer:
+def server(elsewhere: Elsewhere) -> FaultyServer:
     return elsewhere.server
 
 
@@ -193,7 +191,7 @@ def closing(connection: ServedConnection) -> bool:
     ids=["a cell that sleeps", "a cell that keeps the interpreter's lock"],
 )
 def test_a_cell_that_blocks_costs_a_connection_and_no_word(
-    kernel: Chosen, server: LoopbackServer, block: str, tmp_path: Path, wav: Any, tone: Any
+    kernel: Chosen, server: FaultyServer, block: str, tmp_path: Path, wav: Any, tone: Any
 ) -> None:
     speech = tmp_path / "speech.wav"
     speech.write_bytes(wav(tone(60)))
@@ -232,7 +230,7 @@ WAITS = {
 
 
 @contextlib.contextmanager
-def state(name: str, kernel: Chosen, server: LoopbackServer) -> Iterator[None]:
+def state(name: str, kernel: Chosen, server: FaultyServer) -> Iterator[None]:
     """A session `session` in that state."""
     start = "session = dgnb.LiveSession(source(), endpoint=url).start()"
     seen = len(server.requests)
@@ -293,7 +291,7 @@ def busy(kernel: Chosen) -> Callable[[], bool]:
     + [("newest", name) for name in ("open", "connecting", "backing off", "replaying", "closing")],
 )
 def test_interrupting_a_wait_ends_the_cell_at_once_and_leaves_the_session_as_it_was(
-    kernels: dict[str, Chosen], server: LoopbackServer, version: str, name: str
+    kernels: dict[str, Chosen], server: FaultyServer, version: str, name: str
 ) -> None:
     kernel = kernels[version]
     with state(name, kernel, server):
@@ -320,7 +318,7 @@ def test_interrupting_a_wait_ends_the_cell_at_once_and_leaves_the_session_as_it_
 
 @pytest.mark.parametrize("name", ["connecting", "backing off", "closing"])
 def test_interrupting_transcribe_ends_the_cell_at_once_and_the_stream_soon(
-    kernel: Chosen, server: LoopbackServer, name: str
+    kernel: Chosen, server: FaultyServer, name: str
 ) -> None:
     faults = {
         "connecting": lambda: server.unresponsive(),
@@ -350,7 +348,7 @@ def test_interrupting_transcribe_ends_the_cell_at_once_and_the_stream_soon(
 
 @pytest.mark.parametrize("version", KERNELS)
 def test_interrupts_at_any_moment_leave_legal_sessions_and_whole_files(
-    kernels: dict[str, Chosen], server: LoopbackServer, version: str, tmp_path: Path
+    kernels: dict[str, Chosen], server: FaultyServer, version: str, tmp_path: Path
 ) -> None:
     kernel = kernels[version]
     file = tmp_path / "talk.jsonl"
@@ -402,7 +400,7 @@ def test_interrupts_at_any_moment_leave_legal_sessions_and_whole_files(
 @pytest.mark.parametrize("how", ["restart", "shutdown"])
 @pytest.mark.parametrize("version", KERNELS)
 def test_a_kernel_that_ends_says_so_to_the_server_and_completes_the_journal(
-    fresh: Callable[[str], Chosen], server: LoopbackServer, version: str, how: str, tmp_path: Path
+    fresh: Callable[[str], Chosen], server: FaultyServer, version: str, how: str, tmp_path: Path
 ) -> None:
     kernel = fresh(version)
     journal = tmp_path / "talk.jsonl"
@@ -430,7 +428,7 @@ def test_a_kernel_that_ends_says_so_to_the_server_and_completes_the_journal(
 
 @pytest.mark.parametrize("name", ["connecting", "closing"])
 def test_a_kernel_ends_soon_when_the_server_does_not_answer(
-    fresh: Callable[[str], Chosen], server: LoopbackServer, name: str
+    fresh: Callable[[str], Chosen], server: FaultyServer, name: str
 ) -> None:
     kernel = fresh("newest")
     with state(name, kernel, server):
@@ -441,7 +439,7 @@ def test_a_kernel_ends_soon_when_the_server_does_not_answer(
 
 
 def test_a_killed_kernel_leaves_a_journal_with_every_final_older_than_a_second(
-    fresh: Callable[[str], Chosen], server: LoopbackServer, tmp_path: Path
+    fresh: Callable[[str], Chosen], server: FaultyServer, tmp_path: Path
 ) -> None:
     kernel = fresh("newest")
     kernel.run(
@@ -467,7 +465,7 @@ def test_a_killed_kernel_leaves_a_journal_with_every_final_older_than_a_second(
     assert any(age > 1.0 for said in finals for _, _, age in said)
 
 
-def test_a_notebook_without_a_reader_ends_and_its_stream_with_it(server: LoopbackServer) -> None:
+def test_a_notebook_without_a_reader_ends_and_its_stream_with_it(server: FaultyServer) -> None:
     """As papermill runs it: nobody is there to stop what the last cell has begun."""
     notebook = nbformat.v4.new_notebook(
         cells=[
@@ -493,7 +491,7 @@ def test_a_notebook_without_a_reader_ends_and_its_stream_with_it(server: Loopbac
 # Run again, and beside others
 
 
-def test_a_start_cell_that_is_run_again_and_again_has_one_session(kernel: Chosen, server: LoopbackServer) -> None:
+def test_a_start_cell_that_is_run_again_and_again_has_one_session(kernel: Chosen, server: FaultyServer) -> None:
     seen, most = len(server.connections), 0
     for turn in range(20):
         kernel.run("session = dgnb.LiveSession(source(), endpoint=url, interim_results=True).start()", cell="start")
@@ -508,7 +506,7 @@ def test_a_start_cell_that_is_run_again_and_again_has_one_session(kernel: Chosen
     assert len(server.connections) - seen <= 20
 
 
-def test_a_cell_may_start_several_sessions_and_others_leave_them_alone(kernel: Chosen, server: LoopbackServer) -> None:
+def test_a_cell_may_start_several_sessions_and_others_leave_them_alone(kernel: Chosen, server: FaultyServer) -> None:
     kernel.run("two = [dgnb.LiveSession(source(), endpoint=url).start() for _ in range(2)]", cell="two")
     kernel.run("third = dgnb.LiveSession(source(), endpoint=url).start()", cell="third")
     kernel.wait_for("all(s.audio_cursor > 0.2 for s in [*two, third])")
@@ -601,7 +599,7 @@ def test_a_transcript_that_its_cell_cut_off_is_not_returned_as_a_whole_one(kerne
     assert kernel.run("task.done()") == "False"
 
 
-def test_a_panel_that_is_clicked_again_and_made_again_has_one_session(kernel: Chosen, server: LoopbackServer) -> None:
+def test_a_panel_that_is_clicked_again_and_made_again_has_one_session(kernel: Chosen, server: FaultyServer) -> None:
     seen = len(server.connections)
     cell = (
         "panel = dgnb.ControlPanel(source(), endpoint=url)\n"
@@ -631,7 +629,7 @@ import warnings; warnings.simplefilter("ignore")
 
 @pytest.mark.parametrize(("version", "library"), [("6", "nest-asyncio"), ("newest", "nest-asyncio2")])
 def test_a_session_does_not_mind_nested_loops(
-    fresh: Callable[[str], Chosen], version: str, library: str, server: LoopbackServer
+    fresh: Callable[[str], Chosen], version: str, library: str, server: FaultyServer
 ) -> None:
     kernel = fresh(version)
     start = "dgnb.LiveSession(source(), endpoint=url).start()"

@@ -23,8 +23,9 @@ import dgnb
 from dgnb import LiveSession, State
 from dgnb.audio import Audio
 from dgnb.exceptions import AudioError, DgnbError
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.session.watch import Watch
+from tests.support.faulty import FaultyServer
 from tests.support.sim import cycles
 from tests.support.speech import speech
 from tests.support.waiting import until
@@ -33,9 +34,9 @@ MOMENT = 10.0
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
+async def server() -> AsyncIterator[FaultyServer]:
     script = Script("one two three", repeat=True, words_per_second=6, start=0.1, gap=0.3)
-    async with dgnb.loopback.serve(script) as server:
+    async with FaultyServer(script) as server:
         yield server
 
 
@@ -66,7 +67,7 @@ async def test_sources_that_hang_or_hold_no_audio_leave_nothing_behind_and_stop_
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_a_session_ends_well_whatever_is_done_to_it(server: LoopbackServer, seed: int) -> None:
+async def test_a_session_ends_well_whatever_is_done_to_it(server: FaultyServer, seed: int) -> None:
     dice = random.Random(seed)
     session = LiveSession(speech(60), endpoint=server.url, pace=None if seed % 2 else 20.0, interim_results=True)
     beside: set[asyncio.Task[Any]] = set()
@@ -122,7 +123,7 @@ _EXPECTED = (DgnbError, asyncio.CancelledError)
 # Sessions without a reference
 
 
-async def test_a_session_without_a_reference_goes_on_and_is_listed(server: LoopbackServer) -> None:
+async def test_a_session_without_a_reference_goes_on_and_is_listed(server: FaultyServer) -> None:
     held = weakref.ref(LiveSession(speech(60), endpoint=server.url, pace=1.0).start())
     gc.collect()
     found = dgnb.sessions()[-1]
@@ -132,7 +133,7 @@ async def test_a_session_without_a_reference_goes_on_and_is_listed(server: Loopb
     await found.stop()
 
 
-async def test_a_session_that_was_never_started_is_collected_silently(server: LoopbackServer) -> None:
+async def test_a_session_that_was_never_started_is_collected_silently(server: FaultyServer) -> None:
     session = LiveSession(speech(60), endpoint=server.url)
     held = weakref.ref(session)
     del session
@@ -192,7 +193,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.parametrize("how", ["exit", "hooks", "transcribe", "multiprocessing"])
-async def test_a_forked_child_leaves_the_connection_to_its_parent(server: LoopbackServer, how: str) -> None:
+async def test_a_forked_child_leaves_the_connection_to_its_parent(server: FaultyServer, how: str) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", FORKING, server.url, how, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -240,7 +241,7 @@ WHERE = [
 
 @pytest.mark.parametrize("where", WHERE)
 async def test_a_fault_in_any_part_is_reported_once_as_the_sessions_error(
-    server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(f"dgnb.session.{where}", fail_at_once if where.startswith(("ledger", "retry")) else fail)
     session = LiveSession(speech(2), endpoint=server.url, pace=5.0).start()
@@ -258,7 +259,7 @@ async def test_a_fault_in_any_part_is_reported_once_as_the_sessions_error(
 
 
 async def test_a_watch_that_fails_is_reported_once_and_the_stream_goes_on(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Watch, "run", fail)
     transcript = await LiveSession(speech(2), endpoint=server.url, pace=10)
@@ -270,7 +271,7 @@ async def test_a_watch_that_fails_is_reported_once_and_the_stream_goes_on(
 
 
 @pytest.mark.parametrize("where", ["open", "chunks", "close"])
-async def test_a_custom_source_that_fails_ends_the_session_with_its_error(server: LoopbackServer, where: str) -> None:
+async def test_a_custom_source_that_fails_ends_the_session_with_its_error(server: FaultyServer, where: str) -> None:
     class Source(dgnb.AudioSource):
         async def open(self, *, multichannel: bool = False) -> Audio:
             if where == "open":
@@ -292,7 +293,7 @@ async def test_a_custom_source_that_fails_ends_the_session_with_its_error(server
 
 
 async def test_an_error_in_feed_ends_the_session_with_that_error(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise Injected
@@ -305,7 +306,7 @@ async def test_an_error_in_feed_ends_the_session_with_that_error(
 
 @pytest.mark.parametrize("where", ["ledger.Ledger.close", "writer.JournalWriter.close", "stream.figures"])
 async def test_a_fault_while_the_session_closes_still_closes_it(
-    server: LoopbackServer, where: str, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise Injected
@@ -333,7 +334,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_threads")
-async def test_a_source_without_a_thread_says_so(server: LoopbackServer) -> None:
+async def test_a_source_without_a_thread_says_so(server: FaultyServer) -> None:
     for source in (speech(60), dgnb.samples.path(), f"{server.radio_url}"):
         with pytest.raises(AudioError, match=r"can't start new thread.*Too much runs here"):
             await LiveSession(source, endpoint=server.url)
@@ -385,7 +386,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_too_few_file_descriptors_are_one_clear_error_and_the_next_session_works(
-    server: LoopbackServer,
+    server: FaultyServer,
 ) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -405,7 +406,7 @@ async def test_too_few_file_descriptors_are_one_clear_error_and_the_next_session
 # Isolation
 
 
-async def test_changing_a_table_changes_only_that_table(server: LoopbackServer) -> None:
+async def test_changing_a_table_changes_only_that_table(server: FaultyServer) -> None:
     session = LiveSession(speech(8), endpoint=server.url, pace=20.0, interim_results=True).start()
     names = ("words", "utterances", "results", "events", "gaps")
     while session.state is not State.CLOSED:
@@ -423,7 +424,7 @@ async def test_changing_a_table_changes_only_that_table(server: LoopbackServer) 
     assert session.error is None
 
 
-async def test_a_session_that_fails_does_not_affect_another_one(server: LoopbackServer) -> None:
+async def test_a_session_that_fails_does_not_affect_another_one(server: FaultyServer) -> None:
     well = LiveSession(speech(4), endpoint=server.url, pace=4.0).start()
 
     async def broken() -> AsyncIterator[bytes]:
@@ -441,7 +442,7 @@ async def test_a_session_that_fails_does_not_affect_another_one(server: Loopback
     assert "error" not in well.transcript.events["type"].tolist()
 
 
-async def test_rebinding_a_name_leaves_both_sessions_running(server: LoopbackServer) -> None:
+async def test_rebinding_a_name_leaves_both_sessions_running(server: FaultyServer) -> None:
     session = LiveSession(speech(60), endpoint=server.url).start()
     first = weakref.ref(session)
     session = LiveSession(speech(60), endpoint=server.url).start()

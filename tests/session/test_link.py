@@ -16,12 +16,13 @@ import dgnb
 from dgnb import LiveOptions, Transcript
 from dgnb.audio import AudioSource
 from dgnb.exceptions import CloseTimeout, ConnectionLost
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.session.capture import Capture
 from dgnb.session.link import Link
 from dgnb.session.stop import Stop
 from tests.session.test_reconnect import final, metadata, plain
 from tests.session.test_session import TEXT, Tap
+from tests.support.faulty import FaultyServer
 from tests.support.speech import speech
 from tests.support.waiting import until
 
@@ -29,8 +30,8 @@ RAW = LiveOptions(encoding="linear16", sample_rate=16000)
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script(TEXT)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script(TEXT)) as server:
         yield server
 
 
@@ -70,7 +71,7 @@ async def linked(
         await capture.close()
 
 
-async def test_all_audio_is_sent_and_heard_and_then_it_is_the_last(server: LoopbackServer) -> None:
+async def test_all_audio_is_sent_and_heard_and_then_it_is_the_last(server: FaultyServer) -> None:
     told: list[str] = []
     async with linked(
         server.url, speech(6), progress=lambda: told.append("progress"), draining=lambda: told.append("draining")
@@ -82,7 +83,7 @@ async def test_all_audio_is_sent_and_heard_and_then_it_is_the_last(server: Loopb
     assert told[-1] == "progress"
 
 
-async def test_other_options_end_it_before_the_source_has(server: LoopbackServer) -> None:
+async def test_other_options_end_it_before_the_source_has(server: FaultyServer) -> None:
     tap = Tap()
     tap.give(2)
     async with linked(server.url, tap.source()) as link:
@@ -95,7 +96,7 @@ async def test_other_options_end_it_before_the_source_has(server: LoopbackServer
         assert link.capture.pending == pytest.approx(2.0, abs=0.11)
 
 
-async def test_a_change_that_was_taken_back_ends_nothing(server: LoopbackServer) -> None:
+async def test_a_change_that_was_taken_back_ends_nothing(server: FaultyServer) -> None:
     tap = Tap()
     tap.give(1)
     async with linked(server.url, tap.source()) as link:
@@ -109,7 +110,7 @@ async def test_a_change_that_was_taken_back_ends_nothing(server: LoopbackServer)
         assert link.transcript.text == TEXT
 
 
-async def test_a_stop_ends_it_with_the_words_of_what_was_sent(server: LoopbackServer) -> None:
+async def test_a_stop_ends_it_with_the_words_of_what_was_sent(server: FaultyServer) -> None:
     tap = Tap()
     tap.give(2)
     async with linked(server.url, tap.source()) as link:
@@ -122,7 +123,7 @@ async def test_a_stop_ends_it_with_the_words_of_what_was_sent(server: LoopbackSe
         assert link.capture.ledger.acknowledged == link.capture.ledger.sent
 
 
-async def test_results_that_go_elsewhere_count_all_that_was_sent_as_heard(server: LoopbackServer) -> None:
+async def test_results_that_go_elsewhere_count_all_that_was_sent_as_heard(server: FaultyServer) -> None:
     with server.silent():
         async with linked(server.url, speech(6), elsewhere=True, drain_timeout=0.05) as link:
             with pytest.raises(CloseTimeout):
@@ -149,7 +150,7 @@ async def test_a_server_that_does_not_finish_is_no_error_where_all_was_heard(hea
 
 
 async def test_a_server_that_does_not_finish_for_other_options_is_lost(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Audio that is no longer kept can't be sent again, so its finals are awaited.
     monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 0.5)
@@ -167,7 +168,7 @@ async def test_a_server_that_does_not_finish_for_other_options_is_lost(
 
 @pytest.mark.parametrize("text", ["", "Hello there."])
 async def test_empty_finals_for_silence_are_noticed(text: str) -> None:
-    async with dgnb.loopback.serve(Script(text)) as server:
+    async with FaultyServer(Script(text)) as server:
         tap = Tap()
         tap.give(2)
         async with linked(server.url, tap.source()) as link:
@@ -180,7 +181,7 @@ async def test_empty_finals_for_silence_are_noticed(text: str) -> None:
             await running
 
 
-async def test_cancelling_leaves_the_connection_open_and_no_task(server: LoopbackServer) -> None:
+async def test_cancelling_leaves_the_connection_open_and_no_task(server: FaultyServer) -> None:
     tap = Tap()
     tap.give(1)
     async with linked(server.url, tap.source()) as link:

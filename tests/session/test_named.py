@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 import dgnb
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
+from tests.support.faulty import FaultyServer
 from tests.support.speech import speech
 
 Waits = Callable[[Coroutine[Any, Any, dgnb.Transcript]], Awaitable[dgnb.Transcript]]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script("one two three")) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script("one two three")) as server:
         yield server
 
 
@@ -71,7 +72,7 @@ EVERY_WAY = [plain, gathered, task, shielded, in_time, group, first, from_a_thre
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
-async def test_every_way_to_wait_gives_the_transcript(way: Waits, server: LoopbackServer) -> None:
+async def test_every_way_to_wait_gives_the_transcript(way: Waits, server: FaultyServer) -> None:
     transcript = await way(dgnb.transcribe(speech(), endpoint=server.url, pace=None))
     assert transcript.text == "one two three"
     if way is run:

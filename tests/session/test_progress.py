@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import dgnb
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.session import progress
+from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
 
 TEXT = "one two three four five six seven eight nine ten"
@@ -20,10 +21,10 @@ SAMPLES = np.zeros(32_000, "<i2")
 
 
 @pytest.fixture
-async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopbackServer]:
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultyServer]:
     monkeypatch.setattr(progress, "_FIRST", 0.0)
     monkeypatch.setattr(progress, "_REDRAW", 0.05)
-    async with dgnb.loopback.serve(Script(TEXT)) as server:
+    async with FaultyServer(Script(TEXT)) as server:
         yield server
 
 
@@ -31,7 +32,7 @@ def lines(err: str) -> list[str]:
     return [line.strip() for line in re.split(r"[\r\n]+", err) if line.strip()]
 
 
-async def test_a_terminal_shows_how_far_a_file_is(server: LoopbackServer, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_terminal_shows_how_far_a_file_is(server: FaultyServer, capsys: pytest.CaptureFixture[str]) -> None:
     transcript = await dgnb.transcribe(SAMPLES, sample_rate=16_000, pace=4, endpoint=server.url, progress=True)
     told = lines(capsys.readouterr().err)
     under_way = [line for line in told if re.fullmatch(r"0:0\d of 0:02 · \d\.\d × · 0:0\d left", line)]
@@ -40,7 +41,7 @@ async def test_a_terminal_shows_how_far_a_file_is(server: LoopbackServer, capsys
 
 
 async def test_audio_without_a_length_is_counted_in_seconds_and_words(
-    server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+    server: FaultyServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield bytes(48_000)
@@ -52,7 +53,7 @@ async def test_audio_without_a_length_is_counted_in_seconds_and_words(
 
 
 async def test_the_length_is_no_more_than_the_duration(
-    server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+    server: FaultyServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await dgnb.transcribe(
         SAMPLES, sample_rate=16_000, pace=4, endpoint=server.url, progress=True, duration=1.0, interim_results=True
@@ -62,13 +63,13 @@ async def test_the_length_is_no_more_than_the_duration(
 
 @pytest.mark.parametrize("progress", [None, False])
 async def test_where_nobody_looks_nothing_is_shown(
-    progress: bool | None, server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+    progress: bool | None, server: FaultyServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await dgnb.transcribe(np.zeros(16_000, "<i2"), sample_rate=16_000, endpoint=server.url, progress=progress)
     assert capsys.readouterr() == ("", "")
 
 
-async def test_after_an_error_only_the_error_stands(server: LoopbackServer, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_after_an_error_only_the_error_stands(server: FaultyServer, capsys: pytest.CaptureFixture[str]) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield bytes(32_000)
         raise OSError("the disk is gone")
@@ -80,7 +81,7 @@ async def test_after_an_error_only_the_error_stands(server: LoopbackServer, caps
 
 
 async def test_a_session_shows_its_newest_words_and_in_the_end_one_line(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
 

@@ -23,8 +23,9 @@ import dgnb
 from dgnb import LiveSession, State, transcribe
 from dgnb.audio import Audio, AudioSource, Note
 from dgnb.exceptions import CloseTimeout, ConnectionLost, HandshakeError
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.session.retry import Backoff
+from tests.support.faulty import FaultyServer
 from tests.support.proxy import proxied
 from tests.support.speech import SECONDS, speech
 from tests.support.waiting import until
@@ -53,8 +54,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script(TEXT, repeat=True)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script(TEXT, repeat=True)) as server:
         yield server
 
 
@@ -117,7 +118,7 @@ def covers(session: LiveSession, seconds: float) -> bool:
 # Reconnecting
 
 
-async def test_a_lost_connection_is_opened_again_where_its_last_final_ended(server: LoopbackServer) -> None:
+async def test_a_lost_connection_is_opened_again_where_its_last_final_ended(server: FaultyServer) -> None:
     session = LiveSession(speech(20), endpoint=server.url, pace=None)
     with server.dropping(after=7.3, times=1):
         transcript = await session
@@ -135,7 +136,7 @@ async def test_a_lost_connection_is_opened_again_where_its_last_final_ended(serv
     assert kinds(session).count("opened") == 2
 
 
-async def test_the_request_is_the_same_each_time(server: LoopbackServer) -> None:
+async def test_the_request_is_the_same_each_time(server: FaultyServer) -> None:
     options = dgnb.LiveOptions(keyterm=["dgnb"], interim_results=True, smart_format=True)
     with server.dropping(after=2.0, times=2):
         await transcribe(speech(), options, endpoint=server.url, pace=None)
@@ -143,7 +144,7 @@ async def test_the_request_is_the_same_each_time(server: LoopbackServer) -> None
     assert len({tuple(request.query) for request in server.requests}) == 1
 
 
-async def test_interims_of_a_lost_connection_are_dropped(server: LoopbackServer) -> None:
+async def test_interims_of_a_lost_connection_are_dropped(server: FaultyServer) -> None:
     session = LiveSession(speech(60), endpoint=server.url, pace=20.0, interim_results=True)
     seen = []
     session.transcript.observe(lambda _: seen.append(session.transcript.interim))
@@ -156,7 +157,7 @@ async def test_interims_of_a_lost_connection_are_dropped(server: LoopbackServer)
         await session.stop()
 
 
-async def test_reconnecting_can_be_turned_off(server: LoopbackServer) -> None:
+async def test_reconnecting_can_be_turned_off(server: FaultyServer) -> None:
     session = LiveSession(speech(20), endpoint=server.url, pace=None, reconnect=False)
     with server.dropping(after=3.0), pytest.raises(ConnectionLost):
         await session
@@ -172,7 +173,7 @@ def test_reconnect_is_true_false_or_seconds(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [1001, 1011, 1012, 1013, 1014, 4001])
-async def test_after_a_transient_close_code_a_new_connection_is_opened(server: LoopbackServer, code: int) -> None:
+async def test_after_a_transient_close_code_a_new_connection_is_opened(server: FaultyServer, code: int) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     with server.dropping(after=3.0, code=code, times=1):
         await session
@@ -185,7 +186,7 @@ async def test_after_a_transient_close_code_a_new_connection_is_opened(server: L
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
-async def test_a_fault_that_would_come_again_is_raised_at_once(server: LoopbackServer, code: int) -> None:
+async def test_a_fault_that_would_come_again_is_raised_at_once(server: FaultyServer, code: int) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     with server.dropping(after=3.0, code=code), pytest.raises(ConnectionLost) as caught:
         await session
@@ -195,13 +196,13 @@ async def test_a_fault_that_would_come_again_is_raised_at_once(server: LoopbackS
     assert f"code: {code}" in session.report()
 
 
-async def test_an_unexpected_close_1000_is_tried_again_once(server: LoopbackServer) -> None:
+async def test_an_unexpected_close_1000_is_tried_again_once(server: FaultyServer) -> None:
     with server.dropping(after=0.5, code=1000), pytest.raises(ConnectionLost, match="twice in a row"):
         await transcribe(speech(60), endpoint=server.url, pace=None)
     assert len(server.connections) == 2
 
 
-async def test_audio_that_a_server_can_not_read_is_sent_at_most_twice(server: LoopbackServer) -> None:
+async def test_audio_that_a_server_can_not_read_is_sent_at_most_twice(server: FaultyServer) -> None:
     with (
         server.dropping(after=0.5, code=1011, reason="NET-0000"),
         pytest.raises(ConnectionLost, match="in the format that encoding"),
@@ -210,13 +211,13 @@ async def test_audio_that_a_server_can_not_read_is_sent_at_most_twice(server: Lo
     assert len(server.connections) == 2
 
 
-async def test_a_server_that_accepts_and_closes_is_given_up_after_three_times(server: LoopbackServer) -> None:
+async def test_a_server_that_accepts_and_closes_is_given_up_after_three_times(server: FaultyServer) -> None:
     with server.dropping(after=0, code=1011), pytest.raises(ConnectionLost, match="opened 3 times"):
         await transcribe(speech(), endpoint=server.url, pace=None)
     assert len(server.connections) == 3
 
 
-async def test_a_busy_server_is_tried_again_until_it_accepts(server: LoopbackServer) -> None:
+async def test_a_busy_server_is_tried_again_until_it_accepts(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     with server.rejecting(429, headers={"Retry-After": "0"}, times=3):
         await session
@@ -226,7 +227,7 @@ async def test_a_busy_server_is_tried_again_until_it_accepts(server: LoopbackSer
     assert covers(session, SECONDS)
 
 
-async def test_retry_after_is_obeyed(server: LoopbackServer) -> None:
+async def test_retry_after_is_obeyed(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     began = time.monotonic()
     with server.rejecting(503, headers={"Retry-After": "0.3"}, times=1):
@@ -235,14 +236,14 @@ async def test_retry_after_is_obeyed(server: LoopbackServer) -> None:
     assert "in 0.3 s" in told(session, "connecting")[0]
 
 
-async def test_a_retry_after_of_an_hour_ends_the_session(server: LoopbackServer) -> None:
+async def test_a_retry_after_of_an_hour_ends_the_session(server: FaultyServer) -> None:
     with server.rejecting(429, headers={"Retry-After": "3600"}), pytest.raises(HandshakeError, match="3600 s"):
         await transcribe(speech(), endpoint=server.url, pace=None)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 302])
-async def test_a_refusal_is_final(server: LoopbackServer, status: int) -> None:
+async def test_a_refusal_is_final(server: FaultyServer, status: int) -> None:
     headers = {"Location": "http://127.0.0.1:1/"} if status == 302 else {}
     with server.rejecting(status, headers=headers), pytest.raises(HandshakeError) as caught:
         await transcribe(speech(), endpoint=server.url, pace=None)
@@ -251,7 +252,7 @@ async def test_a_refusal_is_final(server: LoopbackServer, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_server_at_fault_is_tried_as_long_as_reconnect_says(server: LoopbackServer, status: int) -> None:
+async def test_a_server_at_fault_is_tried_as_long_as_reconnect_says(server: FaultyServer, status: int) -> None:
     """More often than the four times that were the limit once; the waits before the sixth try are 10 s."""
     with server.rejecting(status, times=4):
         assert (await transcribe(speech(), endpoint=server.url, pace=None)).text
@@ -262,7 +263,7 @@ async def test_a_server_at_fault_is_tried_as_long_as_reconnect_says(server: Loop
     assert caught.value.status == status
 
 
-async def test_a_402_on_a_reconnect_ends_the_session_and_keeps_the_text(server: LoopbackServer) -> None:
+async def test_a_402_on_a_reconnect_ends_the_session_and_keeps_the_text(server: FaultyServer) -> None:
     with server.dropping(after=5.0):
         session = LiveSession(speech(20), endpoint=server.url, pace=None).start()
         await until(lambda: server.connections)
@@ -294,7 +295,7 @@ async def test_a_server_that_starts_after_the_session_is_found(
     monkeypatch.setattr(Backoff, "random", Short())
     session = LiveSession(speech(), endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None).start()
     await until(lambda: kinds(session).count("connecting") >= 6)
-    async with dgnb.loopback.serve(Script(TEXT), port=unused_tcp_port):
+    async with FaultyServer(Script(TEXT), port=unused_tcp_port):
         assert (await asyncio.wait_for(session, 20)).text == TEXT
 
 
@@ -385,13 +386,13 @@ async def test_a_network_that_comes_back_costs_no_word(
 ) -> None:
     monkeypatch.setattr(Backoff, "random", Short())
     session = LiveSession(station, endpoint=f"ws://127.0.0.1:{unused_tcp_port}", pace=None).start()
-    async with dgnb.loopback.serve(Script(TEXT, repeat=True), port=unused_tcp_port):
+    async with FaultyServer(Script(TEXT, repeat=True), port=unused_tcp_port):
         station.give(3)
         await until(lambda: session.audio_cursor >= 3)
     await until(lambda: session.reconnecting)
     station.give(3)
     await until(lambda: session.pending > 3)
-    async with dgnb.loopback.serve(Script(TEXT, repeat=True), port=unused_tcp_port):
+    async with FaultyServer(Script(TEXT, repeat=True), port=unused_tcp_port):
         station.give(1)
         station.end()
         await asyncio.wait_for(session.wait(), 20)
@@ -400,7 +401,7 @@ async def test_a_network_that_comes_back_costs_no_word(
     assert session.transcript.gaps.empty
 
 
-async def test_the_end_of_a_file_is_sent_again_when_its_connection_is_lost(server: LoopbackServer) -> None:
+async def test_the_end_of_a_file_is_sent_again_when_its_connection_is_lost(server: FaultyServer) -> None:
     """All audio and CloseStream were sent. Then the server restarts instead of sending its last messages."""
     closings = 0
 
@@ -445,7 +446,7 @@ async def test_a_connection_lost_after_the_last_final_ends_the_session_well() ->
     assert kinds(session).count("opened") == 1
 
 
-async def test_a_server_that_does_not_finish_is_tried_once_more(server: LoopbackServer) -> None:
+async def test_a_server_that_does_not_finish_is_tried_once_more(server: FaultyServer) -> None:
     """The line may be dead: audio without a final is sent again."""
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.3)
     with server.silent():
@@ -457,7 +458,7 @@ async def test_a_server_that_does_not_finish_is_tried_once_more(server: Loopback
     assert session.transcript.gaps.empty
 
 
-async def test_a_server_that_never_finishes_is_tried_twice(server: LoopbackServer) -> None:
+async def test_a_server_that_never_finishes_is_tried_twice(server: FaultyServer) -> None:
     session = LiveSession(speech(1), endpoint=server.url, pace=None, close_timeout=0.3)
     with server.refusing_to_close(), pytest.raises(CloseTimeout):
         await session
@@ -465,7 +466,7 @@ async def test_a_server_that_never_finishes_is_tried_twice(server: LoopbackServe
 
 
 async def test_a_server_that_takes_audio_and_sends_no_message_is_replaced(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.link._SILENT", 2.0)
     monkeypatch.setattr("dgnb.endpoints.Endpoint.answers_silence", True)
@@ -479,7 +480,7 @@ async def test_a_server_that_takes_audio_and_sends_no_message_is_replaced(
 
 
 async def test_two_silent_connections_end_the_session_with_a_question_about_the_format(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.link._SILENT", 1.0)
     monkeypatch.setattr("dgnb.endpoints.Endpoint.answers_silence", True)
@@ -630,7 +631,7 @@ async def test_the_key_is_masked_in_a_reason_that_comes_in_a_message() -> None:
     assert "canary" not in str(caught.value)
 
 
-async def test_stopping_right_after_a_change_keeps_what_was_said_before_it(server: LoopbackServer) -> None:
+async def test_stopping_right_after_a_change_keeps_what_was_said_before_it(server: FaultyServer) -> None:
     session = LiveSession(speech(60), endpoint=server.url, pace=4.0, interim_results=True).start()
     await until(lambda: session.audio_cursor > 3.4)
     sent = session.audio_cursor
@@ -660,7 +661,7 @@ class Own(AudioSource):
         return Audio(self.chunks, close)
 
 
-async def test_chunks_of_any_size_are_sent_as_whole_frames_of_a_quarter_of_a_second(server: LoopbackServer) -> None:
+async def test_chunks_of_any_size_are_sent_as_whole_frames_of_a_quarter_of_a_second(server: FaultyServer) -> None:
     async def chunks() -> AsyncIterator[Any]:
         yield bytes(1)
         yield bytes(3333)
@@ -697,7 +698,7 @@ async def test_a_source_may_use_its_buffer_again() -> None:
     assert received == b"".join(bytes([number]) * 3200 for number in range(5))
 
 
-async def test_a_source_without_audio_gives_a_warning(server: LoopbackServer) -> None:
+async def test_a_source_without_audio_gives_a_warning(server: FaultyServer) -> None:
     async def chunks() -> AsyncIterator[Any]:
         return
         yield
@@ -707,7 +708,7 @@ async def test_a_source_without_audio_gives_a_warning(server: LoopbackServer) ->
     assert told(session, "warning") == ["my own held no audio."]
 
 
-async def test_a_source_that_opens_no_audio_is_one_clear_error(server: LoopbackServer) -> None:
+async def test_a_source_that_opens_no_audio_is_one_clear_error(server: FaultyServer) -> None:
     class Odd(AudioSource):
         async def open(self, *, multichannel: bool = False) -> Audio:
             return None  # type: ignore[return-value]
@@ -716,7 +717,7 @@ async def test_a_source_that_opens_no_audio_is_one_clear_error(server: LoopbackS
         await transcribe(Odd(), endpoint=server.url)
 
 
-async def test_a_source_that_is_cancelled_from_inside_is_an_error(server: LoopbackServer) -> None:
+async def test_a_source_that_is_cancelled_from_inside_is_an_error(server: FaultyServer) -> None:
     async def chunks() -> AsyncIterator[Any]:
         yield bytes(32_000)
         raise asyncio.CancelledError
@@ -725,7 +726,7 @@ async def test_a_source_that_is_cancelled_from_inside_is_an_error(server: Loopba
         await transcribe(Own(chunks()), endpoint=server.url, pace=None)
 
 
-async def test_a_source_that_does_not_close_does_not_hold_up_a_stop(server: LoopbackServer) -> None:
+async def test_a_source_that_does_not_close_does_not_hold_up_a_stop(server: FaultyServer) -> None:
     released = asyncio.Event()
 
     async def chunks() -> AsyncIterator[Any]:
@@ -747,7 +748,7 @@ async def test_a_source_that_does_not_close_does_not_hold_up_a_stop(server: Loop
 
 
 async def test_more_than_is_kept_is_a_gap_with_its_reason(
-    server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 2.0)
     session = LiveSession(station, endpoint=server.url, pace=None).start()
@@ -786,7 +787,7 @@ async def test_a_connection_too_slow_for_the_audio_is_replaced_behind_the_gap(
     assert any("more audio was waiting" in reason for reason in gaps["reason"])
 
 
-async def test_a_file_waits_for_its_connection(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_waits_for_its_connection(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dgnb.session.capture.BUFFER_SECONDS", 5.0)
     session = LiveSession(speech(60), endpoint=server.url, pace=20.0).start()
     await until(lambda: session.audio_cursor > 1)
@@ -800,7 +801,7 @@ async def test_a_file_waits_for_its_connection(server: LoopbackServer, monkeypat
 
 
 async def test_stopping_while_it_reconnects_is_immediate_and_opens_nothing(
-    server: LoopbackServer, station: Station
+    server: FaultyServer, station: Station
 ) -> None:
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     station.give(3)
@@ -818,7 +819,7 @@ async def test_stopping_while_it_reconnects_is_immediate_and_opens_nothing(
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_a_stop_while_behind_sends_what_was_captured_at_full_speed(server: LoopbackServer, paused: bool) -> None:
+async def test_a_stop_while_behind_sends_what_was_captured_at_full_speed(server: FaultyServer, paused: bool) -> None:
     """30 s wait for a pace of 1.2. A server on this machine takes them within the five seconds."""
     station = Station()
     session = LiveSession(station, endpoint=server.url).start()
@@ -836,7 +837,7 @@ async def test_a_stop_while_behind_sends_what_was_captured_at_full_speed(server:
     assert transcript.transcript_cursor == pytest.approx(30.0, abs=0.05)
 
 
-async def test_notes_of_a_station_become_events_and_gaps(server: LoopbackServer, station: Station) -> None:
+async def test_notes_of_a_station_become_events_and_gaps(server: FaultyServer, station: Station) -> None:
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     station.give(1)
     await until(lambda: session.audio_cursor >= 1)
@@ -857,7 +858,7 @@ async def test_notes_of_a_station_become_events_and_gaps(server: LoopbackServer,
 # Pauses
 
 
-async def test_a_connection_that_is_lost_in_a_pause_is_opened_when_there_is_audio(server: LoopbackServer) -> None:
+async def test_a_connection_that_is_lost_in_a_pause_is_opened_when_there_is_audio(server: FaultyServer) -> None:
     async with proxied(urlsplit(server.url).port or 0, 1) as proxy:
         session = LiveSession(speech(30), endpoint=proxy.url, pace=20.0).start()
         await until(lambda: session.audio_cursor > 1)
@@ -877,7 +878,7 @@ async def test_a_connection_that_is_lost_in_a_pause_is_opened_when_there_is_audi
 
 
 async def test_a_cell_that_blocks_is_named_as_the_cause(
-    server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.stream._STARVED", 1.0)
     session = LiveSession(station, endpoint=server.url, pace=None).start()
@@ -897,7 +898,7 @@ async def test_a_cell_that_blocks_is_named_as_the_cause(
 
 
 async def test_a_stream_that_runs_for_an_hour_gives_one_warning(
-    server: LoopbackServer, station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("dgnb.session.watch._REMIND", 1.0)
     monkeypatch.setattr("dgnb.session.watch._INTERVAL", 0.01)
@@ -912,7 +913,7 @@ async def test_a_stream_that_runs_for_an_hour_gives_one_warning(
     assert text in caplog.text
 
 
-async def test_a_good_session_reports_one_line(server: LoopbackServer) -> None:
+async def test_a_good_session_reports_one_line(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
     assert session.report().startswith("0.0 s captured")
     await session
@@ -922,7 +923,7 @@ async def test_a_good_session_reports_one_line(server: LoopbackServer) -> None:
     assert line in told(session, "closed")[0]
 
 
-async def test_a_failed_session_reports_what_is_needed_to_help(server: LoopbackServer) -> None:
+async def test_a_failed_session_reports_what_is_needed_to_help(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None, api_key="canary0123456789")
     with server.rejecting(402, error="No money"), pytest.raises(HandshakeError):
         await session
@@ -946,7 +947,7 @@ async def test_a_server_that_received_less_than_was_sent_gives_a_warning() -> No
     assert told(session, "warning") == ["3.00 s of audio were sent, the server says it received 2.50 s."]
 
 
-async def test_a_journal_is_written_beside_the_session(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_a_journal_is_written_beside_the_session(server: FaultyServer, tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
     transcript = await transcribe(speech(), endpoint=server.url, pace=None, journal=path)
     loaded = dgnb.Transcript.load(path)
@@ -960,7 +961,7 @@ async def test_a_journal_is_written_beside_the_session(server: LoopbackServer, t
 
 
 async def test_a_journal_that_can_not_be_made_is_an_error_before_anything_is_sent(
-    server: LoopbackServer, tmp_path: Path
+    server: FaultyServer, tmp_path: Path
 ) -> None:
     with pytest.raises(dgnb.ConfigurationError, match="journal"):
         await transcribe(speech(), endpoint=server.url, journal=tmp_path / "no" / "talk.jsonl")
@@ -969,7 +970,7 @@ async def test_a_journal_that_can_not_be_made_is_an_error_before_anything_is_sen
         LiveSession(speech(), endpoint=server.url, journal=3)  # type: ignore[arg-type]
 
 
-async def test_results_that_go_elsewhere_leave_no_gaps(server: LoopbackServer) -> None:
+async def test_results_that_go_elsewhere_leave_no_gaps(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None, callback="https://example.org/results")
     await session
     assert session.transcript.gaps.empty

@@ -11,19 +11,20 @@ import pytest
 
 import dgnb
 from dgnb import LiveSession, transcribe
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from tests.session.test_session import Tap
+from tests.support.faulty import FaultyServer
 from tests.support.speech import speech
 from tests.support.waiting import until
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script("one two three four five six seven eight nine ten")) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script("one two three four five six seven eight nine ten")) as server:
         yield server
 
 
-async def test_sessions_lists_what_runs_and_what_ended_last(server: LoopbackServer) -> None:
+async def test_sessions_lists_what_runs_and_what_ended_last(server: FaultyServer) -> None:
     tap = Tap()
     await transcribe(speech(1), endpoint=server.url, pace=None)
     running = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
@@ -34,7 +35,7 @@ async def test_sessions_lists_what_runs_and_what_ended_last(server: LoopbackServ
     await running.stop()
 
 
-async def test_a_session_is_listed_from_its_start_on(server: LoopbackServer) -> None:
+async def test_a_session_is_listed_from_its_start_on(server: FaultyServer) -> None:
     await transcribe(speech(1), endpoint=server.url, pace=None)
     before = dgnb.sessions()
     session = LiveSession(speech(1), endpoint=server.url, pace=None)
@@ -68,7 +69,7 @@ for loop in loops:
 
 
 async def test_sessions_of_each_loop_that_only_stopped_are_closed_when_the_process_exits(
-    server: LoopbackServer,
+    server: FaultyServer,
 ) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", EXITING, server.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -10,20 +10,21 @@ import pytest
 import dgnb
 from dgnb import LiveSession, State
 from dgnb.exceptions import ConfigurationError, HandshakeError
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from tests.session.test_session import TEXT, Tap, sent
+from tests.support.faulty import FaultyServer
 from tests.support.speech import speech
 from tests.support.waiting import until
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script(TEXT)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script(TEXT)) as server:
         yield server
 
 
 @pytest.fixture
-async def open_session(server: LoopbackServer, tap: Tap) -> AsyncIterator[LiveSession]:
+async def open_session(server: FaultyServer, tap: Tap) -> AsyncIterator[LiveSession]:
     """A session that has sent its first second."""
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
@@ -38,7 +39,7 @@ def tap() -> Tap:
 
 
 async def test_finalize_says_whether_it_was_confirmed(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     with pytest.raises(ConfigurationError, match="open session"):
@@ -56,7 +57,7 @@ async def test_finalize_says_whether_it_was_confirmed(
 # Options that change while it runs
 
 
-async def test_other_options_open_a_new_connection_in_the_same_transcript(server: LoopbackServer, tap: Tap) -> None:
+async def test_other_options_open_a_new_connection_in_the_same_transcript(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(6)
     await until(lambda: sent(session, 6.0) and session.transcript.text)
@@ -80,7 +81,7 @@ async def test_other_options_open_a_new_connection_in_the_same_transcript(server
     assert "changed" in set(transcript.events["type"])
 
 
-async def test_a_change_of_options_cuts_where_a_final_ended(server: LoopbackServer) -> None:
+async def test_a_change_of_options_cuts_where_a_final_ended(server: FaultyServer) -> None:
     session = LiveSession(speech(20), endpoint=server.url, pace=20).start()
     for smart_format in (True, False, True):
         await until(lambda: session.state is State.OPEN)
@@ -95,7 +96,7 @@ async def test_a_change_of_options_cuts_where_a_final_ended(server: LoopbackServ
     assert len(session.transcript.gaps) == 0
 
 
-async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: LoopbackServer, tap: Tap) -> None:
+async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -107,7 +108,7 @@ async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: 
 
 
 async def test_where_configure_is_refused_a_new_connection_does_it(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Script, "configurable", False)
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
@@ -118,7 +119,7 @@ async def test_where_configure_is_refused_a_new_connection_does_it(
     assert [connection.options.keyterm for connection in server.connections] == [(), ("Praat",)]
 
 
-async def test_options_that_the_server_refuses_leave_the_stream_as_it_was(server: LoopbackServer, tap: Tap) -> None:
+async def test_options_that_the_server_refuses_leave_the_stream_as_it_was(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -133,7 +134,7 @@ async def test_options_that_the_server_refuses_leave_the_stream_as_it_was(server
     assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
-async def test_options_are_applied_to_an_open_session_only(server: LoopbackServer, tap: Tap) -> None:
+async def test_options_are_applied_to_an_open_session_only(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None)
     options = dgnb.LiveOptions(punctuate=True)
     with pytest.raises(ConfigurationError, match="open session"):
@@ -150,7 +151,7 @@ async def test_options_are_applied_to_an_open_session_only(server: LoopbackServe
         await session.apply(options)
 
 
-async def test_stopping_while_options_change_ends_it(server: LoopbackServer, tap: Tap) -> None:
+async def test_stopping_while_options_change_ends_it(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -163,7 +164,7 @@ async def test_stopping_while_options_change_ends_it(server: LoopbackServer, tap
     assert session.transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
-async def test_cancelling_apply_takes_the_change_back(server: LoopbackServer, tap: Tap) -> None:
+async def test_cancelling_apply_takes_the_change_back(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -178,7 +179,7 @@ async def test_cancelling_apply_takes_the_change_back(server: LoopbackServer, ta
     assert not session.options.punctuate
 
 
-async def test_a_container_that_is_passed_through_keeps_its_options(server: LoopbackServer) -> None:
+async def test_a_container_that_is_passed_through_keeps_its_options(server: FaultyServer) -> None:
     session = LiveSession(dgnb.FileSource(dgnb.samples.path(), decode=False), endpoint=server.url, pace=4.0).start()
     await until(lambda: session.audio_cursor > 6)
     with pytest.raises(ConfigurationError, match="decode=False"):
@@ -186,7 +187,7 @@ async def test_a_container_that_is_passed_through_keeps_its_options(server: Loop
     await session.stop()
 
 
-async def test_one_change_at_a_time(server: LoopbackServer, open_session: LiveSession) -> None:
+async def test_one_change_at_a_time(server: FaultyServer, open_session: LiveSession) -> None:
     with server.unresponsive(times=1):
         first = asyncio.ensure_future(open_session.apply(dgnb.LiveOptions(punctuate=True)))
         await asyncio.sleep(0)
@@ -213,7 +214,7 @@ async def test_options_are_applied_in_the_loop_of_the_session(open_session: Live
 
 
 async def test_key_terms_of_another_model_need_a_new_connection(
-    server: LoopbackServer, open_session: LiveSession
+    server: FaultyServer, open_session: LiveSession
 ) -> None:
     await open_session.apply(dgnb.LiveOptions(model="nova-2"))
     await open_session.apply(dgnb.LiveOptions(model="nova-2", numerals=True))

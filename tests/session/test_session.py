@@ -25,8 +25,9 @@ from dgnb.exceptions import (
     DgnbError,
     HandshakeError,
 )
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.messages import Alternative, Channel, Metadata, Results, Word, encode
+from tests.support.faulty import FaultyServer
 from tests.support.speech import SECONDS, speech
 from tests.support.waiting import until
 
@@ -60,8 +61,8 @@ class Tap:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script(TEXT)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script(TEXT)) as server:
         yield server
 
 
@@ -70,7 +71,7 @@ def tap() -> Tap:
     return Tap()
 
 
-async def started(server: LoopbackServer) -> LiveSession:
+async def started(server: FaultyServer) -> LiveSession:
     """The session that another task started, once the server knows it."""
     await until(lambda: server.connections)
     return dgnb.sessions()[-1]
@@ -97,7 +98,7 @@ async def until_stuck(session: LiveSession) -> None:
 # transcribe()
 
 
-async def test_one_line_gives_the_words_with_their_times(server: LoopbackServer) -> None:
+async def test_one_line_gives_the_words_with_their_times(server: FaultyServer) -> None:
     transcript = await transcribe(speech(), endpoint=server.url, pace=None)
     assert transcript.text == TEXT
     words = transcript.words
@@ -108,7 +109,7 @@ async def test_one_line_gives_the_words_with_their_times(server: LoopbackServer)
     assert list(transcript.events["type"]) == ["opened", "Metadata", "closed"]
 
 
-async def test_options_go_by_name_or_as_an_object(server: LoopbackServer) -> None:
+async def test_options_go_by_name_or_as_an_object(server: FaultyServer) -> None:
     await transcribe(speech(), endpoint=server.url, pace=None, smart_format=True, keyterm="dgnb")
     await transcribe(speech(), dgnb.LiveOptions(smart_format=True, keyterm=["dgnb"]), endpoint=server.url, pace=None)
     first, second = (request.query for request in server.requests)
@@ -117,19 +118,19 @@ async def test_options_go_by_name_or_as_an_object(server: LoopbackServer) -> Non
     assert ("sample_rate", "16000") in first
 
 
-async def test_a_file_is_decoded_whatever_it_is(server: LoopbackServer) -> None:
+async def test_a_file_is_decoded_whatever_it_is(server: FaultyServer) -> None:
     await transcribe(dgnb.samples.path(), endpoint=server.url, pace=None)
     (connection,) = server.connections
     assert connection.audio_seconds == pytest.approx(47.77, abs=0.05)
 
 
-async def test_raw_audio_is_read_as_the_options_say(server: LoopbackServer) -> None:
+async def test_raw_audio_is_read_as_the_options_say(server: FaultyServer) -> None:
     await transcribe(bytes(8000), endpoint=server.url, pace=None, encoding="mulaw", sample_rate=8000)
     assert server.connections[0].audio_seconds == pytest.approx(1.0, abs=0.01)
     assert ("encoding", "linear16") in server.requests[0].query
 
 
-async def test_how_the_input_is_read_is_no_option_of_the_request(server: LoopbackServer) -> None:
+async def test_how_the_input_is_read_is_no_option_of_the_request(server: FaultyServer) -> None:
     raw: dict[str, Any] = {"encoding": "mulaw", "sample_rate": 8000}
     for arguments in ({"options": dgnb.LiveOptions(**raw)}, {"options": dgnb.LiveOptions(), **raw}, raw):
         session = LiveSession(bytes(8000), endpoint=server.url, pace=None, **arguments)
@@ -140,7 +141,7 @@ async def test_how_the_input_is_read_is_no_option_of_the_request(server: Loopbac
         LiveSession(bytes(8000), dgnb.LiveOptions(**raw), endpoint=server.url, **{**raw, "sample_rate": 16_000})
 
 
-async def test_options_that_name_the_same_input_format_can_be_applied(server: LoopbackServer) -> None:
+async def test_options_that_name_the_same_input_format_can_be_applied(server: FaultyServer) -> None:
     raw: dict[str, Any] = {"encoding": "linear16", "sample_rate": 8000}
     async with LiveSession(bytes(960_000), endpoint=server.url, pace=4.0, **raw) as session:
         await until(lambda: session.state is State.OPEN)
@@ -152,7 +153,7 @@ async def test_options_that_name_the_same_input_format_can_be_applied(server: Lo
     assert session.error is None
 
 
-async def test_a_container_can_be_passed_through_as_it_is(server: LoopbackServer) -> None:
+async def test_a_container_can_be_passed_through_as_it_is(server: FaultyServer) -> None:
     source = dgnb.FileSource(dgnb.samples.path(), decode=False)
     transcript = await transcribe(source, endpoint=server.url, pace=None)
     assert transcript.text == TEXT
@@ -160,21 +161,21 @@ async def test_a_container_can_be_passed_through_as_it_is(server: LoopbackServer
     assert server.connections[0].bytes_received == dgnb.samples.path().stat().st_size
 
 
-async def test_multichannel_keeps_the_channels(server: LoopbackServer) -> None:
+async def test_multichannel_keeps_the_channels(server: FaultyServer) -> None:
     source = dgnb.BufferSource(bytes(4 * 16000 * 6), encoding="linear16", sample_rate=16000, channels=2)
     transcript = await transcribe(source, endpoint=server.url, pace=None, multichannel=True)
     assert set(transcript.words["channel"]) == {0, 1}
     assert ("channels", "2") in server.requests[0].query
 
 
-async def test_duration_stops_by_itself_to_the_sample(server: LoopbackServer) -> None:
+async def test_duration_stops_by_itself_to_the_sample(server: FaultyServer) -> None:
     transcript = await transcribe(speech(), endpoint=server.url, pace=None, duration=2.05)
     assert server.connections[0].bytes_received == round(2.05 * 16000) * 2
     metadata = [message for message in transcript.messages if isinstance(message, Metadata)]
     assert metadata[0].duration == pytest.approx(2.05)
 
 
-async def test_interims_come_when_asked_for_and_add_no_words(server: LoopbackServer) -> None:
+async def test_interims_come_when_asked_for_and_add_no_words(server: FaultyServer) -> None:
     transcript = await transcribe(speech(), endpoint=server.url, pace=None, interim_results=True)
     results = transcript.results
     assert (~results["is_final"]).sum() > 1
@@ -183,7 +184,7 @@ async def test_interims_come_when_asked_for_and_add_no_words(server: LoopbackSer
     assert results["latency"].dropna().ge(0).all()
 
 
-async def test_an_option_that_the_server_can_not_do_gives_a_warning(server: LoopbackServer) -> None:
+async def test_an_option_that_the_server_can_not_do_gives_a_warning(server: FaultyServer) -> None:
     transcript = await transcribe(speech(), endpoint=server.url, pace=None, numerals=True)
     told = transcript.events.query("type == 'warning'")["text"]
     assert told.str.contains("numerals").any()
@@ -220,7 +221,7 @@ async def test_a_wrong_argument_is_refused_before_any_io(arguments: dict[str, An
     assert told in str(caught.value)
 
 
-async def test_a_missing_file_fails_before_a_connection_is_opened(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_a_missing_file_fails_before_a_connection_is_opened(server: FaultyServer, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="There is no file"):
         await transcribe(tmp_path / "missing.wav", endpoint=server.url)
     assert server.requests == []
@@ -230,7 +231,7 @@ async def test_a_missing_file_fails_before_a_connection_is_opened(server: Loopba
     assert len(session.transcript.gaps) == 0
 
 
-async def test_a_refusal_is_raised_once_and_is_in_the_events(server: LoopbackServer) -> None:
+async def test_a_refusal_is_raised_once_and_is_in_the_events(server: FaultyServer) -> None:
     with server.rejecting(401), pytest.raises(AuthenticationError):
         await transcribe(speech(), endpoint=server.url, api_key=CANARY)
     events = dgnb.sessions()[-1].transcript.events
@@ -247,12 +248,12 @@ async def test_a_server_that_is_not_there_is_reported_at_once_and_raised_later(
     assert "nothing listens" in caplog.messages[0]
 
 
-async def test_a_server_that_closes_at_once_is_reported(server: LoopbackServer) -> None:
+async def test_a_server_that_closes_at_once_is_reported(server: FaultyServer) -> None:
     with server.dropping(code=1008, reason="DATA-0000"), pytest.raises(ConnectionLost, match="could not be decoded"):
         await transcribe(speech(), endpoint=server.url)
 
 
-async def test_a_line_that_goes_dead_keeps_the_words_and_shows_the_gap(server: LoopbackServer) -> None:
+async def test_a_line_that_goes_dead_keeps_the_words_and_shows_the_gap(server: FaultyServer) -> None:
     with server.dropping(after=5.5), pytest.raises(ConnectionLost):
         await transcribe(speech(60), endpoint=server.url, pace=None, reconnect=False)
     transcript = dgnb.sessions()[-1].transcript
@@ -263,7 +264,7 @@ async def test_a_line_that_goes_dead_keeps_the_words_and_shows_the_gap(server: L
     assert "ConnectionLost" in gap.reason
 
 
-async def test_a_source_that_breaks_off_keeps_what_was_said(server: LoopbackServer) -> None:
+async def test_a_source_that_breaks_off_keeps_what_was_said(server: FaultyServer) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield bytes(32_000 * 6)
         raise ValueError("unplugged")
@@ -276,7 +277,7 @@ async def test_a_source_that_breaks_off_keeps_what_was_said(server: LoopbackServ
     assert len(transcript.gaps) == 0
 
 
-async def test_a_server_that_never_finishes_is_given_up_after_close_timeout(server: LoopbackServer) -> None:
+async def test_a_server_that_never_finishes_is_given_up_after_close_timeout(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=1.0)
     with server.refusing_to_close(), pytest.raises(CloseTimeout):
         await session
@@ -317,14 +318,14 @@ async def test_silence_that_a_server_received_and_left_out_is_no_gap(
     assert session.transcript.word_count == len(finals)
 
 
-async def test_all_audio_that_a_silent_server_got_is_a_gap(server: LoopbackServer) -> None:
+async def test_all_audio_that_a_silent_server_got_is_a_gap(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None, close_timeout=0.05)
     with server.silent(), pytest.raises(CloseTimeout):
         await session
     assert session.transcript.gaps[["start", "end"]].to_numpy().tolist() == [[0.0, SECONDS]]
 
 
-async def test_the_key_is_shown_nowhere(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_key_is_shown_nowhere(server: FaultyServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         session = LiveSession(speech(), endpoint=server.url, api_key=CANARY, pace=None)
         await session
@@ -335,7 +336,7 @@ async def test_the_key_is_shown_nowhere(server: LoopbackServer, caplog: pytest.L
 # Life cycle
 
 
-async def test_start_returns_at_once_and_the_transcript_grows(server: LoopbackServer, tap: Tap) -> None:
+async def test_start_returns_at_once_and_the_transcript_grows(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None, interim_results=True)
     assert session.start() is session
     assert session.start() is session
@@ -353,7 +354,7 @@ async def test_start_returns_at_once_and_the_transcript_grows(server: LoopbackSe
     assert tap.closed
 
 
-async def test_stop_drains_the_last_words(server: LoopbackServer, tap: Tap) -> None:
+async def test_stop_drains_the_last_words(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(2)
     await until(lambda: sent(session, 2.0))
@@ -363,7 +364,7 @@ async def test_stop_drains_the_last_words(server: LoopbackServer, tap: Tap) -> N
     assert len(transcript.gaps) == 0
 
 
-async def test_stopping_twice_and_at_the_same_time_is_no_error(server: LoopbackServer, tap: Tap) -> None:
+async def test_stopping_twice_and_at_the_same_time_is_no_error(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: session.state is State.OPEN)
@@ -372,7 +373,7 @@ async def test_stopping_twice_and_at_the_same_time_is_no_error(server: LoopbackS
     assert len(server.connections) == 1
 
 
-async def test_a_session_stopped_before_it_started_never_starts(server: LoopbackServer) -> None:
+async def test_a_session_stopped_before_it_started_never_starts(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url)
     await session.stop()
     await session
@@ -381,14 +382,14 @@ async def test_a_session_stopped_before_it_started_never_starts(server: Loopback
     assert server.requests == []
 
 
-async def test_a_session_that_is_stopped_right_after_start_ends(server: LoopbackServer) -> None:
+async def test_a_session_that_is_stopped_right_after_start_ends(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url).start()
     await session.stop()
     assert session.state is State.CLOSED
     assert server.requests == []
 
 
-async def test_stopping_while_it_connects_ends_the_attempt(server: LoopbackServer) -> None:
+async def test_stopping_while_it_connects_ends_the_attempt(server: FaultyServer) -> None:
     with server.unresponsive():
         session = LiveSession(speech(), endpoint=server.url).start()
         await until(lambda: server.requests)
@@ -397,7 +398,7 @@ async def test_stopping_while_it_connects_ends_the_attempt(server: LoopbackServe
     assert server.connections == []
 
 
-async def test_stopping_while_the_source_opens_ends_the_attempt(server: LoopbackServer, tap: Tap) -> None:
+async def test_stopping_while_the_source_opens_ends_the_attempt(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url).start()
     await asyncio.sleep(0)
     await session.stop()
@@ -405,7 +406,7 @@ async def test_stopping_while_the_source_opens_ends_the_attempt(server: Loopback
 
 
 async def test_stop_is_bounded_when_the_server_does_not_finish(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.05)
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
@@ -417,7 +418,7 @@ async def test_stop_is_bounded_when_the_server_does_not_finish(
         await session
 
 
-async def test_transcribe_never_returns_a_transcript_that_a_stop_cut_off(server: LoopbackServer) -> None:
+async def test_transcribe_never_returns_a_transcript_that_a_stop_cut_off(server: FaultyServer) -> None:
     task = asyncio.ensure_future(transcribe(speech(60), endpoint=server.url))
     session = await started(server)
     await until(lambda: session.audio_cursor > 1)
@@ -431,7 +432,7 @@ async def test_transcribe_never_returns_a_transcript_that_a_stop_cut_off(server:
 
 @pytest.mark.parametrize("after", [0.0, 1.0])
 async def test_a_session_that_is_stopped_while_it_is_awaited_gives_what_it_heard(
-    server: LoopbackServer, after: float
+    server: FaultyServer, after: float
 ) -> None:
     session = LiveSession(speech(60), endpoint=server.url)
     task: asyncio.Future[dgnb.Transcript] = asyncio.ensure_future(session)
@@ -440,7 +441,7 @@ async def test_a_session_that_is_stopped_while_it_is_awaited_gives_what_it_heard
     assert await task is session.transcript
 
 
-async def test_a_stop_after_all_was_heard_cuts_nothing_off(server: LoopbackServer) -> None:
+async def test_a_stop_after_all_was_heard_cuts_nothing_off(server: FaultyServer) -> None:
     task = asyncio.ensure_future(transcribe(speech(), endpoint=server.url, pace=None))
     session = await started(server)
     await until(lambda: session.state is State.CLOSED)
@@ -448,7 +449,7 @@ async def test_a_stop_after_all_was_heard_cuts_nothing_off(server: LoopbackServe
     assert (await task).text == TEXT
 
 
-async def test_async_with_stops_at_the_end_of_the_block(server: LoopbackServer, tap: Tap) -> None:
+async def test_async_with_stops_at_the_end_of_the_block(server: FaultyServer, tap: Tap) -> None:
     async with LiveSession(tap.source(), endpoint=server.url, pace=None) as session:
         tap.give(6)
         await until(lambda: sent(session, 6.0))
@@ -456,7 +457,7 @@ async def test_async_with_stops_at_the_end_of_the_block(server: LoopbackServer, 
     assert session.transcript.text == TEXT
 
 
-async def test_an_exception_in_the_block_stops_the_session_and_goes_on(server: LoopbackServer, tap: Tap) -> None:
+async def test_an_exception_in_the_block_stops_the_session_and_goes_on(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None)
 
     async def use() -> None:
@@ -470,7 +471,7 @@ async def test_an_exception_in_the_block_stops_the_session_and_goes_on(server: L
     assert session.state is State.CLOSED
 
 
-async def test_async_for_gives_every_message_from_the_first_on(server: LoopbackServer) -> None:
+async def test_async_for_gives_every_message_from_the_first_on(server: FaultyServer) -> None:
     async with LiveSession(speech(), endpoint=server.url, pace=None, interim_results=True) as session:
         seen = [message async for message in session]
     assert seen == session.transcript.messages
@@ -479,7 +480,7 @@ async def test_async_for_gives_every_message_from_the_first_on(server: LoopbackS
     assert late == seen
 
 
-async def test_async_for_raises_the_error_after_the_last_message(server: LoopbackServer) -> None:
+async def test_async_for_raises_the_error_after_the_last_message(server: FaultyServer) -> None:
     seen = []
 
     async def use() -> None:
@@ -491,7 +492,7 @@ async def test_async_for_raises_the_error_after_the_last_message(server: Loopbac
     assert any(isinstance(message, Results) for message in seen)
 
 
-async def test_a_paused_file_waits_and_loses_nothing(server: LoopbackServer) -> None:
+async def test_a_paused_file_waits_and_loses_nothing(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=20).start()
     await until(lambda: session.audio_cursor > 1)
     session.pause()
@@ -523,7 +524,7 @@ class Live(dgnb.AudioSource):
 
 @pytest.mark.parametrize("end", ["resumed", "stopped"])
 async def test_a_live_source_loses_the_length_of_the_pause_and_says_so(
-    server: LoopbackServer, tap: Tap, end: str
+    server: FaultyServer, tap: Tap, end: str
 ) -> None:
     """Also where many seconds come at once in the pause, as from a station with segments."""
     session = LiveSession(Live(tap), endpoint=server.url, pace=None).start()
@@ -552,7 +553,7 @@ async def test_a_live_source_loses_the_length_of_the_pause_and_says_so(
 
 
 @pytest.mark.parametrize("at", [0.0, 1.0])
-async def test_a_pause_skips_nothing_of_an_iterator(server: LoopbackServer, at: float) -> None:
+async def test_a_pause_skips_nothing_of_an_iterator(server: FaultyServer, at: float) -> None:
     async def recording() -> AsyncIterator[bytes]:
         for _ in range(60):
             yield bytes(3200)
@@ -570,7 +571,7 @@ async def test_a_pause_skips_nothing_of_an_iterator(server: LoopbackServer, at: 
     assert transcript.gaps.empty
 
 
-async def test_a_pause_skips_nothing_of_a_queue_that_is_filled_meanwhile(server: LoopbackServer, tap: Tap) -> None:
+async def test_a_pause_skips_nothing_of_a_queue_that_is_filled_meanwhile(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: session.audio_cursor > 0.5)
@@ -584,7 +585,7 @@ async def test_a_pause_skips_nothing_of_a_queue_that_is_filled_meanwhile(server:
     assert transcript.gaps.empty
 
 
-async def test_stopping_while_paused_ends_it(server: LoopbackServer) -> None:
+async def test_stopping_while_paused_ends_it(server: FaultyServer) -> None:
     session = LiveSession(speech(60), endpoint=server.url, pace=20).start()
     await until(lambda: session.audio_cursor > 1)
     session.pause()
@@ -592,7 +593,7 @@ async def test_stopping_while_paused_ends_it(server: LoopbackServer) -> None:
     assert transcript.transcript_cursor == pytest.approx(session.audio_cursor)
 
 
-async def test_audio_is_sent_at_the_pace_asked_for(server: LoopbackServer) -> None:
+async def test_audio_is_sent_at_the_pace_asked_for(server: FaultyServer) -> None:
     began = time.monotonic()
     await transcribe(speech(4), endpoint=server.url, pace=10)
     assert time.monotonic() - began > 0.3
@@ -601,7 +602,7 @@ async def test_audio_is_sent_at_the_pace_asked_for(server: LoopbackServer) -> No
 # Waiting, interrupts, other threads
 
 
-async def test_cancelling_a_wait_leaves_the_session_running(server: LoopbackServer, tap: Tap) -> None:
+async def test_cancelling_a_wait_leaves_the_session_running(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     waiting = asyncio.ensure_future(session)
     tap.give(2)
@@ -616,7 +617,7 @@ async def test_cancelling_a_wait_leaves_the_session_running(server: LoopbackServ
 
 
 async def test_cancelling_transcribe_ends_it_within_half_a_second_and_keeps_the_words(
-    server: LoopbackServer, tap: Tap
+    server: FaultyServer, tap: Tap
 ) -> None:
     running = asyncio.ensure_future(transcribe(tap.source(), endpoint=server.url, pace=None))
     tap.give(6)
@@ -633,7 +634,7 @@ async def test_cancelling_transcribe_ends_it_within_half_a_second_and_keeps_the_
 
 
 async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_finish(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.stop.DRAIN", 0.6)
     with server.silent():
@@ -651,7 +652,7 @@ async def test_cancelling_transcribe_does_not_wait_for_a_server_that_does_not_fi
             await session
 
 
-async def test_the_loop_wakes_every_tenth_of_a_second_while_a_cell_waits(server: LoopbackServer, tap: Tap) -> None:
+async def test_the_loop_wakes_every_tenth_of_a_second_while_a_cell_waits(server: FaultyServer, tap: Tap) -> None:
     """A kernel's interrupt is seen when the loop next wakes, also with a silent source."""
     session = LiveSession(tap.source(), endpoint=server.url).start()
     loop = asyncio.get_running_loop()
@@ -673,7 +674,7 @@ async def test_the_loop_wakes_every_tenth_of_a_second_while_a_cell_waits(server:
     await session.stop()
 
 
-async def test_a_session_can_be_stopped_and_awaited_from_another_thread(server: LoopbackServer, tap: Tap) -> None:
+async def test_a_session_can_be_stopped_and_awaited_from_another_thread(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(6)
     await until(lambda: sent(session, 6.0))
@@ -701,7 +702,7 @@ def test_a_session_needs_a_loop_to_run_in() -> None:
 
 def test_a_loop_that_ends_closes_its_sessions_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> LiveSession:
-        async with dgnb.loopback.serve(Script(TEXT)) as server:
+        async with FaultyServer(Script(TEXT)) as server:
             session = LiveSession(speech(60), endpoint=server.url).start()
             await until(lambda: session.state is State.OPEN)
             return session
@@ -712,7 +713,7 @@ def test_a_loop_that_ends_closes_its_sessions_with_an_error(caplog: pytest.LogCa
 
 
 async def test_an_error_that_nobody_awaits_is_logged_once(
-    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.rejecting(402):
         session = LiveSession(speech(), endpoint=server.url).start()
@@ -725,7 +726,7 @@ async def test_an_error_that_nobody_awaits_is_logged_once(
 
 
 async def test_an_error_that_somebody_awaits_is_not_logged_as_well(
-    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.rejecting(402), pytest.raises(HandshakeError):
         await transcribe(speech(), endpoint=server.url)
@@ -733,7 +734,7 @@ async def test_an_error_that_somebody_awaits_is_not_logged_as_well(
 
 
 async def test_an_error_that_is_not_dgnbs_is_raised_unchanged(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Odd(dgnb.AudioSource):
         async def open(self, *, multichannel: bool = False) -> Any:
@@ -743,7 +744,7 @@ async def test_an_error_that_is_not_dgnbs_is_raised_unchanged(
         await transcribe(Odd(), endpoint=server.url)
 
 
-async def test_two_sessions_at_a_time_do_not_mix(server: LoopbackServer) -> None:
+async def test_two_sessions_at_a_time_do_not_mix(server: FaultyServer) -> None:
     first, second = await asyncio.gather(
         transcribe(speech(2), endpoint=server.url, pace=None), transcribe(speech(6), endpoint=server.url, pace=None)
     )
@@ -751,21 +752,21 @@ async def test_two_sessions_at_a_time_do_not_mix(server: LoopbackServer) -> None
     assert second.text == TEXT
 
 
-async def test_every_error_of_a_source_is_a_dgnb_error(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_every_error_of_a_source_is_a_dgnb_error(server: FaultyServer, tmp_path: Path) -> None:
     (tmp_path / "page.wav").write_text("<html>not audio</html>")
     for source in (tmp_path, tmp_path / "page.wav", tmp_path / "none"):
         with pytest.raises(DgnbError):
             await transcribe(source, endpoint=server.url)
 
 
-async def test_an_array_needs_no_encoding(server: LoopbackServer) -> None:
+async def test_an_array_needs_no_encoding(server: FaultyServer) -> None:
     await transcribe(np.zeros(8_000, "float32"), sample_rate=8_000, endpoint=server.url, pace=None)
     assert server.connections[0].audio_seconds == pytest.approx(1.0, abs=0.01)
     with pytest.raises(ConfigurationError, match="sample_rate=16000"):
         await transcribe(np.zeros(8_000, "int16"), endpoint=server.url)
 
 
-async def test_a_pause_before_it_is_open_holds_the_audio_back_too(server: LoopbackServer) -> None:
+async def test_a_pause_before_it_is_open_holds_the_audio_back_too(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None).start()
     session.pause()
     await until(lambda: session.state is State.OPEN)
@@ -774,7 +775,7 @@ async def test_a_pause_before_it_is_open_holds_the_audio_back_too(server: Loopba
     assert (await session).text == TEXT
 
 
-async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer) -> None:
+async def test_the_level_is_the_peak_of_the_newest_audio(server: FaultyServer) -> None:
     loud = LiveSession(dgnb.samples.path(), endpoint=server.url, pace=None, duration=2)
     assert loud.level is None
     await loud
@@ -788,7 +789,7 @@ async def test_the_level_is_the_peak_of_the_newest_audio(server: LoopbackServer)
 # Errors and edge cases
 
 
-async def test_a_source_that_fails_is_reported_even_when_the_server_does_not_finish(server: LoopbackServer) -> None:
+async def test_a_source_that_fails_is_reported_even_when_the_server_does_not_finish(server: FaultyServer) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield bytes(32_000 * 2)
         raise ValueError("unplugged")
@@ -801,7 +802,7 @@ async def test_a_source_that_fails_is_reported_even_when_the_server_does_not_fin
 
 
 async def test_an_error_is_logged_when_only_a_finalize_was_waited_for(
-    server: LoopbackServer, tap: Tap, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, tap: Tap, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None, reconnect=False).start()
     tap.give(1)
@@ -815,7 +816,7 @@ async def test_an_error_is_logged_when_only_a_finalize_was_waited_for(
     assert "went dead" in caplog.text
 
 
-async def test_stop_does_not_raise_an_error_that_was_raised_before(server: LoopbackServer) -> None:
+async def test_stop_does_not_raise_an_error_that_was_raised_before(server: FaultyServer) -> None:
     with server.rejecting(402):
         session = LiveSession(speech(), endpoint=server.url).start()
         for _ in range(3):
@@ -826,7 +827,7 @@ async def test_stop_does_not_raise_an_error_that_was_raised_before(server: Loopb
     assert await session.stop() is session.transcript
 
 
-async def test_a_session_can_be_started_and_paused_from_another_thread(server: LoopbackServer, tap: Tap) -> None:
+async def test_a_session_can_be_started_and_paused_from_another_thread(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None)
     await asyncio.to_thread(session.start)
     tap.give(1)
@@ -838,7 +839,7 @@ async def test_a_session_can_be_started_and_paused_from_another_thread(server: L
     await session.stop()
 
 
-async def test_a_closed_session_is_neither_paused_nor_resumed(server: LoopbackServer, tap: Tap) -> None:
+async def test_a_closed_session_is_neither_paused_nor_resumed(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))
@@ -850,7 +851,7 @@ async def test_a_closed_session_is_neither_paused_nor_resumed(server: LoopbackSe
 
 
 async def test_stopping_while_the_old_connection_closes_opens_no_new_one(
-    server: LoopbackServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close, closing = dgnb.Connection.close, asyncio.Event()
 
@@ -874,7 +875,7 @@ async def test_stopping_while_the_old_connection_closes_opens_no_new_one(
     assert len(server.requests) == 1
 
 
-async def test_an_observer_may_unobserve_itself_and_raise(server: LoopbackServer) -> None:
+async def test_an_observer_may_unobserve_itself_and_raise(server: FaultyServer) -> None:
     session = LiveSession(speech(), endpoint=server.url, pace=None)
 
     def observer(message: object) -> None:

@@ -13,16 +13,17 @@ import dgnb
 from dgnb import LiveSession, State, Transcript
 from dgnb.audio import Audio
 from dgnb.exceptions import AudioError, ConfigurationError, ConnectionLost, HandshakeError
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from tests.session.test_reconnect import Station, covers, kinds
 from tests.session.test_session import TEXT, Tap, sent
+from tests.support.faulty import FaultyServer
 from tests.support.speech import speech
 from tests.support.waiting import until
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script(TEXT, repeat=True)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script(TEXT, repeat=True)) as server:
         yield server
 
 
@@ -42,7 +43,7 @@ async def failed(session: LiveSession, error: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize("pace", [None, 20.0])
-async def test_a_file_goes_on_where_it_stood(server: LoopbackServer, pace: float | None) -> None:
+async def test_a_file_goes_on_where_it_stood(server: FaultyServer, pace: float | None) -> None:
     session = LiveSession(speech(20), endpoint=server.url, pace=pace)
     with server.dropping(after=6.0, code=1008, times=1):
         await failed(session, ConnectionLost)
@@ -64,7 +65,7 @@ async def test_a_file_goes_on_where_it_stood(server: LoopbackServer, pace: float
     assert session.report().startswith("20.0 s captured, 20.0 s acknowledged, 0.0 s pending, 0.0 s in gaps")
 
 
-async def test_each_retry_that_fails_leaves_one_gap_and_the_last_one_none(server: LoopbackServer) -> None:
+async def test_each_retry_that_fails_leaves_one_gap_and_the_last_one_none(server: FaultyServer) -> None:
     session = LiveSession(speech(8), endpoint=server.url, pace=None)
     with server.dropping(after=3.0, code=1008, times=1):
         await failed(session, ConnectionLost)
@@ -76,7 +77,7 @@ async def test_each_retry_that_fails_leaves_one_gap_and_the_last_one_none(server
     assert covers(session, 8)
 
 
-async def test_a_first_connection_that_was_refused_can_be_tried_again(server: LoopbackServer) -> None:
+async def test_a_first_connection_that_was_refused_can_be_tried_again(server: FaultyServer) -> None:
     session = LiveSession(speech(3), endpoint=server.url, pace=None)
     with server.rejecting(401):
         await failed(session, HandshakeError)
@@ -84,7 +85,7 @@ async def test_a_first_connection_that_was_refused_can_be_tried_again(server: Lo
     assert covers(session, 3)
 
 
-async def test_a_file_that_was_stopped_goes_on(server: LoopbackServer) -> None:
+async def test_a_file_that_was_stopped_goes_on(server: FaultyServer) -> None:
     session = LiveSession(speech(10), endpoint=server.url).start()
     await until(lambda: session.audio_cursor > 0.5)
     await session.stop()
@@ -97,7 +98,7 @@ async def test_a_file_that_was_stopped_goes_on(server: LoopbackServer) -> None:
     assert once_each(session.transcript)
 
 
-async def test_a_live_source_is_opened_anew_and_what_it_missed_is_a_row(server: LoopbackServer) -> None:
+async def test_a_live_source_is_opened_anew_and_what_it_missed_is_a_row(server: FaultyServer) -> None:
     station = Station()
     session = LiveSession(station, endpoint=server.url, pace=None).start()
     with server.dropping(after=3.0, code=1008, times=1):
@@ -121,7 +122,7 @@ async def test_a_live_source_is_opened_anew_and_what_it_missed_is_a_row(server: 
     assert once_each(transcript)
 
 
-async def test_an_iterator_that_has_ended_is_sent_again_from_memory(server: LoopbackServer, tap: Tap) -> None:
+async def test_an_iterator_that_has_ended_is_sent_again_from_memory(server: FaultyServer, tap: Tap) -> None:
     tap.give(6)
     tap.end()
     session = LiveSession(tap.source(), endpoint=server.url, pace=None)
@@ -133,7 +134,7 @@ async def test_an_iterator_that_has_ended_is_sent_again_from_memory(server: Loop
 
 
 async def test_an_iterator_can_not_be_opened_twice_and_what_was_captured_is_sent(
-    server: LoopbackServer, tap: Tap
+    server: FaultyServer, tap: Tap
 ) -> None:
     tap.give(4)
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
@@ -148,7 +149,7 @@ async def test_an_iterator_can_not_be_opened_twice_and_what_was_captured_is_sent
     assert session.audio_cursor > 3.5
 
 
-async def test_another_format_is_one_clear_error(server: LoopbackServer) -> None:
+async def test_another_format_is_one_clear_error(server: FaultyServer) -> None:
     class Changing(Station):
         rate = 16_000
 
@@ -166,7 +167,7 @@ async def test_another_format_is_one_clear_error(server: LoopbackServer) -> None
         await session.retry()
 
 
-async def test_what_was_transcribed_to_its_end_has_nothing_to_retry(server: LoopbackServer) -> None:
+async def test_what_was_transcribed_to_its_end_has_nothing_to_retry(server: FaultyServer) -> None:
     session = LiveSession(speech(1), endpoint=server.url, pace=None)
     await session
     with pytest.raises(ConfigurationError, match="Nothing is left"):
@@ -174,7 +175,7 @@ async def test_what_was_transcribed_to_its_end_has_nothing_to_retry(server: Loop
     assert session.state is State.CLOSED
 
 
-async def test_a_container_that_was_passed_through_can_not_go_on(server: LoopbackServer) -> None:
+async def test_a_container_that_was_passed_through_can_not_go_on(server: FaultyServer) -> None:
     session = LiveSession(dgnb.FileSource(dgnb.samples.path(), decode=False), endpoint=server.url)
     with server.dropping(after=0.5, code=1008, times=1):
         await failed(session, ConnectionLost)
@@ -182,7 +183,7 @@ async def test_a_container_that_was_passed_through_can_not_go_on(server: Loopbac
         session.retry()
 
 
-async def test_retry_of_a_session_that_has_not_ended_is_start(server: LoopbackServer) -> None:
+async def test_retry_of_a_session_that_has_not_ended_is_start(server: FaultyServer) -> None:
     session = LiveSession(speech(2), endpoint=server.url, pace=None).retry()
     await until(lambda: session.state is State.OPEN)
     assert session.retry() is session
@@ -191,7 +192,7 @@ async def test_retry_of_a_session_that_has_not_ended_is_start(server: LoopbackSe
     assert dgnb.sessions() == [session]
 
 
-async def test_the_journal_holds_both_parts(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_the_journal_holds_both_parts(server: FaultyServer, tmp_path: Path) -> None:
     session = LiveSession(speech(8), endpoint=server.url, pace=None, journal=tmp_path / "talk.jsonl")
     with server.dropping(after=3.0, code=1008, times=1):
         await failed(session, ConnectionLost)
@@ -201,7 +202,7 @@ async def test_the_journal_holds_both_parts(server: LoopbackServer, tmp_path: Pa
     assert loaded.gaps.empty
 
 
-async def test_an_error_after_a_retry_is_reported_again(server: LoopbackServer, caplog: Any) -> None:
+async def test_an_error_after_a_retry_is_reported_again(server: FaultyServer, caplog: Any) -> None:
     session = LiveSession(speech(8), endpoint=server.url, pace=None)
     with server.rejecting(401):
         await failed(session, HandshakeError)

@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 
-import dgnb
 from dgnb import LiveSession, Transcript
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from tests.session.test_session import speech, until
+from tests.support.faulty import FaultyServer
 
 TEXT = "one two three four five six seven eight nine ten"
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script(TEXT, repeat=True)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script(TEXT, repeat=True)) as server:
         yield server
 
 
@@ -66,7 +66,7 @@ def warnings(session: LiveSession) -> list[str]:
 
 
 async def test_a_disk_that_takes_two_seconds_a_write_delays_no_frame(
-    server: LoopbackServer, tmp_path: Path, disk: Disk
+    server: FaultyServer, tmp_path: Path, disk: Disk
 ) -> None:
     disk(lambda number: time.sleep(2.0))
     session = LiveSession(speech(4), endpoint=server.url, journal=tmp_path / "talk.jsonl")
@@ -82,7 +82,7 @@ async def test_a_disk_that_takes_two_seconds_a_write_delays_no_frame(
 
 
 async def test_a_disk_that_hangs_does_not_hold_up_a_stop_and_gets_the_rest_later(
-    server: LoopbackServer, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.stop.TOTAL", 0.5)
     works = threading.Event()
@@ -104,7 +104,7 @@ async def test_a_disk_that_hangs_does_not_hold_up_a_stop_and_gets_the_rest_later
 
 
 async def test_a_stop_while_the_disk_makes_the_file_leaves_a_whole_journal(
-    server: LoopbackServer, tmp_path: Path, disk: Disk
+    server: FaultyServer, tmp_path: Path, disk: Disk
 ) -> None:
     makes, goes_on = threading.Event(), threading.Event()
 
@@ -126,7 +126,7 @@ async def test_a_stop_while_the_disk_makes_the_file_leaves_a_whole_journal(
 
 
 async def test_a_full_disk_is_reported_once_and_the_stream_goes_on(
-    server: LoopbackServer, tmp_path: Path, disk: Disk
+    server: FaultyServer, tmp_path: Path, disk: Disk
 ) -> None:
     def full(number: int) -> None:
         if number:
@@ -142,7 +142,7 @@ async def test_a_full_disk_is_reported_once_and_the_stream_goes_on(
 
 
 async def test_a_disk_that_is_full_for_a_while_is_told_and_the_journal_is_whole_again(
-    server: LoopbackServer, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
     full = False
@@ -169,7 +169,7 @@ async def test_a_disk_that_is_full_for_a_while_is_told_and_the_journal_is_whole_
 
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced", "emptied"])
 async def test_a_journal_whose_file_is_taken_away_is_told_once_and_written_anew(
-    server: LoopbackServer, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
     path = tmp_path / "talk.jsonl"
@@ -195,7 +195,7 @@ async def test_a_journal_whose_file_is_taken_away_is_told_once_and_written_anew(
 
 
 async def test_a_journal_that_is_removed_at_the_end_is_written_anew_before_it_is_closed(
-    server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dgnb.session.watch._JOURNAL", 1e9)
     path = tmp_path / "talk.jsonl"
@@ -222,7 +222,7 @@ loop.run_until_complete(begin(*sys.argv[1:]))
 
 
 async def test_a_process_that_exits_with_a_stopped_loop_leaves_a_whole_journal(
-    server: LoopbackServer, tmp_path: Path
+    server: FaultyServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "talk.jsonl"
     child = await asyncio.create_subprocess_exec(

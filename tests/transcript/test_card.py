@@ -10,6 +10,7 @@ from dgnb.loopback import Script
 from dgnb.messages import Word
 from dgnb.transcript import Transcript
 from tests.plots.talks import heard, sample, spoken, talk
+from tests.support.faulty import FaultyServer
 from tests.support.speech import speech
 
 CANARY = "canary0123456789"
@@ -25,7 +26,7 @@ def text(transcript: Transcript) -> str:
 
 
 async def test_it_says_how_much_was_heard_who_answered_and_what_to_do_next(tmp_path: Path) -> None:
-    async with dgnb.loopback.serve(Script("one two three four")) as server:
+    async with FaultyServer(Script("one two three four")) as server:
         transcript = await dgnb.transcribe(speech(), endpoint=server.url, pace=None, api_key=CANARY)
     told = text(transcript)
     assert told.startswith("4 words")

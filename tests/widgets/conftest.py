@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from ipywidgets import Widget
 
-import dgnb
 from dgnb import ControlPanel
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from tests.support.clicks import quiet
+from tests.support.faulty import FaultyServer
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[LoopbackServer]:
-    async with dgnb.loopback.serve(Script("one two three four", repeat=True)) as server:
+async def server() -> AsyncIterator[FaultyServer]:
+    async with FaultyServer(Script("one two three four", repeat=True)) as server:
         yield server
 
 
@@ -27,7 +27,7 @@ def closed() -> Iterator[None]:
 
 
 @pytest.fixture
-async def panel(server: LoopbackServer) -> AsyncIterator[ControlPanel]:
+async def panel(server: FaultyServer) -> AsyncIterator[ControlPanel]:
     panel = ControlPanel(endpoint=server.url, pace=5.0)
     yield panel
     await quiet(panel)

@@ -10,8 +10,8 @@ import pytest
 import dgnb
 from dgnb import LiveCaptions, LiveSession
 from dgnb.exceptions import ConfigurationError
-from dgnb.loopback import LoopbackServer
 from dgnb.messages import Alternative, Channel, Results, Word
+from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
 
 EVIL = "<script>alert(1)</script> \x1b[31m\u202e"
@@ -33,7 +33,7 @@ def texts(captions: LiveCaptions) -> list[str]:
     return ["".join(text for _, text in line["words"]).strip() for line in captions.captions["lines"]]
 
 
-async def test_captions_show_finals_and_the_interim_apart(server: LoopbackServer) -> None:
+async def test_captions_show_finals_and_the_interim_apart(server: FaultyServer) -> None:
     source = dgnb.BufferSource(bytes(32_000 * 60), encoding="linear16", sample_rate=16000)
     session = LiveSession(source, endpoint=server.url, pace=5.0, interim_results=True)
     captions = LiveCaptions(session)

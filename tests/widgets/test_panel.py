@@ -16,9 +16,10 @@ import dgnb
 from dgnb import ControlPanel, LiveOptions, State, Transcript
 from dgnb.cells import Run, _running
 from dgnb.exceptions import ConfigurationError
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
 from dgnb.messages import Alternative, Channel, Results, Word
 from tests.support.clicks import answers, busy, opened, quiet, sends, uploads
+from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
 
 CANARY = "canary0123456789"
@@ -39,7 +40,7 @@ def focus(field: str) -> dict[str, str]:
 
 
 async def test_start_shows_words_and_stop_ends_the_session_three_times_in_a_row(
-    panel: ControlPanel, server: LoopbackServer
+    panel: ControlPanel, server: FaultyServer
 ) -> None:
     assert panel.state["says"] == "Ready"
     for turn in range(3):
@@ -80,7 +81,7 @@ async def test_each_start_replays_a_saved_session_anew_without_a_server() -> Non
     assert panel.error == {}
 
 
-async def test_twenty_clicks_make_one_connection(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_twenty_clicks_make_one_connection(panel: ControlPanel, server: FaultyServer) -> None:
     for _ in range(20):
         panel.click("start")
     await opened(panel)
@@ -150,7 +151,7 @@ async def test_closing_the_panel_ends_its_session(panel: ControlPanel) -> None:
     await until(lambda: session.state is State.CLOSED and not busy())
 
 
-async def test_a_reconnect_is_not_an_error(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_a_reconnect_is_not_an_error(panel: ControlPanel, server: FaultyServer) -> None:
     await opened(panel)
     with server.dropping(after=0, times=1), server.rejecting(503, headers={"Retry-After": "0.6"}, times=1):
         await until(lambda: panel.state["says"].startswith("Reconnecting"))
@@ -202,7 +203,7 @@ def test_unknown_arguments_are_refused(arguments: dict[str, Any]) -> None:
 # Options while it runs
 
 
-async def test_apply_continues_the_same_transcript(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_apply_continues_the_same_transcript(panel: ControlPanel, server: FaultyServer) -> None:
     session = await opened(panel)
     panel.set(smart_format=True)
     assert panel.state["changes"] == ["smart_format"]
@@ -218,7 +219,7 @@ async def test_apply_continues_the_same_transcript(panel: ControlPanel, server: 
 
 @pytest.mark.parametrize("change", [{"keyterm": "Praat"}, {"numerals": True}, {"keyterm": "a\nb", "numerals": True}])
 async def test_what_the_service_takes_live_is_sent_on_the_same_connection(
-    panel: ControlPanel, server: LoopbackServer, change: dict[str, Any]
+    panel: ControlPanel, server: FaultyServer, change: dict[str, Any]
 ) -> None:
     session = await opened(panel)
     panel.set(**change)
@@ -243,7 +244,7 @@ async def test_one_change_among_others_that_needs_a_connection_is_enough(
 
 @pytest.mark.parametrize("change", [{"multichannel": True}, {"multichannel": True, "keyterm": "Praat"}])
 async def test_what_needs_a_new_start_says_so_before_and_after_apply(
-    panel: ControlPanel, server: LoopbackServer, change: dict[str, Any]
+    panel: ControlPanel, server: FaultyServer, change: dict[str, Any]
 ) -> None:
     session = await opened(panel)
     panel.set(**change)
@@ -270,7 +271,7 @@ async def test_undo_shows_the_options_in_use_again(panel: ControlPanel) -> None:
     assert panel.values["encoding"] == "mulaw"
 
 
-async def test_while_an_option_is_wrong_nothing_can_be_applied(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_while_an_option_is_wrong_nothing_can_be_applied(panel: ControlPanel, server: FaultyServer) -> None:
     session = await opened(panel)
     panel.set(smart_format=True, endpointing="soon")
     assert panel.state["changes"] == []
@@ -283,7 +284,7 @@ async def test_while_an_option_is_wrong_nothing_can_be_applied(panel: ControlPan
     assert panel.problems == panel.error == {}
 
 
-async def test_a_refused_change_is_told_until_the_options_change(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_a_refused_change_is_told_until_the_options_change(panel: ControlPanel, server: FaultyServer) -> None:
     session = await opened(panel)
     panel.set(smart_format=True)
     with server.rejecting(400, "no such thing", times=1):
@@ -317,7 +318,7 @@ async def test_a_refused_change_is_told_until_the_options_change(panel: ControlP
     ],
 )
 async def test_a_mistake_is_told_at_its_field_before_start_and_gone_when_mended(
-    panel: ControlPanel, server: LoopbackServer, field: str, value: str, told: str
+    panel: ControlPanel, server: FaultyServer, field: str, value: str, told: str
 ) -> None:
     panel.set(source=TYPED, path=str(dgnb.samples.path()))
     before = panel.values[field]
@@ -395,7 +396,7 @@ async def test_a_missing_key_is_told_at_the_key_and_gets_the_focus(panel: Contro
     ],
 )
 async def test_a_source_that_code_gave_is_heard_at_each_start(
-    server: LoopbackServer, source: Any, raw: dict[str, Any]
+    server: FaultyServer, source: Any, raw: dict[str, Any]
 ) -> None:
     panel = ControlPanel(source, endpoint=server.url, pace=None, **raw)
     for _ in range(2):
@@ -407,7 +408,7 @@ async def test_a_source_that_code_gave_is_heard_at_each_start(
     assert ("sample_rate=16000" in panel.code()) == bool(raw)
 
 
-async def test_an_iterator_that_was_read_says_so_at_the_second_start(server: LoopbackServer) -> None:
+async def test_an_iterator_that_was_read_says_so_at_the_second_start(server: FaultyServer) -> None:
     chunks = iter([bytes(16_000)] * 3)
     panel = ControlPanel(chunks, endpoint=server.url, pace=None, encoding="linear16", sample_rate=16_000)
     panel.click("start")
@@ -432,7 +433,7 @@ def test_a_shared_panel_keeps_the_callback_and_the_journal_to_itself(tmp_path: P
 
 
 @pytest.mark.parametrize("mend", ["start", "key", "endpoint", "address"])
-async def test_a_refused_key_is_told_at_the_key_until_something_changes(server: LoopbackServer, mend: str) -> None:
+async def test_a_refused_key_is_told_at_the_key_until_something_changes(server: FaultyServer, mend: str) -> None:
     panel = ControlPanel(endpoint=server.url, api_key=CANARY, pace=5.0)
     heard = answers(panel)
     with server.rejecting(401):
@@ -476,7 +477,7 @@ async def test_audio_that_cannot_be_read_is_told_at_the_path_until_it_changes(
 
 
 async def test_a_refusal_is_shown_and_not_logged(
-    panel: ControlPanel, server: LoopbackServer, caplog: pytest.LogCaptureFixture
+    panel: ControlPanel, server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with server.rejecting(402):
         panel.click("start")
@@ -487,7 +488,7 @@ async def test_a_refusal_is_shown_and_not_logged(
     assert panel.error == {}
 
 
-async def test_a_lost_connection_is_shown_and_the_words_stay(panel: ControlPanel, server: LoopbackServer) -> None:
+async def test_a_lost_connection_is_shown_and_the_words_stay(panel: ControlPanel, server: FaultyServer) -> None:
     with server.dropping(after=3.0, code=1002):
         panel.click("start")
         await until(lambda: panel.error.get("name") == "ConnectionLost")
@@ -498,7 +499,7 @@ async def test_a_lost_connection_is_shown_and_the_words_stay(panel: ControlPanel
 
 
 async def test_text_from_outside_has_no_control_characters_wherever_it_is_shown() -> None:
-    async with dgnb.loopback.serve(Script(EVIL, repeat=True)) as server:
+    async with FaultyServer(Script(EVIL, repeat=True)) as server:
         panel = ControlPanel(endpoint=server.url, pace=5.0, smart_format=True)
         heard = answers(panel)
         shown: list[Any] = []
@@ -641,7 +642,7 @@ async def test_a_trait_of_another_type_is_refused_and_the_panel_goes_on(panel: C
     await until(lambda: panel.state["says"] == "Listening")
 
 
-async def test_in_a_shared_panel_the_app_sets_the_address_and_the_limit(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_in_a_shared_panel_the_app_sets_the_address_and_the_limit(server: FaultyServer, tmp_path: Path) -> None:
     panel = ControlPanel(endpoint=server.url, api_key=CANARY, shared=True, duration=2.0, pace=5.0)
     assert "address" in panel.fields["fixed"]
     # What a front end can send, whatever is disabled.
@@ -666,7 +667,7 @@ async def test_in_a_shared_panel_the_app_sets_the_address_and_the_limit(server: 
         panel.set(address="wss://speech.example.org")
 
 
-async def test_a_shared_panel_without_an_own_server_takes_none(server: LoopbackServer) -> None:
+async def test_a_shared_panel_without_an_own_server_takes_none(server: FaultyServer) -> None:
     panel = ControlPanel(endpoint="offline", shared=True)
     assert "custom" not in panel.fields["endpoints"]
     panel.set_state({"fields": {**panel.fields, "endpoints": {"custom": "Own server"}}})
@@ -680,7 +681,7 @@ async def test_a_shared_panel_without_an_own_server_takes_none(server: LoopbackS
 
 
 async def test_a_typed_key_is_used_and_stored_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    async with dgnb.loopback.serve(Script("one two"), token=CANARY) as server:
+    async with FaultyServer(Script("one two"), token=CANARY) as server:
         panel = ControlPanel(endpoint=server.url, pace=None)
         heard = answers(panel)
         sends(panel, {"do": "key", "key": CANARY})
@@ -733,7 +734,7 @@ async def test_an_impossible_key_is_told_at_the_key_and_not_shown(panel: Control
 # Code and downloads
 
 
-async def test_the_code_gives_the_same_run(server: LoopbackServer) -> None:
+async def test_the_code_gives_the_same_run(server: FaultyServer) -> None:
     panel = ControlPanel(
         str(dgnb.samples.path()), endpoint=server.url, pace=None, duration=2.5, smart_format=True, keyterm=["Praat"]
     )
@@ -766,7 +767,7 @@ async def test_the_code_of_a_wrong_form_is_an_error_at_the_field(panel: ControlP
     assert "'later.wav'" in panel.code()
 
 
-async def test_a_raw_file_is_read_in_the_format_of_the_form(server: LoopbackServer, tmp_path: Path) -> None:
+async def test_a_raw_file_is_read_in_the_format_of_the_form(server: FaultyServer, tmp_path: Path) -> None:
     path = tmp_path / "talk.raw"
     path.write_bytes(bytes(8000 * 2))
     panel = ControlPanel(str(path), endpoint=server.url, pace=None, encoding="mulaw", sample_rate=8000)
@@ -891,7 +892,7 @@ async def test_a_file_that_is_taken_back_is_forgotten(panel: ControlPanel) -> No
 
 
 async def test_running_the_cell_again_ends_the_session_of_the_former_panel(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = {name: Run(name.split()[0]) for name in ("one", "two", "one again")}
 
@@ -915,7 +916,7 @@ async def test_running_the_cell_again_ends_the_session_of_the_former_panel(
     assert server.active == 0
 
 
-async def test_two_panels_of_one_page_know_nothing_of_each_other(server: LoopbackServer) -> None:
+async def test_two_panels_of_one_page_know_nothing_of_each_other(server: FaultyServer) -> None:
     one, two = (ControlPanel(endpoint=server.url, pace=5.0) for _ in range(2))
     one.set(punctuate=True, endpointing="soon")
     sends(one, {"do": "key", "key": CANARY})

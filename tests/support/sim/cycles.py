@@ -29,7 +29,8 @@ import psutil
 
 import dgnb
 from dgnb.audio import Audio
-from dgnb.loopback import LoopbackServer, Script
+from dgnb.loopback import Script
+from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
 
 __all__ = ["KINDS", "MOMENTS", "Left", "run", "run_sources"]
@@ -96,7 +97,7 @@ async def run(cycles: int, seed: int, *, warm_up: int = WARM_UP, parts: int = _P
     dice = random.Random(seed)
     script = Script("one two three", repeat=True, words_per_second=6, start=0.1, gap=0.3)
     mute = _Mute()
-    async with dgnb.loopback.serve(script) as server, await asyncio.start_server(mute, "127.0.0.1", 0) as deaf:
+    async with FaultyServer(script) as server, await asyncio.start_server(mute, "127.0.0.1", 0) as deaf:
         bench = _Bench(server, mute, f"ws://127.0.0.1:{deaf.sockets[0].getsockname()[1]}", dice)
         await bench.run(warm_up)
         before = Left.now()
@@ -117,7 +118,7 @@ async def run_sources(rounds: int, seed: int, folder: Path) -> tuple[list[str], 
     stops = dict.fromkeys(KINDS, 0.0)
     seen: list[Left] = []
     script = Script("one two three", repeat=True, words_per_second=6, start=0.1, gap=0.3)
-    async with dgnb.loopback.serve(script) as server, await asyncio.start_server(mute, "127.0.0.1", 0) as deaf:
+    async with FaultyServer(script) as server, await asyncio.start_server(mute, "127.0.0.1", 0) as deaf:
         # The station encodes its recording for the first listener, who waits for that also after having left.
         async with aiohttp.ClientSession() as web, web.get(server.radio_url) as programme:
             await programme.content.readany()
@@ -150,7 +151,7 @@ class _Kind:
     number: int
     dice: random.Random
 
-    async def cycle(self, server: LoopbackServer, silent: str, folder: Path) -> float:
+    async def cycle(self, server: FaultyServer, silent: str, folder: Path) -> float:
         """One session, which is stopped somewhere on its way. Returns the seconds of the stop."""
         over = threading.Event()
         source = self._source(server, silent, folder, over)
@@ -167,7 +168,7 @@ class _Kind:
         repr((session, session.report(), session.transcript))
         return took
 
-    def _source(self, server: LoopbackServer, silent: str, folder: Path, over: threading.Event) -> Any:
+    def _source(self, server: FaultyServer, silent: str, folder: Path, over: threading.Event) -> Any:
         odd = bool(self.number % 2)
         raw: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000}
         whole = dgnb.samples.path().read_bytes()
@@ -234,7 +235,7 @@ class _Mute:
 
 @dataclass
 class _Bench:
-    server: LoopbackServer
+    server: FaultyServer
     mute: _Mute
     deaf: str
     dice: random.Random
