@@ -10,13 +10,9 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
 
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.loopback.engines import DEFAULT_MODEL, weights
@@ -40,18 +36,6 @@ deepgram-sdk:
 The station, for one second:
   curl --max-time 1 {radio_url} --output radio.mp3
 """
-_TRUST = """\
-Clients must trust this server's certificate, which it made for itself and which ends with it. Set for the client alone:
-  SSL_CERT_FILE={certificate}    (Python, curl, Go)
-  NODE_EXTRA_CA_CERTS={certificate}    (Node)
-"""
-
-# It can sign no other certificate, so whoever trusts it trusts this server alone.
-_REQUEST: Final = (
-    *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", "-config", os.devnull),
-    *("-subj", "/CN=dgnb.loopback", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"),
-    *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,19 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="Whisper's size or a folder (default: %(default)s)")
     parser.add_argument("--script", metavar="TEXT", help="repeat this text instead of listening")
     parser.add_argument(
-        "--tls",
-        nargs="*",
-        metavar="PEM",
-        help="serve wss://, with these two files (certificate, key), or without any with a certificate made for now",
+        "--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="serve wss://, with a certificate and its key, PEM files"
     )
     parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
-    if options.tls is not None and len(options.tls) not in {0, 2}:
-        parser.error("--tls takes two files, the certificate and its key, or none")
     try:
-        with tempfile.TemporaryDirectory(prefix="dgnb-loopback-") as folder:
-            asyncio.run(_serve(options, folder))
+        asyncio.run(_serve(options))
     except KeyboardInterrupt:
         return 0
     except DgnbError as error:
@@ -93,18 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(options: argparse.Namespace, folder: str) -> None:
+async def _serve(options: argparse.Namespace) -> None:
     engine = None if options.script is None else Script(options.script, repeat=True)
     if engine is None:
         weights.check(options.model)
-    tls, certificate = (None, None) if options.tls is None else _server_context(options.tls, folder)
+    tls = options.tls and _encrypted(*options.tls)
     token = os.environ.get(_TOKEN) or None
     ended = asyncio.Event()
     async with serve(engine, model=options.model, host=options.host, port=options.port, token=token, tls=tls) as server:
         _end_with(ended, stdin=options.exit_with_stdin)
         if options.json:
-            where = {"url": server.url, "radio_url": server.radio_url}
-            print(json.dumps(where | ({"certificate": str(certificate)} if certificate else {})), flush=True)
+            print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)
         else:
             greeting = _GREETING.format(
                 engine="a script" if options.script is not None else f"Whisper {options.model}",
@@ -114,7 +91,7 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
                 key=f"the key is in {_TOKEN}" if token else "any key will do",
                 example_key=f"${_TOKEN}" if token else "any",
             )
-            print(greeting + (_TRUST.format(certificate=certificate) if certificate else ""), flush=True)
+            print(greeting, flush=True)
         # Loaded in advance, so that the first connection need not wait.
         loading = asyncio.create_task(_load(server), name="dgnb-loopback-load")
         await ended.wait()
@@ -122,30 +99,17 @@ async def _serve(options: argparse.Namespace, folder: str) -> None:
         await asyncio.gather(loading, return_exceptions=True)
 
 
-def _server_context(files: Sequence[str | Path], folder: str) -> tuple[ssl.SSLContext, Path | None]:
-    """TLS with a certificate and its key, two PEM files; without them, with a new certificate, and the file to trust.
-
-    The new certificate is in `folder`. Its key is deleted at once.
-
-    Raises:
-        ConfigurationError: The files can't be read or do not belong together, or openssl is missing or failed.
-    """
-    certificate, key = files or (Path(folder, "certificate.pem"), Path(folder, "key.pem"))
+def _encrypted(certificate: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        if not files:
-            subprocess.run([*_REQUEST, "-out", certificate, "-keyout", key], check=True, capture_output=True)
         # A password that is given is not asked for.
         context.load_cert_chain(certificate, key, password="")
-    except (OSError, subprocess.CalledProcessError) as error:
+    except OSError as error:
         raise ConfigurationError(
             f"There is no certificate in {certificate} with its key in {key}: {error}. Give two PEM files, the key "
-            "unencrypted: --tls CERTIFICATE KEY. Without files, the program openssl makes them."
+            "unencrypted: --tls CERTIFICATE KEY."
         ) from None
-    if files:
-        return context, None
-    Path(key).unlink()
-    return context, Path(certificate)
+    return context
 
 
 async def _load(server: LoopbackServer) -> None:

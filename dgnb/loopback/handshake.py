@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from yarl import URL
-
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.intake import HIGHEST_RATE
@@ -40,16 +38,6 @@ class Refusal(Exception):
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.code, self.headers = status, code, dict(headers or {})
-
-
-def is_called(options: LiveOptions) -> bool:
-    """Whether there is a callback that this server calls: http(s) on this machine, so that it leads nowhere else."""
-    try:
-        # The parser that connects there later: parsers disagree on the host of http://here\\@there.
-        url = URL(options.callback or "")
-    except ValueError:
-        return False
-    return url.scheme in {"http", "https"} and is_loopback(url.host or "")
 
 
 def check_host(host: str, origins: Sequence[str]) -> None:

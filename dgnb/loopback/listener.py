@@ -18,12 +18,11 @@ import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, WSMessage, WSMsgType, web
+from aiohttp import ClientError, WSMessage, WSMsgType, web
 
 from dgnb import messages as wire
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.handshake import is_called
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
 from dgnb.options import LiveOptions
@@ -66,7 +65,6 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         # With a close frame, or (code None) without.
         self._end: asyncio.Future[tuple[int | None, str]] = self._loop.create_future()
-        self._caller = ClientSession() if is_called(options) else None
         self._closing = False
         self._inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._waiting_bytes = 0
@@ -92,8 +90,6 @@ class Listener:
                 await asyncio.gather(reader, return_exceptions=True)
                 await self._finish(*self._end.result())
             finally:
-                if self._caller is not None:
-                    await self._caller.close()
                 await self._thread_ended.wait()
                 thread.join()
 
@@ -203,12 +199,9 @@ class Listener:
                 await self._websocket.send_str(wire.encode(message))
 
     async def _deliver(self, messages: Sequence[wire.ServerMessage], *, last: bool = False) -> None:
-        """Send what was heard, and close after the last. With a callback, the connection gets `Metadata` only."""
+        """Send what was heard, and close after the last."""
         for message in messages:
-            if self._caller is not None and not self._end.done():
-                await _call_back(self._caller, self._options, wire.encode(message))
-            if self._caller is None or isinstance(message, wire.Metadata):
-                await self._send(message)
+            await self._send(message)
         if last:
             self.stop(1000)
 
@@ -263,21 +256,3 @@ class Listener:
 def _size(item: Item) -> int:
     # Many very small items fill the queue too.
     return 128 + (len(item) if isinstance(item, bytes) else 0)
-
-
-async def _call_back(session: ClientSession, options: LiveOptions, message: str) -> None:
-    """Send one message and wait for the answer. If that fails, the log says so, and the message is lost."""
-    try:
-        # A redirect might lead to another machine.
-        async with session.request(
-            options.callback_method,
-            options.callback or "",
-            data=message,
-            headers={"Content-Type": "application/json"},
-            timeout=ClientTimeout(total=5),
-            allow_redirects=False,
-        ) as response:
-            if response.status >= 300:
-                logger.warning("The callback was answered with HTTP %s.", response.status)
-    except (ClientError, TimeoutError, RuntimeError) as error:
-        logger.warning("The callback failed: %s.", type(error).__name__)

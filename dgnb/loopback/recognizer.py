@@ -23,7 +23,6 @@ import msgspec
 
 from dgnb import messages as wire
 from dgnb.loopback.engines import SAMPLE_RATE, Engine, Event, Heard, HeardWord, SpeechStarted
-from dgnb.loopback.handshake import is_called
 from dgnb.options import LiveOptions
 
 DEFAULT_PAUSE: Final = 0.7
@@ -267,8 +266,6 @@ def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
     An engine that tells speakers apart has a true attribute `speakers`.
     """
     not_honoured = set(_NOT_HONOURED)
-    if is_called(options):
-        not_honoured -= {"callback", "callback_method"}
     if not getattr(engine, "speakers", False):
         not_honoured |= {"diarize", "diarize_model"}
     further = [name for name in options.extra if name != "extra"]

@@ -641,4 +641,4 @@ async def test_open_connections_are_dropped_and_new_ones_served(server: FaultySe
     async with listen(server) as websocket:
         server.drop()
         assert await all_or_closed(websocket) == []
-    assert (websocket.close_code, server.active) == (1006, 0)
+    assert websocket.close_code == 1006

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import trustme
+
 HERE: Final = Path(__file__).parent
 FOLDER: Final = HERE.parents[2] / "build" / "peers"
 SECONDS: Final = 3
@@ -104,7 +106,14 @@ def main() -> int:
     audio = FOLDER / "audio.raw"
     audio.write_bytes(bytes(32_000 * SECONDS))
     failed = 0
-    with server() as plain, server("--tls") as encrypted:
+    authority = trustme.CA()
+    trusted, files = FOLDER / "authority.pem", [FOLDER / "certificate.pem", FOLDER / "key.pem"]
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(trusted)
+    issued.cert_chain_pems[0].write_to_path(files[0])
+    issued.private_key_pem.write_to_path(files[1])
+    with server() as plain, server("--tls", *map(str, files)) as encrypted:
+        encrypted["certificate"] = str(trusted)
         for peer in PEERS:
             if sys.argv[1:] and not any(word in peer.name for word in sys.argv[1:]):
                 continue
