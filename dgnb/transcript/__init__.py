@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import structs
 
 from dgnb import captions, exports, files
-from dgnb.audio.sound import Clip, Sound, stretch
-from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.exceptions import DgnbError
 from dgnb.messages import Metadata
 from dgnb.transcript import storage
-from dgnb.transcript.card import Card
+from dgnb.transcript.listening import Listening
 from dgnb.transcript.records import Event, Gap, Line, Record
-from dgnb.values import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,13 +31,8 @@ _INTERNAL: Final = {
 }
 """What sessions and widgets need of a transcript, and users do not."""
 
-NO_SOUND: Final = (
-    "This transcript has no sound. Keep that of a stream with record=True. If you have it as a file, say where: "
-    "transcript.audio = path."
-)
 
-
-class Transcript(Card):
+class Transcript(Listening):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
     Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
@@ -57,46 +50,6 @@ class Transcript(Card):
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in _INTERNAL]
-
-    # Sound
-
-    @property
-    def audio(self) -> Sound | None:
-        """The sound that was transcribed, or None where it is not kept.
-
-        A file or a buffer is its own recording. `record=` keeps the sound of a stream. You can set it to what `Sound`
-        takes, such as a path, and to None.
-        """
-        return self._sound
-
-    @audio.setter
-    def audio(self, sound: Any) -> None:
-        self._sound = sound if sound is None or isinstance(sound, Sound) else Sound(sound)
-
-    def clip(self, start: Any, end: float | None = None, *, pad: float = 0.0) -> Clip:
-        """The sound of a stretch: the bytes of a WAV file, which a notebook shows with a play button.
-
-        Args:
-            start: A row with `start` and `end`, of `words`, `utterances`, `find()`, `doubtful()` or another table; or
-                seconds.
-            end: Seconds. None with a row.
-            pad: Seconds before and after the stretch.
-
-        Raises:
-            ConfigurationError: There is no sound, or no such stretch of it.
-            AudioError: The sound can't be opened or decoded.
-
-        Example:
-            ```python
-            transcript.clip(transcript.find("good morning").iloc[0], pad=0.5)
-            transcript.clip(12.0, 15.5)
-            ```
-        """
-        if self._sound is None:
-            raise ConfigurationError(NO_SOUND)
-        start, end = stretch(start, end)
-        pad = number("pad is a number of seconds from 0 on", pad, 0.0)
-        return self._sound.clip(max(0.0, start - pad), end + pad)
 
     # Tables
 
@@ -380,8 +333,6 @@ class Transcript(Card):
         return transcript
 
     # Helpers
-
-    _sound: Sound | None = None
 
     @cached_property
     def _snapshots(self) -> Snapshots:

@@ -10,5 +10,6 @@ Widgets redraw by the clock and not for each message: at most five times a secon
 from dgnb.widgets.captions import LiveCaptions
 from dgnb.widgets.microphone import Microphone
 from dgnb.widgets.panel import ControlPanel
+from dgnb.widgets.player import Player
 
-__all__ = ["ControlPanel", "LiveCaptions", "Microphone"]
+__all__ = ["ControlPanel", "LiveCaptions", "Microphone", "Player"]

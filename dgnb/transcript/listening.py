@@ -1,0 +1,111 @@
+"""`Listening`: the sound of a transcript, a stretch of it, and the text with its sound."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from dgnb.audio.sound import Clip, Sound, stretch
+from dgnb.exceptions import ConfigurationError
+from dgnb.transcript.card import Card
+from dgnb.values import native, number
+
+if TYPE_CHECKING:
+    from dgnb.widgets.player import Player
+
+NO_SOUND: Final = (
+    "This transcript has no sound. Keep that of a stream with record=True. If you have it as a file, say where: "
+    "transcript.audio = path."
+)
+_AROUND: Final = 30.0
+"""Seconds that a player shows before and after what it plays."""
+
+
+class Listening(Card):
+    """A transcript that is heard."""
+
+    _sound: Sound | None = None
+
+    @property
+    def audio(self) -> Sound | None:
+        """The sound that was transcribed, or None where it is not kept.
+
+        A file or a buffer is its own recording. `record=` keeps the sound of a stream. You can set it to what `Sound`
+        takes, such as a path, and to None.
+        """
+        return self._sound
+
+    @audio.setter
+    def audio(self, sound: Any) -> None:
+        self._sound = sound if sound is None or isinstance(sound, Sound) else Sound(sound)
+
+    def clip(self, start: Any, end: float | None = None, *, pad: float = 0.0) -> Clip:
+        """The sound of a stretch: the bytes of a WAV file, which a notebook shows with a play button.
+
+        Args:
+            start: A row with `start` and `end`, of `words`, `utterances`, `find()`, `doubtful()` or another table; or
+                seconds.
+            end: Seconds. None with a row.
+            pad: Seconds before and after the stretch.
+
+        Raises:
+            ConfigurationError: There is no sound, or no such stretch of it.
+            AudioError: The sound can't be opened or decoded.
+
+        Example:
+            ```python
+            transcript.clip(transcript.find("good morning").iloc[0], pad=0.5)
+            transcript.clip(12.0, 15.5)
+            ```
+        """
+        if self._sound is None:
+            raise ConfigurationError(NO_SOUND)
+        start, end = stretch(start, end)
+        pad = number("pad is a number of seconds from 0 on", pad, 0.0)
+        return self._sound.clip(max(0.0, start - pad), end + pad)
+
+    def player(
+        self,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        audio_url: str | None = None,
+        height: str = "32em",
+    ) -> Player:
+        """The words under a sound bar, as the value of a cell: click a word and hear it. See `dgnb.widgets.Player`.
+
+        It takes some seconds to encode an hour. While a session runs, the kernel sends the sound of what is clicked.
+
+        Args:
+            start: Seconds on the source's timeline at which it begins, or None.
+            end: Seconds at which it ends, or None.
+            audio_url: Where the page finds the sound of the whole timeline: an address, or a path relative to the page.
+                None puts the sound into the page, up to 25 MB, which is about 75 minutes.
+            height: CSS height.
+
+        Raises:
+            ConfigurationError: There is no sound, no such stretch, or too much for a page.
+            AudioError: The sound can't be opened or decoded.
+
+        Example:
+            ```python
+            transcript.player().to_html("talk.html")
+            ```
+        """
+        return _player()(self, start, end, audio_url=audio_url, height=height)
+
+    def play(self, start: Any, end: float | None = None) -> Player:
+        """A player of a stretch, with 30 s before and after it, that plays at once where the browser lets it.
+
+        It takes a row, or seconds, as `clip` does, and raises the same errors. Without `end` it plays on from `start`.
+        """
+        plays_on = end is None and isinstance(native(start), int | float)
+        start, end = stretch(start, start + _AROUND if plays_on else end)
+        return _player()(self, max(0.0, start - _AROUND), end + _AROUND, place=(start, None if plays_on else end))
+
+
+def _player() -> Callable[..., Player]:
+    """The class of a room above this one. It loads widgets, so not before someone asks for a player."""
+    player: Callable[..., Player] = importlib.import_module("dgnb.widgets").Player
+    return player
