@@ -110,17 +110,18 @@ class Decoder:
         first = self._resampler is None and self._track is None
         if first and (others := other_tracks(container, stream)):
             yield Note("warning", f"{self._name} has several audio tracks. {others} Use track= for another.")
-        ahead, rate = 0.0, 0
+        ahead, form = 0.0, None
         # What is not live may come in larger parts, which cost less.
         part = CHUNK_SECONDS if live else 2 * CHUNK_SECONDS
         try:
             for frame in self._frames(container, stream):
-                if frame.sample_rate != rate:
-                    if not rate:
-                        self._begin(frame.layout.nb_channels)
-                        length = self._timeline.since_start(stated_end(container, stream)) if waits else 0.0
-                        yield Detected(channels=self.channels, live=live, waits=waits, length=length or None)
-                    rate = frame.sample_rate
+                rate, before, form = frame.sample_rate, form, (frame.format.name, frame.layout.name, frame.sample_rate)
+                if not before:
+                    self._begin(frame.layout.nb_channels)
+                    length = self._timeline.since_start(stated_end(container, stream)) if waits else 0.0
+                    yield Detected(channels=self.channels, live=live, waits=waits, length=length or None)
+                if form != before:
+                    yield from self._converted()
                     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
                         most = f"from {LOWEST_RATE} to {HIGHEST_RATE}"
                         raise AudioError(f"{self._name} has {rate} samples a second, not {most}. Is its header right?")
