@@ -27,7 +27,7 @@ _NAMES = {
     ),
     "nested": ("allow_nested",),
     "options": ("LiveOptions",),
-    "session": ("LiveSession", "State", "replay", "sessions", "transcribe"),
+    "session": ("LiveSession", "State", "fill_gaps", "replay", "sessions", "transcribe"),
     "transcript": ("Transcript",),
     "widgets": ("ControlPanel", "LiveCaptions", "Microphone"),
 }
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from dgnb.options import LiveOptions as LiveOptions
     from dgnb.session import LiveSession as LiveSession
     from dgnb.session import State as State
+    from dgnb.session import fill_gaps as fill_gaps
     from dgnb.session import replay as replay
     from dgnb.session import sessions as sessions
     from dgnb.session import transcribe as transcribe

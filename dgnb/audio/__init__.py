@@ -86,8 +86,10 @@ def as_source(
     """
     raw: dict[str, Any] = {"encoding": encoding, "sample_rate": sample_rate, "channels": channels}
     source = native(source)
-    if isinstance(source, AudioSource):
-        return source
+    # A Sound and a session stand for what they read.
+    for known in (source, getattr(source, "source", None)):
+        if isinstance(known, AudioSource):
+            return known
     if isinstance(source, str):
         text = source.strip()
         quoted = len(text) > 2 and text[0] + text[-1] in _QUOTES

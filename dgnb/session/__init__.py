@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dgnb.session.again import replay
+from dgnb.session.again import fill_gaps, replay
 from dgnb.session.live import LiveSession, transcribe
 from dgnb.session.registry import sessions
 from dgnb.session.stream import State
 
-__all__ = ["LiveSession", "State", "replay", "sessions", "transcribe"]
+__all__ = ["LiveSession", "State", "fill_gaps", "replay", "sessions", "transcribe"]

@@ -67,8 +67,8 @@ class Capture:
 
     @property
     def audio_cursor(self) -> float:
-        """Seconds of audio that were sent."""
-        return self.seconds(self.ledger.sent)
+        """Seconds of audio that were sent; without a source, what the transcript says."""
+        return self.seconds(self.ledger.sent) if self.audio else self._transcript.cursor
 
     @property
     def pending(self) -> float:

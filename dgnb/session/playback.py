@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any, Final
+from typing import Final
 
 from dgnb.audio import Audio, AudioSource
 from dgnb.endpoints import Endpoint
 from dgnb.exceptions import AudioError, ConfigurationError
-from dgnb.session.capture import Capture
 from dgnb.session.stream import State, Stream
 from dgnb.transcript import Gap, Transcript
 
 NOWHERE: Final = Endpoint("replay", "no server: a replay", None, "", "its messages are those of a saved session")
 """Where a replay sends its audio."""
 
-_LONGEST: Final = 10.0
-"""Seconds of the saved session that may pass without anything. What is longer was a pause, and is cut to this."""
-_TICK: Final = 0.1
-"""Seconds until a pause or a stop is noticed, at most."""
-_BATCH: Final = 32
-"""Items that are taken before the loop has its turn: a few milliseconds."""
+_LONGEST: Final = 10.0  # s of the saved session without anything. A session may have paused over night.
+_TICK: Final = 0.1  # s until a pause or a stop is noticed.
+_BATCH: Final = 32  # Items that are taken before the loop has its turn: a few milliseconds.
 
 
 class Saved(AudioSource):
@@ -37,25 +33,8 @@ class Saved(AudioSource):
         raise AudioError(f"{self.name} holds messages and no audio: dgnb.replay() takes it.")
 
 
-class _Position(Capture):
-    """How far the saved session had sent its audio."""
-
-    @property
-    def captured(self) -> float:
-        return self._transcript.cursor
-
-    audio_cursor = captured
-
-
 class Playback(Stream):
-    """Adds nothing to the transcript but what was saved. `source` is a `Saved`; the rest is as in `Stream`."""
-
-    def __init__(self, source: AudioSource, *given: Any, **named: Any) -> None:
-        super().__init__(source, *given, **named)
-        assert isinstance(source, Saved)
-        self._saved = source
-        self._due = 0.0
-        self.capture = _Position(source, self.transcript, None, None)
+    """Adds nothing to the transcript but what was saved. Its source is a `Saved`."""
 
     def renew(self) -> None:
         """Refuse: the transcript has its messages already."""
@@ -71,36 +50,33 @@ class Playback(Stream):
 
     async def run(self) -> None:
         """Take all that was saved, or up to a stop. It raises nothing: `error` says why it ended early."""
-        self.cut_off = True
+        self.cut_off, source = True, self.capture.source
+        assert isinstance(source, Saved)
         try:
-            given = self._saved.given
+            given = source.given
             saved = given if isinstance(given, Transcript) else await asyncio.to_thread(Transcript.load, given)
-            self.capture.duration = saved.cursor
-            self._enter(State.OPEN)
-            await self._play(saved)
+            await self._play(saved, source.speed)
         except Exception as error:
             self._fail(error)
         self._enter(State.CLOSED)
 
-    async def _play(self, saved: Transcript) -> None:
-        self._due, before = asyncio.get_running_loop().time(), None
+    async def _play(self, saved: Transcript, speed: float | None) -> None:
+        self.capture.duration, self.transcript.audio = saved.cursor, saved.audio
+        self._enter(State.OPEN)
+        loop, before = asyncio.get_running_loop(), None
+        due = loop.time()
         for count, item in enumerate(saved.items()):
-            if self._saved.speed and not isinstance(item, Gap):
+            if speed and not isinstance(item, Gap):
                 passed = max(0, item.at - before) / 1e9 if before is not None else 0.0
-                self._due, before = self._due + min(passed, _LONGEST) / self._saved.speed, item.at
+                due, before = due + min(passed, _LONGEST) / speed, item.at
             if count % _BATCH == 0:
                 await asyncio.sleep(0)
-            await self._rest()
+            while not self.stop.asked and (self.capture.paused or loop.time() < due):
+                paused, began = self.capture.paused, loop.time()
+                await asyncio.sleep(_TICK if paused else min(_TICK, due - began))
+                due += loop.time() - began if paused else 0.0
             if self.stop.asked:
                 return
             self.transcript.restore(item)
             self._notify()
         self.cut_off = False
-
-    async def _rest(self) -> None:
-        """Wait until the next item is due. A pause puts that off; a stop ends it."""
-        loop = asyncio.get_running_loop()
-        while not self.stop.asked and (self.capture.paused or loop.time() < self._due):
-            paused, began = self.capture.paused, loop.time()
-            await asyncio.sleep(_TICK if paused else min(_TICK, self._due - began))
-            self._due += loop.time() - began if paused else 0.0

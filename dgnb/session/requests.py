@@ -13,7 +13,6 @@ from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import ConfigureFailure, ConfigureSuccess, Results, ServerMessage
 from dgnb.options import LiveOptions
 from dgnb.session.link import READ
-from dgnb.session.playback import NOWHERE
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
 
@@ -74,8 +73,8 @@ class Requests:
     def _connection(self) -> Connection:
         stream = self._runner.stream
         if stream.connection is None or stream.state is not State.OPEN:
-            what = "a replay" if stream.endpoint is NOWHERE else stream.state.value
-            raise ConfigurationError(f"Only an open session can do this; this one is {what}.")
+            what = f"Only an open session can do this, and no replay; this one is {stream.state.value}."
+            raise ConfigurationError(what)
         return stream.connection
 
     async def _configured(self, connection: Connection, options: LiveOptions) -> bool:

@@ -7,11 +7,12 @@ time does not count again. A final covers what its connection was sent before it
 
 from __future__ import annotations
 
+import heapq
 import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
@@ -113,14 +114,12 @@ class Reducer:
 
         A gap follows the first message at which the audio had been sent up to its end.
         """
-        notes, gaps = deque(self._notes), deque(self._gaps)
-        for record in self._log.records():
-            while notes and notes[0].at <= record.at:
-                yield notes.popleft()
-            yield record
-            while gaps and gaps[0].end <= (record.audio_cursor or 0.0):
+        timed: list[Iterable[Record | Event]] = [list(self._notes), self._log.records()]
+        gaps = deque(self._gaps)
+        for item in heapq.merge(*timed, key=lambda item: item.at):
+            yield item
+            while gaps and isinstance(item, Record) and gaps[0].end <= (item.audio_cursor or 0.0):
                 yield gaps.popleft()
-        yield from notes
         yield from gaps
 
     def observe(self, callback: Observer) -> None:

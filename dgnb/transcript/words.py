@@ -21,7 +21,7 @@ class WordLog:
     """The words of the finals in the order that they came, and the utterances that they belong to.
 
     Times are seconds on the source's timeline. A word never changes, but punctuation may come after it. An utterance
-    gets words until it ends: at an endpoint, at an `UtteranceEnd`, or where the speaker changes.
+    gets words until it ends: at an endpoint, at an `UtteranceEnd`, where the speaker changes or time goes back.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class WordLog:
         """Append the words of a final of this channel that arrived at `at` (ns since 1970, UTC)."""
         before = self._words[self._last[channel]] if channel in self._open else None
         for position, word in enumerate(words, len(self._words)):
-            if before is None or before.speaker != word.speaker:
+            if before is None or before.speaker != word.speaker or word.end < before.start:
                 self._open[channel] = len(self._firsts)
                 self._channels.append(channel)
                 self._firsts.append(position)

@@ -16,7 +16,6 @@ from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError,
 from dgnb.notices import printable
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
-from dgnb.session.playback import NOWHERE
 from dgnb.session.requests import configurable, differing
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
@@ -81,8 +80,7 @@ class ControlPanel(PanelView):
         **wire: Any,
     ) -> None:
         endpoint, api_key = hidden(endpoint, api_key)
-        # Of a replay it takes what is replayed, so that each start begins it anew.
-        source = source.source if isinstance(source, LiveSession) and source.endpoint is NOWHERE else native(source)
+        source = native(source)
         options, raw = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)

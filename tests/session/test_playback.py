@@ -153,7 +153,7 @@ async def test_it_looks_and_ends_as_a_session_does(tmp_path: Path) -> None:
         assert (session.state, session.length, session.audio_cursor) == (State.OPEN, 10.5, 0.5)
         assert not await session.wait(0.001)
         for request in (session.finalize(), session.apply(dgnb.LiveOptions(smart_format=True))):
-            with pytest.raises(ConfigurationError, match="this one is a replay"):
+            with pytest.raises(ConfigurationError, match="and no replay"):
                 await request
     assert session.state is State.CLOSED
     assert session.transcript.word_count == 1
