@@ -241,10 +241,10 @@ class Decoder:
         kind = container.format.name.partition(",")[0]
         came = self._timeline.position
         short = f"{self._name} is cut short: {came:.1f} s of it are there, and its header promises"
-        if head.can_seek and (more := head.missing()):
-            return f"{short} {more} bytes more."
+        if head.surplus < 0:
+            return f"{short} {-head.surplus} bytes more."
         if head.surplus:
-            return f"{self._name} holds {head.surplus} bytes more than its header promises; all {came:.1f} s are heard."
+            return f"{self._name} holds {head.surplus} bytes more than its header promises; {came:.1f} s are heard."
         if kind not in _COUNTED or (kind == "mov" and not head.can_seek):
             return ""
         end = stated_end(container, chosen(container, self._name, self._track))
@@ -277,7 +277,7 @@ def passed(open_file: Callable[[], Any], name: str, raw: SourceFormat | None) ->
 def _opened(head: Head, raw: SourceFormat | None) -> InputContainer:
     import av
 
-    options = _SAFE if head.can_seek else _STREAM
+    options = {**_SAFE, "ignore_length": str(int(head.surplus > 0))} if head.can_seek else _STREAM
     if raw and raw.frame_bytes:
         # Two channels are left and right; more channels have no known places.
         layout = f"{raw.channels}{'c' if raw.channels <= 2 else 'C'}"

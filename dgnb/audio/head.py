@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from typing import Any, Final
 
 from dgnb.audio.source import SourceFormat
@@ -33,14 +32,7 @@ _OTHERS: Final[dict[bytes | tuple[bytes, ...], str]] = {
     b"mthd": "MIDI notes",
 }
 """In small letters, after blanks."""
-_CHUNKED: Final = {
-    (b"RIFF", b"WAVE"): ("<", b"data"),
-    (b"FORM", b"AIFF"): (">", b"SSND"),
-    (b"FORM", b"AIFC"): (">", b"SSND"),
-}
-"""Files of chunks: their byte order, and the chunk of the samples."""
 _FEW_LETTERS: Final = 4
-_MOST_CHUNKS: Final = 1000
 _LEAST_SURPLUS: Final = 4096
 """Bytes. Fewer are padding."""
 _UNKNOWN_SIZE: Final = 0x7FFF0000
@@ -50,8 +42,8 @@ _UNKNOWN_SIZE: Final = 0x7FFF0000
 class Head:
     """A file that remembers its first 64 bytes, so that an error can say what it is.
 
-    `surplus` are bytes of samples beyond the length in a WAV or AIFF header. They are read too, but without seeking.
-    `size` are all bytes of a file that can seek.
+    `size` are all bytes of a file that can seek, and `surplus` those beyond the length that a WAV or AIFF header
+    states. FFmpeg tells of neither: it takes what there is, up to that length. A `surplus` below 0 is missing.
     """
 
     def __init__(self, file: Any) -> None:
@@ -63,57 +55,23 @@ class Head:
         self.can_seek = hasattr(file, "seek")
         self.surplus = self.size = 0
         if self.can_seek:
-            self._mend()
-        if self.can_seek and not self.surplus:
+            self.size = int(file.seek(0, os.SEEK_END))
             self.rewind()
             # PyAV seeks in what has these.
             self.seek = self._seek
-            self.tell = self._file.tell
+            self.tell = file.tell
+            order: Any = {b"RIFF": "little", b"FORM": "big"}.get(start[:4])
+            promised = int.from_bytes(start[4:8], order) if order else 0
+            surplus = self.size - promised - 8
+            # Some writers count the eight bytes before the length too, and some pad.
+            if 0 < promised < _UNKNOWN_SIZE and not -8 <= surplus < _LEAST_SURPLUS:
+                self.surplus = surplus
 
     @property
     def error(self) -> AudioError | None:
         """What ended the file early, or None."""
         error: AudioError | None = getattr(self._file, "error", None)
         return error
-
-    def missing(self) -> int:
-        """Bytes that are missing by the header of a WAV or AIFF file. FFmpeg does not tell: it takes what there is."""
-        order: Any = {b"RIFF": "little", b"FORM": "big"}.get(self.start[:4])
-        promised = int.from_bytes(self.start[4:8], order) if order else 0
-        if not 0 < promised < _UNKNOWN_SIZE:
-            return 0
-        # Some writers count the eight bytes before the length too, and some pad an odd length.
-        missing = promised + 8 - int(self._file.seek(0, os.SEEK_END))
-        return missing if missing > 8 else 0
-
-    def _mend(self) -> None:
-        """Find out whether samples go on behind the data of a WAV or AIFF file, and if so, change its length."""
-        order, data = _CHUNKED.get((self.start[:4], self.start[8:12]), ("", b""))
-        size = self.size = int(self._file.seek(0, os.SEEK_END))
-        at, end = 12, 0
-        # Each chunk has a name of four letters, a length, and an even number of bytes.
-        for _ in range(_MOST_CHUNKS if order else 0):
-            self._file.seek(at)
-            name, length = struct.unpack(f"{order}4sI", self._file.read(8).ljust(8, b"\0"))
-            stop = at + 8 + length + length % 2
-            if end and not (name.isascii() and name.decode().isprintable() and stop <= size + 1):
-                break
-            if name == data:
-                if not length:
-                    return
-                field, end = at + 4, stop
-            if stop + 8 > size:
-                return
-            at = stop
-        else:
-            return
-        if size - end >= _LEAST_SURPLUS:
-            self.surplus = size - end
-            # FFmpeg takes the highest number for one that 32 bits can't say.
-            length = struct.pack(f"{order}I", min(size - field - 4, 0xFFFFFFFF))
-            self._file.seek(0)
-            self._pending = self._file.read(field) + length
-            self._file.seek(field + 4)
 
     def _seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:

@@ -874,21 +874,20 @@ async def test_opposite_channels_are_kept_apart_as_they_are(wav: Callable[..., b
 async def test_samples_beyond_the_length_in_a_header_are_heard(tmp_path: Path, promised: int) -> None:
     path = tmp_path / "a.wav"
     note_before = chunk(b"LIST", b"INFOISFT\4\0\0\0abc\0")
-    path.write_bytes(riff(note_before, form(), chunk(b"data", PCM, promised), size=promised + 36))
+    path.write_bytes(riff(note_before, form(), chunk(b"data", PCM, promised), size=promised + 60))
     got, notes = await read_with_notes(path)
     assert np.array_equal(got[: len(SOUND)], SOUND)
     (note,) = notes
     assert f"holds {len(PCM) - promised} bytes more than its header promises" in note.text
 
 
-@pytest.mark.parametrize(("container", "codec"), [("aiff", "pcm_s16be"), ("au", "pcm_s16be"), ("flac", "flac")])
+@pytest.mark.parametrize(("container", "codec"), [("au", "pcm_s16be"), ("flac", "flac")])
 async def test_a_header_that_promises_one_second_of_four_costs_nothing(container: str, codec: str) -> None:
     data = bytearray(film(container, codec, times=lambda at: at, picture=None, rate=RATE))
     if container == "flac":  # the lower 32 bits of the number of samples
         data[22:26] = struct.pack(">I", RATE)
     else:
-        at = data.index(b"SSND") + 4 if container == "aiff" else 8
-        data[at : at + 4] = struct.pack(">I", 2 * RATE)
+        data[8:12] = struct.pack(">I", 2 * RATE)
     audio = await BufferSource(bytes(data)).open()
     sound = np.frombuffer(b"".join(await chunks(audio)), "<i2")
     assert click_times(sound) == pytest.approx(CLICKS, abs=0.001)
