@@ -15,10 +15,11 @@ import html
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from dgnb.messages import Word
 from dgnb.values import number, whole
@@ -28,6 +29,10 @@ __all__ = ["Cue", "Utterance", "cues", "milliseconds", "plain", "to_srt", "to_we
 
 Utterance = tuple[Sequence[Word], int]
 """The words of an utterance, in order of time, and their channel."""
+
+Names = Mapping[Any, str]
+"""The names of speakers by their number."""
+NOBODY: Final[Names] = MappingProxyType({})
 
 _PAUSE: Final = 800
 """Milliseconds of silence that end a caption."""
@@ -55,22 +60,24 @@ class Cue:
     turn: bool = True
 
 
-def voices(utterances: Sequence[Utterance], speakers: bool | None = None) -> Callable[[int, int | None], str]:
+def voices(
+    utterances: Sequence[Utterance], speakers: bool | None = None, names: Names = NOBODY
+) -> Callable[[int, int | None], str]:
     """A function that names the speaker of a channel: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
 
-    Channels are named where there are several, and so are speakers. With `speakers`, a single speaker is named too;
-    with False, neither speakers nor channels are.
+    Channels are named where there are several, and so are speakers, or where `names` has one. With `speakers`, a single
+    speaker is named too; with False, neither speakers nor channels are.
     """
     channels = {channel for words, channel in utterances if words}
     known = {word.speaker for words, _ in utterances for word in words} - {None}
     by_channel = speakers is not False and len(channels) > 1
-    by_speaker = speakers or (speakers is None and len(known) > 1)
+    by_speaker = speakers or (speakers is None and (len(known) > 1 or not known.isdisjoint(names)))
 
     def name(channel: int, speaker: int | None) -> str:
-        names = [f"Channel {channel}"] if by_channel else []
+        parts = [f"Channel {channel}"] if by_channel else []
         if by_speaker and speaker is not None:
-            names.append(f"Speaker {speaker}")
-        return ", ".join(names)
+            parts.append(names.get(speaker, f"Speaker {speaker}"))
+        return ", ".join(parts)
 
     return name
 
@@ -104,18 +111,19 @@ def cues(
     max_lines: int = 2,
     max_duration: float = 7.0,
     speakers: bool | None = None,
+    names: Names = NOBODY,
 ) -> list[Cue]:
     """Cut utterances into captions, ordered by start, with the limits of `Transcript.to_srt`."""
     max_chars = whole("max_chars must be a whole number of 1 or more", max_chars)
     max_lines = whole("max_lines must be a whole number of 1 or more", max_lines)
     least = _FRAMES / 1000
     longest = milliseconds(number(f"max_duration must be a number of at least {least}", max_duration, least, 1e9))
-    name = voices(utterances, speakers)
+    name = voices(utterances, speakers, names)
     drafts = []
     for words, channel in utterances:
         for speaker, spoken in itertools.groupby(words, key=attrgetter("speaker")):
             voice = name(channel, speaker)
-            label = len(f"{voice}: ") if voice else 0
+            label = width(f"{voice}: ") if voice else 0
             for run in _runs(spoken):
                 while run:
                     last = _reach(run, label, max_chars, max_lines, longest)
@@ -136,9 +144,9 @@ def to_srt(captions: Iterable[Cue]) -> str:
     """Captions as SubRip text; empty when there are none. A label such as `Speaker 0: ` marks a new voice."""
     blocks = []
     for count, cue in enumerate(captions, 1):
-        text = _MARKUP.sub("\\g<0>\u2060", "\n".join(cue.lines))
-        label = f"{cue.voice}: " if cue.voice and cue.turn else ""
-        blocks.append(f"{count}\n{_span(cue, ',')}\n{label}{text}\n")
+        label = f"{cue.voice}: ".replace("-->", "→") if cue.voice and cue.turn else ""
+        text = _MARKUP.sub("\\g<0>\u2060", label + "\n".join(cue.lines))
+        blocks.append(f"{count}\n{_span(cue, ',')}\n{text}\n")
     return "\n".join(blocks)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dgnb.captions import Utterance, milliseconds, plain, voices
+from dgnb.captions import NOBODY, Names, Utterance, milliseconds, plain, voices
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
 from dgnb.messages import Metadata, Word
 from dgnb.options import MOST_CHANNELS
@@ -35,7 +35,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 _SHEET_ROWS: Final = 1_048_576
 _LATER: Final = {"events": ["start"], "gaps": ["missed"]}
 """Columns that files of before 0.4 lack: they are read as missing values."""
-_NULLABLE: Final = {"language", "request_id"}
+_NULLABLE: Final = {"language", "request_id", "speaker_name"}
 """Text columns in which an empty cell means missing."""
 
 
@@ -119,7 +119,8 @@ def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool =
         options: Any = {"keep_default_na": False, "na_values": empty}
         frame = pd.read_csv(os.fsdecode(path), dtype=read, encoding="utf-8", **options)
         frame = frame.assign(**{name: math.nan for name in _LATER.get(table, ()) if name not in frame})
-        there = {name: dtype for name, dtype in schema.items() if name in frame or name not in frames.OPTIONAL}
+        optional = {*frames.OPTIONAL, frames.NAME}
+        there = {name: dtype for name, dtype in schema.items() if name in frame or name not in optional}
         if missing := there.keys() - set(frame.columns):
             raise ValueError(f"there is no column {min(missing)!r}")
         return pd.DataFrame({name: _parsed(frame[name], dtype, safe) for name, dtype in there.items()})
@@ -154,12 +155,12 @@ def known(table: str) -> str:
 # Praat
 
 
-def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> str:
+def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0, names: Names = NOBODY) -> str:
     """Words and utterances as a Praat TextGrid up to `duration` seconds: see `Transcript.to_textgrid`.
 
     Praat allows no intervals without length: each lasts 1 ms or more, and empty ones are where nobody speaks.
     """
-    tiled = {name: _tiled(spans) for name, spans in _tiers(utterances).items()}
+    tiled = {name: _tiled(spans) for name, spans in _tiers(utterances, names).items()}
     end = max([1, milliseconds(duration), *(intervals[-1][1] for intervals in tiled.values() if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end / 1000}"]
     lines += ["tiers? <exists>", f"size = {len(tiled)}", "item []:"]
@@ -177,14 +178,14 @@ def to_textgrid(utterances: Sequence[Utterance], *, duration: float = 0.0) -> st
     return "\n".join(lines) + "\n"
 
 
-def _tiers(utterances: Sequence[Utterance]) -> dict[str, list[tuple[float, float, str]]]:
+def _tiers(utterances: Sequence[Utterance], names: Names) -> dict[str, list[tuple[float, float, str]]]:
     """The intervals of each tier, in seconds."""
-    name = voices(utterances)
+    name = voices(utterances, names=names)
     tiers: dict[str, list[tuple[float, float, str]]] = {}
     for words, channel in utterances:
         if words:
             voice = name(channel, words[0].speaker)
-            label = f"{voice}: " if voice else ""
+            label = f"{voice}: ".replace('"', '""') if voice else ""
             spans = [(word.start, word.end, plain(word)) for word in words]
             tiers.setdefault(f"{label}words", []).extend(spans)
             text = one_line(joined(words))
@@ -214,11 +215,12 @@ def _tiled(spans: Iterable[tuple[float, float, str]]) -> list[tuple[int, int, st
 # RTTM
 
 
-def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
+def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio", names: Names = NOBODY) -> str:
     """Who spoke when, as RTTM: a line for each utterance, which is one speaker's turn, in order of time.
 
     Channels count from 1. Names are `speaker_0` or `unknown`; with several channels `channel_1_speaker_0` or
-    `channel_1`, because speaker 0 of another channel is someone else. A turn lasts 1 ms or more.
+    `channel_1`, because speaker 0 of another channel is someone else. Those of `names` have `_` for
+    spaces. A turn lasts 1 ms or more.
     """
     file_id = native(file_id)
     if not isinstance(file_id, str) or file_id.split() != [file_id]:
@@ -228,7 +230,9 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio") -> str:
     for words, channel in utterances:
         if words:
             since, until = map(milliseconds, _span(words))
-            voice = name(channel, words[0].speaker).lower().replace(", ", "_").replace(" ", "_")
+            own = names.get(words[0].speaker, "")
+            voice = name(channel, None if own else words[0].speaker).lower().replace(",", "")
+            voice = "_".join([*voice.split(), *own.split()])
             turns.append((since, channel + 1, max(1, until - since), voice or "unknown"))
     turns.sort()
     return "".join(

@@ -25,6 +25,7 @@ WORDS: Final[Schema] = {
     **_SPAN,
     "confidence": "float64",
     "speaker": "Int64",
+    "speaker_name": "string",
     "punctuated_word": "string",
     "channel": "int64",
     "language": "string",
@@ -36,12 +37,16 @@ WORDS: Final[Schema] = {
 OPTIONAL: Final[Mapping[str, bool]] = {"spaced": True, "estimated": False}
 """Columns of `WORDS` that a table has only if a word has another value than this one: they say nothing about most."""
 
+NAME: Final = "speaker_name"
+"""The column that tables have only while speakers have names."""
+
 UTTERANCES: Final[Schema] = {
     **_SPAN,
     "transcript": "string",
     "words": "int64",
     "confidence": "float64",
     "speaker": "Int64",
+    "speaker_name": "string",
     "channel": "int64",
 }
 RESULTS: Final[Schema] = {

@@ -265,9 +265,9 @@ def summary(words: pd.DataFrame, results: pd.DataFrame, events: pd.DataFrame, ga
     - duration: seconds up to the end of the last final, word or gap.
     - speech: seconds of words, with pauses of up to half a second. Channels are added up.
     - words per minute: of the duration, and of the speech.
-    - speakers: how many there are; for each, the share of the words and of their time. `speaker unknown` is words
-      without a speaker, where other words have one. Without `diarize=True` no word has a speaker: there are 0, the
-      unit says why, and `words.groupby("speaker")` has no groups.
+    - speakers: how many there are; for each, by name or number, the share of the words and of their time.
+      `speaker unknown` is words without a speaker, where other words have one. Without `diarize=True` no word has a
+      speaker: there are 0, the unit says why, and `words.groupby("speaker")` has no groups.
     - confidence: the mean and the lowest decile of the words.
     - latency: of the interims, see `Transcript.results`; `p95` is the 95th percentile.
     - finals, interims, reconnects: how many there are.
@@ -320,9 +320,10 @@ def _shares(words: pd.DataFrame, seconds: _Floats) -> list[tuple[str, float, str
     speaker = pd.Series(_floats("summary", words, "speaker"))
     many = speaker.nunique()
     rows: list[tuple[str, float, str]] = [("speakers", many, "" if many or words.empty else _UNDIARIZED)]
+    names = dict(zip(speaker, _texts("summary", words, frames.NAME), strict=True)) if frames.NAME in words else {}
     shares = pd.Series(seconds).groupby(speaker, dropna=False).agg(["sum", "size"])
     for one, time, count in shares.itertuples(name=None) if many else ():
-        name = "unknown" if one != one else int(one)
+        name = "unknown" if one != one else names.get(one) or int(one)
         rows.append((f"speaker {name}: share of words", count / len(words), ""))
         rows.append((f"speaker {name}: share of time", _ratio(time, float(seconds.sum())), ""))
     return rows

@@ -10,6 +10,7 @@ from matplotlib import colors, rcParams
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from dgnb.frames import NAME
 from dgnb.plots.style import clock, colour, draw_gaps, dress, legend, say, writable
 
 ROW: Final = 6.0
@@ -28,7 +29,7 @@ def page(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float
     ax.tick_params(axis="y", length=0)
     handles: list[Any] = [Patch(color=colour(voice), alpha=_SURE, label=name) for voice, name in enumerate(names)]
     grey = [draw_gaps(ax, gaps, begin, row - 0.45, row + 0.45) for row, begin in enumerate(begins)]
-    legend(ax, [*(handles if len(names) > 1 else ()), *(grey[:1] if len(gaps) else ())])
+    legend(ax, [*(handles if len(names) > 1 or NAME in words else ()), *(grey[:1] if len(gaps) else ())])
     if words.empty:
         say(ax, "no words")
         return

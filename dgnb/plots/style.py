@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -17,6 +18,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MultipleLocator
 
+from dgnb.frames import NAME
 from dgnb.writing import one_line
 
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -70,12 +72,14 @@ def voices(words: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """
     groups = words.groupby(["channel", "speaker"], dropna=False)
     channels, speakers = words["channel"].nunique() > 1, bool(words["speaker"].notna().any())
+    own = dict(words[["speaker", NAME]].dropna().itertuples(index=False, name=None)) if NAME in words else {}
     names = []
     for channel, speaker in groups.size().index:
         parts = [f"channel {channel}"] if channels else []
         if speakers:
-            parts.append("no speaker" if pd.isna(speaker) else f"speaker {speaker}")
-        names.append(" · ".join(parts))
+            parts.append("no speaker" if pd.isna(speaker) else own.get(speaker, f"speaker {speaker}"))
+        # Dollars enclose mathematics, and legends leave out what begins with "_".
+        names.append(re.sub("^_", " _", writable(" · ".join(parts)).replace("$", r"\$")))
     return words.assign(voice=groups.ngroup()), names
 
 

@@ -11,6 +11,7 @@ from dgnb.endpoints import Endpoint
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.session.stream import State, Stream
 from dgnb.transcript import Gap, Transcript
+from dgnb.transcript.records import Edit
 
 NOWHERE: Final = Endpoint("replay", "no server: a replay", None, "", "its messages are those of a saved session")
 """Where a replay sends its audio."""
@@ -66,7 +67,7 @@ class Playback(Stream):
         loop, before = asyncio.get_running_loop(), None
         due = loop.time()
         for count, item in enumerate(saved.items()):
-            if speed and not isinstance(item, Gap):
+            if speed and not isinstance(item, Gap | Edit):
                 passed = max(0, item.at - before) / 1e9 if before is not None else 0.0
                 due, before = due + min(passed, _LONGEST) / speed, item.at
             if count % _BATCH == 0:

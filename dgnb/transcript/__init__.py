@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Gap", "Line", "Record", "Transcript"]
 
 _INTERNAL: Final = {
-    *("add_gap", "count", "cursor", "drop_interims", "feed", "items", "lines", "note", "restore", "saved", "since"),
-    *("withdraw_gap", "word_count"),
+    *("add_gap", "count", "cursor", "drop_interims", "feed", "items", "lines", "note", "restore", "revision", "saved"),
+    *("since", "voice", "withdraw_gap", "word_count"),
 }
 """What sessions and widgets need of a transcript, and users do not."""
 
@@ -59,7 +59,7 @@ class Transcript(Listening):
 
         Columns: `word` (as recognised), `start`, `end` (s), `confidence` (0 to 1, or NaN), `speaker` (or NA),
         `punctuated_word` (as displayed), `channel`, `language` (or NA), `utterance` (row of `utterances`),
-        `received_at` (UTC, to the millisecond).
+        `received_at` (UTC, to the millisecond), and `speaker_name` (or NA) while `speakers` have names.
 
         These columns are always there, so that code written for one recording runs for the next one. To see less, use
         `words.iloc[:, :4]`, or `words.dropna(axis="columns", how="all")` without the columns that have no value. Two
@@ -74,7 +74,7 @@ class Transcript(Listening):
         """One row for each utterance. It ends at a `speech_final`, an `UtteranceEnd`, or where the speaker changes.
 
         Columns: `start`, `end` (s), `transcript`, `words` (how many), `confidence` (mean of the words'), `speaker`,
-        `channel`.
+        `speaker_name` (while `speakers` have names), `channel`.
         """
         return self._snapshots.utterances()
 
@@ -210,7 +210,7 @@ class Transcript(Listening):
         Raises:
             ConfigurationError: A limit that no caption can keep.
         """
-        cues = captions.cues(self._words.utterances(), max_chars, max_lines, max_duration, speakers)
+        cues = captions.cues(self._words.utterances(), max_chars, max_lines, max_duration, speakers, self.speakers)
         return _deliver(captions.to_srt(cues), path)
 
     def to_webvtt(
@@ -223,7 +223,7 @@ class Transcript(Listening):
         speakers: bool | None = None,
     ) -> str | None:
         """WebVTT captions of the finals so far, as `to_srt`. Voice tags such as `<v Speaker 0>` name who speaks."""
-        cues = captions.cues(self._words.utterances(), max_chars, max_lines, max_duration, speakers)
+        cues = captions.cues(self._words.utterances(), max_chars, max_lines, max_duration, speakers, self.speakers)
         return _deliver(captions.to_webvtt(cues), path)
 
     def to_csv(
@@ -278,7 +278,8 @@ class Transcript(Listening):
         Each speaker, or channel, has a tier of words and a tier of utterances, from 0 to the end of the audio, in whole
         milliseconds. Praat allows no overlap in a tier: an interval ends where the next one begins.
         """
-        return _deliver(exports.to_textgrid(self._words.utterances(), duration=self._duration()), path)
+        grid = exports.to_textgrid(self._words.utterances(), duration=self._duration(), names=self.speakers)
+        return _deliver(grid, path)
 
     def to_rttm(self, path: str | os.PathLike[str] | None = None, *, file_id: str = "audio") -> str | None:
         """Who spoke when, as RTTM, one line for each utterance: written to `path`, or returned without one.
@@ -290,7 +291,7 @@ class Transcript(Listening):
         Raises:
             ConfigurationError: `file_id` is empty or has spaces in it.
         """
-        return _deliver(exports.to_rttm(self._words.utterances(), file_id=file_id), path)
+        return _deliver(exports.to_rttm(self._words.utterances(), file_id=file_id, names=self.speakers), path)
 
     def to_deepgram_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """All words in the form of Deepgram's answer for a recording: written to `path`, or returned without one.
@@ -310,8 +311,9 @@ class Transcript(Listening):
 
         The file holds no key.
         """
-        notes, gaps, messages = list(self._notes), list(self._gaps), len(self._log)
-        head = storage.header(len(notes) + len(gaps) + messages) + storage.dump(notes, gaps)
+        notes, gaps, edits = list(self._notes), list(self._gaps), list(self._words.overlay.edits)
+        messages = len(self._log)
+        head = storage.header(len(notes) + len(gaps) + len(edits) + messages) + storage.dump(notes, gaps, edits)
         files.write(path, chain([head], self._log.lines(0, messages)))
 
     @classmethod

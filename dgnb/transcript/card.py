@@ -78,14 +78,13 @@ class Card(Reducer):
         if self.word_count > 2 * _WORDS:
             first, last, more = self._words.lines(_WORDS, first=True), self.lines(_WORDS), True
         for line in first[:_ENDS]:
-            yield _row(line, line.text if len(line.text) <= _WIDTH else f"{line.text[:_WIDTH]}…")
+            yield self._row(line, line.text if len(line.text) <= _WIDTH else f"{line.text[:_WIDTH]}…")
         if more:
             yield "⋮", "", ""
         for line in last[-_ENDS:]:
-            yield _row(line, line.text if len(line.text) <= _WIDTH else f"…{line.text[-_WIDTH:]}")
+            yield self._row(line, line.text if len(line.text) <= _WIDTH else f"…{line.text[-_WIDTH:]}")
         if self.interim:
             yield "", "", f"<i>{escaped(self.interim[-_WIDTH:])}</i>"
 
-
-def _row(line: Line, text: str) -> tuple[str, str, str]:
-    return clock(line.first.start), "" if line.first.speaker is None else f"Speaker {line.first.speaker}", escaped(text)
+    def _row(self, line: Line, text: str) -> tuple[str, str, str]:
+        return clock(line.first.start), escaped(self.voice(line.first.speaker, "Speaker")), escaped(text)

@@ -13,11 +13,12 @@ from typing import Final
 from dgnb import files
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.transcript import Transcript, storage
+from dgnb.transcript.reducer import Saved
 
 _TAIL: Final = 64
 """Bytes at the end of the file by which a change by others is noticed."""
 
-Batch = tuple[bytes, tuple[int, int, int]]
+Batch = tuple[bytes, Saved]
 
 
 class Journal:
@@ -41,7 +42,7 @@ class Journal:
         self._transcript = transcript
         # How many bytes of the file are whole lines, what of the transcript they hold, and how they end: always
         # changed together.
-        self._written = (0, (0, 0, 0), b"")
+        self._written = (0, (0, 0, 0, 0), b"")
         try:
             self.path = Path(os.path.realpath(os.fsdecode(path)))
             if self.path.exists():
@@ -90,14 +91,14 @@ class Journal:
         # For its owner alone. The last write closes it.
         file = open(path, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
         try:
-            self._append(file, storage.JOURNAL, (0, 0, 0), 0)
+            self._append(file, storage.JOURNAL, (0, 0, 0, 0), 0)
         except BaseException:
             file.close()
             path.unlink()
             raise
         return file
 
-    def _append(self, file: io.FileIO, lines: bytes, until: tuple[int, int, int], size: int) -> None:
+    def _append(self, file: io.FileIO, lines: bytes, until: Saved, size: int) -> None:
         # Whoever was interrupted in the writing, or between it and the note of it, writes again at the same place.
         file.truncate(size)
         file.seek(size)
@@ -117,7 +118,7 @@ class Journal:
                 elsewhere = not os.path.samefile(self.path, self._file.fileno())
                 told = f"The journal {name!r} was moved, and another file is there: it goes on where it was moved to."
                 return told if elsewhere else "", False
-            self._append(self._file, storage.JOURNAL, (0, 0, 0), 0)
+            self._append(self._file, storage.JOURNAL, (0, 0, 0, 0), 0)
         else:
             path = _free(self.path) if there else self.path
             path.parent.mkdir(parents=True, exist_ok=True)

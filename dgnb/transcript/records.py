@@ -15,6 +15,7 @@ from dgnb.messages import (
     SpeechStarted,
     UnknownMessage,
     UtteranceEnd,
+    Whole,
     Word,
 )
 from dgnb.writing import joined
@@ -60,6 +61,13 @@ class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
     end: float
     reason: str
     missed: float | None = None
+
+
+class Edit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person changed: the `name` of a speaker, or none any more."""
+
+    speaker: Whole | None = None
+    name: str | None = None
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

@@ -18,7 +18,8 @@ from typing import Final
 from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
 from dgnb.transcript import storage
 from dgnb.transcript.log import MessageLog
-from dgnb.transcript.records import Event, Gap, Line, Record, channel_of, event_of, latency_of, placed, writable
+from dgnb.transcript.overlay import Edited
+from dgnb.transcript.records import Edit, Event, Gap, Line, Record, channel_of, event_of, latency_of, placed, writable
 from dgnb.transcript.words import SLACK, WordLog
 from dgnb.writing import closing, fitted, joined, spaced, spread
 
@@ -32,10 +33,11 @@ _BATCH: Final = 4096
 _MARKS: Final = 3  # punctuation marks behind a word, at most.
 _TOLD: Final = 20  # finals that say something again which are told: some servers send no others.
 
+Saved = tuple[int, int, int, int]
 Observer = Callable[[ServerMessage], object]
 
 
-class Reducer:
+class Reducer(Edited):
     """Takes messages, notes and gaps, and knows what is final. `Transcript` adds tables, exports and files."""
 
     def __init__(self) -> None:
@@ -95,7 +97,7 @@ class Reducer:
         """Internal: remove a row of `gaps`, because that audio will be transcribed after all."""
         self._gaps.remove(Gap(start, end, writable(reason)))
 
-    def restore(self, item: Record | Event | Gap) -> None:
+    def restore(self, item: Record | Event | Gap | Edit) -> None:
         """Internal: take an item of a session file or of `items`. `ValueError` for a gap as in `add_gap`."""
         if isinstance(item, Record):
             notes = len(self._notes)
@@ -106,14 +108,17 @@ class Reducer:
                 self._tell(item.message)
         elif isinstance(item, Gap):
             self.add_gap(item.start, item.end, item.reason, item.missed)
+        elif isinstance(item, Edit):
+            self._words.overlay.take(item)
         else:
             self._notes.append(item)
 
-    def items(self) -> Iterator[Record | Event | Gap]:
+    def items(self) -> Iterator[Record | Event | Gap | Edit]:
         """Internal: all that was taken so far, for `restore`: each kind in its order, and together by time.
 
         A gap follows the first message at which the audio had been sent up to its end.
         """
+        yield from self._words.overlay.edits
         timed: list[Iterable[Record | Event]] = [list(self._notes), self._log.records()]
         gaps = deque(self._gaps)
         for item in heapq.merge(*timed, key=lambda item: item.at):
@@ -276,13 +281,14 @@ class Reducer:
         """
         return latency_of(self._newest_interim) if self._newest_interim else None
 
-    def saved(self, since: tuple[int, int, int] = (0, 0, 0)) -> tuple[bytes, tuple[int, int, int]]:
+    def saved(self, since: Saved = (0, 0, 0, 0)) -> tuple[bytes, Saved]:
         """Internal: what `save` writes of what came after `since`, without the header, and the next `since`.
 
-        `since` counts the notes, gaps and messages that are saved already. At most 4096 messages are taken at a time:
-        go on until there is nothing new.
+        `since` counts the notes, gaps, edits and messages that are saved already. At most 4096 messages are taken at a
+        time: go on until there is nothing new.
         """
-        notes, gaps, messages = since
-        until = (len(self._notes), len(self._gaps), min(len(self._log), messages + _BATCH))
-        lines = self._log.lines(messages, until[2])
-        return storage.dump(self._notes[notes : until[0]], self._gaps[gaps : until[1]]) + b"".join(lines), until
+        notes, gaps, edits, messages = since
+        changes = self._words.overlay.edits
+        until = (len(self._notes), len(self._gaps), len(changes), min(len(self._log), messages + _BATCH))
+        lines = self._log.lines(messages, until[3])
+        return storage.dump(self._notes[notes:], self._gaps[gaps:], changes[edits:]) + b"".join(lines), until

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from dgnb import frames
@@ -26,15 +25,26 @@ class Snapshots:
     def __init__(self, messages: MessageLog, words: WordLog) -> None:
         self._messages = messages
         self._log = words
+        self._events = frames.GrowingTable(frames.EVENTS)
+        self._start_words()
+        self._start_results()
+
+    def _start_words(self) -> None:
         self._words = frames.GrowingTable(frames.WORDS)
         self._utterances = frames.GrowingTable(frames.UTTERANCES, block=128)
-        self._events = frames.GrowingTable(frames.EVENTS)
         self._words_read = self._words_amended = self._utterances_amended = 0
         self._silent = list(frames.OPTIONAL)
-        self._start_results()
+        self._edits = len(self._log.overlay.edits)
+        self._unnamed = [] if self._log.overlay.names else [frames.NAME]
+
+    def _notice_edits(self) -> None:
+        if self._edits != len(self._log.overlay.edits):
+            # They may be anywhere.
+            self._start_words()
 
     def words(self) -> pd.DataFrame:
         """See `Transcript.words`."""
+        self._notice_edits()
         table, amended = self._words, self._log.punctuated
         if len(table) < len(self._log) or len(amended) > self._words_amended:
             first = min([table.settled, *amended[self._words_amended :]])
@@ -42,18 +52,20 @@ class Snapshots:
             self._silent = [name for name in self._silent if (new[name] == frames.OPTIONAL[name]).all()]
             table.replace(first, new)
             self._words_amended = len(amended)
-        return table.snapshot().drop(columns=self._silent)
+        return table.snapshot().drop(columns=self._silent + self._unnamed)
 
     def utterances(self) -> pd.DataFrame:
         """See `Transcript.utterances`."""
+        self._notice_edits()
         table, amended = self._utterances, self._log.punctuated
         changed = min([self._words_read, *amended[self._utterances_amended :]])
         if changed < len(self._log):
             # Any utterance that has not ended may have new words, also one that is settled.
             first = min(table.settled, self._log.changed(changed))
-            table.replace(first, frames.rows(frames.UTTERANCES, starmap(utterances_row, self._log.utterances(first))))
+            rows = (utterances_row(*said, self._log.overlay.names) for said in self._log.utterances(first))
+            table.replace(first, frames.rows(frames.UTTERANCES, rows))
             self._words_read, self._utterances_amended = len(self._log), len(amended)
-        return table.snapshot()
+        return table.snapshot().drop(columns=self._unnamed)
 
     def results(self) -> pd.DataFrame:
         """See `Transcript.results`."""

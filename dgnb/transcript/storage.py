@@ -5,6 +5,7 @@
     {"at":…,"message":{…},"offset":0.0,"audio_cursor":1.5,"connection":0}
     {"event":{"at":…,"type":"opened","text":"…"}}
     {"gap":{"start":3.0,"end":4.0,"reason":"…"}}
+    {"edit":{"speaker":0,"name":"Ada"}}     what a person changed; a later line wins
 
 Lines of other kinds are ignored: a later version may have written them.
 """
@@ -20,7 +21,7 @@ import msgspec
 
 from dgnb.exceptions import DgnbError, ProtocolError
 from dgnb.messages import Seconds, UnknownMessage, Whole, encode, parse
-from dgnb.transcript.records import Event, Gap, Moment, Record, writable
+from dgnb.transcript.records import Edit, Event, Gap, Moment, Record, writable
 
 _VERSION: Final = 1
 
@@ -38,6 +39,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     connection: Whole = 0
     event: Event | msgspec.UnsetType = msgspec.UNSET
     gap: Gap | msgspec.UnsetType = msgspec.UNSET
+    edit: Edit | msgspec.UnsetType = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()
@@ -49,10 +51,11 @@ def header(lines: int) -> bytes:
     return f'{{"dgnb":{_VERSION},"lines":{lines}}}\n'.encode()
 
 
-def dump(events: Iterable[Event], gaps: Iterable[Gap]) -> bytes:
-    """Events and gaps as lines. They stand before the messages: a file that breaks off lacks nothing else."""
+def dump(events: Iterable[Event], gaps: Iterable[Gap], edits: Iterable[Edit]) -> bytes:
+    """Events, gaps and edits as lines. They stand before the messages: a file that breaks off lacks nothing else."""
     lines: list[Any] = [{"event": event} for event in events]
     lines += [{"gap": gap} for gap in gaps]
+    lines += [{"edit": edit} for edit in edits]
     return _encoder.encode_lines(lines)
 
 
@@ -73,7 +76,7 @@ def unpack(line: bytes) -> Record:
     return cast(Record, _item(line))
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
+def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap | Edit]:
     """What the lines of a session file or a journal hold, in order, one at a time, because files may be large.
 
     Raises the errors of `Transcript.load`. Do not trust the items that came before one.
@@ -106,11 +109,11 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap]:
         raise DgnbError(f"{path} is cut short: it has {number - 1} of its {head['lines']} lines.")
 
 
-def _item(text: bytes) -> Record | Event | Gap | None:
+def _item(text: bytes) -> Record | Event | Gap | Edit | None:
     line = _decoder.decode(text)
     raw = bytes(line.message)
     if not raw:
-        return line.event or line.gap or None
+        return line.event or line.gap or line.edit or None
     if line.at is None:
         raise ValueError("the message has no time of arrival")
     message = parse(msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw)

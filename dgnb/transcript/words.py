@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from dgnb.captions import Names
 from dgnb.messages import Word
+from dgnb.transcript.overlay import Overlay
 from dgnb.transcript.records import Line
 from dgnb.writing import Said, is_spaced, joined
 
@@ -38,6 +40,7 @@ class WordLog:
         self._places: dict[tuple[int, str, int], list[int]] = {}
         """Where a word stands that a channel has in a second of the timeline, up to position `_placed`."""
         self._placed = 0
+        self.overlay = Overlay()
         self.speakers: set[int] = set()
         self.punctuated: list[int] = []
         """The positions of the words that got punctuation later."""
@@ -133,7 +136,7 @@ class WordLog:
 
     def columns(self, first: int) -> dict[str, Sequence[Any]]:
         """The columns of the table `words`, from the word at position `first` on."""
-        words, utterances = self._words[first:], self._utterances[first:]
+        words, utterances, names = self._words[first:], self._utterances[first:], self.overlay.names
         return {
             "word": [word.word for word in words],
             "punctuated_word": [word.punctuated_word or word.word for word in words],
@@ -141,6 +144,7 @@ class WordLog:
             "end": [word.end for word in words],
             "confidence": [word.confidence for word in words],
             "speaker": [word.speaker for word in words],
+            "speaker_name": [names.get(word.speaker) for word in words],
             "channel": [self._channels[utterance] for utterance in utterances],
             "language": [word.language for word in words],
             "utterance": utterances,
@@ -165,9 +169,10 @@ def _letters(word: Word) -> str:
     return "".join(filter(str.isalnum, text)) or text
 
 
-def utterances_row(words: list[Word], channel: int) -> tuple[Any, ...]:
+def utterances_row(words: list[Word], channel: int, names: Names) -> tuple[Any, ...]:
     """The row of an utterance in the table `utterances`."""
     # NaN is not a confidence.
     confidences = [c for word in words if (c := word.confidence) is not None and c == c]
     mean = sum(confidences) / len(confidences) if confidences else None
-    return words[0].start, words[-1].end, joined(words), len(words), mean, words[0].speaker, channel
+    speaker = words[0].speaker
+    return words[0].start, words[-1].end, joined(words), len(words), mean, speaker, names.get(speaker), channel

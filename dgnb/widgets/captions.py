@@ -79,12 +79,14 @@ def newest(session: LiveSession | None) -> dict[str, Any]:
         {
             "utterance": line.utterance,
             "at": clock(line.first.start),
-            "speaker": "" if line.first.speaker is None else f"speaker {line.first.speaker}",
+            "speaker": printable(transcript.voice(line.first.speaker, "speaker")),
             "words": [[position, printable(shown(word))] for position, word in line.words.items()],
         }
         for line in transcript.lines(_WORDS)
     ]
-    return {"run": id(transcript), "lines": lines, "interim": printable(transcript.interim[-_INTERIM:])}
+    # A person may change lines that the page has already: it draws all anew.
+    run = f"{id(transcript)} {transcript.revision}"
+    return {"run": run, "lines": lines, "interim": printable(transcript.interim[-_INTERIM:])}
 
 
 async def watch(session: LiveSession, draw: Callable[[], object]) -> None:

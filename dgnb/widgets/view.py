@@ -172,7 +172,7 @@ def _table(session: LiveSession | None, tab: str, rows: int) -> dict[str, Any]:
             round(word.start, 3),
             round(word.end, 3),
             word.confidence,
-            word.speaker,
+            session.transcript.speakers.get(word.speaker, word.speaker) if tab == "words" else word.speaker,
         ]
         for word in words
     ]

@@ -261,7 +261,7 @@ def test_a_full_disk_is_an_error_and_what_the_journal_has_is_loaded_until_there_
     for i in range(3, 9):
         transcript.feed(result(i, 1, said(f"w{i}", start=i)))
     # In the middle of the second of the lines that are to come.
-    room = path.stat().st_size + transcript.saved((0, 0, 3))[0].index(b"\n") + 50
+    room = path.stat().st_size + transcript.saved((0, 0, 0, 3))[0].index(b"\n") + 50
     with room_for(room):
         for _ in range(2):
             with pytest.raises(DgnbError, match=r"can't be written: .* Make room there.* can be loaded.* save\(\)"):

@@ -120,3 +120,19 @@ def test_text_from_outside_has_no_control_characters() -> None:
     captions.session.transcript.feed(final(0, EVIL))
     captions.draw()
     assert texts(captions) == ["<script>alert(1)</script>  [31m"]
+
+
+def test_a_name_that_is_given_later_is_on_the_lines_that_are_shown_already() -> None:
+    captions = unstarted()
+    assert captions.session
+    transcript = captions.session.transcript
+    words = (Word("hello", 0.0, 0.5, speaker=0), Word("there", 0.5, 1.0, speaker=0))
+    transcript.feed(Results((0, 1), 1.0, 0.0, Channel((Alternative("hello there", words=words),)), is_final=True))
+    captions.draw()
+    before = captions.captions
+    assert before["lines"][0]["speaker"] == "speaker 0"
+    transcript.speakers = {0: "Ada \u202e"}
+    captions.draw()
+    assert captions.captions["lines"][0]["speaker"].strip() == "Ada"
+    # The page draws all anew for another run.
+    assert captions.captions["run"] != before["run"]
