@@ -318,7 +318,7 @@ async def test_the_loopback_server_and_a_connection_take_them_too() -> None:
     limits: dict[str, Any] = {"open_timeout": np.float32(5), "close_timeout": np.int64(5), "ping_timeout": np.array(5)}
     radio = Somewhere(str(dgnb.samples.path()))
     token = Name("0123456789abcdef")
-    async with dgnb.loopback.serve(Text.HELLO, host=Text.HERE, token=token, radio=radio, **numbers) as server:
+    async with dgnb.loopback.serve(Text.HELLO, token=token, radio=radio, **numbers) as server:
         address: Any = URL(server.url)
         async with dgnb.connect(options, endpoint=address, api_key=token, **limits) as connection:
             await connection.send(bytes(32_000))

@@ -47,7 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = f"A Deepgram-compatible server. {_TOKEN} holds the key that clients must send; unset, any key will do."
     parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description=about)
     parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", help="an address of this machine's own (default: 127.0.0.1)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="Whisper's size or a folder (default: %(default)s)")
     parser.add_argument("--script", metavar="TEXT", help="repeat this text instead of listening")
     parser.add_argument(
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         reason = "the port is taken" if error.errno == errno.EADDRINUSE else str(error)
         remedy = "Choose another with --port; 0 takes any that is free."
-        print(f"Can't listen on {options.host} port {options.port}: {reason}. {remedy}", file=sys.stderr)
+        print(f"Can't listen on port {options.port}: {reason}. {remedy}", file=sys.stderr)
         return 1
     return 0
 
@@ -78,7 +77,7 @@ async def _serve(options: argparse.Namespace) -> None:
     tls = options.tls and _encrypted(*options.tls)
     token = os.environ.get(_TOKEN) or None
     ended = asyncio.Event()
-    async with serve(engine, model=options.model, host=options.host, port=options.port, token=token, tls=tls) as server:
+    async with serve(engine, model=options.model, port=options.port, token=token, tls=tls) as server:
         _end_with(ended, stdin=options.exit_with_stdin)
         if options.json:
             print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)

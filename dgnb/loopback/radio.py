@@ -1,7 +1,4 @@
-"""`/radio`: an endless station that plays a recording at real time, as MP3.
-
-A station does not wait: a listener who takes nothing for 30 s is disconnected.
-"""
+"""`/radio`: an endless station that plays a recording at real time, as MP3."""
 
 from __future__ import annotations
 
@@ -12,8 +9,6 @@ import io
 import itertools
 import math
 import os
-import socket
-import struct
 from typing import Any, Final
 
 import av
@@ -24,10 +19,8 @@ from dgnb import samples
 BURST_SECONDS: Final = 1.0
 """Seconds of audio that a listener gets at once, as on real stations, so that players start without delay."""
 
-MOST_BEHIND: Final = 30.0
-"""Seconds that a listener may take nothing."""
-
 _BYTES_A_SECOND: Final = 16_000
+_PIECE: Final = 1600
 
 
 class Radio:
@@ -71,31 +64,13 @@ class Radio:
         return response
 
     async def _play(self, request: web.Request, response: web.StreamResponse, end: float = math.inf) -> None:
-        """Play until the listener leaves or takes nothing, the server ends, or after `end` seconds of audio."""
-        loop = asyncio.get_running_loop()
-        began, sent, body = loop.time(), 0, self._body
-        while request.transport and not self._stopping.is_set():
-            seconds = min(BURST_SECONDS + loop.time() - began, end)
-            due = int(seconds * _BYTES_A_SECOND)
-            try:
-                async with asyncio.timeout(MOST_BEHIND):
-                    passes = body * (2 + (due - sent) // len(body))
-                    await response.write(passes[sent % len(body) :][: due - sent])
-            except TimeoutError:
-                reset(request)
-                return
-            sent = due
-            if seconds == end:
-                return
+        """Play until the listener leaves, the server ends, or after `end` seconds of audio."""
+        began, body = asyncio.get_running_loop().time(), self._body
+        endless = body + body[:_PIECE]
+        for at in itertools.count(0, _PIECE):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.1):
+                async with asyncio.timeout_at(began + at / _BYTES_A_SECOND - BURST_SECONDS):
                     await self._stopping.wait()
-
-
-def reset(request: web.Request) -> None:
-    """Reset the TCP connection of a request: what is on its way is lost, as when a station crashes."""
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        request.transport.abort()
+            if self._stopping.is_set() or not request.transport or at >= end * _BYTES_A_SECOND:
+                return
+            await response.write(endless[at % len(body) :][:_PIECE])

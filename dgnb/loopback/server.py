@@ -22,7 +22,7 @@ from dgnb.loopback.handshake import Refusal, check_credential, check_host, check
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
-from dgnb.values import ABOVE_0, is_loopback, native, number, whole
+from dgnb.values import ABOVE_0, native, number, whole
 
 __all__ = ["LoopbackServer", "serve"]
 
@@ -48,7 +48,6 @@ class LoopbackServer:
         engine: An engine such as `Script`; a text, for a script that says it; or None for Whisper, which is loaded
             with the first connection.
         model: Whisper's size or path, if no engine is given.
-        host: An address of this machine's own; nothing else is allowed.
         port: 0 for any that is free.
         token: The key that clients must send. Without it, any key will do, as with a self-hosted Deepgram, but
             there must be one.
@@ -62,7 +61,7 @@ class LoopbackServer:
         token: The key that clients must send, or None for any.
 
     Raises:
-        ConfigurationError: The host is not this machine, the token is empty, or the timeout is not positive.
+        ConfigurationError: The token is empty, or a number is out of its bounds.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class LoopbackServer:
         engine: Engine | str | None = None,
         *,
         model: str = DEFAULT_MODEL,
-        host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
         idle_timeout: float = 10.0,
@@ -78,16 +76,10 @@ class LoopbackServer:
         radio: str | os.PathLike[str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        host, token = native(host), native(token)
-        if not is_loopback(host):
-            raise ConfigurationError(
-                f"host={host!r} is not this machine's own. The loopback server has no defence against a network: "
-                "use 127.0.0.1, and a tunnel (ssh -L) where others need it."
-            )
+        token = native(token)
         if token == "":
             raise ConfigurationError("token is empty. Leave it out to let any key in.")
         self.token = token
-        self._host = host.removeprefix("[").removesuffix("]")
         self._port = whole("port is a whole number up to 65535, or 0 for any", port, 0, 65_535)
         self._idle_timeout = number("idle_timeout is a positive number of seconds", idle_timeout, ABOVE_0)
         self._max_connections = whole("max_connections is a whole number", max_connections, 0)
@@ -116,8 +108,8 @@ class LoopbackServer:
         )
         await self._runner.setup()
         try:
-            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            listening = socket.create_server((self._host, self._port), family=family)
+            # This machine alone: the server has no defence against a network.
+            listening = socket.create_server(("127.0.0.1", self._port))
             # Audio in the system's buffers delays the answer to a ping. With a slow engine, megabytes of it would take
             # minutes, and the client would give up the connection.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 << 10)
@@ -144,8 +136,7 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """The address, `ws://127.0.0.1:PORT`: an `endpoint` for dgnb, a base URL for other clients."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'wss' if self._tls else 'ws'}://{host}:{self._port}"
+        return f"{'wss' if self._tls else 'ws'}://127.0.0.1:{self._port}"
 
     @property
     def radio_url(self) -> str:

@@ -84,14 +84,6 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
     assert errors.count("\n") == 1
 
 
-def test_no_other_host_is_served_by_the_program() -> None:
-    with program("--host", "0.0.0.0") as process:
-        _, errors = process.communicate(timeout=10)
-    assert process.returncode == 1
-    assert "0.0.0.0" in errors
-    assert "Traceback" not in errors
-
-
 def test_the_program_tells_a_person_how_to_connect() -> None:
     with program("--port", "0") as process:
         assert process.stdout is not None

@@ -15,6 +15,7 @@ from dgnb.loopback.recognizer import Recognizer, ignored_options, plain
 from dgnb.messages import Metadata, ModelInfo, Results, ServerMessage, UtteranceEnd
 from dgnb.messages import SpeechStarted as SpeechStartedMessage
 from dgnb.options import LiveOptions
+from tests.support.scripts import script_of
 
 
 def audio(seconds: float) -> bytes:
@@ -135,7 +136,7 @@ def test_punctuation_alone_is_not_a_word() -> None:
 
 
 def test_confidence_is_the_mean_of_the_words() -> None:
-    script = Script.from_words([("a", 0, 0.5, None, 1.0), ("b", 0.5, 1, None, 0.5)])
+    script = script_of([("a", 0, 0.5, None, 1.0), ("b", 0.5, 1, None, 0.5)])
     (one,) = finals(hear(script, 2))
     assert one.alternative.confidence == 0.75
 
@@ -156,7 +157,7 @@ def test_speech_started_is_sent_only_when_asked_for() -> None:
 
 
 def test_an_utterance_ends_once_in_each_gap() -> None:
-    script = Script.from_words([("a", 0, 0.5), ("b", 0.5, 1.0), ("c", 5.0, 5.5)])
+    script = script_of([("a", 0, 0.5), ("b", 0.5, 1.0), ("c", 5.0, 5.5)])
     messages = hear(script, 12, interim_results=True, utterance_end_ms=1000)
     ends = [message for message in messages if isinstance(message, UtteranceEnd)]
     assert ends == [
@@ -166,9 +167,7 @@ def test_an_utterance_ends_once_in_each_gap() -> None:
 
 
 def test_an_utterance_end_comes_as_soon_as_the_audio_clock_says() -> None:
-    recognizer = Recognizer(
-        Script.from_words([("a", 0, 0.5)]), LiveOptions(interim_results=True, utterance_end_ms=1000)
-    )
+    recognizer = Recognizer(script_of([("a", 0, 0.5)]), LiveOptions(interim_results=True, utterance_end_ms=1000))
     for tenth in range(1, 15):
         messages = recognizer.feed([audio(0.1)])
         assert not any(isinstance(message, UtteranceEnd) for message in messages), tenth
@@ -176,7 +175,7 @@ def test_an_utterance_end_comes_as_soon_as_the_audio_clock_says() -> None:
 
 
 def test_an_utterance_end_is_not_missed_in_one_large_piece() -> None:
-    script = Script.from_words([("a", 0, 0.5), ("b", 3.0, 3.5), ("c", 4.2, 4.5)])
+    script = script_of([("a", 0, 0.5), ("b", 3.0, 3.5), ("c", 4.2, 4.5)])
     large = hear(script, 8, step=8, interim_results=True, utterance_end_ms=1000)
     assert large == hear(script, 8, interim_results=True, utterance_end_ms=1000)
     assert [message.last_word_end for message in large if isinstance(message, UtteranceEnd)] == [0.5, 4.5]
@@ -296,7 +295,7 @@ def test_finals_tile_the_timeline_to_the_millisecond(
         words.append((f"w{number}", clock + gap, clock + gap + length))
         clock += gap + length
     options = LiveOptions(interim_results=True, utterance_end_ms=1000, vad_events=True)
-    recognizer = Recognizer(Script.from_words(words), options)
+    recognizer = Recognizer(script_of(words), options)
     messages = []
     for step in steps:
         messages += recognizer.feed([audio(step)])

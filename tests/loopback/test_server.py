@@ -431,19 +431,6 @@ async def test_more_connections_than_allowed_are_refused() -> None:
         assert (await refused(server))[0] == 429
 
 
-async def test_an_ipv6_address_is_served_too() -> None:
-    async with FaultyServer("hello", host="[::1]") as server:
-        assert server.url.startswith("ws://[::1]:")
-        async with listen(server):
-            pass
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.1", "", "example.org", "::"])
-def test_no_other_host_is_served(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="machine"):
-        FaultyServer("hello", host=host)
-
-
 async def test_a_server_is_used_once(server: FaultyServer) -> None:
     with pytest.raises(RuntimeError, match="once"):
         await server.__aenter__()

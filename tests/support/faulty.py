@@ -15,6 +15,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +30,7 @@ from dgnb.exceptions import ProtocolError
 from dgnb.loopback import LoopbackServer
 from dgnb.loopback.handshake import Refusal
 from dgnb.loopback.listener import Listener
-from dgnb.loopback.radio import Radio, reset
+from dgnb.loopback.radio import Radio
 from dgnb.options import LiveOptions
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -353,8 +356,17 @@ class FaultyRadio(Radio):
         fault = request[_FAULT]
         await super()._play(request, response, fault["after"])
         if fault["ends"] == "reset":
-            reset(request)
+            _reset(request)
         while fault["ends"] == "stalled" and request.transport and not self._stopping.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await self._stopping.wait()
+
+
+def _reset(request: web.Request) -> None:
+    """Reset the TCP connection of a request: what is on its way is lost, as when a station crashes."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        request.transport.abort()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from dgnb.exceptions import ConfigurationError
 from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, Event, Heard, HeardWord, SpeechStarted
 from dgnb.values import ABOVE_0, native, number
 
@@ -74,34 +73,8 @@ class Script:
             if word.endswith((".", "?", "!")):
                 sentence, position = end + gap, 0
         self.words: tuple[HeardWord, ...] = tuple(words)
-        """What is said, once."""
+        """What is said, once, with seconds on the audio clock."""
         self._gap, self._repeat, self._cut = gap, repeat, cut
-
-    @classmethod
-    def from_words(
-        cls, words: Iterable[tuple[Any, ...]], *, gap: float = 1.0, repeat: bool = False, cut: float = 10.0
-    ) -> Self:
-        """A script from `(word, start, end)`, `(…, speaker)` or `(…, speaker, confidence)`, seconds on the audio clock.
-
-        Example:
-            ```python
-            Script.from_words([("good", 0.5, 0.8, 0), ("morning", 0.8, 1.3, 0), ("hello", 3.0, 3.4, 1, 0.7)])
-            ```
-
-        Raises:
-            ConfigurationError: Words overlap, or run backwards.
-        """
-        heard: list[HeardWord] = []
-        for text, start, end, *further in words:
-            speaker = further[0] if further else None
-            confidence = further[1] if len(further) > 1 else 0.99
-            edge = heard[-1].end if heard else 0.0
-            if start < edge - _TICK or end < start:
-                raise ConfigurationError(f"The word {text!r} starts before the one before it ends, or ends too early.")
-            heard.append(HeardWord(text, max(float(start), edge), max(float(end), edge), confidence, speaker))
-        script = cls(gap=gap, repeat=repeat, cut=cut)
-        script.words = tuple(heard)
-        return script
 
     @property
     def speakers(self) -> bool:
