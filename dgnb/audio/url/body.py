@@ -30,10 +30,7 @@ class Body:
     """
 
     def __init__(self, fetcher: Fetcher, answer: Answer, wait: Callable[[int], float] | None) -> None:
-        try:
-            self._without_titles = icy.Stripper(icy.interval(answer.headers))
-        except ValueError as error:
-            raise Trouble(fetcher.name, str(error), fatal=True) from None
+        self._without_titles = icy.Stripper(icy.interval(answer.headers))
         self._without_tags = icy.TagStripper(answer.start(16))
         self.error: AudioError | None = None
         self.notes: deque[Note] = deque()

@@ -41,7 +41,7 @@ _LONGEST_WAIT: Final = 30.0
 _REMEMBERED: Final = 200
 _AUDIO_CODECS: Final = ("mp4a", "opus", "ac-3", "ec-3", "flac", "fLaC", "mp3", "alac", "vorbis")
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]{1,40})=("[^"]*"|[^,]*)')
-_OF_ONE_SEGMENT: Final = ("#EXTINF", "#EXT-X-BYTERANGE", "#EXT-X-DISCONTINUITY", "#EXT-X-GAP")
+_OF_ONE_SEGMENT: Final = ("#EXTINF", "#EXT-X-BYTERANGE", "#EXT-X-DISCONTINUITY")
 _INIT: Final = "#EXT-X-MAP"
 _LOCKED: Final = re.compile(r'#EXT-X-KEY:.*(?:METHOD=(?!NONE|AES-128)([^,]*)|KEYFORMAT="(?!identity")([^"]*))')
 _USE_ANOTHER: Final = "Use another address of this station."
@@ -62,14 +62,9 @@ _OPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """One entry of a playlist.
+    """One entry of a playlist: its media sequence number, where it is, and the tags that FFmpeg needs.
 
-    Attributes:
-        number: Its media sequence number.
-        start: Its first byte below its address.
-        tags: What FFmpeg needs to know: the key, the init section, the range of bytes.
-        breaks: It does not continue the one before.
-        absent: The station itself marks it as missing.
+    `breaks`: it does not continue the one before.
     """
 
     number: int
@@ -78,7 +73,6 @@ class _Segment:
     seconds: float
     tags: tuple[str, ...]
     breaks: bool
-    absent: bool
 
     @property
     def name(self) -> str:
@@ -157,7 +151,6 @@ class _Playlist:
                 seconds=_number(tags.get("#EXTINF", "")) or _number(tags.get("#EXT-X-TARGETDURATION", "")),
                 tags=tuple(kept),
                 breaks="#EXT-X-DISCONTINUITY" in tags or len(inits) > 1,
-                absent="#EXT-X-GAP" in tags,
             )
         )
         return url, start + size
@@ -360,9 +353,6 @@ class Hls:
 
     def _segment(self, segment: _Segment, end: int) -> bytes:
         """A segment, or nothing if it can't be had. A part of one never gets into a decoder."""
-        if segment.absent:
-            self._skip(segment, "the station marks it as missing")
-            return b""
         latest = time.monotonic() + min(self._playlist.seconds, self._fetcher.stall_timeout)
         tries = 0
         while True:

@@ -1,4 +1,4 @@
-"""Metadata inside the audio, and how it is taken out: SHOUTcast's blocks of text, ID3 and APE tags. No I/O."""
+"""Metadata inside the audio, and how it is taken out: SHOUTcast's blocks of text, and ID3 tags. No I/O."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from typing import Final
 
 _TITLE: Final = re.compile(rb"StreamTitle='(.*?)';(?=\s*\w+='|[\s\0]*$)", re.DOTALL)
 _LONGEST_TITLE: Final = 200
-_LARGEST_INTERVAL: Final = 1 << 24
-_TAG: Final = re.compile(
-    rb"ID3[\x02-\x04]\x00([\x00-\xf0])([\x00-\x7f]{4})|APETAGEX\xd0\x07\0\0(.{4}).{7}[\xa0-\xbf].{8}", re.DOTALL
-)
-"""The headers of ID3v2 (section 3.1 of its standard) and APEv2."""
-_HEADER_BYTES: Final = 32
+_TAG: Final = re.compile(rb"ID3[\x02-\x04]\x00([\x00-\xf0])([\x00-\x7f]{4})", re.DOTALL)
+"""The header of ID3v2 (section 3.1 of its standard)."""
+_HEADER_BYTES: Final = 10
 
 
 def interval(headers: Mapping[str, str]) -> int:
-    """Bytes of audio between two blocks, from `icy-metaint`; 0 if there are none. ValueError: it is no number."""
+    """Bytes of audio between two blocks, from `icy-metaint`; 0 if there are none."""
     told = headers.get("icy-metaint", "0").strip()
-    if not (told.isascii() and told.isdigit()) or int(told) > _LARGEST_INTERVAL:
-        raise ValueError(f"its icy-metaint is {tidy(told)!r}, which is no number of bytes")
-    return int(told)
+    return int(told) if re.fullmatch("[0-9]{1,8}", told) else 0
 
 
 class Stripper:
@@ -90,12 +85,9 @@ class TagStripper:
                 break
             audio += self._held[: tag.start()]
             self._held = self._held[tag.end() :]
-            flags, size, ape = tag.groups()
-            if ape:
-                self._left = int.from_bytes(ape, "little")
-            else:
-                self._left = sum(byte << 7 * place for place, byte in enumerate(reversed(size)))
-                self._left += 10 if flags[0] & 0x10 else 0
+            flags, size = tag.groups()
+            self._left = sum(byte << 7 * place for place, byte in enumerate(reversed(size)))
+            self._left += 10 if flags[0] & 0x10 else 0
         audio += self._held[: 1 - _HEADER_BYTES]
         self._held = self._held[1 - _HEADER_BYTES :]
         return audio

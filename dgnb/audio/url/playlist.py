@@ -1,8 +1,7 @@
-"""Playlists that name a stream: M3U, PLS, ASX, XSPF. No I/O. HLS has its own module."""
+"""Playlists that name a stream: M3U and PLS. No I/O. HLS has its own module."""
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Final
 
@@ -10,14 +9,11 @@ LARGEST: Final = 1 << 16
 """Bytes. A longer body is not a playlist, whatever its content type says."""
 MOST_ENTRIES: Final = 50
 
-_MARKS: Final = ("#extm3u", "[playlist]", "<asx")
-_KINDS: Final = ("mpegurl", "scpls", "xspf", "x-ms-asf", "x-ms-asx", "x-ms-wax", "x-ms-wvx")
+_MARKS: Final = ("#extm3u", "[playlist]")
+_KINDS: Final = ("mpegurl", "scpls")
 _NO_AUDIO: Final = ("application/json", "application/xhtml+xml")
-_SUFFIXES: Final = (".m3u", ".m3u8", ".pls", ".asx", ".xspf", ".wax")
-# The patterns are bounded: without bounds, 64 KiB could keep a thread busy for minutes.
+_SUFFIXES: Final = (".m3u", ".m3u8", ".pls")
 _PLS: Final = re.compile(r"^[ \t]*file(\d{1,9})[ \t]*=[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
-_ASX: Final = re.compile(r"<ref\b[^>]{0,200}?\bhref\s{0,9}=\s{0,9}[\"']?([^\"'>\s]{1,2000})", re.IGNORECASE)
-_XSPF: Final = re.compile(r"<location>(?:\s{0,99}<!\[CDATA\[)?([^<\]]{1,2000})", re.IGNORECASE)
 
 
 def is_playlist(start: bytes, kind: str, path: str) -> bool:
@@ -26,7 +22,7 @@ def is_playlist(start: bytes, kind: str, path: str) -> bool:
     The bytes decide: some stations send audio from an address that ends in .pls.
     """
     text = _text(start).lower()
-    if text.startswith(_MARKS) or (text.startswith("<?xml") and ("xspf" in text or "<asx" in text)):
+    if text.startswith(_MARKS):
         return True
     named = any(word in kind for word in _KINDS) or path.lower().endswith(_SUFFIXES)
     return named and bool(text) and all(c.isprintable() or c in "\r\n\t" for c in text) and not text.startswith("<!")
@@ -45,13 +41,8 @@ def is_page(start: bytes, kind: str) -> bool:
 def entries(data: bytes) -> list[str]:
     """The addresses in a playlist, as they are written and in their order; 50 at most."""
     text = _text(data)
-    lower = text.lower()
-    if lower.startswith("[playlist]"):
+    if text.lower().startswith("[playlist]"):
         found = [entry for _, entry in sorted(_PLS.findall(text), key=lambda pair: int(pair[0]))]
-    elif "<asx" in lower:
-        found = [html.unescape(entry) for entry in _ASX.findall(text)]
-    elif "<location>" in lower:
-        found = [html.unescape(entry) for entry in _XSPF.findall(text)]
     else:
         lines = (line.strip() for line in text.splitlines())
         found = [line for line in lines if line and not line.startswith("#")]

@@ -1,14 +1,6 @@
 """`URLSource`: a radio station, or a file on a server.
 
 The decoder's thread reads the web in a loop of its own, so that a cell that blocks the kernel costs no audio.
-
-    reader.py    what is heard at one address: asks, reads on, asks again
-    body.py      one body as a file: resumed where it breaks off
-    fetch.py     one answer: redirects, status, what goes wrong in words
-    policy.py    which addresses may be asked
-    icy.py       metadata inside the audio
-    playlist.py  M3U, PLS, ASX, XSPF
-    hls.py       streams in segments
 """
 
 from __future__ import annotations

@@ -34,17 +34,11 @@ FORMS = {
     "m3u as audio": (b"\n#EXTM3U\n{0}", "audio/mpeg"),
     "pls": (b"[playlist]\r\nNumberOfEntries=1\r\nFile1={0}\r\nTitle1=x\r\n", "audio/x-scpls"),
     "pls as text": (b"[Playlist]\nfile1 = {0}\n", "text/plain"),
-    "asx": (b'<ASX version="3.0"><Entry><Ref HREF="{0}"/></Entry></ASX>', "video/x-ms-asf"),
-    "xspf": (
-        b'<?xml version="1.0"?><playlist xmlns="http://xspf.org/ns/0/"><trackList><track><location>{0}</location>'
-        b"</track></trackList></playlist>",
-        "application/xspf+xml",
-    ),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("entry", ["song.mp3?a=1&amp;b=2", "/radio/song.mp3", "{url}/radio/song.mp3"])
+@pytest.mark.parametrize("entry", ["song.mp3?a=1&b=2", "/radio/song.mp3", "{url}/radio/song.mp3"])
 async def test_a_playlist_leads_to_its_stream(web_server: Serve, site: Site, mp3: bytes, form: str, entry: str) -> None:
     url = await web_server(site.handle)
     body, kind = FORMS[form]
@@ -123,14 +117,14 @@ async def test_an_endless_stream_that_claims_to_be_a_playlist_is_given_up(web_se
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_as_a_playlist_without_an_error(data: bytes) -> None:
-    for head in (b"", b"#EXTM3U\n", b"[playlist]\nFile1=", b"<asx><ref href=", b"<?xml?><location>"):
+    for head in (b"", b"#EXTM3U\n", b"[playlist]\nFile1="):
         playlist.is_playlist(head + data, "audio/x-mpegurl", "/a.pls")
         assert len(playlist.entries(head + data)) <= 50
 
 
-@pytest.mark.parametrize("part", [b"\n", b"<ref ", b"<location> ", b"file1 ", b"[playlist]\nfile1=\n", b"<ref href="])
+@pytest.mark.parametrize("part", [b"\n", b"file1 ", b"[playlist]\nfile1=\n"])
 def test_reading_a_playlist_never_takes_long(part: bytes) -> None:
-    data = (b"[playlist]\n" if b"file" in part else b"<asx>" if b"ref" in part else b"") + part * (65_000 // len(part))
+    data = (b"[playlist]\n" if b"file" in part else b"") + part * (65_000 // len(part))
     began = time.process_time()
     playlist.entries(data)
     assert time.process_time() - began < 0.5

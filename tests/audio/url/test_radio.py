@@ -637,12 +637,6 @@ async def test_titles_are_reported_and_never_in_the_audio(station: Any) -> None:
     assert b"\r\nIcy-MetaData: 1\r\n" in made.requests[0]
 
 
-async def test_an_interval_that_is_not_a_number_raises_one_clear_error(station: Any) -> None:
-    made = await station(plays(ramp(1.0), headers="icy-metaint: many\r\n"))
-    with pytest.raises(AudioError, match="icy-metaint is 'many'"):
-        await source(made, **PCM).open()
-
-
 @given(
     audio=st.binary(max_size=300),
     metaint=st.integers(1, 50),
@@ -688,14 +682,7 @@ def id3(size: int, flags: int = 0) -> bytes:
     return b"ID3\3\0" + bytes([flags]) + length + body + (bytes(10) if flags & 16 else b"")
 
 
-def ape(size: int) -> bytes:
-    body = bytes((i * 7919 >> 3) & 255 for i in range(size))
-    return b"APETAGEX" + b"\xd0\7\0\0" + size.to_bytes(4, "little") + b"\1\0\0\0" + b"\0\0\0\xa0" + bytes(8) + body
-
-
-@pytest.mark.parametrize(
-    "tag", [id3(150_000), id3(3000, 16), ape(90_000), id3(40) + ape(0)], ids=["cover", "id3", "ape", "two"]
-)
+@pytest.mark.parametrize("tag", [id3(150_000), id3(3000, 16), id3(40) + id3(0)], ids=["cover", "id3", "two"])
 @pytest.mark.parametrize("pieces", [1 << 20, 1000, 7])
 def test_no_byte_of_a_tag_gets_into_the_audio_wherever_it_is_cut(tag: bytes, pieces: int) -> None:
     audio = b"\xff\xfb" + random.Random(1).randbytes(5000)
@@ -711,8 +698,8 @@ def test_what_is_not_mpeg_audio_keeps_its_bytes() -> None:
     assert strip(data) + strip.rest() == data
 
 
-@pytest.mark.parametrize("tag", [id3(150_000), ape(90_000)], ids=["ID3", "APE"])
-async def test_a_tag_in_the_middle_of_a_station_is_passed_over(station: Any, mp3: bytes, tag: bytes) -> None:
+async def test_a_tag_in_the_middle_of_a_station_is_passed_over(station: Any, mp3: bytes) -> None:
+    tag = id3(150_000)
     made = await station(stays(plays(mp3, tag, mp3, tag, mp3)))
     audio = await source(made).open()
     got = await asyncio.wait_for(hear(audio, 8.8), 10)
