@@ -67,6 +67,12 @@ def hidden(*given: Any) -> list[Any]:
     return [Secret(text) if isinstance(text := native(each), str) else text for each in given]
 
 
+def hide(named: dict[str, Any]) -> None:
+    """The same for those of the arguments by name that may be secret."""
+    secret = [name for name in ("endpoint", "api_key", "access_token", "proxy") if name in named]
+    named.update(zip(secret, hidden(*map(named.get, secret)), strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What `choose()` decided, and for what reason.

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from dgnb.audio import SAMPLE_RATE
+from dgnb.endpoints import hide
 from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.session.heard import UNHEARD
 from dgnb.session.live import LiveSession, transcribe
@@ -80,6 +81,7 @@ async def fill_gaps(transcript: Transcript, options: Any = None, **settings: Any
         await dgnb.fill_gaps(transcript, model="nova-3")
         ```
     """
+    hide(settings)
     with Shallow():
         if not isinstance(transcript, Transcript):
             raise ConfigurationError("fill_gaps() takes a Transcript: dgnb.Transcript.load(path) gives one.")

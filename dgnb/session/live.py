@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, Sound, as_source
 from dgnb.audio.sound import again
-from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden
+from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden, hide
 from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
@@ -383,9 +383,7 @@ async def transcribe(*given: Any, **by_name: Any) -> Transcript:
         transcript.words
         ```
     """
-    # A traceback may print arguments.
-    secret = [name for name in ("endpoint", "api_key", "access_token", "proxy") if name in by_name]
-    by_name.update(zip(secret, hidden(*map(by_name.get, secret)), strict=True))
+    hide(by_name)
     with Shallow():
         async with LiveSession(*given, **by_name) as session:
             return await session._runner.whole()

@@ -16,10 +16,11 @@ import dgnb
 from dgnb import ConfigurationError, DgnbError, HandshakeError, Transcript
 from dgnb.loopback import Script
 from dgnb.messages import Alternative, Channel, Metadata, Results, Word, encode
-from tests.session.test_session import Tap
+from tests.session.test_session import CANARY, Tap
 from tests.support.faulty import FaultyServer
 from tests.support.sim.audio import BLOCK_SECONDS, wav
 from tests.support.sim.server import served
+from tests.support.tracebacks import shown
 from tests.support.waiting import until
 from tests.transcript.test_journal import assert_same
 
@@ -141,8 +142,9 @@ async def test_what_the_server_did_not_get_is_a_gap_again() -> None:
 
 async def test_a_refusal_leaves_the_transcript_as_it_was_and_keeps_what_came_before(server: FaultyServer) -> None:
     transcript = holed()
-    with server.rejecting(401), pytest.raises(HandshakeError):
-        await dgnb.fill_gaps(transcript, endpoint=server.url)
+    with server.rejecting(401), pytest.raises(HandshakeError) as caught:
+        await dgnb.fill_gaps(transcript, endpoint=server.url, api_key=CANARY)
+    assert CANARY not in shown(caught.value)
     assert_same(transcript, holed())
     filling = asyncio.ensure_future(dgnb.fill_gaps(transcript, endpoint=server.url, pace=None))
     await until(lambda: len(transcript.gaps) == 2)
