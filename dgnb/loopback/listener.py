@@ -30,7 +30,6 @@ from dgnb.options import LiveOptions
 logger = logging.getLogger("dgnb.loopback")
 
 _CLOSE_TIMEOUT: Final = 2.0
-_MAX_KEYTERM_TOKENS: Final = 500
 
 # While there is room the socket is read, so pings are answered even if a client is far ahead of the engine. This is a
 # quarter of an hour of linear16 at 16 kHz.
@@ -57,7 +56,6 @@ class Listener:
     ) -> None:
         self._websocket = websocket
         self._transport = transport
-        self._engine = engine
         self._options = options
         self._request_id = request_id
         self._idle_timeout = idle_timeout
@@ -180,17 +178,9 @@ class Listener:
         self._put(wire.CloseStream())
 
     def _configure(self, message: wire.Configure) -> wire.ServerMessage:
-        code = "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
-        if not getattr(self._engine, "configurable", False):
-            # An honest refusal: the client can open a new connection instead.
-            words = "This server's engine takes other key terms or numerals with a new connection only."
-        elif message.keyterms and not self._options.model.startswith("nova-3"):
-            words = "Key terms need nova-3."
-        elif sum(len(term.split()) for term in message.keyterms or ()) > _MAX_KEYTERM_TOKENS:
-            code, words = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED", f"At most {_MAX_KEYTERM_TOKENS} tokens."
-        else:
-            return wire.ConfigureSuccess(request_id=self._request_id, keyterms=message.keyterms)
-        return wire.ConfigureFailure(request_id=self._request_id, code=code, description=words)
+        # An honest refusal: the client can open a new connection instead.
+        words = "This server's engine takes other key terms or numerals with a new connection only."
+        return wire.ConfigureFailure(self._request_id, code="CONFIGURE_KEYTERMS_NOT_SUPPORTED", description=words)
 
     async def _send(self, message: wire.ServerMessage) -> None:
         # A client that is gone is found by reading, too, with the close code.

@@ -107,10 +107,8 @@ async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: 
     assert '{"type":"Configure","keyterms":["Praat"],"features":{"numerals":true}}' in connection.texts
 
 
-async def test_where_configure_is_refused_a_new_connection_does_it(
-    server: FaultyServer, tap: Tap, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Script, "configurable", False)
+async def test_where_configure_is_refused_a_new_connection_does_it(server: FaultyServer, tap: Tap) -> None:
+    server.configurable = False
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
     await until(lambda: sent(session, 1.0))

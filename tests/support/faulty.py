@@ -118,7 +118,10 @@ class FaultyServer(LoopbackServer):
     Attributes:
         requests: Every HTTP request seen, with how it was answered, the oldest first.
         connections: Every WebSocket connection, likewise.
+        configurable: Whether `Configure` succeeds, as at Deepgram; it changes nothing.
     """
+
+    configurable = True
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -324,6 +327,11 @@ class FaultyListener(Listener):
             self._closing = True
         else:
             super()._close_stream()
+
+    def _configure(self, message: wire.Configure) -> wire.ServerMessage:
+        if self._server.configurable:
+            return wire.ConfigureSuccess(request_id=self._request_id, keyterms=message.keyterms)
+        return super()._configure(message)
 
     async def _send(self, message: wire.ServerMessage) -> None:
         if not self._end.done() and not self._server.strike("silent"):

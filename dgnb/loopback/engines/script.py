@@ -81,9 +81,6 @@ class Script:
         """Whether the words say who speaks."""
         return any(word.speaker is not None for word in self.words)
 
-    configurable = True
-    """`Configure` succeeds, and changes nothing."""
-
     def open(
         self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
     ) -> EngineStream:
