@@ -30,7 +30,7 @@ DEFAULT_PAUSE: Final = 0.7
 
 _NOT_HONOURED: Final = (
     *("version", "keywords", "search", "replace", "redact", "detect_entities", "language_hint", "numerals"),
-    *("profanity_filter", "dictation", "callback", "callback_method"),
+    *("profanity_filter", "dictation", "callback", "callback_method", "keyterm"),
 )
 _KEPT: Final = re.compile(r"[%&@#]|(?<=[^\W_])['-](?=[^\W_])|(?<=\d)[.,:](?=\d)")
 """Punctuation that belongs to a word: spoken symbols; apostrophes and hyphens inside it; `.`, `,`, `:` in numbers."""
@@ -121,7 +121,6 @@ class _Channel:
             language=options.language,
             pause=DEFAULT_PAUSE if options.endpointing is False else options.endpointing / 1000,
             interims=options.interim_results,
-            keyterms=options.keyterm,
         )
 
     @property

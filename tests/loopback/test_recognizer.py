@@ -77,8 +77,8 @@ def test_interims_come_only_when_asked_for() -> None:
 
 def test_the_engine_computes_no_interims_unless_asked_for() -> None:
     puppet = Puppet()
-    Recognizer(puppet, LiveOptions(endpointing=300, language="en-GB", keyterm=["Praat"])).feed([audio(1)])
-    assert puppet.opened == [{"language": "en-GB", "pause": 0.3, "interims": False, "keyterms": ("Praat",)}]
+    Recognizer(puppet, LiveOptions(endpointing=300, language="en-GB")).feed([audio(1)])
+    assert puppet.opened == [{"language": "en-GB", "pause": 0.3, "interims": False}]
 
 
 def test_a_pause_makes_a_final_speech_final() -> None:

@@ -10,7 +10,6 @@ ended, silence included (without words), and `flush()` brings them up to the clo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,14 +88,11 @@ class Engine(Protocol):
     def languages(self) -> tuple[str, ...] | None:
         """The languages it knows, as the first part of BCP-47, such as `("en",)`; None for any."""
 
-    def open(
-        self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
-    ) -> EngineStream:
+    def open(self, *, language: str = "en", pause: float = 0.7, interims: bool = True) -> EngineStream:
         """Begin a stream at 0 s.
 
         Args:
             language: BCP-47; an engine for a single language may ignore it.
             pause: Seconds of silence that end an utterance; an engine may need more.
             interims: Whether to compute hypotheses that are not final yet.
-            keyterms: Words to listen for, if the engine can.
         """

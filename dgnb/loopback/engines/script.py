@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from dgnb.loopback.engines import SAMPLE_RATE, EngineInfo, EngineStream, Event, Heard, HeardWord, SpeechStarted
@@ -81,9 +81,7 @@ class Script:
         """Whether the words say who speaks."""
         return any(word.speaker is not None for word in self.words)
 
-    def open(
-        self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
-    ) -> EngineStream:
+    def open(self, *, language: str = "en", pause: float = 0.7, interims: bool = True) -> EngineStream:
         """Begin a stream at 0 s."""
         return _ScriptStream(self._endless(), max(pause, MIN_PAUSE), interims, self._cut)
 

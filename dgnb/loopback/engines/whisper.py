@@ -24,7 +24,6 @@ import numpy as np
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback.engines import DEFAULT_MODEL, SAMPLE_RATE, EngineInfo, EngineStream, HeardWord
 from dgnb.loopback.engines import weights as _weights
-from dgnb.loopback.engines.keyterms import put_in
 from dgnb.loopback.engines.utterances import Decoded, Samples, SileroVoice, UtteranceStream
 
 _WINDOW = 30.0
@@ -50,8 +49,7 @@ _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
 """Languages written without spaces between words."""
 
 
-_Attempt = tuple[int, bool, int]
-"""One way to decode a window: beams, whether it is the whole window, and how many tokens may not come twice."""
+# Ways to decode a window: beams, whether it is the whole window, and how many tokens may not come twice.
 _QUICK = ((1, False, 0),)
 # Not the usual ladder of temperatures, which draws at random: here, the same audio gives the same words.
 _CAREFUL = ((5, False, 0), (5, True, 0), (5, True, 3))
@@ -98,9 +96,7 @@ class WhisperEngine:
         """The languages that the model knows, such as `("en",)`."""
         return tuple(self._model.supported_languages)
 
-    def open(
-        self, *, language: str = "en", pause: float = 0.7, interims: bool = True, keyterms: Sequence[str] = ()
-    ) -> EngineStream:
+    def open(self, *, language: str = "en", pause: float = 0.7, interims: bool = True) -> EngineStream:
         """Begin a stream at 0 s, as `Engine.open`. A pause is at least half a second.
 
         Of the language, the first part counts. With `multi`, a multilingual model detects it for each utterance; a
@@ -116,17 +112,16 @@ class WhisperEngine:
             code = None if language == "multi" else language.partition("-")[0].lower()
             if code and code not in self.languages:
                 raise ConfigurationError(f"{self.info.name} does not know the language {language!r}.")
-        decode, voice = _Decoder(self._model, code, keyterms).decode, SileroVoice(get_vad_model().session)
+        decode, voice = _Decoder(self._model, code).decode, SileroVoice(get_vad_model().session)
         return UtteranceStream(decode, voice, pause=pause, interims=interims, clock=self._clock)
 
 
 class _Decoder:
     """Decodes stretches of one stream."""
 
-    def __init__(self, model: Any, language: str | None, keyterms: Sequence[str]) -> None:
+    def __init__(self, model: Any, language: str | None) -> None:
         self._model = model
         self._language = language
-        self._keyterms = keyterms
 
     def decode(self, samples: Samples, final: bool) -> Decoded:
         from faster_whisper.tokenizer import Tokenizer
@@ -135,29 +130,25 @@ class _Decoder:
         features = self._model.feature_extractor(samples)
         encode = functools.cache(lambda whole: self._encode(features, seconds, whole))
         language, found = self._language, None
-        best: tuple[float, Any, Any, _Attempt] | None = None
-        for attempt in _CAREFUL if final else _QUICK:
-            _, whole, _ = attempt
+        best: tuple[float, Any, Any] | None = None
+        for beams, whole, no_repeat in _CAREFUL if final else _QUICK:
             encoded = encode(whole)
             if language is None:
                 language = found = self._model.model.detect_language(encoded)[0][0][0].strip("<|>")
             tokenizer = Tokenizer(
                 self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=language
             )
-            result, likelihood, loops = self._generate(encoded, seconds, tokenizer, attempt)
+            result, likelihood, loops = self._generate(encoded, seconds, tokenizer, beams, no_repeat)
             if result.no_speech_prob > _NO_SPEECH and likelihood < _UNLIKELY:
                 return Decoded((), found)
             if not loops and (best is None or likelihood > best[0]):
-                best = likelihood, result, encoded, attempt
+                best = likelihood, result, encoded
             if not loops and likelihood >= _UNLIKELY:
                 break
         if best is None:
             return Decoded((), found)
-        _, result, encoded, attempt = best
-        words = self._words(result.sequences_ids[0], encoded, seconds, tokenizer)
-        if self._keyterms and words:
-            words = self._with_keyterms(words, encoded, seconds, tokenizer, attempt)
-        return Decoded(words, found)
+        _, result, encoded = best
+        return Decoded(self._words(result.sequences_ids[0], encoded, seconds, tokenizer), found)
 
     def _encode(self, features: Any, seconds: float, whole: bool) -> Any:
         window = _WINDOW if whole else min(_WINDOW, max(_SHORTEST_WINDOW, math.ceil(seconds + _MARGIN)))
@@ -167,31 +158,11 @@ class _Decoder:
         padded[:, :used] = features[:, :used]
         return self._model.encode(padded)
 
-    def _with_keyterms(
-        self, words: tuple[HeardWord, ...], encoded: Any, seconds: float, tokenizer: Any, attempt: _Attempt
-    ) -> tuple[HeardWord, ...]:
-        frames = round(seconds * self._model.frames_per_second)
-        result, _, _ = self._generate(encoded, seconds, tokenizer, attempt, self._keyterms)
-
-        def weigh(text: str) -> float:
-            tokens = tokenizer.encode(" " + text)
-            aligned = self._model.model.align(encoded, tokenizer.sot_sequence, [tokens], frames)[0]
-            return float(np.log(np.maximum(aligned.text_token_probs, 1e-9)).sum())
-
-        text = put_in(words, tokenizer.decode(result.sequences_ids[0]), self._keyterms, weigh)
-        if text == " ".join(word.text for word in words):
-            return words
-        return self._words(tokenizer.encode(" " + text), encoded, seconds, tokenizer)
-
     def _generate(
-        self, encoded: Any, seconds: float, tokenizer: Any, attempt: _Attempt, keyterms: Sequence[str] = ()
+        self, encoded: Any, seconds: float, tokenizer: Any, beams: int, no_repeat: int
     ) -> tuple[Any, float, bool]:
         """Return CTranslate2's result, its mean log probability, and whether the text repeats itself."""
         prompt = list(tokenizer.sot_sequence)
-        beams, _, no_repeat = attempt
-        if keyterms:
-            told = tokenizer.encode(" " + ", ".join(keyterms))
-            prompt = [tokenizer.sot_prev, *told[: _MOST_TOKENS // 2], *prompt]
         result = self._model.model.generate(
             encoded,
             [prompt],
