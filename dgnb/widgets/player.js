@@ -255,8 +255,12 @@ function player(el, opened, send, keys = el) {
   const speeds = [0.5, 0.75, 1, 1.25, 1.5, 2].map((rate) => h("option", { value: String(rate), selected: rate === 1 }, `${rate} ×`));
   const hasten = () => (heard.audio.playbackRate = heard.audio.defaultPlaybackRate = Number(speed.value));
   const speed = h("select", { "aria-label": "Speed", class: "dgnb-speed", onchange: hasten }, ...speeds);
-  const follow = button("Scroll to the word that is spoken", "Follow", () => following(follow.ariaPressed !== "true"));
+  const follow = button("Scroll to the word that is spoken", "Follow", () => {
+    following(follow.ariaPressed !== "true");
+    if (follow.ariaPressed === "true") reveal(heard.time(), false);
+  });
   const following = (on) => (follow.ariaPressed = String(on));
+  const reveal = (at, always) => words.size() && words.show(words.at(words.near(at)), always);
   following(true);
 
   function draw() {
@@ -402,7 +406,7 @@ function player(el, opened, send, keys = el) {
   function begin([start, end], playing) {
     following(true);
     heard.go(start, { play: playing, stop: end ?? Infinity });
-    if (words.size()) words.show(words.at(words.near(start)), true);
+    reveal(start, true);
   }
   function take(message, buffers) {
     if (message.do === "sound") heard.take(message, buffers[0]);

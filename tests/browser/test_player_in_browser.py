@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Frame, Page
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+from nbformat import v4
+from playwright.async_api import Browser, Frame, Page, expect
 
-from tests.support.front_ends import PATIENCE
+from tests.browser.test_panel_access import CONTRAST
+from tests.support.front_ends import LAB, PATIENCE, PLACES, Desk, Notebook, Place
 from tests.support.tones import talk, tone
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -50,7 +55,8 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
     yield page
     await context.close()
-    assert told == []
+    # What nbconvert puts around a notebook loads from the web.
+    assert [text for text in told if "ERR_INTERNET_DISCONNECTED" not in text] == []
 
 
 async def until(page: Page | Frame, condition: str) -> None:
@@ -131,3 +137,227 @@ async def test_ten_thousand_words_scroll_without_laying_out_all_of_them(page: Pa
     assert 50 < laid_out < 2_000
     # 17 ms on a busy machine: each frame comes in time. Without paragraphs that are skipped, it is ten times as long.
     assert frames[60] < 100
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 words in 40 s, so a word has a third of a second."""
+    path = tmp_path_factory.mktemp("player") / "short.html"
+    transcript = talk(120, 40.0)
+    transcript.player().to_html(path)
+    return path
+
+
+async def test_find_counts_and_goes_round(page: Page, short: Path) -> None:
+    await open_at(page, short)
+    box, told = page.get_by_role("searchbox"), page.locator(".dgnb-figures")
+    await box.fill("Brown FOX, said")
+    await expect(told).to_have_text("1 of 7")
+    assert await page.evaluate(CLOCK) == pytest.approx(5 / 3, abs=0.001)
+    await box.press("Enter")
+    await expect(told).to_have_text("2 of 7")
+    await expect(page.locator(".dgnb-here")).to_have_text(["brown", "fox", "said"])
+    await page.get_by_role("button", name="Previous place").click()
+    await page.get_by_role("button", name="Previous place").click()
+    await expect(told).to_have_text("7 of 7")
+    await box.fill("don't jump")
+    await expect(page.locator(".dgnb-found")).to_have_count(14)
+    await box.fill("elephant")
+    await expect(told).to_have_text("not found")
+    await box.fill("")
+    await expect(told).to_have_text("")
+    await expect(page.locator(".dgnb-found, .dgnb-here")).to_have_count(0)
+
+
+async def test_keys_play_and_go_and_leave_fields_alone(page: Page, short: Path) -> None:
+    await open_at(page, short)
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowLeft")
+    assert await page.evaluate(CLOCK) == pytest.approx(5.0)
+    await page.keyboard.press(".")
+    assert await page.evaluate(LIT) == [16]
+    await page.keyboard.press(",")
+    assert await page.evaluate(LIT) == [15]
+    await page.keyboard.press("Space")
+    await until(page, "() => !document.querySelector('audio').paused")
+    await expect(page.get_by_role("button", name="Pause (Space)")).to_be_visible()
+    await page.keyboard.press("Space")
+    await until(page, "() => document.querySelector('audio').paused")
+    box = page.get_by_role("searchbox")
+    await box.focus()
+    for key in ("x", "Space", ",", ".", "ArrowLeft", "Control+ArrowRight"):
+        await page.keyboard.press(key)
+    await expect(box).to_have_value("x ,.")
+    at = await page.evaluate(CLOCK)  # of a place that was found
+    await page.get_by_label("Speed").focus()
+    await page.keyboard.press("ArrowRight")
+    assert await page.evaluate(CLOCK) == at
+    assert await page.evaluate("() => document.querySelector('audio').paused")
+    await page.get_by_label("Position").focus()
+    await page.keyboard.press("ArrowRight")
+    assert await page.evaluate(CLOCK) == pytest.approx(at + 5)
+
+
+async def test_the_keyboard_alone_reaches_everything(page: Page, short: Path) -> None:
+    await open_at(page, short)
+    reached = []
+    for _ in range(12):
+        await page.keyboard.press("Tab")
+        reached.append(await page.evaluate("() => document.activeElement.ariaLabel ?? document.activeElement.tagName"))
+    assert reached[:9] == [
+        *("Play (Space)", "Position", "Speed", "Scroll to the word that is spoken", "Find in the transcript"),
+        *("Previous place", "Next place", "Transcript", "BODY"),
+    ]
+    # A word is selected, and two more, and copied.
+    await page.locator(".dgnb-text").focus()
+    await page.keyboard.press("ArrowRight")
+    for key in ("Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"):
+        await page.keyboard.press(key)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("() => document.activeElement.textContent") == "df.loc[15:17]"
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".dgnb-says")).to_have_text("Copied df.loc[15:17]")
+
+
+async def test_a_selection_gives_the_rows_and_a_link(page: Page, short: Path) -> None:
+    await open_at(page, short)
+    words = page.locator(".dgnb-said")
+    first, last = await words.nth(20).bounding_box(), await words.nth(25).bounding_box()
+    assert first
+    assert last
+    await page.mouse.move(first["x"] + 2, first["y"] + 8)
+    await page.mouse.down()
+    await page.mouse.move(last["x"] + last["width"] - 2, last["y"] + 8, steps=5)
+    await page.mouse.up()
+    await expect(page.locator(".dgnb-chosen .dgnb-code")).to_have_text(["df.loc[20:25]", "#t=6.667,8.6"])
+    # To select is not to play.
+    assert await page.evaluate(CLOCK) == 0
+    await page.locator(".dgnb-said").nth(40).click()
+    await expect(page.locator(".dgnb-chosen")).to_be_hidden()
+
+
+async def test_a_link_opens_a_stretch_and_stops_at_its_end(page: Page, short: Path) -> None:
+    await open_at(page, short, "#t=12.3,12.9")
+    await until(page, f"() => Math.abs(({CLOCK})() - 12.3) < 0.001")
+    await page.keyboard.press("Space")
+    await until(page, f"() => document.querySelector('audio').paused && ({CLOCK})() >= 12.9")
+    assert await page.evaluate(CLOCK) < 13.2
+    await page.evaluate("() => (location.hash = '#t=30')")
+    await until(page, f"() => ({CLOCK})() === 30")
+
+
+async def test_it_follows_the_words_unless_a_person_scrolls(page: Page, short: Path) -> None:
+    await page.set_viewport_size({"width": 400, "height": 400})
+    await open_at(page, short)
+    follow = page.get_by_role("button", name="Scroll to the word that is spoken")
+    place = "() => document.querySelector('.dgnb-text').scrollTop"
+    await page.evaluate("() => (location.hash = '#t=30')")
+    await until(page, f"() => ({place})() > 100")
+    await page.locator(".dgnb-text").hover()
+    await page.mouse.wheel(0, -5_000)
+    await expect(follow).to_have_attribute("aria-pressed", "false")
+    await until(page, f"() => ({place})() === 0")
+    await page.keyboard.press("ArrowRight")
+    assert await page.evaluate(place) == 0
+    await follow.click()
+    await until(page, f"() => ({place})() > 100")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_can_be_read_in_the_light_and_in_the_dark(page: Page, short: Path, scheme: str) -> None:
+    await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    await open_at(page, short)
+    await page.get_by_role("searchbox").fill("brown fox")
+    await page.evaluate("() => getSelection().selectAllChildren(document.querySelector('.dgnb-said'))")
+    await expect(page.locator(".dgnb-player")).to_have_class(re.compile("dgnb-dark" if scheme == "dark" else "^dgnb "))
+    found = await page.evaluate(CONTRAST.replace(".dgnb-panel", ".dgnb-player"))
+    assert found["low"] == []
+    assert found["count"] > 100
+
+
+# In notebooks
+
+TALK = "transcript = await dgnb.transcribe(dgnb.samples.path(), endpoint=server.url, pace=None)"
+SOUND = """
+server = await dgnb.loopback.serve(
+    dgnb.loopback.Script("one two three", repeat=True, words_per_second=3, start=0.1, gap=0.4)
+).__aenter__()
+"""
+
+
+async def in_frame(page: Page) -> Frame:
+    """The page of the player within a notebook."""
+    frame = page.frame_locator("iframe[title='Transcript with sound']")
+    await expect(frame.locator(".dgnb-said").first).to_be_visible()
+    return next(one for one in page.frames if one != page.main_frame and one.url == "about:srcdoc")
+
+
+async def test_exported_html_plays_from_a_file_without_a_kernel(page: Page, tmp_path: Path) -> None:
+    notebook = v4.new_notebook()
+    notebook.cells = [v4.new_code_cell(f"import dgnb\n{SOUND}\n{TALK}\ntranscript.player()")]
+    await NotebookClient(notebook, timeout=60).async_execute()  # it saves the state of widgets, too
+    exported, _ = await asyncio.to_thread(HTMLExporter().from_notebook_node, notebook)
+    await asyncio.to_thread((tmp_path / "talk.html").write_text, exported)
+    await page.goto((tmp_path / "talk.html").as_uri())
+    frame = await in_frame(page)
+    await frame.locator(".dgnb-said").nth(8).click()
+    start = await frame.evaluate("() => document.querySelectorAll('.dgnb-said')[8].word.start")
+    await until(frame, f"() => !document.querySelector('audio').paused && ({CLOCK})() > {start}")
+    assert await frame.evaluate(CLOCK) < start + 1
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+async def test_a_kernel_knows_what_is_selected(notebook: Notebook) -> None:
+    await notebook.run(f"{TALK}\nplayer = transcript.player()\nplayer")
+    frame = await in_frame(notebook.page)
+    await expect(frame.locator(".dgnb-linked")).to_be_visible()
+    await frame.evaluate("""() => {
+        const words = document.querySelectorAll('.dgnb-said');
+        getSelection().setBaseAndExtent(words[2].firstChild, 0, words[4].firstChild, 1);
+    }""")
+    await notebook.wait_for("list(player.selected.index) == [2, 3, 4]")
+    await frame.evaluate("() => getSelection().removeAllRanges()")
+    await notebook.wait_for("len(player.selected) == 0")
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+async def test_a_session_fills_the_player_and_the_kernel_sends_its_sound(notebook: Notebook) -> None:
+    await notebook.run(
+        "session = dgnb.LiveSession(dgnb.samples.path(), endpoint=server.url).start()\n"
+        "player = session.transcript.player()\nplayer"
+    )
+    frame = await in_frame(notebook.page)
+    await until(frame, "() => document.querySelectorAll('.dgnb-said').length > 6")
+    await frame.locator(".dgnb-said").nth(3).click()
+    await until(frame, "() => !document.querySelector('audio').paused && document.querySelector('[aria-current]')")
+    assert await frame.evaluate(LIT) in ([3], [4], [5])
+    await notebook.ask("None", "await session.stop()")
+    count = await notebook.ask("session.transcript.word_count")
+    await until(frame, f"() => document.querySelectorAll('.dgnb-said').length === {count}")
+
+
+@pytest.mark.parametrize("place", [LAB], ids=str)
+async def test_within_another_widget_it_is_a_widget(notebook: Notebook) -> None:
+    await notebook.run(f"{TALK}\nimport ipywidgets\nplayer = transcript.play(2.0)\nipywidgets.VBox([player])")
+    page = notebook.page
+    await expect(page.locator(".dgnb-linked .dgnb-said").first).to_be_visible()
+    await until(page, f"() => ({CLOCK})() > 2.0")
+    await page.locator(".dgnb-said").nth(1).click()
+    await until(page, "() => document.querySelector('[aria-current]')?.word.position <= 2")
+    await page.locator(".dgnb-text").focus()
+    await page.keyboard.press("Shift+ArrowRight")
+    await notebook.wait_for("len(player.selected) == 1")
+
+
+@pytest.mark.parametrize("place", [LAB], ids=str)
+async def test_an_untrusted_notebook_still_shows_the_words(notebook: Notebook, desk: Desk, tmp_path: Path) -> None:
+    await notebook.run(f"{TALK}\ntranscript.player()")
+    await notebook.save()
+    stranger = await desk.open(LAB, notebook.path)
+    desk.opened[Place("lab", "untrusted")] = stranger
+    cell = stranger.find(".jp-OutputArea-output")
+    await expect(cell).to_contain_text("0:00 one two three")
+    await expect(stranger.find("iframe[srcdoc]")).to_have_count(0)
+    await desk.close(Place("lab", "untrusted"))
