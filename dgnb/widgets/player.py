@@ -98,7 +98,11 @@ class Player(AnyWidget):
     def _repr_mimebundle_(self, **_: Any) -> Any:
         # Not as a widget: where there is one, JupyterLab and nbconvert show no HTML, also when its kernel has gone.
         turns = self._words()["turns"]
-        text = [f"{clock(words[0][1])} {''.join(word[3] for word in words).strip()}" for *_, words in turns]
+        text = [
+            f"{clock(words[0][1])} {who and f'{who}: '}{''.join(word[3] for word in words).strip()}"
+            for _, speaker, _, words in turns
+            for who in [printable(self._transcript.voice(speaker, "speaker"))]
+        ]
         # What stands within a frame's tags shows only where frames are removed: in a notebook that is not trusted.
         return bundle(
             f'<iframe title="Transcript with sound" allow="autoplay; clipboard-write" '
@@ -160,7 +164,7 @@ class Player(AnyWidget):
             ]
             if words:
                 turns.append([line.utterance, line.first.speaker, line.channel, words])
-        names = {str(speaker): printable(name) for speaker, name in getattr(self._transcript, "speakers", {}).items()}
+        names = {str(speaker): printable(name) for speaker, name in self._transcript.speakers.items()}
         return {"turns": turns, "names": names, "interim": printable(self._transcript.interim)}
 
     def _draw(self) -> None:
@@ -172,16 +176,20 @@ class Player(AnyWidget):
 
     async def _answer(self, message: dict[str, Any]) -> None:
         """Do what the page asks for."""
-        match message:
-            case {"do": "hello", "have": int(have)}:
-                self.send({"do": "words", "linked": True, **self._words(max(0, have))})
-            case {"do": "selected", "positions": [*positions]}:
-                self._positions = [n for n in positions if n in range(self._transcript.word_count)]
-            case {"do": "sound", "at": int(at) | float(at)} if self._transcript.audio:
-                start = max(0, at - _BEFORE)
-                try:
-                    data, mime = await asyncio.to_thread(self._transcript.audio.encoded, start, start + _PIECE)
-                except DgnbError as error:
-                    self.send({"do": "refused", "text": str(error)})
-                else:
+        transcript = self._transcript
+        try:
+            match message:
+                case {"do": "hello", "have": int(have)}:
+                    self.send({"do": "words", "linked": True, **self._words(max(0, have))})
+                case {"do": "selected", "positions": [*positions]}:
+                    self._positions = [n for n in positions if n in range(transcript.word_count)]
+                case {"do": "rename", "speaker": int(speaker), "name": str(name)}:
+                    wanted = {**transcript.speakers, speaker: name}
+                    transcript.speakers = {n: called for n, called in wanted.items() if called}
+                    self._draw()
+                case {"do": "sound", "at": int(at) | float(at)} if transcript.audio:
+                    start = max(0, at - _BEFORE)
+                    data, mime = await asyncio.to_thread(transcript.audio.encoded, start, start + _PIECE)
                     self.send({"do": "sound", "start": start, "end": start + _PIECE, "mime": mime}, [data])
+        except DgnbError as error:
+            self.send({"do": "refused", "text": str(error)})

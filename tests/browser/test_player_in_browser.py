@@ -279,7 +279,7 @@ async def test_it_can_be_read_in_the_light_and_in_the_dark(page: Page, short: Pa
 
 # In notebooks
 
-TALK = "transcript = await dgnb.transcribe(dgnb.samples.path(), endpoint=server.url, pace=None)"
+TALK = "transcript = await dgnb.transcribe(dgnb.samples.path(), endpoint=server.url, pace=None, diarize=True)"
 SOUND = """
 server = await dgnb.loopback.serve(
     dgnb.loopback.Script("one two three", repeat=True, words_per_second=3, start=0.1, gap=0.4)
@@ -309,7 +309,7 @@ async def test_exported_html_plays_from_a_file_without_a_kernel(page: Page, tmp_
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
-async def test_a_kernel_knows_what_is_selected(notebook: Notebook) -> None:
+async def test_a_kernel_knows_what_is_selected_and_how_speakers_are_called(notebook: Notebook) -> None:
     await notebook.run(f"{TALK}\nplayer = transcript.player()\nplayer")
     frame = await in_frame(notebook.page)
     await expect(frame.locator(".dgnb-linked")).to_be_visible()
@@ -320,6 +320,12 @@ async def test_a_kernel_knows_what_is_selected(notebook: Notebook) -> None:
     await notebook.wait_for("list(player.selected.index) == [2, 3, 4]")
     await frame.evaluate("() => getSelection().removeAllRanges()")
     await notebook.wait_for("len(player.selected) == 0")
+    # A click on a name leads to its field.
+    await frame.locator(".dgnb-name", has_text="speaker 0").first.click()
+    await notebook.page.keyboard.type("Ada")
+    await notebook.page.keyboard.press("Enter")
+    await notebook.wait_for("transcript.speakers == {0: 'Ada'}")
+    await expect(frame.locator(".dgnb-name").first).to_have_text("Ada")
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
@@ -358,6 +364,6 @@ async def test_an_untrusted_notebook_still_shows_the_words(notebook: Notebook, d
     stranger = await desk.open(LAB, notebook.path)
     desk.opened[Place("lab", "untrusted")] = stranger
     cell = stranger.find(".jp-OutputArea-output")
-    await expect(cell).to_contain_text("0:00 one two three")
+    await expect(cell).to_contain_text("0:00 speaker 0: one two three")
     await expect(stranger.find("iframe[srcdoc]")).to_have_count(0)
     await desk.close(Place("lab", "untrusted"))

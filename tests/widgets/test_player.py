@@ -41,11 +41,16 @@ def words(data: dict[str, Any]) -> list[list[Any]]:
 
 
 def test_a_cell_shows_a_page_with_its_sound_and_not_a_widget() -> None:
-    player = talk(60, 20.0).player(height="20em")
+    transcript = talk(60, 20.0)
+    transcript.speakers = {0: "Ada"}
+    player = transcript.player(height="20em")
     bundle = player._repr_mimebundle_()
     assert set(bundle) == {"text/html", "text/plain"}
+    assert [line.partition("well")[0] for line in bundle["text/plain"].splitlines()] == [
+        *["0:00 Ada: ", "0:06 Ada: ", "0:12 Ada: ", "0:18 speaker 1: "]
+    ]
     assert bundle["text/plain"].splitlines()[1] == (
-        "0:06 well hello there the quick brown fox said don't jump over lazy dogs when music plays in town"
+        "0:06 Ada: well hello there the quick brown fox said don't jump over lazy dogs when music plays in town"
     )
     data = opened(framed(player))
     assert words(data)[19] == [19, 6.333, 6.6, " hello", 0.95]
@@ -96,6 +101,7 @@ def test_text_and_names_from_outside_stay_text() -> None:
     transcript.feed(Results((0, 1), 1.0, 0.0, heard, is_final=True))
     transcript.audio = Sound((RATE, [0] * RATE))
     player = transcript.player()
+    transcript.speakers = {0: EVIL}
     (word,) = words(opened(framed(player)))
     assert word[3:] == [" </script><img/src=x/onerror=alert(1)> ", None]
     assert framed(player).count("</script>") == 2
@@ -140,12 +146,19 @@ async def test_the_kernel_answers_the_page(monkeypatch: pytest.MonkeyPatch) -> N
         {"do": "hello", "have": 58},
         {"do": "hello", "have": "all"},
         {"do": "selected", "positions": [3, 4, "5", 60, -1]},
+        {"do": "rename", "speaker": 0, "name": "Ada"},
+        {"do": "rename", "speaker": 2, "name": "Grace"},
+        {"do": "rename", "speaker": 0, "name": ""},
+        {"do": "rename", "speaker": 0, "name": "n" * 101},
         {"do": "sound", "at": 12.5},
         "nonsense",
     ]:
         player._handle_custom_msg(message, [])
-    await until(lambda: len(sent) == 2)
-    (greeting, _), (sound, (data,)) = sent
+    await until(lambda: len(sent) == 3)
+    (greeting, _), (refused, _), (sound, (data,)) = sent
+    assert refused["text"].startswith("The name of a speaker is text of 1 to 100 characters")
+    assert transcript.speakers == {2: "Grace"}
+    assert player.newest["names"] == {"2": "Grace"}
     assert greeting["linked"]
     assert [word[0] for word in words(greeting)] == [58, 59]
     assert list(player.selected.index) == [3, 4]
