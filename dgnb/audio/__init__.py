@@ -4,22 +4,6 @@ PyAV reads bytes, never a path or an address, so it opens nothing that was not h
 of its own with a bounded queue: a ten-hour file takes as much memory as a short one, and the event loop never waits for
 a disk. Decoded audio is mono 16 kHz (all channels when `multichannel`), so every byte has a time.
 
-    source.py   AudioSource, Audio, Note, SourceFormat: what the rest of the package knows of any source
-    file.py     FileSource
-    url/        URLSource: a thread that reads the web while the caller's loop is busy
-    buffer.py   BufferSource
-    streams.py  iterators, queues and pipes: what gives its audio bit by bit
-    arrays.py   linear16 of arrays, tensors and lists
-    device.py   DeviceSource: a microphone of this machine; Feed: sound that callbacks give
-    pacer.py    Pacer: lets chunks through on a clock
-    threads.py  the decoder's thread, and the pipe into it
-    decode.py   what the thread does
-    tracks.py   which audio track is heard
-    timeline.py where the timestamps leave out sound
-    sound.py    Sound: what is read again, to listen to it
-    resample.py linear16 at 16 kHz of frames of any format; the mix of their channels
-    head.py     what the first bytes of a file say, and the errors for one that is not audio
-
 `as_source` below makes a source of what a person passes: the one place to name a new kind.
 """
 

@@ -75,7 +75,8 @@ class Decoder:
         self._one_sided = False
         self._held: list[AudioFrame] = []
         self._pending = bytearray()
-        self._heard = self._damaged = self._damages = 0
+        self._heard = 0
+        self._damages: list[float] = []  # where in the sound they are
         self._timeline = Timeline(None, fills=False)
 
     def chunks(self, file: Any, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
@@ -88,8 +89,8 @@ class Decoder:
                 yield from self.container(container, live=live, waits=waits)
                 if self._heard and not self._raw and (other := self._other_length(container, head)):
                     yield Note("warning", other)
-                elif self._damaged:
-                    yield from self._damage(0.0, waits)
+                elif waits and self._damages:
+                    yield self._damage()
         except AudioError:
             raise
         except Exception as error:
@@ -126,8 +127,6 @@ class Decoder:
                         most = f"from {LOWEST_RATE} to {HIGHEST_RATE}"
                         raise AudioError(f"{self._name} has {rate} samples a second, not {most}. Is its header right?")
                 missed = self._timeline.missed(frame)
-                if self._damaged:
-                    yield from self._damage(missed, waits)
                 if missed:
                     yield from self._converted(last=True)
                     yield from self._missing(missed, waits)
@@ -141,6 +140,8 @@ class Decoder:
             yield from self._converted(last=True)
             raise
         yield from self._converted(last=True)
+        if waits and self._damages and self._damages[0] < self._timeline.position:
+            yield self._damage()
 
     def _frames(self, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
         """Every frame that decodes. A damaged packet is counted and left out."""
@@ -148,14 +149,15 @@ class Decoder:
 
         decoded = stumbled = 0
         packets = container.demux(stream)
-        self._damaged = 0
+        self._damages.clear()
         last: Exception | None = None
         while True:
             try:
                 packet = next(packets, None)
             except av.error.InvalidDataError as error:
                 # FFmpeg goes on at what it recognises next.
-                last, stumbled, self._damaged = error, stumbled + 1, self._damaged + 1
+                last, stumbled = error, stumbled + 1
+                self._damages.append(self._timeline.position)
                 packets = container.demux(stream)
                 if stumbled > _MOST_DAMAGED:
                     raise
@@ -165,8 +167,9 @@ class Decoder:
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
-                last, self._damaged = error, self._damaged + 1
-                if not decoded and self._damaged > _MOST_DAMAGED:
+                last = error
+                self._damages.append(self._timeline.position)
+                if not decoded and len(self._damages) > _MOST_DAMAGED:
                     raise
                 continue
             decoded += len(frames)
@@ -181,16 +184,10 @@ class Decoder:
         self.channels = self.channels or channels
         self._resampler = self._resampler or Resampler(self.channels)
 
-    def _damage(self, missed: float, waits: bool) -> Iterator[Note]:
-        """The note for packets that did not decode. A source that does not wait has a note on the missed seconds."""
-        count, self._damaged = self._damaged, 0
-        if not waits or self._damages > _MOST_DAMAGED:
-            return
-        self._damages += 1
-        more = " There are more such places." if self._damages > _MOST_DAMAGED else ""
-        left_out = f"{count} packets" + (f", {missed:.1f} s" if missed else "")
-        place = f"after {self._timeline.position:.1f} s"
-        yield Note("warning", f"{self._name}: what stands {place} does not decode and is left out ({left_out}).{more}")
+    def _damage(self) -> Note:
+        where = f"{len(self._damages)} of its parts do not decode and are left out, from {self._damages[0]:.1f} s on"
+        self._damages.clear()
+        return Note("warning", f"{self._name} is damaged: {where}.")
 
     def _converted(self, *, last: bool = False) -> Iterator[Item]:
         """The whole chunks of the frames that are held. `last`: what comes next does not follow on them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -28,8 +27,8 @@ class FileSource(AudioSource):
         channels: For raw audio: interleaved channels.
         decode: False sends the bytes as they are. You give up exact times, resuming after a lost connection, and
             mixing and resampling.
-        track: Which audio track is heard, where there are several: its index from 0 on, or its language such as "eng"
-            or "en". Without it, the one that the file marks as default, and a note names the others.
+        track: Which audio track is heard, where there are several: its index from 0 on, or its language as the file
+            spells it, such as "eng". Without it, the one that the file marks as default, and a note names the others.
         shared: For an app that others use: only files in the working folder and below are opened, whatever links say.
 
     Example:
@@ -90,31 +89,18 @@ class FileSource(AudioSource):
     def _open_file(self) -> BinaryIO:
         shown = repr(self.name if self._root else str(self.path))
         try:
-            if self._root:
-                return _opened_below(self._root, self.path, shown)
-            if not self.path.exists():
-                raise AudioError(f"There is no file {shown} (the working folder is {os.getcwd()!r}).")
-            if not self.path.is_file():
-                kind = "a folder" if self.path.is_dir() else "not a regular file"
+            path = self.path.resolve()
+            if self._root and not path.is_relative_to(self._root.resolve()):
+                raise AudioError(f"{shown} leads out of the working folder. Name a file that lies in it.")
+            if not path.exists():
+                where = "in the working folder" if self._root else f"(the working folder is {os.getcwd()!r})"
+                raise AudioError(f"There is no file {shown} {where}.")
+            if not path.is_file():
+                kind = "a folder" if path.is_dir() else "not a regular file"
                 raise AudioError(f"{shown} is {kind}; give the path of an audio file.")
-            return self.path.open("rb")
+            return path.open("rb")
         except RuntimeError:
             raise AudioError(f"{shown} is a link that leads back to itself. Name the file itself.") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise AudioError(f"{shown} can't be opened: {reason}. Is it yours to read?") from None
-
-
-def _opened_below(root: Path, path: Path, shown: str) -> BinaryIO:
-    """Open a regular file that really lies below a folder; refuse anything else."""
-    real = path.resolve()
-    if not real.is_relative_to(root.resolve()):
-        raise AudioError(f"{shown} leads out of the working folder. Name a file that lies in it.")
-    if not real.exists():
-        raise AudioError(f"There is no file {shown} in the working folder.")
-    # Somebody may exchange the file meanwhile: follow no link now, and wait for no pipe.
-    file = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise AudioError(f"{shown} is not a regular file; give the path of an audio file.")
-    return open(file, "rb")

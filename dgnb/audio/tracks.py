@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dgnb.exceptions import AudioError
 from dgnb.values import native, whole
@@ -10,14 +10,6 @@ from dgnb.values import native, whole
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
-
-_LANGUAGES: Final = (
-    "ara ar|bul bg|cat ca|ces cze cs|dan da|deu ger de|ell gre el|eng en|est et|fas per fa|fin fi|fra fre fr|heb he|"
-    "hin hi|hrv hr|hun hu|ind id|isl ice is|ita it|jpn ja|kor ko|lit lt|lav lv|msa may ms|nld dut nl|nor nob no nb|"
-    "pol pl|por pt|ron rum ro|rus ru|slk slo sk|slv sl|spa es|srp sr|swe sv|tam ta|tel te|tha th|tur tr|ukr uk|vie vi|"
-    "zho chi zh"
-)
-"""ISO 639: containers spell a language with three letters, in one of two ways; people spell it with two."""
 
 
 def as_track(track: Any) -> int | str | None:
@@ -38,7 +30,7 @@ def chosen(container: InputContainer, name: str, track: int | str | None) -> Aud
     if track is None:
         return next((stream for stream in found if stream.disposition & Disposition.default), found[0])
     for number, stream in enumerate(found):
-        if number == track or (isinstance(track, str) and _language(stream.language or "") == _language(track)):
+        if number == track or (isinstance(track, str) and stream.language == track.strip().lower()):
             return stream
     there = "; ".join(_described(container, stream) for stream in found)
     raise AudioError(f"{name} has no audio track {track!r}. It has {there}. Use one of these, or leave out track.")
@@ -70,8 +62,3 @@ def _tracks(container: InputContainer) -> list[AudioStream]:
 def _described(container: InputContainer, stream: AudioStream) -> str:
     more = [stream.language, stream.layout.name, stream.metadata.get("title")]
     return f"track {_tracks(container).index(stream)} ({', '.join(filter(None, more))})"
-
-
-def _language(name: str) -> str:
-    code = name.strip().lower().replace("_", "-").partition("-")[0]
-    return next((group for group in _LANGUAGES.split("|") if code in group.split()), code)
