@@ -178,7 +178,8 @@ function microphone(send, { tab = false, own = true } = {}) {
     const tracks = [];
     try {
       if (!navigator.mediaDevices) throw new Error("insecure");
-      context = new AudioContext(); // its own rate: Firefox refuses any other
+      // At its own rate, as Firefox refuses any other; with long buffers, as a busy machine would tear holes into short ones.
+      context = new AudioContext({ latencyHint: "playback" });
       const resumed = context.resume();
       const shared = tab ? await tabSound() : null; // first, as it needs the click
       if (shared) tracks.push(...shared.getTracks());

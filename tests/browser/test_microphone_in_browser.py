@@ -6,6 +6,7 @@ import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright, expect
@@ -34,16 +35,17 @@ class Heard(dgnb.AudioSource):  # keeps what the session captures
         self.data += chunk
         return chunk
 def compared(path):
-    \"\"\"The correlation and the gain of what was heard from its first loud second on, and how long that is.\"\"\"
+    \"\"\"Of each half second that was played: correlation and gain, and how much later it was heard, in seconds.\"\"\"
     with __import__("wave").open(path) as file:
         played = np.frombuffer(file.readframes(10**8), "<i2").astype(float)[::3]
-    got = np.frombuffer(bytes(heard.data), "<i2").astype(float)
-    probe = slice(16_000, 48_000)
-    size = 1 << 21
-    at = int(np.argmax(np.fft.irfft(np.fft.rfft(got, size) * np.conj(np.fft.rfft(played[probe], size))))) - 16_000
-    length = min(len(got) - max(at, 0), len(played)) - 1600
-    a, b = played[:length], got[at:at + length]
-    return [float(np.corrcoef(a, b)[0, 1]), float(a @ b / (a @ a)), length / 16_000]
+    got, found = np.frombuffer(bytes(heard.data), "<i2").astype(float), []
+    for start in range(0, len(got) - 16_000, 8_000):
+        a, near = played[start:start + 8_000], got[max(0, start - 4_000):start + 16_000]
+        at = int(np.argmax(np.correlate(near, a, "valid")))
+        b = near[at:at + 8_000]
+        if a.std() > 300:
+            found.append([np.corrcoef(a, b)[0, 1], a @ b / (a @ a), (at - min(start, 4_000)) / 16_000])
+    return np.array(found).round(4).tolist()
 microphone = dgnb.Microphone()
 heard = Heard(microphone)
 session = dgnb.LiveSession(heard, endpoint=server.url).start()
@@ -110,10 +112,14 @@ async def test_all_sound_reaches_the_kernel_also_while_a_cell_blocks_it(spoken_t
     await notebook.find(".dgnb-record").click()
     await notebook.wait_for("session.state.value == 'closed' and session.error is None")
     await expect(notebook.find(".dgnb-record")).to_have_text("Turn on")
-    correlation, gain, seconds = await notebook.ask(f"compared({str(spoken)!r})")
+    pieces = await notebook.ask(f"compared({str(spoken)!r})")
+    # On a busy machine Chromium's device stutters by 10 ms. A chunk that is lost would move the rest by 100 ms.
+    correlation, gain, _ = np.median(pieces, axis=0)
     assert correlation >= 0.98
     assert gain == pytest.approx(1.0, abs=0.02)
-    assert seconds > 4
+    late = [late for correlation, _, late in pieces if correlation > 0.9]
+    assert len(late) >= 6
+    assert max(late) - min(late) < 0.09
     assert await notebook.ask("session.transcript.gaps.to_dict('records')") == []
 
 
