@@ -21,7 +21,8 @@ from typing import IO, Any, Final
 from dgnb.exceptions import DgnbError
 
 MODEL_VARIABLE: Final = "DGNB_OFFLINE_MODEL"
-_START_TIMEOUT: Final = 60.0
+_START_TIMEOUT: Final = 600.0
+"""Seconds: a model other than `tiny.en` may have to be fetched."""
 
 _lock = threading.Lock()
 _running: _Child | None = None
@@ -31,7 +32,6 @@ class _Child:
     """A running child process, with its addresses and its token."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
         self.token = secrets.token_urlsafe(32)
         self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         command = [sys.executable, "-m", "dgnb.loopback", "--port", "0", "--json", "--exit-with-stdin"]
@@ -55,9 +55,7 @@ class _Child:
     @property
     def serves(self) -> bool:
         """Whether it runs, with the model that the environment names now."""
-        # After a fork, the parent holds the pipe too; so this process needs a child of its own.
-        here = self.owner == os.getpid() and self.process.poll() is None
-        return here and self.model == os.environ.get(MODEL_VARIABLE)
+        return self.process.poll() is None and self.model == os.environ.get(MODEL_VARIABLE)
 
     def _await_addresses(self) -> dict[str, Any]:
         late = threading.Timer(_START_TIMEOUT, self.process.kill)
@@ -120,7 +118,7 @@ def stop() -> None:
     """End the child, if one runs. It also ends with the kernel."""
     global _running
     with _lock:
-        if _running and _running.owner == os.getpid():
+        if _running:
             _running.stop()
         _running = None
 
@@ -144,7 +142,7 @@ atexit.register(stop)
 
 
 def _forget() -> None:
-    """In a forked worker, close the pipe; otherwise the engine lives as long as the worker."""
+    """In a forked worker, close the pipe, so that the engine does not live as long as the worker. It starts its own."""
     global _running
     if _running and _running.process.stdin:
         with contextlib.suppress(OSError):

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Sequence
 
 from dgnb.exceptions import ConfigurationError, DgnbError
-from dgnb.loopback.engines import DEFAULT_MODEL, weights
+from dgnb.loopback.engines import DEFAULT_MODEL
 from dgnb.loopback.engines.script import Script
-from dgnb.loopback.server import LoopbackServer, serve
+from dgnb.loopback.server import serve
 
 _TOKEN = "DGNB_LOOPBACK_TOKEN"
 
@@ -72,12 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     engine = None if options.script is None else Script(options.script, repeat=True)
-    if engine is None:
-        weights.check(options.model)
     tls = options.tls and _encrypted(*options.tls)
     token = os.environ.get(_TOKEN) or None
     ended = asyncio.Event()
     async with serve(engine, model=options.model, port=options.port, token=token, tls=tls) as server:
+        # Before anybody connects: a model that is missing ends the program, and one that is fetched takes its time.
+        await server.load()
         _end_with(ended, stdin=options.exit_with_stdin)
         if options.json:
             print(json.dumps({"url": server.url, "radio_url": server.radio_url}), flush=True)
@@ -91,11 +91,7 @@ async def _serve(options: argparse.Namespace) -> None:
                 example_key=f"${_TOKEN}" if token else "any",
             )
             print(greeting, flush=True)
-        # Loaded in advance, so that the first connection need not wait.
-        loading = asyncio.create_task(_load(server), name="dgnb-loopback-load")
         await ended.wait()
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
 
 
 def _encrypted(certificate: str, key: str) -> ssl.SSLContext:
@@ -109,13 +105,6 @@ def _encrypted(certificate: str, key: str) -> ssl.SSLContext:
             "unencrypted: --tls CERTIFICATE KEY."
         ) from None
     return context
-
-
-async def _load(server: LoopbackServer) -> None:
-    try:
-        await server.load()
-    except DgnbError as error:
-        print(error, file=sys.stderr, flush=True)
 
 
 def _end_with(ended: asyncio.Event, *, stdin: bool) -> None:

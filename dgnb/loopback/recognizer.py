@@ -42,12 +42,10 @@ class Recognizer:
     Call it from one thread at a time, and not from an event loop's: the engine works inside the calls.
     """
 
-    def __init__(
-        self, engine: Engine, options: LiveOptions, *, request_id: str = "", created: datetime | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, options: LiveOptions, *, request_id: str = "") -> None:
         self._engine = engine
         self._options = options
-        self._created = created or datetime.now(UTC)
+        self._created = datetime.now(UTC)
         self._received = hashlib.sha256()
         info = engine.info
         self._model = wire.ModelInfo(name=info.name, version=info.version, arch=info.arch)

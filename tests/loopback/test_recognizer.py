@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -243,17 +243,22 @@ def test_each_channel_has_its_own_results() -> None:
 
 
 def test_closing_ends_with_metadata() -> None:
-    created = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    recognizer = Recognizer(Puppet(), LiveOptions(), request_id="r", created=created)
+    recognizer = Recognizer(Puppet(), LiveOptions(), request_id="r")
+    began = datetime.now(UTC)
     recognizer.received(b"as it")
     recognizer.received(b" came")
     recognizer.feed([audio(1.5)])
-    assert recognizer.close() == [
+    (metadata,) = recognizer.close()
+    assert isinstance(metadata, Metadata)
+    assert metadata.created
+    assert metadata.created.endswith("Z")
+    assert abs(datetime.fromisoformat(metadata.created) - began) < timedelta(minutes=1)
+    assert [metadata] == [
         Metadata(
             request_id="r",
             duration=1.5,
             channels=1,
-            created="2026-01-02T03:04:05.000Z",
+            created=metadata.created,
             sha256=hashlib.sha256(b"as it came").hexdigest(),
             transaction_key="deprecated",
             models=("uuid-of-puppet",),

@@ -98,18 +98,10 @@ def test_a_folder_does_not_stand_in_for_a_model_of_the_same_name(
     assert weights.find("./tiny.en") == Path("tiny.en")
 
 
-def test_a_check_refuses_what_find_refuses_and_asks_no_hub(tmp_path: Path) -> None:
-    weights.check("base.en")
-    weights.check(str(model_folder(tmp_path / "mine")))
-    for wrong in ("tiny.eng", str(tmp_path / "nowhere")):
-        with pytest.raises(ConfigurationError):
-            weights.check(wrong)
-
-
-def test_a_check_names_the_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper.utils", None)
     with pytest.raises(DgnbError, match=r"pip install 'dgnb\[offline\]'"):
-        weights.check("tiny.en")
+        weights.find("tiny.en")
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -27,15 +27,13 @@ CARRIED = {
 """SHA-256 of the files of Systran/faster-whisper-tiny.en at revision 0d3d19a."""
 
 
-def check(model: str) -> Path | None:
-    """Refuse a model that can never be loaded on this machine. It opens no weights and uses no network.
-
-    Returns:
-        The folder that was given; None for a name such as `tiny.en`.
+def find(model: str) -> Path:
+    """The folder with a model: of a name such as `tiny.en`, or one that was converted for CTranslate2.
 
     Raises:
         ConfigurationError: There is no model of that name, or the folder is not a model.
-        DgnbError: The `offline` extra is not installed.
+        DgnbError: The `offline` extra is not installed, or the weights are not on this machine and cannot be fetched.
+            The message says what was tried.
     """
     try:
         from faster_whisper.utils import available_models
@@ -44,32 +42,20 @@ def check(model: str) -> Path | None:
             "The offline speech engine is not installed. Install it with: pip install 'dgnb[offline]'"
         ) from error
     known = available_models()
-    if model in known:
-        # Even next to a folder of that name: `./tiny.en` is the folder.
-        return None
-    path = Path(model).expanduser()
-    if not path.exists() and re.fullmatch(r"[\w.-]+", model):
-        raise ConfigurationError(
-            f"There is no model {model!r}.{nearest(model, known)} Known are {', '.join(known)}; or a folder."
-        )
-    if missing := _missing(path):
-        what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
-        raise ConfigurationError(
-            f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
-            "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
-        )
-    return path
-
-
-def find(model: str) -> Path:
-    """The folder with a model: of a name such as `tiny.en`, or one that was converted for CTranslate2.
-
-    Raises:
-        ConfigurationError: There is no model of that name, or the folder is not a model.
-        DgnbError: The weights are not on this machine and cannot be fetched. The message says what was tried.
-    """
-    if folder := check(model):
-        return folder
+    # Even next to a folder of that name: `./tiny.en` is the folder.
+    if model not in known:
+        path = Path(model).expanduser()
+        if not path.exists() and re.fullmatch(r"[\w.-]+", model):
+            raise ConfigurationError(
+                f"There is no model {model!r}.{nearest(model, known)} Known are {', '.join(known)}; or a folder."
+            )
+        if missing := _missing(path):
+            what = "is not a folder" if not path.is_dir() else f"has no {', '.join(missing)}"
+            raise ConfigurationError(
+                f"{path} {what}, so it is not a Whisper model converted for CTranslate2. Give the folder that "
+                "holds config.json, model.bin and tokenizer.json, or a name such as 'tiny.en'."
+            )
+        return path
     tried = []
     for find_there in (_in_cache, _in_package, _from_hub):
         found = find_there(model)
