@@ -62,7 +62,7 @@ class Playback(Stream):
         self._enter(State.CLOSED)
 
     async def _play(self, saved: Transcript, speed: float | None) -> None:
-        self.capture.duration, self.transcript.audio = saved.cursor, saved.audio
+        self.capture.duration = saved.cursor
         self._enter(State.OPEN)
         loop, before = asyncio.get_running_loop(), None
         due = loop.time()
@@ -80,4 +80,5 @@ class Playback(Stream):
                 return
             self.transcript.restore(item)
             self._notify()
+        self.transcript.audio = saved.audio
         self.cut_off = False

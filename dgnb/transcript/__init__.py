@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
@@ -332,6 +333,7 @@ class Transcript(Listening):
                 transcript.restore(item)
         except (ValueError, OverflowError) as error:
             raise DgnbError(f"{path} can't be read as a session file: {error} Was it changed by hand?") from error
+        transcript._folder = Path(os.fsdecode(path)).parent
         return transcript
 
     # Helpers

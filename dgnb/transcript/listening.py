@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.audio.sound import Clip, Sound, stretch
 from dgnb.exceptions import ConfigurationError
 from dgnb.transcript.card import Card
+from dgnb.transcript.records import Edit, writable
 from dgnb.values import native, number
 
 if TYPE_CHECKING:
+    from dgnb.transcript.words import WordLog
     from dgnb.widgets.player import Player
 
 NO_SOUND: Final = (
@@ -25,20 +28,32 @@ _AROUND: Final = 30.0
 class Listening(Card):
     """A transcript that is heard."""
 
+    _words: WordLog
     _sound: Sound | None = None
+    _folder = Path()
+    """Where the session file lies from which it was loaded."""
 
     @property
     def audio(self) -> Sound | None:
         """The sound that was transcribed, or None where it is not kept.
 
         A file or a buffer is its own recording. `record=` keeps the sound of a stream. You can set it to what `Sound`
-        takes, such as a path, and to None.
+        takes, such as a path, and to None. A session file names the file of the sound, which `Transcript.load` finds
+        where it was, or beside the session file.
         """
+        if self._sound is None and (named := self._words.overlay.audio):
+            beside = self._folder / Path(named).name
+            self._sound = Sound(beside if beside.is_file() else named)
         return self._sound
 
     @audio.setter
     def audio(self, sound: Any) -> None:
-        self._sound = sound if sound is None or isinstance(sound, Sound) else Sound(sound)
+        self._sound = sound = sound if sound is None or isinstance(sound, Sound) else Sound(sound)
+        # How raw samples are read stands in no session file.
+        known = sound is not None and sound.path is not None and sound.source.format is None
+        name = writable(str(sound.path.absolute())) if known else ""
+        if name != self._words.overlay.audio:
+            self._words.overlay.take(Edit(audio=name))
 
     def clip(self, start: Any, end: float | None = None, *, pad: float = 0.0) -> Clip:
         """The sound of a stretch: the bytes of a WAV file, which a notebook shows with a play button.
@@ -59,11 +74,12 @@ class Listening(Card):
             transcript.clip(12.0, 15.5)
             ```
         """
-        if self._sound is None:
+        sound = self.audio
+        if sound is None:
             raise ConfigurationError(NO_SOUND)
         start, end = stretch(start, end)
         pad = number("pad is a number of seconds from 0 on", pad, 0.0)
-        return self._sound.clip(max(0.0, start - pad), end + pad)
+        return sound.clip(max(0.0, start - pad), end + pad)
 
     def player(
         self,

@@ -24,14 +24,18 @@ class Overlay:
     def __init__(self) -> None:
         self.edits: list[Edit] = []
         self.names: dict[Any, str] = {}
+        self.audio = ""
 
     def take(self, edit: Edit) -> None:
         """Make a change, and keep it for session files; `ConfigurationError` where it can't be made."""
-        speaker = whole(_NUMBER, edit.speaker, 0)
-        if edit.name is None:
-            self.names.pop(speaker, None)
+        if edit.audio is not None:
+            self.audio = edit.audio
         else:
-            self.names[speaker] = _name(edit.name)
+            speaker = whole(_NUMBER, edit.speaker, 0)
+            if edit.name is None:
+                self.names.pop(speaker, None)
+            else:
+                self.names[speaker] = _name(edit.name)
         self.edits.append(edit)
 
 

@@ -64,10 +64,11 @@ class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Edit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a person changed: the `name` of a speaker, or none any more."""
+    """What a person changed: the `name` of a speaker, or none any more; or the file of the sound (`audio`), or ""."""
 
     speaker: Whole | None = None
     name: str | None = None
+    audio: str | None = None
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,34 @@ def test_sound_that_is_gone_is_told_when_it_is_to_be_heard(transcript: Transcrip
         transcript.clip(1, 2)
     transcript.audio = None
     assert transcript.audio is None
+
+
+async def test_a_session_file_names_its_sound_and_finds_it_again(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    here = tmp_path / "a" / "talk.ogg"
+    here.write_bytes(dgnb.samples.path().read_bytes())
+    async with dgnb.loopback.serve(dgnb.loopback.Script("one two")) as server:
+        given: Any = {"endpoint": server.url, "pace": None, "journal": tmp_path / "a" / "journal.jsonl"}
+        transcript = await dgnb.transcribe(here, **given)
+    transcript.save(tmp_path / "a" / "talk.jsonl")
+    for name in ("talk.jsonl", "journal.jsonl"):
+        loaded = Transcript.load(tmp_path / "a" / name)
+        assert loaded.audio is not None
+        assert loaded.clip(0.5, 1.0) == transcript.clip(0.5, 1.0)
+    # The folder moves as a whole.
+    moved = (tmp_path / "a").rename(tmp_path / "b")
+    loaded = Transcript.load(moved / "talk.jsonl")
+    assert loaded.audio is not None
+    assert loaded.audio.path == moved / "talk.ogg"
+    (moved / "talk.ogg").unlink()
+    with pytest.raises(dgnb.AudioError, match="There is no file"):
+        Transcript.load(moved / "talk.jsonl").clip(0.5, 1.0)
+
+
+def test_sound_that_is_no_file_or_was_taken_away_is_in_no_session_file(transcript: Transcript, tmp_path: Path) -> None:
+    raw = dgnb.FileSource(tmp_path / "a.raw", encoding="linear16", sample_rate=16_000)
+    for sound in ((RATE, RAMP), raw, None):
+        transcript.audio = dgnb.samples.path()
+        transcript.audio = sound
+        transcript.save(tmp_path / "talk.jsonl")
+        assert Transcript.load(tmp_path / "talk.jsonl").audio is None
