@@ -23,14 +23,9 @@ def allow_nested() -> str:
     nest-asyncio2 where that is installed, else nest-asyncio 1.x, its archived forerunner. In a script,
     call it before the loop is made or inside the loop. Calling it again does nothing.
 
-    Measured on ipykernel 6.29 to 7.4 and Python 3.11 to 3.14:
-
-    - nest-asyncio 1.6 on ipykernel 7 or newer **loses messages**: all 5 of 5 that arrived during a nested run. After
-      Run All, later cells stay `[*]` for ever, and a click on Stop is lost. This gives a warning.
-    - nest-asyncio 1.6 on Python 3.14 breaks `asyncio.current_task()` and `asyncio.timeout()`, which sessions use. This
-      gives a warning.
-    - nest-asyncio2 1.7.1 and 1.7.2 also fail on ipykernel 7: update them.
-    - Tasks become 30 to 50 % slower in the whole process, and a click waits until a nested run has ended.
+    Measured on ipykernel 6.29 to 7.4 and Python 3.11 to 3.14: nest-asyncio 1.6 on ipykernel 7 **loses messages** that
+    arrive during a nested run, so later cells stay `[*]` for ever, and on Python 3.14 it breaks `asyncio.timeout()`.
+    nest-asyncio2 before 1.7.3 fails on ipykernel 7, too. Tasks become 30 to 50 % slower in the whole process.
 
     Returns:
         What was applied, such as `"nest-asyncio2 1.7.4"`.

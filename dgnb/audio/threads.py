@@ -28,18 +28,12 @@ _RELEASE: Final = 2.0
 
 
 class Pipe:
-    """Bytes to the decoder's thread, from one writer: `push` waits while it is full, `read` while it is empty.
-
-    Attributes:
-        error: What ended it early.
-        ended: Whether no more bytes will come, or are wanted.
-        format: Of raw bytes, where it is known only with the first of them.
-    """
+    """Bytes to the decoder's thread, from one writer: `push` waits while it is full, `read` while it is empty."""
 
     def __init__(self) -> None:
         self.error: AudioError | None = None
-        self.ended = False
-        self.format: SourceFormat | None = None
+        self.ended = False  # no more bytes will come, or are wanted
+        self.format: SourceFormat | None = None  # of raw bytes, where only the first of them say it
         self._condition = threading.Condition()
         self._bytes = bytearray()
 
@@ -81,10 +75,7 @@ class Pipe:
 class DecoderThread:
     """Runs a generator of audio in a daemon thread, a bounded number of chunks ahead of whoever takes them.
 
-    It is a daemon, because a thread that waits for a silent radio must not keep the interpreter from ending.
-
-    The thread waits while its queue is full, and is woken when half of the queue was taken. The queue is only a
-    transit: it drops nothing. `notes` belong to the chunks taken so far; only the loop touches them.
+    The thread waits while its queue is full; nothing is dropped. `notes` belong to the chunks that were taken.
     """
 
     def __init__(self, produce: Generator[Item, None, None], name: str, patience: int | None) -> None:

@@ -41,7 +41,7 @@ from dgnb.plots.page import ROW, page
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
 
-__all__ = ["churn", "confidence", "latency", "overview", "speaking_rate", "timeline"]
+__all__ = ["confidence", "latency", "overview", "speaking_rate", "timeline"]
 __dir__ = __all__.copy
 
 _Floats = npt.NDArray[np.float64]
@@ -109,28 +109,9 @@ def latency(transcript: Transcript, ax: Axes | None = None) -> Axes:
     if handles:
         late = float(np.quantile(behind, 0.95))
         handles.append(ax.axhline(late, color=style.ALARM, linewidth=1.2, linestyle="--", label=f"p95 {late:.2f} s"))
-    _scale(ax, behind)
+    ax.set_ylim(behind.min(initial=0.0) * 1.1, behind.max(initial=0.0) * 1.1 or 1.0)
     interims = bool((~results["is_final"]).any())
     return _end(ax, transcript.gaps, handles, "the audio cursor is unknown" if interims else "no interims")
-
-
-def churn(transcript: Transcript, ax: Axes | None = None) -> Axes:
-    """Draw how often the interims before each final were rewritten, per word; see `Transcript.results`.
-
-    A final is a bar over its time; a final whose interims were right at once is a thin line.
-    """
-    ax, _ = _begin("churn", transcript, ax, "churn, rewrites per word")
-    finals = transcript.results[np.isfinite(transcript.results["churn"])]
-    rewritten = finals["churn"].to_numpy()
-    # NaN separates the bars.
-    heights = np.column_stack([rewritten, np.full(rewritten.size, np.nan)]).ravel()[:-1]
-    handles = []
-    if rewritten.size:
-        label = f"final: avg {rewritten.mean():.2f}, max {rewritten.max():.2f}"
-        edges = finals[["start", "end"]].to_numpy().ravel()
-        handles = [ax.stairs(heights, edges, fill=True, color=style.PALETTE[0], linewidth=1, label=label)]
-    _scale(ax, rewritten)
-    return _end(ax, transcript.gaps, handles, "no final had interims before it")
 
 
 def speaking_rate(transcript: Transcript, ax: Axes | None = None, *, window: float | None = None) -> Axes:
@@ -227,11 +208,6 @@ def _mean(ax: Axes, at: _Floats, values: _Floats, window: float) -> list[Any]:
     means[means.index.to_series().diff() > length] = np.nan
     look: Any = {"color": rcParams["text.color"], "linewidth": 1.5, "label": f"mean of {window:g} s"}
     return ax.plot(np.sort(at), means, **look) if at.size else []
-
-
-def _scale(ax: Axes, values: _Floats) -> None:
-    """Show all values and 0, with some room above."""
-    ax.set_ylim(values.min(initial=0.0) * 1.1, values.max(initial=0.0) * 1.1 or 1.0)
 
 
 def _extent(transcript: Transcript) -> tuple[float, float]:

@@ -29,19 +29,14 @@ _TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when t
 
 
 class Runner:
-    """The background task of a session.
-
-    Attributes:
-        loop: Where it runs: the loop in which the session was made or, failing that, started.
-        replaced: Whether the session was stopped because the cell that started it was run again.
-    """
+    """The background task of a session, in the loop where that was made or, failing that, started."""
 
     def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings, progress: bool | None) -> None:
         self.session = session
         made = Playback if isinstance(session.source, Saved) else Stream
         self.stream = made(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)
         self.loop = running_loop()
-        self.replaced = False
+        self.replaced = False  # by the same cell, which was run again
         if not isinstance(progress, bool | None):
             raise ConfigurationError(f"progress is True, False or None, not {progress!r}.")
         self._progress = progress

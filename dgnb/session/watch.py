@@ -28,15 +28,11 @@ _REMIND: Final = 3600.0  # s of audio after which an endless stream is mentioned
 
 
 class Watch:
-    """Looks after a stream while it runs: a cell may block the loop, and the machine may sleep.
-
-    Attributes:
-        worst: The longest time that the loop was held up, in seconds.
-    """
+    """Looks after a stream while it runs: a cell may block the loop, and the machine may sleep."""
 
     def __init__(self, capture: Capture, transcript: Transcript, writer: JournalWriter, *, endless: bool) -> None:
         self.writer = writer
-        self.worst = 0.0
+        self.worst = 0.0  # s that the loop was held up at most
         self._capture = capture
         self._transcript = transcript
         self._endless = endless

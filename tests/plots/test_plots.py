@@ -24,8 +24,8 @@ from dgnb.plots import style
 from dgnb.transcript import Transcript
 from tests.plots.talks import heard, sample, spoken, talk
 
-SINGLE = ["timeline", "confidence", "latency", "churn", "speaking_rate"]
-WITH_ALL = ["timeline", "churn", "overview"]
+SINGLE = ["timeline", "confidence", "latency", "speaking_rate"]
+WITH_ALL = ["timeline", "overview"]
 """The overview contains the others."""
 
 
@@ -251,23 +251,6 @@ def test_a_picture_without_latency_says_why() -> None:
     assert labels(dgnb.plots.latency(transcript)) == ["the audio cursor is unknown"]
 
 
-def test_churn_is_a_bar_over_the_time_of_the_final() -> None:
-    transcript = Transcript()
-    heard(transcript, Word("ice", 0, 1), Word("cream", 1, 2), final=False)
-    heard(transcript, Word("I", 0, 1), Word("scream", 1, 2))
-    heard(transcript, Word("so", 2, 3), final=False)
-    heard(transcript, Word("so", 2, 3))
-    heard(transcript, Word("unannounced", 3, 4))
-    ax = dgnb.plots.churn(transcript)
-    rewritten = transcript.results["churn"].dropna().tolist()
-    (first, second) = bars(ax)
-    assert first[:2] == (0, 2)
-    assert first[3] == rewritten[0] == 1
-    assert second[:2] == (2, 3)
-    assert second[3] == 0
-    assert named(ax) == ["final: avg 0.50, max 1.00"]
-
-
 def test_speaking_rate_has_a_line_for_each_speaker() -> None:
     slow = [Word("a", 2.0 * n, 2 * n + 1, 0.9, speaker=0) for n in range(30)]
     fast = [Word("a", 60 + n / 2, 60.5 + n / 2, 0.9, speaker=1) for n in range(120)]
@@ -381,7 +364,6 @@ def test_a_picture_without_data_says_so() -> None:
     assert labels(dgnb.plots.timeline(transcript)) == labels(dgnb.plots.timeline(transcript, end=100)) == ["no words"]
     told = [labels(ax) for ax in dgnb.plots.overview(transcript).axes]
     assert told == [["no words"], ["no words"], ["no interims"], ["no words"]]
-    assert labels(dgnb.plots.churn(transcript)) == ["no final had interims before it"]
 
 
 def test_text_is_never_read_as_mathematics() -> None:
@@ -514,7 +496,7 @@ CELLS = {
     "figure, kept": "figure = dgnb.plots.overview(transcript)",
     "figure of the axes": "dgnb.plots.latency(transcript).figure",
     "displayed": "display(dgnb.plots.overview(transcript))",
-    "two": "dgnb.plots.churn(transcript); dgnb.plots.latency(transcript);",
+    "two": "dgnb.plots.confidence(transcript); dgnb.plots.latency(transcript);",
     "own axes": "figure, ax = pyplot.subplots(); dgnb.plots.timeline(transcript, ax=ax);",
 }
 

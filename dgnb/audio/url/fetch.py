@@ -41,13 +41,7 @@ _STATIONS: Final = ("icecast", "shoutcast", "liquidsoap", "steamcast")
 
 
 class Trouble(AudioError):
-    """Why a source can't be read.
-
-    Attributes:
-        reason: The message without the name and the remedy.
-        fatal: Another request would fail too.
-        status: Of the answer; 0 if there was none.
-    """
+    """Why a source can't be read. `fatal`: another request would fail too."""
 
     def __init__(self, name: str, reason: str, remedy: str = _BROWSER, *, fatal: bool = False, status: int = 0) -> None:
         super().__init__(f"{name} can't be read: {reason}. {remedy}")

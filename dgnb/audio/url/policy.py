@@ -43,17 +43,11 @@ def is_public(address: str) -> bool:
 
 @dataclass
 class Policy:
-    """What may be asked. `objection` checks every hop, playlist entry and segment, `resolve` every name.
-
-    Attributes:
-        shared: Only public addresses; else any.
-        allowed: Addresses that are public all the same.
-        lookup: As `socket.getaddrinfo`, which a test replaces.
-    """
+    """What may be asked. `objection` checks every hop, playlist entry and segment, `resolve` every name."""
 
     shared: bool = False
-    allowed: frozenset[str] = frozenset()
-    lookup: Callable[..., list[Any]] | None = None
+    allowed: frozenset[str] = frozenset()  # public all the same
+    lookup: Callable[..., list[Any]] | None = None  # in place of `socket.getaddrinfo`
 
     def objection(self, url: URL) -> str:
         """Why this address may not be asked, or ""."""

@@ -414,7 +414,7 @@ def test_a_shared_path_that_leads_out_is_refused_before_any_file_is_touched(fold
         ("up/secret.wav", "leads out of the working folder"),
         ("zero", "leads out of the working folder"),
         ("pipe", "is not a regular file"),
-        ("talks", "is not a regular file"),
+        ("talks", "is a folder"),
         ("gone.wav", "There is no file"),
         ("x" * 300, "can't be opened"),
     ],
