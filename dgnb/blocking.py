@@ -20,14 +20,12 @@ from typing import Any, Final, TypeVar
 from dgnb.exceptions import ConfigurationError, DgnbError, shorten
 from dgnb.notices import say
 from dgnb.session import LiveSession, State, sessions
-from dgnb.session.named import NamedCoroutine
 from dgnb.session.runner import running_loop
 
 __all__ = ["run"]
 
 T = TypeVar("T")
 
-_COROUTINES: Final = (types.CoroutineType, NamedCoroutine)
 _EXIT: Final = 1.0
 """Seconds that running coroutines have to stop and clean up when the process ends."""
 
@@ -71,7 +69,7 @@ def run(coro: Awaitable[T]) -> T:
     try:
         outcome: T = _outcome(coro, _helper_for(coro))
     finally:
-        if isinstance(coro, _COROUTINES) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        if isinstance(coro, types.CoroutineType) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
             coro.close()  # It did not start, and Python would warn that it was never awaited.
         # Register again, so that stop() runs before the exit hooks of what was imported meanwhile (the offline engine).
         atexit.unregister(stop)
@@ -159,7 +157,7 @@ def _owner(awaitable: object) -> asyncio.AbstractEventLoop | None:
     """The loop of a future, or of the session that an awaitable is or whose method it is; None for any other."""
     if isinstance(awaitable, asyncio.Future):
         return awaitable.get_loop()
-    if isinstance(awaitable, _COROUTINES) and awaitable.cr_frame is not None:
+    if isinstance(awaitable, types.CoroutineType) and awaitable.cr_frame is not None:
         awaitable = awaitable.cr_frame.f_locals.get("self")
     return awaitable.loop if isinstance(awaitable, LiveSession) and awaitable.state is not State.CLOSED else None
 

@@ -1,11 +1,14 @@
-"""Completion of option values in IPython: `model="nova` and Tab shows the models."""
+"""What IPython adds: `model="nova` and Tab shows the models, and a coroutine that nobody awaits says so."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import re
+import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from dgnb.exceptions import shell
@@ -34,7 +37,19 @@ def _known(name: str) -> Sequence[str]:
     return about.get("choices") or about.get("suggestions") or ()
 
 
+def _coroutine(value: types.CoroutineType[Any, Any, Any], printer: Any, cycle: bool) -> None:
+    """Print the value of a cell where an `await` was forgotten."""
+    own = Path(value.cr_code.co_filename).is_relative_to(Path(__file__).parent)
+    if own and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+        name = value.__qualname__
+        call = name.replace("LiveSession", "session") if "." in name else f"dgnb.{name}"
+        printer.text(f"<not awaited: write `await {call}(…)`>")
+    else:
+        printer.text(repr(value))
+
+
 if running := shell():
+    running.display_formatter.formatters["text/plain"].for_type(types.CoroutineType, _coroutine)
     with contextlib.suppress(ImportError, AttributeError):  # IPython before 8.6 has no such matchers.
         from IPython.core.completer import SimpleCompletion, context_matcher
 

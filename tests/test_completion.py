@@ -44,3 +44,27 @@ def offered() -> dict[str, str]:
 @pytest.mark.parametrize("typed", CASES)
 def test_tab_offers_options_and_their_values(typed: str, offered: dict[str, str]) -> None:
     assert offered[typed] == CASES[typed]
+
+
+FORGOTTEN = """
+import gc, sys, warnings
+from IPython.core.interactiveshell import InteractiveShell
+
+warnings.simplefilter("ignore")
+shell = InteractiveShell.instance()
+shell.run_cell("import dgnb; session = dgnb.LiveSession(bytes(3200), encoding='linear16', sample_rate=16000)")
+for text in sys.argv[1:]:
+    print(shell.display_formatter.format(eval(text, shell.user_ns))[0]["text/plain"])
+"""
+
+
+def test_a_forgotten_await_is_told_by_the_value_of_the_cell() -> None:
+    calls = ["dgnb.transcribe('a.wav')", "session.stop()", "dgnb.connect(dgnb.LiveOptions())", "(lambda: 1)()"]
+    done = subprocess.run([sys.executable, "-c", FORGOTTEN, *calls], capture_output=True, text=True, check=True)
+    forgotten = [line for line in done.stdout.splitlines() if line.startswith("<")]
+    assert forgotten[:2] == [
+        "<not awaited: write `await dgnb.transcribe(…)`>",
+        "<not awaited: write `await session.stop(…)`>",
+    ]
+    assert "await dgnb.connect(…)" in forgotten[2]
+    assert done.stdout.splitlines()[-1] == "1"

@@ -13,7 +13,6 @@ from dgnb.endpoints import hide
 from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.session.heard import UNHEARD
 from dgnb.session.live import LiveSession, transcribe
-from dgnb.session.named import named
 from dgnb.session.playback import Saved
 from dgnb.session.registry import sessions
 from dgnb.session.stream import State
@@ -59,7 +58,6 @@ def replay(session: Transcript | str | os.PathLike[str], speed: float | None = 1
         return LiveSession(Saved(session, speed))
 
 
-@named("dgnb.fill_gaps(…)")
 async def fill_gaps(transcript: Transcript, options: Any = None, **settings: Any) -> Transcript:
     """Send the sound of `transcript.gaps` again, and put its words into the transcript, at their times.
 

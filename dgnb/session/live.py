@@ -18,7 +18,6 @@ from dgnb.exceptions import ConfigurationError, Shallow
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
-from dgnb.session.named import named
 from dgnb.session.playback import NOWHERE, Saved
 from dgnb.session.progress import Shown
 from dgnb.session.registry import sessions
@@ -261,7 +260,6 @@ class LiveSession(Shown):
         """Let the audio flow again; without a pause nothing happens."""
         self._runner.on_loop(self._stream.resume)
 
-    @named("session.finalize()")
     async def finalize(self) -> bool:
         """Ask the server to finish what it has heard so far, and wait for the answer, two seconds at most.
 
@@ -273,7 +271,6 @@ class LiveSession(Shown):
         """
         return await self._requests.finalize()
 
-    @named("session.apply(…)")
     async def apply(self, options: LiveOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
@@ -292,7 +289,6 @@ class LiveSession(Shown):
             options = options.for_audio(*_UNSAID)
         await self._requests.apply(options)
 
-    @named("session.stop()")
     async def stop(self) -> Transcript:
         """End the audio, wait for the server's last messages, and close. It takes 5 s at most.
 
@@ -304,7 +300,6 @@ class LiveSession(Shown):
         await self._runner.stop()
         return self.transcript
 
-    @named("session.wait()")
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is CLOSED, `timeout` seconds at most, and say whether it is; its error is not raised."""
         if timeout is not None:
@@ -358,7 +353,6 @@ def _like(made: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P,
     return signed
 
 
-@named("dgnb.transcribe(…)")
 @_like(LiveSession)
 async def transcribe(*given: Any, **by_name: Any) -> Transcript:
     """Transcribe a source to its end, or for `duration` seconds. The arguments are those of `LiveSession`.

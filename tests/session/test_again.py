@@ -177,9 +177,6 @@ async def test_what_can_not_be_filled_is_refused_before_anything_is_sent(server:
     with pytest.raises(ConfigurationError, match=r"await session\.stop\(\)"):
         await dgnb.fill_gaps(session.transcript, endpoint=server.url)
     await session.stop()
-    unawaited = dgnb.fill_gaps(mute)
-    assert repr(unawaited) == "<not awaited: write `await dgnb.fill_gaps(…)`>"
-    unawaited.close()
 
 
 async def test_the_sound_of_a_transcript_is_a_source() -> None:
