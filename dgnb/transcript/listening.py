@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,15 +88,15 @@ class Listening(Card):
         audio_url: str | None = None,
         height: str = "32em",
     ) -> Player:
-        """The words under a sound bar, as the value of a cell: click a word and hear it. See `dgnb.widgets.Player`.
+        """The words under a sound bar, as the value of a cell: click one and hear it. See `dgnb.widgets.Player`.
 
-        It takes some seconds to encode an hour. While a session runs, the kernel sends the sound of what is clicked.
+        It takes some seconds for an hour. While a session runs, the kernel sends the sound of what is clicked instead.
 
         Args:
-            start: Seconds on the source's timeline at which it begins, or None.
+            start: Seconds at which it begins, or None.
             end: Seconds at which it ends, or None.
-            audio_url: Where the page finds the sound of the whole timeline: an address, or a path relative to the page.
-                None puts the sound into the page, up to 25 MB, which is about 75 minutes.
+            audio_url: An address, or a path relative to the page, of the sound of the whole timeline. None puts the
+                sound into the page, up to 25 MB, which is about 75 minutes.
             height: CSS height.
 
         Raises:
@@ -109,7 +108,7 @@ class Listening(Card):
             transcript.player().to_html("talk.html")
             ```
         """
-        return _player()(self, start, end, audio_url=audio_url, height=height)
+        return self._player(start, end, audio_url=audio_url, height=height)
 
     def play(self, start: Any, end: float | None = None) -> Player:
         """A player of a stretch, with 30 s before and after it, that plays at once where the browser lets it.
@@ -118,10 +117,9 @@ class Listening(Card):
         """
         plays_on = end is None and isinstance(native(start), int | float)
         start, end = stretch(start, start + _AROUND if plays_on else end)
-        return _player()(self, max(0.0, start - _AROUND), end + _AROUND, place=(start, None if plays_on else end))
+        return self._player(max(0.0, start - _AROUND), end + _AROUND, place=(start, None if plays_on else end))
 
-
-def _player() -> Callable[..., Player]:
-    """The class of a room above this one. It loads widgets, so not before someone asks for a player."""
-    player: Callable[..., Player] = importlib.import_module("dgnb.widgets").Player
-    return player
+    def _player(self, *given: Any, **how: Any) -> Player:
+        # Of a room above this one, which loads widgets.
+        player: Player = importlib.import_module("dgnb.widgets").Player(self, *given, **how)
+        return player

@@ -65,6 +65,7 @@ function sound({ ask, moved, say }) {
 
   function take({ start: from, end: to, mime }, bytes) {
     if (!wanted) return;
+    if (!bytes.byteLength) return refuse("There is no sound at this place so far.");
     const { at, play } = wanted;
     say("");
     open(bytes, mime, { start: from, end: to, asked: to - from });
@@ -77,6 +78,12 @@ function sound({ ask, moved, say }) {
     moved();
   }
 
+  function refuse(text) {
+    wanted = null;
+    say(text);
+    moved();
+  }
+
   audio.addEventListener("loadedmetadata", () => {
     if (piece.asked) piece.end = piece.start + audio.duration;
   });
@@ -84,10 +91,7 @@ function sound({ ask, moved, say }) {
     // A piece that is shorter than what was asked for ends where the sound does.
     if (piece.asked && audio.duration > piece.asked - 1) go(piece.end, { play: true, stop: until });
   });
-  audio.addEventListener("error", () => {
-    wanted = null;
-    say(piece.asked ? "There is no sound at this place so far." : "The browser can't play the sound. Check audio_url, or run the cell again.");
-  });
+  audio.addEventListener("error", () => refuse("The browser can't play the sound. Check audio_url, or run the cell again."));
   audio.addEventListener("playing", function frame() {
     if (!audio.paused && time() >= until) {
       until = Infinity;
@@ -97,10 +101,6 @@ function sound({ ask, moved, say }) {
     if (!audio.paused) requestAnimationFrame(frame);
   });
   for (const name of ["play", "pause", "seeked", "loadedmetadata"]) audio.addEventListener(name, moved);
-  const refuse = (text) => {
-    wanted = null;
-    say(text);
-  };
   return { audio, time, first, end, playing, load, open, go, take, toggle, refuse };
 }
 
@@ -472,7 +472,7 @@ function wear({ document: { documentElement, body } }) {
 
 /** Pass messages between the kernel and the frames that show its player. No widget need be drawn for that. */
 function initialize({ model }) {
-  const frame = model.get("frame");
+  const { frame } = model.get("opened");
   const pages = new Set();
   const up = ({ source, data }) => {
     if (data?.dgnb !== frame) return;
@@ -490,7 +490,7 @@ function initialize({ model }) {
 
 /** Draw the widget, as within another one. */
 function render({ model, el }) {
-  el.style.height = model.get("height");
+  el.style.height = model.get("opened").height;
   const drawn = player(el, model.get("opened"), (message) => !model.send(message));
   const newest = () => drawn.take({ do: "words", ...model.get("newest") });
   model.on("msg:custom", drawn.take);

@@ -29,15 +29,10 @@ from dgnb.writing import shown
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST: Final = 25_000_000
-"""Bytes of a page: notebooks with larger outputs are slow to open."""
-_PER_SECOND: Final = 32_000 / 8 * 4 / 3
-"""Bytes of a second of sound in it: 32 kbit/s as base64."""
-_PIECE: Final = 300
-_BEFORE: Final = 10
-"""Seconds of sound that the kernel sends at a time, and how many of them lie before the place that was asked for."""
-_NEWEST: Final = 50
-"""So many of the last words are sent again while a session runs: their punctuation may have come late."""
+_MOST: Final = 25_000_000  # bytes of a page: notebooks with larger outputs are slow to open
+_PER_SECOND: Final = 32_000 / 8 * 4 / 3  # bytes of sound in it: 32 kbit/s as base64
+_PIECE, _BEFORE = 300, 10  # seconds of sound that the kernel sends at a time, and of them before what was asked for
+_NEWEST: Final = 50  # words that are sent again while a session runs: their punctuation may have come late
 
 _DRAWING, _LOOKS, _PAGE = (
     Path(__file__).with_suffix(kind).read_text(encoding="utf-8") for kind in (".js", ".css", ".html")
@@ -57,8 +52,6 @@ class Player(AnyWidget):
     _esm = f"{SCRIPT}\n{_DRAWING}"
     _css = f"{STYLE}\n{_LOOKS}"
     _ipython_display_ = None  # ipywidgets 7 would show the widget instead of the page
-    frame = traitlets.Unicode().tag(sync=True)
-    height = traitlets.Unicode().tag(sync=True)
     opened = traitlets.Dict().tag(sync=True)
     newest = traitlets.Dict().tag(sync=True)
 
@@ -80,7 +73,7 @@ class Player(AnyWidget):
         self._sound: dict[str, Any] | None = None if audio_url is None else {"url": str(audio_url)}
         if audio_url is None and transcript.audio is None:
             raise ConfigurationError(NO_SOUND)
-        super().__init__(frame=uuid.uuid4().hex, height=height, opened={"at": place, "sound": self._sound})
+        super().__init__(opened={"at": place, "sound": self._sound, "height": height, "frame": uuid.uuid4().hex})
         self._positions: list[int] = []
         self._loop = None
         with contextlib.suppress(RuntimeError):
@@ -91,9 +84,6 @@ class Player(AnyWidget):
             self._watching = self._loop.create_task(watch(running[0], self._draw), name="dgnb: player")
         else:
             self._embed()
-
-    def __repr__(self) -> str:
-        return f"<Player of {self._transcript!r}>"
 
     def _repr_mimebundle_(self, **_: Any) -> Any:
         # Not as a widget: where there is one, JupyterLab and nbconvert show no HTML, also when its kernel has gone.
@@ -106,8 +96,8 @@ class Player(AnyWidget):
         # What stands within a frame's tags shows only where frames are removed: in a notebook that is not trusted.
         return bundle(
             f'<iframe title="Transcript with sound" allow="autoplay; clipboard-write" '
-            f'style="display:block;width:100%;border:0;height:{html.escape(self.height)}" '
-            f'srcdoc="{html.escape(self._page(self.frame))}">{"<br>".join(map(escaped, text))}</iframe>',
+            f'style="display:block;width:100%;border:0;height:{html.escape(self.opened["height"])}" '
+            f'srcdoc="{html.escape(self._page(self.opened["frame"]))}">{"<br>".join(map(escaped, text))}</iframe>',
             "\n".join(text) or "There are no words here.",
         )
 
@@ -133,6 +123,10 @@ class Player(AnyWidget):
                 f"A page with {clock(seconds)} of sound has more than 25 MB. Show a part with start= and end=, or put "
                 "the sound into a file beside the page or on a server, and give its address as audio_url=."
             )
+        if not data:
+            raise ConfigurationError(
+                f"{audio.name} ends before {start:g} s. Show an earlier part, or set transcript.audio."
+            )
         self._sound = {"start": start, "mime": mime, "base64": base64.b64encode(data).decode()}
 
     def _page(self, frame: str) -> str:
@@ -152,13 +146,7 @@ class Player(AnyWidget):
         (start, end), turns = self._span, []
         for line in self._transcript.lines(self._transcript.word_count - since):
             words = [
-                [
-                    n,
-                    round(word.start, 3),
-                    round(word.end, 3),
-                    printable(shown(word)),
-                    c if (c := word.confidence) == c else None,
-                ]
+                [n, round(word.start, 3), round(word.end, 3), printable(shown(word)), word.confidence]
                 for n, word in line.words.items()
                 if word.end > start and (end is None or word.start < end)
             ]

@@ -339,6 +339,10 @@ async def test_a_session_fills_the_player_and_the_kernel_sends_its_sound(noteboo
     await frame.locator(".dgnb-said").nth(3).click()
     await until(frame, "() => !document.querySelector('audio').paused && document.querySelector('[aria-current]')")
     assert await frame.evaluate(LIT) in ([3], [4], [5])
+    await frame.evaluate("() => (parent.location.hash = '#t=1000')")
+    await expect(notebook.page.frame_locator("iframe").locator(".dgnb-says")).to_have_text(
+        "There is no sound at this place so far."
+    )
     await notebook.ask("None", "await session.stop()")
     count = await notebook.ask("session.transcript.word_count")
     await until(frame, f"() => document.querySelectorAll('.dgnb-said').length === {count}")
