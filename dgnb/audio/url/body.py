@@ -31,7 +31,6 @@ class Body:
 
     def __init__(self, fetcher: Fetcher, answer: Answer, wait: Callable[[int], float] | None) -> None:
         self._without_titles = icy.Stripper(icy.interval(answer.headers))
-        self._without_tags = icy.TagStripper(answer.start(16))
         self.error: AudioError | None = None
         self.notes: deque[Note] = deque()
         self.began = self.last = time.monotonic()
@@ -57,8 +56,7 @@ class Body:
             except AudioError as error:
                 self.error = error
                 break
-            audio = self._without_titles(data)
-            self._ready = self._without_tags(audio) if data else self._without_tags.rest()
+            self._ready = self._without_titles(data)
             self.notes.extend(Note("title", title) for title in self._without_titles.titles)
             self._without_titles.titles.clear()
             if not data:
