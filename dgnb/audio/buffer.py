@@ -109,9 +109,9 @@ class BufferSource(AudioSource):
         """Whether the data is in memory, so that it can be read while a session reads it."""
         return self._stream is None and not self._given
 
-    def decoded(self, multichannel: bool = False) -> Generator[Item, None, None]:
+    def decoded(self, multichannel: bool = False, start: float | None = None) -> Generator[Item, None, None]:
         """The chunks of what is in memory, read in the caller's thread, with what is to be told of them."""
-        return decoded(self._file, self.name, self.format, multichannel=multichannel, track=self._track)
+        return decoded(self._file, self.name, self.format, multichannel=multichannel, track=self._track, start=start)
 
 
 class _GivenFile:

@@ -24,18 +24,27 @@ _SAFE: Final = {"protocol_whitelist": "none"}
 # FFmpeg's own limits are 1 MB and 5 s: with those, the first words of a stream would come late.
 _STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
 _MOST_DAMAGED: Final = 50
-_COUNTED: Final = ("wav", "w64", "aiff", "au", "caf", "flac", "mov", "matroska")
+_PLAIN: Final = ("wav", "w64", "aiff", "au", "caf", "flac")
+"""Formats whose timestamps count samples."""
+_COUNTED: Final = (*_PLAIN, "mov", "matroska")
 """Formats that state their length, by FFmpeg's names. FFmpeg guesses the length of others."""
 _SHORT: Final = 0.15
 """Seconds that may be missing at the end without a warning."""
 _LONG: Final = 1.0
 """Seconds that may come after the stated end without a warning: encoders pad."""
+_SETTLED: Final = 2
+"""Seconds after which it does not matter what was decoded before: the resampler's filter, and whether sides differ."""
+_LOOK_BACK: Final = 50
+"""Seconds. FLAC of 44.1 kHz has each 41 s a frame that begins with a sample of 16 kHz."""
 _NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "speex": 3500}
 """Bytes a second of encodings without a fixed rate: a middle bit rate, to pace them."""
 
 
 class Detected(dict[str, Any]):
     """What the chunks after it are: arguments of `Audio`."""
+
+    start: float | None = None
+    """The second at which they begin; None: the file can't be sought, and they begin with it."""
 
 
 Item: TypeAlias = Detected | Note | bytes
@@ -50,11 +59,15 @@ def decoded(
     multichannel: bool = False,
     track: int | str | None = None,
     live: bool = False,
+    start: float | None = None,
 ) -> Generator[Item, None, None]:
-    """The chunks of one file, and the shorter rest of them. `seek` and `tell` of the file are used if it has them."""
+    """The chunks of one file, and the shorter rest of them. `seek` and `tell` of the file are used if it has them.
+
+    With `start`, they begin shortly before that second where they are the same to the bit then, and else with the file.
+    """
     decoder = Decoder(name, raw, multichannel=multichannel, track=track)
     with contextlib.closing(open_file()) as file:
-        yield from decoder.chunks(file, live=live)
+        yield from decoder.chunks(file, live=live, start=start)
     yield from decoder.rest()
 
 
@@ -77,15 +90,19 @@ class Decoder:
         self._pending = bytearray()
         self._heard = 0
         self._damages: list[float] = []  # where in the sound they are
+        self._start: float | None = None
         self._timeline = Timeline(None, fills=False)
 
-    def chunks(self, file: Any, *, live: bool = False, waits: bool = True) -> Iterator[Item]:
+    def chunks(
+        self, file: Any, *, live: bool = False, waits: bool = True, start: float | None = None
+    ) -> Iterator[Item]:
         """A `Detected`, and all whole chunks. What is left over goes before the next file."""
         head = Head(file)
         self._raw = getattr(file, "format", None) or self._raw
         refuse(head.start, self._name, self._raw)
         try:
             with _opened(head, self._raw) as container:
+                self._start = None if start is None else self._sought(container, start)
                 yield from self.container(container, live=live, waits=waits)
                 if self._heard and not self._raw and (other := self._other_length(container, head)):
                     yield Note("warning", other)
@@ -100,13 +117,14 @@ class Decoder:
             yield Note("warning", f"{self._name} is damaged: {came}, and it can't be read on ({reason(error)}).")
         if head.error:
             raise head.error
-        if not self._heard:
+        if not self._heard and not start:
             raise AudioError(f"{self._name} holds no samples. Was it recorded, or downloaded, to the end?")
 
     def container(self, container: InputContainer, *, live: bool, waits: bool) -> Iterator[Item]:
         """As `chunks`, of what is open already. An FFmpegError says that it can't be read on."""
         self._heard = 0
         self._timeline = Timeline(container.start_time if waits else None, fills=waits)
+        self._timeline.position = self._start or 0.0
         stream = chosen(container, self._name, self._track)
         first = self._resampler is None and self._track is None
         if first and (others := other_tracks(container, stream)):
@@ -120,7 +138,9 @@ class Decoder:
                 if not before:
                     self._begin(frame.layout.nb_channels)
                     length = self._timeline.since_start(stated_end(container, stream)) if waits else 0.0
-                    yield Detected(channels=self.channels, live=live, waits=waits, length=length or None)
+                    detected = Detected(channels=self.channels, live=live, waits=waits, length=length or None)
+                    detected.start = self._start
+                    yield detected
                 if form != before:
                     yield from self._converted()
                     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
@@ -142,6 +162,26 @@ class Decoder:
         yield from self._converted(last=True)
         if waits and self._damages and self._damages[0] < self._timeline.position:
             yield self._damage()
+
+    def _sought(self, container: InputContainer, start: float) -> float | None:
+        """Seek to where a sample of 16 kHz begins a frame, shortly before a second. Returns its second, or None."""
+        stream = chosen(container, self._name, self._track)
+        plain = self._raw or container.format.name in _PLAIN
+        base = stream.time_base
+        if not plain or not base or not stream.codec_context.name.startswith(("pcm_", "flac")):
+            return None
+        zero, found = stream.start_time or 0, None
+        if start > _SETTLED:
+            container.seek(zero + int(max(0, int(start) - _LOOK_BACK) / base), stream=stream)
+            for packet in container.demux(stream):
+                at = ((packet.pts or 0) - zero) * base
+                if packet.pts is None or at > start - _SETTLED:
+                    break
+                found = packet.pts if (at * SAMPLE_RATE).denominator == 1 else found
+        else:
+            found = zero
+        container.seek(zero if found is None else found, stream=stream)
+        return None if found is None else float((found - zero) * base)
 
     def _frames(self, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
         """Every frame that decodes. A damaged packet is counted and left out."""
@@ -213,7 +253,8 @@ class Decoder:
         else:
             self._timeline.position += seconds
             # The place is counted from the start, so that no rounding adds up.
-            silent = round(self._timeline.position * SAMPLE_RATE) - self._heard // (2 * self.channels)
+            ahead = self._timeline.position - (self._start or 0.0)
+            silent = round(ahead * SAMPLE_RATE) - self._heard // (2 * self.channels)
             while silent > 0:
                 part = min(silent, SAMPLE_RATE)
                 yield from self._whole_chunks(bytes(2 * self.channels * part))

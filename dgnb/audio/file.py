@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final
 
 from dgnb.audio.decode import Item, decoded, passed
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
@@ -15,6 +16,11 @@ from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.values import native
 
 __all__ = ["FileSource"]
+
+_HEADER: Final = 4096
+"""Bytes that may change while a recording is written: they hold its length."""
+_BEGIN: Final = 65_536
+"""Bytes after the header by which a file that was replaced is recognised."""
 
 
 class FileSource(AudioSource):
@@ -41,6 +47,9 @@ class FileSource(AudioSource):
         ConfigurationError: The description of raw audio is wrong, or a shared path leads out of the working folder.
             Only `open()` looks at the file itself.
     """
+
+    begin: bytes = b""
+    """What it held after its header when it was opened last."""
 
     def __init__(
         self,
@@ -72,21 +81,31 @@ class FileSource(AudioSource):
         # A file name may hold bytes that are not text.
         self.name = self.path.name.encode("utf-8", "replace").decode()
         self.decode = decode
-        self._track = as_track(track)
+        self.track = as_track(track)
         if track is not None and not decode:
             raise ConfigurationError("track chooses what is decoded, and decode=False sends all. Leave out one.")
         self.format = SourceFormat.of(encoding, sample_rate, channels, decode=decode)
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the file. See `AudioSource.open`."""
-        produce = self.decoded(multichannel) if self.decode else passed(self._open_file, self.name, self.format)
+        produce = self.decoded(multichannel) if self.decode else passed(self.opened, self.name, self.format)
         return await in_thread(produce, self.name, patience=PATIENCE)
 
-    def decoded(self, multichannel: bool = False) -> Generator[Item, None, None]:
+    def decoded(self, multichannel: bool = False, start: float | None = None) -> Generator[Item, None, None]:
         """The chunks, read in the caller's thread, with what is to be told of them."""
-        return decoded(self._open_file, self.name, self.format, multichannel=multichannel, track=self._track)
+        how: Any = {"multichannel": multichannel, "track": self.track, "start": start}
+        return decoded(self.opened, self.name, self.format, **how)
 
-    def _open_file(self) -> BinaryIO:
+    def opened(self) -> BinaryIO:
+        """The file, at its first byte. It sets `begin`, and may block. `AudioError`: it can't be opened."""
+        file = self._opened()
+        with contextlib.suppress(OSError):  # whoever reads it raises the error
+            file.seek(_HEADER)
+            self.begin = file.read(_BEGIN)
+        file.seek(0)
+        return file
+
+    def _opened(self) -> BinaryIO:
         shown = repr(self.name if self._root else str(self.path))
         try:
             path = self.path.resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import math
 import os
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.audio.buffer import BufferSource
-from dgnb.audio.decode import Item
+from dgnb.audio.decode import Detected, Item
 from dgnb.audio.file import FileSource
 from dgnb.audio.source import SAMPLE_RATE, AudioSource
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.values import number
 
 if TYPE_CHECKING:
@@ -40,10 +39,17 @@ _LEAD: Final = 4
 _PARTS: Final = 2
 _HEADER: Final = 44
 """Bytes of a WAV file before the samples."""
+_IN_MEMORY: Final = 1 << 24
+"""Bytes of samples; more go to a file."""
 
 
 class Clip(bytes):
     """A WAV file in memory, which a notebook shows with a play button."""
+
+    @property
+    def wav(self) -> bytes:
+        """The same, as plain bytes."""
+        return bytes(self)
 
     def _repr_html_(self) -> str:
         return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(self).decode()}"></audio>'
@@ -57,23 +63,27 @@ class Clip(bytes):
 class Sound:
     """Sound that is read again: second t of it is second t of the transcript.
 
-    It is decoded as a session decodes its source, so gaps in timestamps, mixing and rates agree. What was decoded once
-    is kept in a temporary file without a name. The methods block, and may be called in any thread.
+    It is decoded as a session decodes its source, so gaps in timestamps, mixing and rates agree to the sample. A
+    stretch of a WAV, AIFF or FLAC file is read where it stands. Another file is decoded up to there once, some seconds
+    for an hour, and kept in a temporary file without a name: 115 MB an hour. The methods block, and may be called in
+    any thread.
 
     Args:
-        source: A path, a `FileSource`, a `BufferSource`, or what these take: bytes, an open file, an array with its
-            rate.
+        source: A path, a `FileSource`, a `BufferSource`, or what these take: bytes, or an array with its rate.
 
     Attributes:
         name: For people: a file name, or what is in memory.
         path: The file, or None.
+        source: What it is read from.
 
     Raises:
         ConfigurationError: The source can't be read twice, as a station or an iterator.
 
     Example:
         ```python
-        dgnb.audio.Sound("talk.m4a").samples(12.0, 15.0)
+        from dgnb.audio import Sound
+
+        Sound("talk.m4a").samples(12.0, 15.0)
         ```
     """
 
@@ -91,29 +101,31 @@ class Sound:
         self.path: Path | None = source.path if isinstance(source, FileSource) else None
         self._lock = threading.Lock()
         self._state: tuple[float, int] | None = None
-        self._items: Generator[Item, None, None] | None = None
-        self._kept: Any = None
+        self._kept: dict[bool, _Kept] = {}
 
     def __repr__(self) -> str:
         return f"<Sound of {self.name}>"
 
-    def samples(self, start: float = 0.0, end: float | None = None) -> Samples:
-        """Mono linear16 at 16 kHz, as an array of shape (samples,), from `start` to `end` in seconds; None is the end.
+    def samples(self, start: float = 0.0, end: float | None = None, *, multichannel: bool = False) -> Samples:
+        """Linear16 at 16 kHz from `start` to `end` in seconds; None is the end. What lies beyond the end is left out.
 
-        What lies beyond the end is left out.
+        The shape is (samples,), all channels mixed, or (samples, channels) with `multichannel`.
 
         Raises:
-            AudioError: It can't be opened or decoded.
+            ConfigurationError: `start` or `end` is no time.
+            AudioError: It can't be opened or decoded, or is another file than at first.
         """
         import numpy as np
 
-        first, last = round(start * SAMPLE_RATE), None if end is None else round(end * SAMPLE_RATE)
+        start = number("start is a number of seconds from 0 on", start, 0.0)
+        end = math.inf if end is None else number("end is a number of seconds from 0 on, or None", end, 0.0)
         with self._lock:
-            self._read_to(last)
-            self._kept.seek(2 * first)
-            return np.frombuffer(self._kept.read(-1 if last is None else 2 * (last - first)), "<i2")
+            self._notice_changes()
+            kept = self._kept.get(multichannel) or self._opened(multichannel, start)
+            sound = np.frombuffer(kept.read(start, end), "<i2")
+        return sound.reshape(-1, kept.channels) if multichannel else sound
 
-    def clip(self, start: float = 0.0, end: float | None = None) -> Clip:
+    def wav(self, start: float = 0.0, end: float | None = None) -> Clip:
         """The same as a WAV file.
 
         Raises:
@@ -152,23 +164,69 @@ class Sound:
                 container.mux(packet)
         return file.getvalue(), "audio/mp4"
 
-    def _read_to(self, last: int | None) -> None:
-        """Decode up to a sample, or to the end. A file that has changed, as a recording that grows, begins anew."""
-        state = None
-        if self.path:
-            with contextlib.suppress(OSError):
-                found = os.stat(self.path)
-                state = (found.st_mtime, found.st_size)
-        if self._kept is None or state != self._state:
-            self._items, self._kept, self._state = self.source.decoded(), tempfile.TemporaryFile(), state  # noqa: SIM115
-            weakref.finalize(self, self._kept.close)
-        self._kept.seek(0, os.SEEK_END)
-        while self._items and (last is None or self._kept.tell() < 2 * last):
-            item = next(self._items, None)
-            if item is None:
-                self._items = None
-            elif isinstance(item, bytes):
-                self._kept.write(item)
+    def lasts(self, until: float) -> None:
+        """ConfigurationError: it ends more than a second before a time. AudioError: as `samples`."""
+        with self._lock:
+            length = self._opened(False, 0.0).length
+        # FFmpeg guesses the length of some files: then it is counted.
+        if length and length < until - 1 and not len(self.samples(until - 1)):
+            raise ConfigurationError(
+                f"{self.name} lasts {length:.1f} s, and the last word of this transcript ends at {until:.1f} s: it is "
+                "another recording. Assign the one that was transcribed."
+            )
+
+    def _opened(self, multichannel: bool, start: float) -> _Kept:
+        """A stretch from `start` on, or all: that is kept."""
+        kept = _Kept(self.source.decoded(multichannel, start))
+        if kept.begin is None:
+            self._kept[multichannel] = kept
+        return kept
+
+    def _notice_changes(self) -> None:
+        """Begin anew with a file that has changed, such as a recording that grows. `AudioError`: it is another one."""
+        if not isinstance(self.source, FileSource):
+            return
+        before = self.source.begin
+        try:
+            with self.source.opened() as file:
+                found = os.fstat(file.fileno())
+        except AudioError as error:
+            raise AudioError(f"{error} If the sound is elsewhere now: transcript.audio = path.") from None
+        if not self.source.begin.startswith(before):
+            self.source.begin = before
+            raise AudioError(
+                f"{self.name} holds other sound than what was transcribed: it was replaced. If it is right all the "
+                "same, or the recording is elsewhere now: transcript.audio = path."
+            )
+        state = (found.st_mtime, found.st_size)
+        if state != self._state:
+            self._state, self._kept = state, {}
+
+
+class _Kept:
+    """What a decoder has given so far, in a temporary file, from second `begin` on; None: all from the beginning."""
+
+    def __init__(self, items: Generator[Item, None, None]) -> None:
+        found = next((item for item in items if isinstance(item, Detected)), Detected(channels=1))
+        self.begin, self.length = found.start, found.get("length")
+        self.channels: int = found["channels"]
+        self._items = items
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+
+    def read(self, start: float, end: float) -> bytes:
+        """The samples from one second to another."""
+        first, last = self._place(start), self._place(end)
+        self._file.seek(0, os.SEEK_END)
+        while self._file.tell() < last and (item := next(self._items, None)) is not None:
+            if isinstance(item, bytes):
+                self._file.write(item)
+        self._file.seek(int(first))
+        return self._file.read(-1 if last == math.inf else max(0, int(last - first)))
+
+    def _place(self, at: float) -> float:
+        begin = round((self.begin or 0.0) * SAMPLE_RATE)
+        return at if at == math.inf else (round(at * SAMPLE_RATE) - begin) * 2 * self.channels
 
 
 def again(source: AudioSource) -> bool:

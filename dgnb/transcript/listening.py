@@ -78,7 +78,7 @@ class Listening(Card):
             raise ConfigurationError(NO_SOUND)
         start, end = stretch(start, end)
         pad = number("pad is a number of seconds from 0 on", pad, 0.0)
-        return sound.clip(max(0.0, start - pad), end + pad)
+        return sound.wav(max(0.0, start - pad), end + pad)
 
     def player(
         self,

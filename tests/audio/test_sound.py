@@ -20,11 +20,11 @@ def _noise(seconds: float, seed: int = 1) -> Any:
     return np.random.default_rng(seed).integers(-9000, 9000, round(seconds * SAMPLE_RATE)).astype("<i2")
 
 
-def _file(path: Path, samples: Any, codec: str) -> Path:
+def _file(path: Path, samples: Any, codec: str, *, rate: int = SAMPLE_RATE, layout: str = "mono") -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate = SAMPLE_RATE
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -50,6 +50,62 @@ async def test_a_stretch_is_what_a_session_hears_at_its_times(tmp_path: Path, na
     assert np.array_equal(sound.samples(4.0), heard[64_000:])
     assert sound.samples(60.0, 61.0).size == 0
     assert sound.path == path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "layout"),
+    [
+        ("a.wav", "pcm_s16le", 44_100, "stereo"),
+        ("a.wav", "pcm_s24le", 48_000, "mono"),
+        ("a.flac", "flac", 44_100, "stereo"),
+        ("a.flac", "flac", 16_000, "mono"),
+    ],
+)
+async def test_a_late_stretch_is_the_same_to_the_sample_though_nothing_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, rate: int, layout: str
+) -> None:
+    noise = np.random.default_rng(1).integers(-9000, 9000, 140 * rate * (2 if layout == "stereo" else 1))
+    path = _file(tmp_path / name, noise.astype("<i2"), codec, rate=rate, layout=layout)
+    heard, sound = await _heard(dgnb.FileSource(path)), Sound(path)
+    for start in (0.0, 1.99, 2.01, 60.3, 127.123, 139.9):
+        first = round(start * SAMPLE_RATE)
+        assert np.array_equal(sound.samples(start, start + 0.5), heard[first : round((start + 0.5) * SAMPLE_RATE)])
+    both = sound.samples(127.0, 127.5, multichannel=True)
+    assert both.shape == (8_000, 2 if layout == "stereo" else 1)
+    assert np.abs(both.mean(axis=1) - heard[127 * SAMPLE_RATE :][:8_000]).max() < 1
+    assert sound.samples(140.5).size == sound.samples(999.0, 1_000.0).size == 0
+    decoded = list(dgnb.FileSource(path).decoded(start=127.0))
+    assert sum(len(item) for item in decoded if isinstance(item, bytes)) < 2 * SAMPLE_RATE * 60
+
+
+def test_a_file_that_is_gone_or_was_replaced_is_not_heard_as_another(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.wav", _noise(3.0), "pcm_s16le")
+    sound = Sound(path)
+    assert sound.samples(1.0, 2.0).size == SAMPLE_RATE
+    path.touch()
+    assert sound.samples(1.0, 2.0).size == SAMPLE_RATE
+    _file(path, _noise(3.0, seed=2), "pcm_s16le")
+    for _ in range(2):
+        with pytest.raises(dgnb.AudioError, match=r"a\.wav holds other sound .* replaced.*transcript\.audio = path"):
+            sound.samples(1.0, 2.0)
+    assert Sound(path).samples(1.0, 2.0).size == SAMPLE_RATE
+    path.unlink()
+    with pytest.raises(dgnb.AudioError, match=r"no file .*transcript\.audio = path"):
+        sound.samples(1.0, 2.0)
+
+
+async def test_a_file_that_is_replaced_after_a_session_read_it_is_noticed(tmp_path: Path) -> None:
+    source = dgnb.FileSource(_file(tmp_path / "a.flac", _noise(2.0), "flac"))
+    await _heard(source)
+    _file(tmp_path / "a.flac", _noise(2.0, seed=2), "flac")
+    with pytest.raises(dgnb.AudioError, match="was replaced"):
+        Sound(source).wav(0.0, 1.0)
+
+
+@pytest.mark.parametrize("times", [(-1.0, 2.0), (float("nan"), 2.0), ("a", 2.0), (0.0, "b"), (0.0, -1.0)])
+def test_what_is_no_time_is_one_error(times: Any) -> None:
+    with pytest.raises(dgnb.ConfigurationError, match="is a number of seconds from 0 on"):
+        Sound((SAMPLE_RATE, _noise(1.0))).samples(*times)
 
 
 def test_bytes_arrays_and_sounds_are_heard_again(tmp_path: Path) -> None:
@@ -80,7 +136,7 @@ def test_a_file_that_grows_is_heard_up_to_its_new_end(tmp_path: Path) -> None:
 
 def test_a_clip_is_a_wav_file_that_shows_a_player() -> None:
     samples = _noise(1.0)
-    clip = Sound((SAMPLE_RATE, samples)).clip(0.25, 0.75)
+    clip = Sound((SAMPLE_RATE, samples)).wav(0.25, 0.75)
     with wave.open(io.BytesIO(clip)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (SAMPLE_RATE, 1, 2)
         assert file.readframes(SAMPLE_RATE) == samples[4_000:12_000].tobytes()
