@@ -2,6 +2,7 @@
 
 const KEPT_CHUNKS = 600; // a minute of sound that the kernel has not taken yet
 const UNDERWAY = 100; // chunks on their way to the kernel: a queue between here and there may be short
+const WATCHED = 100; // chunks in which at least one comes without delay: if all are late, sound was lost before them
 const ASK = 2000; // ms without an answer after which the oldest chunk is sent again
 const SILENT = -60; // dB below full scale at which the meter is empty
 
@@ -70,6 +71,21 @@ function delivery(take, form, send) {
   let number = 0;
   let had = -1; // the newest chunk that the kernel has
   let asked = Date.now();
+  let expected = performance.now(); // when the next chunk is due
+  let late = []; // ms by which the newest chunks came late
+  let usual = null; // the least of them, at the last look
+  // A browser on a busy machine loses sound without a word. What it lost is as many numbers that no chunk has.
+  const torn = () => {
+    expected += 100;
+    if (late.push(performance.now() - expected) < WATCHED) return 0;
+    const least = Math.min(...late);
+    late = [];
+    const chunks = usual === null ? 0 : Math.floor((least - usual) / 100);
+    if (usual === null || least - usual < 20) usual = least; // the clock of a sound card is a little fast or slow
+    if (chunks < 1) return 0;
+    expected += 100 * chunks;
+    return chunks;
+  };
   const give = (index, again) => {
     const { samples, ...chunk } = kept[index];
     send({ take, ...form, ...chunk, after: index ? kept[index - 1].number : had, again }, [samples.buffer]);
@@ -90,6 +106,7 @@ function delivery(take, form, send) {
     waiting: () => kept.length / 10,
     add(samples, ends) {
       if (!kept.length) asked = Date.now();
+      number += torn();
       kept.push({ samples, ends, number, at: Date.now() });
       number += 1;
       if (kept.length > KEPT_CHUNKS) kept.splice(underway, 1); // the oldest that was not sent
@@ -259,7 +276,8 @@ function microphone(send, { tab = false, own = true } = {}) {
   async function tabSound() {
     if (!navigator.mediaDevices.getDisplayMedia) throw { told: "This browser can't share the sound of a tab. Use Chrome or Edge on a desktop." };
     const quiet = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, suppressLocalAudioPlayback: false };
-    const stream = await navigator.mediaDevices.getDisplayMedia({ video: true, audio: quiet, systemAudio: "include" });
+    // A picture has to be asked for, and the smallest one costs the least.
+    const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 1, width: 160 }, audio: quiet, systemAudio: "include" });
     if (stream.getAudioTracks().length) return stream;
     stream.getTracks().forEach((track) => track.stop());
     throw { told: "No sound was shared. Choose a tab, and switch on “Also share tab audio”. Windows and Firefox share no sound." };

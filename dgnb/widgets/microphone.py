@@ -157,7 +157,7 @@ class Microphone(AudioSource):
         if number > last:
             self._last, self._at = number, chunk["at"]
             if dropped := number - last - 1:
-                feed.put(Note("source", "the kernel was busy for more than a minute", dropped * CHUNK_SECONDS))
+                feed.put(Note("source", "the browser or the kernel was too busy", dropped * CHUNK_SECONDS))
             if samples:
                 feed.sound(samples, chunk["rate"], chunk["channels"])
             if chunk["ends"]:
