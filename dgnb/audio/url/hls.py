@@ -2,11 +2,12 @@
 
 What FFmpeg gets is a playlist of ours: an unbroken stretch of segments under names of ours. So FFmpeg learns no address
 and asks no server; and what stations do to their playlists (numbers that begin anew, addresses that expire, a window
-that lags behind) is settled before it. FFmpeg puts fragments together, and tells the time.
+that lags behind) is settled before it. FFmpeg decrypts, puts fragments together, and tells the time.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import re
@@ -42,11 +43,11 @@ _AUDIO_CODECS: Final = ("mp4a", "opus", "ac-3", "ec-3", "flac", "fLaC", "mp3", "
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]{1,40})=("[^"]*"|[^,]*)')
 _OF_ONE_SEGMENT: Final = ("#EXTINF", "#EXT-X-BYTERANGE", "#EXT-X-DISCONTINUITY")
 _INIT: Final = "#EXT-X-MAP"
-_LOCKED: Final = re.compile(r"#EXT-X-KEY:.*METHOD=(?!NONE)([^,]*)")
+_LOCKED: Final = re.compile(r'#EXT-X-KEY:.*(?:METHOD=(?!NONE|AES-128)([^,]*)|KEYFORMAT="(?!identity")([^"]*))')
 _USE_ANOTHER: Final = "Use another address of this station."
 _STRETCH: Final = "http://stretch/list.m3u8"
 _OPTIONS: Final = {
-    "protocol_whitelist": "http",
+    "protocol_whitelist": "http,crypto",
     # These two would let FFmpeg use connections of its own.
     "http_persistent": "0",
     "http_multiple": "0",
@@ -136,13 +137,12 @@ class _Playlist:
     def _add(self, url: str, tags: dict[str, str], end: tuple[str, int]) -> tuple[str, int]:
         """Add a segment, and say where the next one begins if it gives no place."""
         kept = [f"{tag}:{self._absolute(tags[tag])}" for tag in ("#EXT-X-KEY", _INIT) if tag in tags]
-        before = [tag for tag in (self.segments[-1].tags if self.segments else kept) if "BYTERANGE" not in tag]
-        breaks = "#EXT-X-DISCONTINUITY" in tags or before != kept
         length, _, at = tags.get("#EXT-X-BYTERANGE", "").partition("@")
         size = int(_number(length))
         start = int(_number(at)) if at or end[0] != url else end[1]
         if size:
             kept.append(f"#EXT-X-BYTERANGE:{size}@{start}")
+        inits = {tag for tag in (*kept, *(self.segments[-1].tags if self.segments else kept)) if tag.startswith(_INIT)}
         self.segments.append(
             _Segment(
                 number=int(_number(tags.get("#EXT-X-MEDIA-SEQUENCE", ""))) + len(self.segments),
@@ -150,7 +150,7 @@ class _Playlist:
                 start=start if size else 0,
                 seconds=_number(tags.get("#EXTINF", "")) or _number(tags.get("#EXT-X-TARGETDURATION", "")),
                 tags=tuple(kept),
-                breaks=breaks,
+                breaks="#EXT-X-DISCONTINUITY" in tags or len(inits) > 1,
             )
         )
         return url, start + size
@@ -305,7 +305,7 @@ class Hls:
             return False
         for tag in self._pending[0].tags:
             if locked := _LOCKED.match(tag):
-                words = f"its HLS segments are encrypted ({locked[1]})"
+                words = f"its HLS segments are encrypted ({locked[1] or locked[2]})"
                 raise Trouble(self._fetcher.name, words, _USE_ANOTHER, fatal=True)
         self._listed.append(self._pending.popleft())
         return True
@@ -328,24 +328,28 @@ class Hls:
         first = self._listed[0].number if self._listed else self._opened.number + 1 if self._opened else 0
         lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:0", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
         for segment in self._listed:
-            lines += [*segment.tags, "#EXTINF:0,", segment.url]
+            lines += ["#EXT-X-KEY:METHOD=NONE", *segment.tags, "#EXTINF:0,", segment.url]
         return "\n".join([*lines, "#EXT-X-ENDLIST" if self._over else ""]).encode()
 
     def _content(self, url: str, options: dict[str, str]) -> bytes:
-        """A segment or an init section."""
+        """A segment, an init section or a key."""
+        plain = url.removeprefix("crypto+")
         start, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
-        if self._listed and (self._listed[0].url, self._listed[0].start) == (url, start):
+        if self._listed and (self._listed[0].url, self._listed[0].start) == (plain, start):
             self._opened = self._listed.popleft()
-            return self._segment(self._opened, end)
+            data = self._segment(self._opened, end)
+            return _decrypted(data, options) if data and url != plain else data
         if self._skipped:
             return b""  # FFmpeg goes on in its list; what follows comes in the next stretch
         try:
-            if (url, start) not in self._shared:
-                self._shared[url, start] = self._whole(url, start, end)
+            if (plain, start) not in self._shared:
+                self._shared[plain, start] = self._whole(plain, start, end)
         except Trouble as error:
-            words = f"its HLS segments need an init section, which can't be had: {error.reason}"
+            keyed = any(tag.startswith("#EXT-X-KEY") for segment in self._listed for tag in segment.tags)
+            what = "are encrypted, and a key" if keyed else "need an init section, which"
+            words = f"its HLS segments {what} can't be had: {error.reason}"
             raise Trouble(self._fetcher.name, words, fatal=True) from None
-        return self._shared[url, start]
+        return self._shared[plain, start]
 
     def _segment(self, segment: _Segment, end: int) -> bytes:
         """A segment, or nothing if it can't be had. A part of one never gets into a decoder."""
@@ -382,3 +386,16 @@ class Hls:
         self._pending.extendleft(reversed(self._listed))
         self._listed.clear()
         self._over = self._skipped = True
+
+
+def _decrypted(data: bytes, options: dict[str, str]) -> bytes:
+    """What FFmpeg makes of an encrypted segment. Its demuxer for raw data gives the bytes that its cipher gives."""
+    import av
+
+    url = "crypto+data:application/octet-stream;base64," + base64.b64encode(data).decode()
+    how = {"key": options["key"], "iv": options["iv"], "protocol_whitelist": "crypto,data"}
+    try:
+        with av.open(url, format="data", options=how) as container:
+            return b"".join(bytes(packet) for packet in container.demux())
+    except av.error.FFmpegError:
+        return b""
