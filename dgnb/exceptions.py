@@ -11,8 +11,7 @@
     └── ProtocolError                       a text frame that is not a JSON object
 
 Each message says what happened, quotes the server's words, and ends with what to change. No exception carries a key.
-IPython shows the user's own lines and the message, without the frames of dgnb. `%tb Verbose` shows all. A plain Python
-shows the frames down to the call of dgnb; the environment's `DGNB_FULL_TRACEBACK=1` shows all.
+IPython shows the user's own lines and the message, without the frames of dgnb. `%tb Verbose` shows all.
 """
 
 from __future__ import annotations
@@ -131,26 +130,8 @@ class ProtocolError(DgnbError):
     """The server sent a text frame that is not a JSON object. The connection stays open."""
 
 
-class Shallow:
-    """A block whose errors of dgnb a plain Python shows without the frames below."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DgnbError):
-            flatten(error)
-
-
-def flatten(error: BaseException) -> None:
-    """Forget the frames so far, unless somebody may ask for them."""
-    if shell() is None and os.environ.get("DGNB_FULL_TRACEBACK", "0") in ("", "0"):
-        error.__traceback__ = None
-
-
 def shorten(error: BaseException) -> None:
     """Have an interrupt shown as errors of dgnb are."""
-    flatten(error)
     vars(error)["_render_traceback_"] = functools.partial(short_traceback, error, "The cell was interrupted.")
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from dgnb.exceptions import ConfigurationError, Shallow, nearest
+from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.notices import escaped, grid, quiet
 from dgnb.values import native, whole
 
@@ -154,24 +154,21 @@ class LiveOptions:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        with Shallow():
-            for f in dataclasses.fields(self):
-                if f.name != "extra":
-                    object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
-            if not isinstance(self.extra, Mapping):
+        for f in dataclasses.fields(self):
+            if f.name != "extra":
+                object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        if not isinstance(self.extra, Mapping):
+            raise ConfigurationError("extra is a mapping of further wire parameters, such as {'filler_words': True}.")
+        for name in self.extra:
+            if name != "extra" and name in _FIELDS:
                 raise ConfigurationError(
-                    "extra is a mapping of further wire parameters, such as {'filler_words': True}."
+                    f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}."
                 )
-            for name in self.extra:
-                if name != "extra" and name in _FIELDS:
-                    raise ConfigurationError(
-                        f"{name!r} is an option of its own: write {name}=…, not extra={{{name!r}: …}}."
-                    )
-            extra = {native(name): native(value) for name, value in self.extra.items()}
-            extra = {name: list(_many(value)) if _is_many(value) else value for name, value in extra.items()}
-            object.__setattr__(self, "extra", extra)
-            _check_values(self)
-            _check_together(self)
+        extra = {native(name): native(value) for name, value in self.extra.items()}
+        extra = {name: list(_many(value)) if _is_many(value) else value for name, value in extra.items()}
+        object.__setattr__(self, "extra", extra)
+        _check_values(self)
+        _check_together(self)
 
     def __repr__(self) -> str:
         return f"LiveOptions({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"

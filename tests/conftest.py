@@ -51,8 +51,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def no_key_and_whole_tracebacks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DGNB_FULL_TRACEBACK", "1")  # Tests look for keys in every frame.
+def no_key(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.node.get_closest_marker("live"):
         monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
         monkeypatch.delenv("DGNB_ENDPOINT", raising=False)

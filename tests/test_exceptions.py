@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -162,53 +159,3 @@ def test_an_interrupt_of_run_is_short() -> None:
         "The whole traceback: %tb Verbose",
     ]
     assert "blocking.py" in shown(cell, "%tb Verbose")
-
-
-# In plain Python
-
-SCRIPT = """import asyncio, dgnb, signal
-async def awaited(source, use=dgnb.transcribe, **named):
-    return await use(source, **named)
-async def interrupted():
-    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
-    await asyncio.sleep(30)
-async def grouped():
-    return await asyncio.gather(asyncio.create_task(dgnb.transcribe("no.wav", endpoint="offline")))
-"""
-
-
-def printed(line: str, whole: str) -> list[str]:
-    """What Python prints when a script fails at this line: the functions of the frames, and the last line."""
-    environment = {**os.environ, "DGNB_FULL_TRACEBACK": whole}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT + line], capture_output=True, text=True, timeout=60, env=environment
-    )
-    files = re.findall(r'File "(.*)", line', done.stderr)
-    return [*(file for file in files if "asyncio" not in file), done.stderr.splitlines()[-1]]
-
-
-@pytest.mark.parametrize(
-    ("line", "own", "most", "message"),
-    [
-        ("asyncio.run(awaited('no.wav', endpoint='offline'))", 2, 0, "There is no file 'no.wav'"),
-        ("asyncio.run(awaited('no.wav', dgnb.LiveSession, endpoint='offline'))", 2, 0, "There is no file 'no.wav'"),
-        ("asyncio.run(grouped())", 2, 0, "There is no file 'no.wav'"),
-        ("asyncio.run(awaited('no.wav', smart_fromat=True))", 2, 0, "Did you mean 'smart_format'?"),
-        ("asyncio.run(awaited('no.wav', endpoint='deepgram'))", 2, 0, "Deepgram needs a key"),
-        ("dgnb.LiveSession('no.wav', endpoint='nosuch')", 1, 0, "endpoint must be"),
-        ("dgnb.LiveSession(3)", 1, 0, "A source is a path"),
-        ("dgnb.LiveOptions(language=3)", 1, 0, "language is text, not 3."),
-        ("dgnb.LiveOptions(model='flux')", 1, 0, "Use 'nova-3'."),
-        ("dgnb.run(dgnb.transcribe('no.wav', endpoint='offline'))", 1, 3, "There is no file 'no.wav'"),
-        ("dgnb.run(interrupted())", 1, 1, "KeyboardInterrupt"),
-    ],
-)
-def test_plain_python_shows_the_own_lines_and_few_of_dgnb(line: str, own: int, most: int, message: str) -> None:
-    *files, last = printed(line, "")
-    package = str(Path(exceptions.__file__).parent)
-    assert sum(file == "<string>" for file in files) - ("LiveOptions(" in line) == own
-    assert sum(file.startswith(package) for file in files) <= most
-    assert message in last
-    *files, last = printed(line, "1")
-    assert sum(file.startswith(package) for file in files) > most
-    assert message in last

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from dgnb.audio import SAMPLE_RATE
 from dgnb.endpoints import hide
-from dgnb.exceptions import ConfigurationError, Shallow
+from dgnb.exceptions import ConfigurationError
 from dgnb.session.heard import UNHEARD
 from dgnb.session.live import LiveSession, transcribe
 from dgnb.session.playback import Saved
@@ -47,15 +47,14 @@ def replay(session: Transcript | str | os.PathLike[str], speed: float | None = 1
         ```
     """
     session = native(session)
-    with Shallow():
-        if speed is not None:
-            speed = number("speed is a positive number, or None for as fast as it goes", speed, ABOVE_0)
-        if isinstance(session, str | os.PathLike):
-            next(storage.read(session), None)
-        elif not isinstance(session, Transcript):
-            kind = type(session).__name__
-            raise ConfigurationError(f"replay() takes the path of a session file, or a Transcript, not {kind}.")
-        return LiveSession(Saved(session, speed))
+    if speed is not None:
+        speed = number("speed is a positive number, or None for as fast as it goes", speed, ABOVE_0)
+    if isinstance(session, str | os.PathLike):
+        next(storage.read(session), None)
+    elif not isinstance(session, Transcript):
+        kind = type(session).__name__
+        raise ConfigurationError(f"replay() takes the path of a session file, or a Transcript, not {kind}.")
+    return LiveSession(Saved(session, speed))
 
 
 async def fill_gaps(transcript: Transcript, options: Any = None, **settings: Any) -> Transcript:
@@ -80,25 +79,24 @@ async def fill_gaps(transcript: Transcript, options: Any = None, **settings: Any
         ```
     """
     hide(settings)
-    with Shallow():
-        if not isinstance(transcript, Transcript):
-            raise ConfigurationError("fill_gaps() takes a Transcript: dgnb.Transcript.load(path) gives one.")
-        if (sound := transcript.audio) is None:
-            raise ConfigurationError(NO_SOUND)
-        if any(session.transcript is transcript and session.state is not State.CLOSED for session in sessions()):
-            raise ConfigurationError("The session still fills this transcript: `await session.stop()` first.")
-        gaps, filled = transcript.gaps, 0
-        rows: Any = gaps[gaps["end"] > gaps["start"]].itertuples()
-        for gap in rows:
-            samples = await asyncio.to_thread(sound.samples, gap.start, gap.end)
-            if len(samples) >= (gap.end - gap.start - UNHEARD) * SAMPLE_RATE:
-                _fill(transcript, gap, await transcribe((SAMPLE_RATE, samples), options, **settings))
-                filled += 1
-        if not filled:
-            raise ConfigurationError(
-                f"{sound.name} has none of the {gaps['missed'].sum():.1f} s in transcript.gaps, so nothing was sent. "
-                "What was never captured, as in a pause, is in no recording."
-            )
+    if not isinstance(transcript, Transcript):
+        raise ConfigurationError("fill_gaps() takes a Transcript: dgnb.Transcript.load(path) gives one.")
+    if (sound := transcript.audio) is None:
+        raise ConfigurationError(NO_SOUND)
+    if any(session.transcript is transcript and session.state is not State.CLOSED for session in sessions()):
+        raise ConfigurationError("The session still fills this transcript: `await session.stop()` first.")
+    gaps, filled = transcript.gaps, 0
+    rows: Any = gaps[gaps["end"] > gaps["start"]].itertuples()
+    for gap in rows:
+        samples = await asyncio.to_thread(sound.samples, gap.start, gap.end)
+        if len(samples) >= (gap.end - gap.start - UNHEARD) * SAMPLE_RATE:
+            _fill(transcript, gap, await transcribe((SAMPLE_RATE, samples), options, **settings))
+            filled += 1
+    if not filled:
+        raise ConfigurationError(
+            f"{sound.name} has none of the {gaps['missed'].sum():.1f} s in transcript.gaps, so nothing was sent. "
+            "What was never captured, as in a pause, is in no recording."
+        )
     return transcript
 
 

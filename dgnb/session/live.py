@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 from dgnb.audio import AudioSource, Pacer, Sound, as_source
 from dgnb.audio.sound import again
 from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden, hide
-from dgnb.exceptions import ConfigurationError, Shallow
+from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
@@ -114,25 +114,21 @@ class LiveSession(Shown):
         **wire: Any,
     ) -> None:
         endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
-        with Shallow():
-            options = as_options(options, wire)
-            self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
-            if options.encoding is not None:
-                if self._format not in (_UNSAID, _format_of(options)):
-                    raise ConfigurationError(
-                        "encoding, sample_rate and channels are given twice: by name and in options."
-                    )
-                self._format, options = _format_of(options), options.for_audio(*_UNSAID)
-            if isinstance(source, AudioSource) and self._format != _UNSAID:
-                raise ConfigurationError(
-                    "Say encoding and sample_rate where the source is made, as in "
-                    f"{type(source).__name__}(…, encoding=…)."
-                )
-            encoding, sample_rate, channels = self._format
-            self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
-            replays = isinstance(self.source, Saved)
-            self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
-            settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
+        options = as_options(options, wire)
+        self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
+        if options.encoding is not None:
+            if self._format not in (_UNSAID, _format_of(options)):
+                raise ConfigurationError("encoding, sample_rate and channels are given twice: by name and in options.")
+            self._format, options = _format_of(options), options.for_audio(*_UNSAID)
+        if isinstance(source, AudioSource) and self._format != _UNSAID:
+            raise ConfigurationError(
+                f"Say encoding and sample_rate where the source is made, as in {type(source).__name__}(…, encoding=…)."
+            )
+        encoding, sample_rate, channels = self._format
+        self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
+        replays = isinstance(self.source, Saved)
+        self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
+        settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
         self.transcript = Transcript()
         if again(self.source):
             self.transcript.audio = Sound(self.source)
@@ -378,9 +374,8 @@ async def transcribe(*given: Any, **by_name: Any) -> Transcript:
         ```
     """
     hide(by_name)
-    with Shallow():
-        async with LiveSession(*given, **by_name) as session:
-            return await session._runner.whole()
+    async with LiveSession(*given, **by_name) as session:
+        return await session._runner.whole()
 
 
 def _settings(local: bool, duration: Any, pace: Any, close_timeout: Any, reconnect: Any, journal: Any) -> Settings:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, Shallow, shorten
+from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, shorten
 from dgnb.notices import say
 from dgnb.options import LiveOptions
 from dgnb.session import registry
@@ -151,8 +151,7 @@ class Runner:
     async def result(self) -> Transcript:
         """As `whole`, with a stop as a usual end; whoever cancels this wait is told that the session goes on."""
         try:
-            with Shallow():
-                return await self.whole(stops=True)
+            return await self.whole(stops=True)
         except asyncio.CancelledError as error:
             shorten(error)
             if not self.stream.stop.asked:
@@ -180,8 +179,7 @@ class Runner:
             self.request_stop()
             await self.wait()
             if not reported:
-                with Shallow():
-                    self.raise_error()
+                self.raise_error()
 
     async def interrupt(self, error: asyncio.CancelledError) -> None:
         """Stop, wait for what arrives at once, and say where it is. The rest arrives in the background."""
