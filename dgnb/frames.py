@@ -32,9 +32,10 @@ WORDS: Final[Schema] = {
     "utterance": "int64",
     "spaced": "bool",
     "estimated": "bool",
+    "corrected": "bool",
     "received_at": _UTC,
 }
-OPTIONAL: Final[Mapping[str, bool]] = {"spaced": True, "estimated": False}
+OPTIONAL: Final[Mapping[str, bool]] = {"spaced": True, "estimated": False, "corrected": False}
 """Columns of `WORDS` that a table has only if a word has another value than this one: they say nothing about most."""
 
 NAME: Final = "speaker_name"

@@ -46,7 +46,9 @@ class Said(Word, frozen=True):
     spaced: bool = True
     """Whether a space stands before it."""
     estimated: bool = False
-    """Whether its times are a share of the final's, because the server sent text without words."""
+    """Whether its times are a share: of a final's that the server sent without words, or of a correction's."""
+    corrected: bool = False
+    """Whether a person wrote it."""
 
 
 def parts(text: str) -> list[str]:

@@ -63,10 +63,10 @@ class Transcript(Listening):
         `received_at` (UTC, to the millisecond), and `speaker_name` (or NA) while `speakers` have names.
 
         These columns are always there, so that code written for one recording runs for the next one. To see less, use
-        `words.iloc[:, :4]`, or `words.dropna(axis="columns", how="all")` without the columns that have no value. Two
+        `words.iloc[:, :4]`, or `words.dropna(axis="columns", how="all")` without the columns that have no value. Three
         further columns are there only where they tell words apart: `spaced` (a space stands before the word: not in
-        Chinese, Japanese or Thai) and `estimated` (its times are a share of its final's, because the server sent text
-        without words).
+        Chinese, Japanese or Thai), `estimated` (its times are a share of its final's, because the server sent text
+        without words, or of a correction's) and `corrected` (see `correct`).
         """
         return self._snapshots.words()
 

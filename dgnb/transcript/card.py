@@ -46,10 +46,11 @@ class Card(Reducer):
     def _repr_html_(self) -> str:
         """Figures, who answered, the first and the last lines, and what to do next."""
         words, seconds, latency = self._words, max(self._reached.values(), default=0.0), self.latency
+        speakers = set(map(words.overlay.one, words.speakers))
         figures = [
             (f"{len(words):,}", "words"),
             (f"{seconds:.1f} s" if seconds < 60 else clock(seconds), "of audio"),
-            (f"{len(words.speakers)}", "speakers" if words.speakers else ""),
+            (f"{len(speakers)}", "speakers" if speakers else ""),
             (f"{latency or 0:.1f} s", "latency" if latency is not None else ""),
             (f"{len(self._gaps)}", "gaps" if self._gaps else ""),
         ]

@@ -64,19 +64,26 @@ class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Edit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a person changed: the `name` of a speaker, or none any more; or the file of the sound (`audio`), or ""."""
+    """What a person changed: the `name` of a speaker, `into` whom they are merged, or the `text` at `places`.
+
+    Without a name, the speaker has none any more; without a text, the words are those that were recognised. `audio` is
+    the file of the sound, or "".
+    """
 
     speaker: Whole | None = None
     name: str | None = None
     audio: str | None = None
+    into: Whole | None = None
+    places: tuple[Whole, ...] = ()
+    text: str | None = None
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """The newest final words of one utterance, by their position among all words."""
+    """The newest final words of one utterance, by their place among all words."""
 
     utterance: int
     channel: int
-    words: dict[int, Word]
+    words: dict[float, Word]
 
     @property
     def first(self) -> Word:

@@ -233,7 +233,7 @@ class Reducer(Edited):
     @property
     def text(self) -> str:
         """The text of all finals, in the order that they came."""
-        return "".join(self._finals)
+        return joined(self._words.read()[1]) if self._words.overlay.corrected else "".join(self._finals)
 
     @property
     def interim(self) -> str:

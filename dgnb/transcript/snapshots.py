@@ -32,7 +32,7 @@ class Snapshots:
     def _start_words(self) -> None:
         self._words = frames.GrowingTable(frames.WORDS)
         self._utterances = frames.GrowingTable(frames.UTTERANCES, block=128)
-        self._words_read = self._words_amended = self._utterances_amended = 0
+        self._words_read = self._placed = self._words_amended = self._utterances_amended = 0
         self._silent = list(frames.OPTIONAL)
         self._edits = len(self._log.overlay.edits)
         self._unnamed = [] if self._log.overlay.names else [frames.NAME]
@@ -46,13 +46,20 @@ class Snapshots:
         """See `Transcript.words`."""
         self._notice_edits()
         table, amended = self._words, self._log.punctuated
-        if len(table) < len(self._log) or len(amended) > self._words_amended:
-            first = min([table.settled, *amended[self._words_amended :]])
-            new = frames.table(frames.WORDS, self._log.columns(first))
-            self._silent = [name for name in self._silent if (new[name] == frames.OPTIONAL[name]).all()]
+        corrected = bool(self._log.overlay.corrected)
+        if self._placed < len(self._log) or len(amended) > self._words_amended:
+            first = 0 if corrected else min([table.settled, *amended[self._words_amended :]])
+            columns = self._log.columns(first)
+            new = frames.table({name: dtype for name, dtype in frames.WORDS.items() if name in columns}, columns)
+            self._silent = [
+                name for name in self._silent if name not in new or (new[name] == frames.OPTIONAL[name]).all()
+            ]
             table.replace(first, new)
-            self._words_amended = len(amended)
-        return table.snapshot().drop(columns=self._silent + self._unnamed)
+            if corrected:
+                self._index = new.set_axis(list(columns["place"])).index
+            self._placed, self._words_amended = len(self._log), len(amended)
+        frame = table.snapshot().drop(columns=self._silent + self._unnamed, errors="ignore")
+        return frame.set_axis(self._index) if corrected else frame
 
     def utterances(self) -> pd.DataFrame:
         """See `Transcript.utterances`."""

@@ -6,6 +6,8 @@
     {"event":{"at":…,"type":"opened","text":"…"}}
     {"gap":{"start":3.0,"end":4.0,"reason":"…"}}
     {"edit":{"speaker":0,"name":"Ada"}}     what a person changed; a later line wins
+    {"edit":{"speaker":2,"into":0}}
+    {"edit":{"places":[3,4],"text":"…"}}    places count the words as they were recognised
 
 Lines of other kinds are ignored: a later version may have written them.
 """

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from array import array
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
+from dgnb.audio.sound import stretch
 from dgnb.captions import Names
+from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
 from dgnb.transcript.overlay import Overlay
 from dgnb.transcript.records import Line
+from dgnb.values import native, whole
 from dgnb.writing import Said, is_spaced, joined
 
 SLACK: Final = 0.02
 """Seconds by which neighbouring words and finals may overlap: the server rounds times."""
+_SAME: Final = ("word", "start", "end", "confidence", "speaker", "language")
+"""Columns of the table `words` that are fields of a word."""
 
 
 class WordLog:
@@ -108,50 +116,89 @@ class WordLog:
         ):
             del self._open[channel]
 
+    def read(self, first: int = 0, last: int | None = None) -> tuple[Sequence[int], Sequence[Word]]:
+        """The words from place `first` up to `last` as people read them, and the place of each."""
+        return self.overlay.applied(self._words, first, last)
+
+    def places(self, row: Any) -> tuple[int, ...]:
+        """The places of the words of a channel that a label, a pair of labels or a row stands for."""
+        given, found = native(row), set[int]()
+        with contextlib.suppress(ConfigurationError):
+            if isinstance(given, int | float | str) or type(given) is tuple:
+                labels = given if type(given) is tuple and len(given) == 2 else (given, given)
+                first, last = (whole("", label, 0, len(self) - 1) for label in labels)
+                found = {place for place in range(first, last + 1) if self._channel(place) == self._channel(first)}
+            else:
+                start, end = stretch(row)
+                row = row.iloc[0] if getattr(row, "ndim", 0) == 2 else row
+                fields = row._asdict() if hasattr(row, "_asdict") else row
+                # A row may be older than a correction.
+                said = itertools.chain(zip(*self.read(), strict=True), enumerate(self._words))
+                near = [(place, word) for place, word in said if word.end >= start and word.start <= end]
+                for place, word in near:
+                    within = start <= _middle(word) <= end or word.start <= (start + end) / 2 <= word.end
+                    if within and self._channel(place) == fields.get("channel", 0):
+                        found.add(place)
+                label = fields.get("Index", getattr(row, "name", None))
+                found = {label} if "word" in fields and label in found else found
+        if not found:
+            what = "a label of words, a pair of labels, or a row of words, utterances, find() or doubtful()"
+            raise ConfigurationError(f"There are no such words here: {row!r:.200}. Pass {what}.")
+        return tuple(sorted(found))
+
+    def _channel(self, place: int) -> int:
+        return self._channels[self._utterances[place]]
+
     def last(self, count: int) -> list[Word]:
         """The last so many words, oldest first."""
-        return self._words[-count:]
+        return list(self.read(max(0, len(self) - count))[1])
 
     def lines(self, words: int, *, first: bool = False) -> list[Line]:
         """The last (or first) so many words by utterance, oldest first, at a cost that does not grow with the log."""
         begin = 0 if first else max(0, len(self._words) - words)
-        found: dict[int, dict[int, Word]] = {}
-        for position, word in enumerate(self._words[begin : begin + words], begin):
-            found.setdefault(self._utterances[position], {})[position] = word
+        found: dict[int, dict[float, Word]] = {}
+        for place, word in zip(*self.read(begin, begin + words), strict=True):
+            line = found.setdefault(self._utterances[place], {})
+            # Words that share a place stand at fractions of it.
+            line[place if place not in line else max(line) + 2**-20] = word
         return [Line(utterance, self._channels[utterance], spoken) for utterance, spoken in found.items()]
 
     def utterances(self, first: int = 0) -> list[tuple[list[Word], int]]:
         """The words of each utterance from the one numbered `first` on, with its channel."""
         if first >= len(self._firsts):
             return []
-        start = self._firsts[first]
-        groups: dict[int, list[Word]] = {}
-        for word, utterance in zip(self._words[start:], self._utterances[start:], strict=True):
-            groups.setdefault(utterance, []).append(word)
-        return [(spoken, self._channels[utterance]) for utterance, spoken in groups.items() if utterance >= first]
+        groups: list[list[Word]] = [[] for _ in self._firsts[first:]]
+        for place, word in zip(*self.read(self._firsts[first]), strict=True):
+            if (utterance := self._utterances[place]) >= first:
+                groups[utterance - first].append(word)
+        return list(zip(groups, self._channels[first:], strict=True))
 
     def changed(self, words: int) -> int:
         """The number of the first utterance that got words after so many `words`."""
         return min(self._utterances[words:], default=len(self._firsts))
 
-    def columns(self, first: int) -> dict[str, Sequence[Any]]:
-        """The columns of the table `words`, from the word at position `first` on."""
-        words, utterances, names = self._words[first:], self._utterances[first:], self.overlay.names
-        return {
-            "word": [word.word for word in words],
+    def columns(self, first: int) -> dict[str, Any]:
+        """The columns of the table `words` that have values, and each word's place, from place `first` on."""
+        places, words = self.read(first)
+        utterances = self._at(places, self._utterances)
+        columns: dict[str, Any] = {name: list(map(attrgetter(name), words)) for name in _SAME}
+        if names := self.overlay.names:
+            columns["speaker_name"] = list(map(names.get, columns["speaker"]))
+        if self.overlay.corrected:
+            columns["corrected"] = [type(word) is Said and word.corrected for word in words]
+        return columns | {
+            "place": places,
             "punctuated_word": [word.punctuated_word or word.word for word in words],
-            "start": [word.start for word in words],
-            "end": [word.end for word in words],
-            "confidence": [word.confidence for word in words],
-            "speaker": [word.speaker for word in words],
-            "speaker_name": [names.get(word.speaker) for word in words],
             "channel": [self._channels[utterance] for utterance in utterances],
-            "language": [word.language for word in words],
             "utterance": utterances,
             "spaced": list(map(is_spaced, words)),
             "estimated": [type(word) is Said and word.estimated for word in words],
-            "received_at": self._arrivals[first:],
+            "received_at": self._at(places, self._arrivals),
         }
+
+    def _at(self, places: Sequence[int], log: array[int]) -> array[int]:
+        whole = isinstance(places, range)
+        return log[places[0] : places[-1] + 1] if whole and places else array("q", map(log.__getitem__, places))
 
 
 def _middle(word: Word) -> float:
@@ -170,7 +217,9 @@ def _letters(word: Word) -> str:
 
 
 def utterances_row(words: list[Word], channel: int, names: Names) -> tuple[Any, ...]:
-    """The row of an utterance in the table `utterances`."""
+    """The row of an utterance in the table `utterances`; it has no words where a person removed them."""
+    if not words:
+        return None, None, "", 0, None, None, None, channel
     # NaN is not a confidence.
     confidences = [c for word in words if (c := word.confidence) is not None and c == c]
     mean = sum(confidences) / len(confidences) if confidences else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,7 @@ def test_what_is_no_name_is_an_error_and_changes_nothing(name: Any) -> None:
     assert transcript.speakers == {0: "Ada", 1: "Grace Hopper"}
 
 
-@pytest.mark.parametrize("speaker", [-1, 0.5, "Ada", None, True, float("nan")])
+@pytest.mark.parametrize("speaker", [-1, 0.5, "Ada", None, True, math.nan])
 def test_what_is_no_speaker_is_an_error_and_changes_nothing(speaker: Any) -> None:
     transcript = named()
     with pytest.raises(ConfigurationError, match="A speaker is a whole number"):
@@ -186,3 +188,256 @@ def test_what_a_person_changed_is_among_the_items_that_make_an_equal_transcript(
         again.restore(item)
     assert again.speakers == transcript.speakers
     pd.testing.assert_frame_equal(again.words, transcript.words)
+
+
+# Speakers that are one
+
+
+def test_a_speaker_is_merged_into_another_one_everywhere_and_taken_back(tmp_path: Path) -> None:
+    transcript = named()
+    before = transcript.words, transcript.utterances, transcript.to_rttm()
+    messages = transcript.messages
+    for _ in range(2):
+        transcript.merge_speakers(1, into=0)
+        assert transcript.words["speaker"].tolist() == [0, 0, 0, 0, pd.NA]
+        assert transcript.words["speaker_name"].tolist() == ["Ada"] * 4 + [pd.NA]
+        assert transcript.utterances["speaker"].tolist() == [0, 0, pd.NA]
+        assert "Grace" not in f"{transcript.to_rttm()}{transcript.to_srt()}{transcript.to_textgrid()}"
+        assert transcript.summary().loc["speakers", "value"] == 1
+        assert "<b>1</b> speaker<" in transcript._repr_html_()
+        assert '"speaker":1' not in str(transcript.to_deepgram_json())
+        assert [line.first.speaker for line in transcript.lines()] == [0, 0, None]
+    assert transcript.messages == messages
+    transcript.save(tmp_path / "talk.jsonl")
+    pd.testing.assert_frame_equal(Transcript.load(tmp_path / "talk.jsonl").words, transcript.words)
+    transcript.merge_speakers(1, into=1)
+    pd.testing.assert_frame_equal(transcript.words, before[0])
+    pd.testing.assert_frame_equal(transcript.utterances, before[1])
+    assert transcript.to_rttm() == before[2]
+
+
+def test_merges_follow_each_other_and_never_go_in_a_circle() -> None:
+    transcript = talk()
+    transcript.merge_speakers(0, into=1)
+    transcript.merge_speakers(1, into=2)
+    assert transcript.words["speaker"].dropna().unique().tolist() == [2]
+    for speaker, into in ((2, 0), (1, 0), (2, 1)):
+        with pytest.raises(ConfigurationError, match="is merged into"):
+            transcript.merge_speakers(speaker, into=into)
+    transcript.merge_speakers(1, into=1)
+    assert transcript.words["speaker"].dropna().unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("numbers", [(-1, 0), (0, -1), ("Ada", 0), (0, None), (0.5, 1)])
+def test_a_merge_of_what_is_no_speaker_is_an_error(numbers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="A speaker is a whole number"):
+        talk().merge_speakers(numbers[0], into=numbers[1])
+
+
+# Corrections
+
+
+def shown(transcript: Transcript) -> list[tuple[int, str, float, float]]:
+    words = transcript.words
+    times = (words[name].round(3) for name in ("start", "end"))
+    return list(zip(words.index, words["punctuated_word"], *times, strict=True))
+
+
+def test_a_corrected_word_keeps_its_time_and_has_no_confidence() -> None:
+    transcript = named()
+    plain = transcript.words
+    transcript.correct(1, "evening!")
+    words = transcript.words
+    assert words.loc[1, ["word", "punctuated_word"]].tolist() == ["evening", "evening!"]
+    kept = ["start", "end", "speaker", "speaker_name", "channel", "utterance", "received_at"]
+    pd.testing.assert_frame_equal(words[kept], plain[kept])
+    assert words["corrected"].tolist() == [False, True, False, False, False]
+    assert words["confidence"].isna().tolist() == [False, True, False, False, False]
+    assert "estimated" not in words
+    assert transcript.text == "Good evening! Hello you. Well."
+    assert transcript.utterances["transcript"].tolist() == ["Good evening!", "Hello you.", "Well."]
+    for export in (transcript.to_srt, transcript.to_webvtt, transcript.to_textgrid, transcript.to_deepgram_json):
+        assert "evening!" in str(export())
+        assert "morning" not in str(export())
+    assert "Good evening!" in transcript._repr_html_()
+    assert transcript.doubtful(below=1.0)["text"].tolist() == ["Good", "Hello you.", "Well."]
+    assert transcript.find("good evening")["first"].tolist() == [0]
+    transcript.correct(1, None)
+    pd.testing.assert_frame_equal(transcript.words, plain)
+    assert transcript.text == "Good morning. Hello you. Well."
+
+
+def test_several_words_or_one_or_none_share_the_time_of_a_stretch() -> None:
+    transcript = fed(result(0, 4, said("a", "b", "c", "d", speaker=1)))
+    transcript.correct(1, "bb cc")
+    assert shown(transcript) == [
+        (0, "a", 0, 0.4),
+        (1, "bb", 0.5, 0.7),
+        (1, "cc", 0.7, 0.9),
+        (2, "c", 1, 1.4),
+        (3, "d", 1.5, 1.9),
+    ]
+    assert transcript.words["estimated"].tolist() == [False, True, True, False, False]
+    transcript.correct((1, 2), "x")
+    assert shown(transcript) == [(0, "a", 0, 0.4), (1, "x", 0.5, 1.4), (3, "d", 1.5, 1.9)]
+    transcript.correct((2, 3), "")
+    # What is corrected already is one place.
+    assert shown(transcript) == [(0, "a", 0, 0.4)]
+    assert transcript.words["speaker"].tolist() == [1]
+    transcript.correct(2, None)
+    assert [word for _, word, _, _ in shown(transcript)] == ["a", "b", "c", "d"]
+    transcript.correct((1, 3), "B C D")
+    transcript.correct(2, "Z")
+    assert shown(transcript) == [(0, "a", 0, 0.4), (1, "B", 0.5, 0.9), (2, "Z", 1, 1.4), (3, "D", 1.5, 1.9)]
+
+
+def test_an_utterance_without_words_keeps_its_row() -> None:
+    transcript = talk()
+    transcript.correct((2, 3), "")
+    assert transcript.utterances["words"].tolist() == [2, 0, 1]
+    assert transcript.words["utterance"].tolist() == [0, 0, 2]
+    assert transcript.utterances["transcript"].tolist() == ["Good morning.", "", "Well."]
+    for export in (transcript.to_srt, transcript.to_rttm, transcript.to_textgrid, transcript.to_deepgram_json):
+        assert export()
+    transcript.correct((0, 4), "")
+    assert transcript.text == ""
+    assert transcript.words.empty
+    assert transcript.to_srt() == ""
+    assert transcript.summary().loc["words", "value"] == 0
+
+
+def test_rows_of_any_table_name_their_words_also_after_corrections_that_change_how_many_there_are() -> None:
+    transcript = fed(result(0, 8, said("the", "quick", "brwn", "fox", "jumps", "over", "teh", "dog")))
+    brown, the = transcript.find("brwn").iloc[0], transcript.find("teh dog").iloc[0]
+    row = transcript.words.iloc[1]
+    transcript.correct(0, "all of the")
+    transcript.correct(brown, "brown")
+    transcript.correct(the, "the lazy dog")
+    transcript.correct(row, "quickest")
+    assert transcript.text == "all of the quickest brown fox jumps over the lazy dog"
+    transcript.correct(transcript.find("lazy").iloc[0], "the dog")
+    *_, first = transcript.words.query("punctuated_word == 'fox'").itertuples()
+    transcript.correct(first, "cat")
+    assert transcript.text == "all of the quickest brown cat jumps over the dog"
+    transcript.correct(transcript.utterances.iloc[0], "Gone.")
+    assert transcript.text == "Gone."
+    transcript.correct(transcript.words.iloc[[0]], None)
+    assert transcript.text == "the quick brwn fox jumps over teh dog"
+
+
+def test_a_stretch_is_of_one_channel() -> None:
+    left, right = said("good", "mornin", "all"), said("hello", "hello", "hello")
+    transcript = fed(result(0, 1, left[:2]), result(0, 2, right, channel=1), result(1, 1, left[2:]))
+    transcript.correct(transcript.find("good mornin all").iloc[0], "Good morning")
+    transcript.correct((2, 4), "Hi")
+    assert transcript.utterances["transcript"].tolist() == ["Good morning", "Hi"]
+
+
+def test_words_of_a_stretch_that_crosses_utterances_are_in_the_first() -> None:
+    transcript = talk()
+    transcript.correct((1, 2), "evening")
+    assert transcript.utterances["transcript"].tolist() == ["Good evening", "you.", "Well."]
+    assert transcript.words.loc[1, "end"] == talk().words.loc[2, "end"]
+
+
+@pytest.mark.parametrize(
+    "row", [5, -1, "x", None, 1.5, (0, 9), (3, 1), (1, 2, 3), [0, 1], {}, {"start": 9.0, "end": 9.5}, math.nan]
+)
+def test_words_that_do_not_exist_are_one_clear_error(row: Any) -> None:
+    transcript = talk()
+    with pytest.raises(ConfigurationError, match=r"There are no such words here: .*a label of words"):
+        transcript.correct(row, "x")
+    assert "corrected" not in transcript.words
+    assert transcript.revision == 0
+
+
+@pytest.mark.parametrize("row", ["pauses", "words"])
+def test_a_row_without_words_and_several_rows_are_errors(row: str) -> None:
+    transcript = talk()
+    wrong = transcript.words if row == "words" else transcript.pauses(0.05).iloc[0]
+    with pytest.raises(ConfigurationError, match="There are no such words here"):
+        transcript.correct(wrong, "x")
+
+
+@pytest.mark.parametrize("text", [3, b"x", ["x"], math.nan])
+def test_what_is_no_text_is_an_error(text: Any) -> None:
+    with pytest.raises(ConfigurationError, match="text is what was said"):
+        talk().correct(0, text)
+
+
+def test_corrected_text_is_text_wherever_it_goes(tmp_path: Path) -> None:
+    transcript = named()
+    transcript.correct(0, "<script>\n\n=1 --> \x00\ud800 {\\an8}")
+    srt = str(transcript.to_srt())
+    assert srt.count("-->") == len(srt.split("\n\n"))
+    assert "<script>" not in srt + str(transcript.to_webvtt()) + transcript._repr_html_()
+    transcript.to_csv(tmp_path / "words.csv")
+    read = dgnb.exports.read_csv(tmp_path / "words.csv")
+    pd.testing.assert_frame_equal(read, transcript.words.reset_index(drop=True))
+    dgnb.plots.timeline(transcript).figure.draw_without_rendering()
+    transcript.save(tmp_path / "talk.jsonl")
+    assert Transcript.load(tmp_path / "talk.jsonl").text == transcript.text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tables_that_are_read_and_corrected_while_they_grow_equal_those_of_the_file(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    transcript = Transcript()
+    journal = Journal(tmp_path / "journal.jsonl", transcript)
+    recognised: list[tuple[str, float]] = []
+    for at in range(40):
+        channel = chance.randrange(2)
+        words = said(
+            *chance.choices(["One", "two,", "three."], k=chance.randrange(5)),
+            start=4.0 * at,
+            speaker=chance.randrange(3),
+        )
+        transcript.feed(result(4.0 * at, 3, words, channel=channel, speech_final=chance.random() < 0.5), at=at)
+        recognised += [(word.word, word.start) for word in words]
+        if words and chance.random() < 0.3:
+            transcript.feed(result(4.0 * at + 3, 0, text=".", channel=channel), at=at)
+        if chance.random() < 0.5 and recognised:
+            first = chance.randrange(len(recognised))
+            last = min(len(recognised) - 1, first + chance.randrange(3))
+            transcript.correct((first, last), chance.choice(["", "new", "two new", "as many as", None]))
+        if chance.random() < 0.2:
+            transcript.merge_speakers(2, into=chance.choice([0, 2]))
+        if chance.random() < 0.3:
+            table, places = transcript.words, transcript.words.index
+            assert places.is_monotonic_increasing
+            assert len(table) == transcript.utterances["words"].sum()
+            same = ~table["corrected"] if "corrected" in table else table["start"] >= 0
+            assert [recognised[place] for place in places[same]] == list(
+                zip(table["word"][same], table["start"][same], strict=True)
+            )
+        if chance.random() < 0.3:
+            journal.write(journal.take())
+    journal.write(journal.take(), last=True)
+    transcript.save(tmp_path / "saved.jsonl")
+    for name in ("journal.jsonl", "saved.jsonl"):
+        loaded = Transcript.load(tmp_path / name)
+        assert loaded.text == transcript.text
+        pd.testing.assert_frame_equal(loaded.words, transcript.words)
+        pd.testing.assert_frame_equal(loaded.utterances, transcript.utterances)
+        assert loaded.to_deepgram_json() == transcript.to_deepgram_json()
+
+
+def test_a_correction_of_words_that_a_torn_journal_lacks_is_ignored(tmp_path: Path) -> None:
+    transcript = talk()
+    transcript.correct((3, 4), "x")
+    transcript.save(tmp_path / "talk.jsonl")
+    lines = (tmp_path / "talk.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "torn.jsonl").write_text('{"dgnb":1,"journal":true}\n' + "".join(lines[1:-1]))
+    assert Transcript.load(tmp_path / "torn.jsonl").text == "Good morning. Hello you."
+
+
+def test_lines_have_corrected_words_in_the_order_of_their_places() -> None:
+    transcript = talk()
+    transcript.correct(0, "A very good")
+    transcript.correct(2, "")
+    lines = transcript.lines()
+    assert [line.text for line in lines] == ["A very good morning.", "you.", "Well."]
+    places = [place for line in lines for place in line.words]
+    assert places == sorted(places)
+    assert [int(place) for place in places] == [0, 0, 0, 1, 3, 4]
+    assert [word.word for word in transcript.latest(2)[0]] == ["you", "well"]
