@@ -172,7 +172,7 @@ class Sound:
         if length and length < until - 1 and not len(self.samples(until - 1)):
             raise ConfigurationError(
                 f"{self.name} lasts {length:.1f} s, and the last word of this transcript ends at {until:.1f} s: it is "
-                "another recording. Assign the one that was transcribed."
+                "another recording. Assign the one that was transcribed: transcript.audio = path."
             )
 
     def _opened(self, multichannel: bool, start: float) -> _Kept:
@@ -234,12 +234,14 @@ def again(source: AudioSource) -> bool:
     return isinstance(source, FileSource) or (isinstance(source, BufferSource) and source.kept)
 
 
-def stretch(start: Any, end: Any = None) -> tuple[float, float]:
-    """Two times in seconds, given as such, or as a row with `start` and `end` of any table.
+def stretch(start: Any, end: Any = None, pad: float = 0.0) -> tuple[float, float]:
+    """Two times in seconds, given as such, or as a row with `start` and `end` of any table, and `pad` around them.
 
     ConfigurationError: They are missing, or are no stretch.
     """
     row = start
+    if isinstance(row, tuple) and len(row) == 2 and getattr(row[1], "ndim", 0) == 1:
+        row = row[1]  # of iterrows()
     if getattr(row, "ndim", 0) == 2:
         if len(row) != 1:
             raise ConfigurationError(f"A clip is of one row, not of {len(row)}: take one with table.iloc[0].")
@@ -251,9 +253,11 @@ def stretch(start: Any, end: Any = None) -> tuple[float, float]:
         start, end = row["start"], row["end"]
     start = number("start is a number of seconds from 0 on", start, 0.0)
     end = number("end is a number of seconds, or start is a row with both", end, 0.0)
-    if end <= start:
-        raise ConfigurationError(f"start comes before end: {start:g} s does not come before {end:g} s.")
-    return start, end
+    if end < start or (end == start and not pad):
+        raise ConfigurationError(
+            f"start comes before end: {start:g} s does not come before {end:g} s. To hear a moment, give pad= seconds."
+        )
+    return max(0.0, start - pad), end + pad
 
 
 def _packets(samples: Samples, begin: int, end: int) -> list[Packet]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import Final
 
 from dgnb.audio import Audio, AudioSource
 from dgnb.endpoints import Endpoint
-from dgnb.exceptions import AudioError, ConfigurationError
+from dgnb.exceptions import AudioError, ConfigurationError, DgnbError
 from dgnb.session.stream import State, Stream
 from dgnb.transcript import Gap, Transcript
 from dgnb.transcript.records import Edit
@@ -80,5 +81,6 @@ class Playback(Stream):
                 return
             self.transcript.restore(item)
             self._notify()
-        self.transcript.audio = saved.audio
+        with contextlib.suppress(DgnbError):  # a file that is gone is told when it is to be heard
+            await asyncio.to_thread(setattr, self.transcript, "audio", saved.audio)
         self.cut_off = False

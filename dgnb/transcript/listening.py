@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
+from dgnb.audio.file import FileSource
 from dgnb.audio.sound import Clip, Sound, stretch
 from dgnb.exceptions import ConfigurationError
 from dgnb.transcript.card import Card
@@ -38,16 +39,26 @@ class Listening(Card):
 
         A file or a buffer is its own recording. `record=` keeps the sound of a stream. You can set it to what `Sound`
         takes, such as a path, and to None. A session file names the file of the sound, which `Transcript.load` finds
-        where it was, or beside the session file.
+        where it was, or below the folder of the session file.
+
+        Raises:
+            ConfigurationError: What you set can't be heard again, or ends more than a second before the last word.
+            AudioError: It can't be opened or decoded. Without words, this is told when it is to be heard.
         """
         if self._sound is None and (named := self._words.overlay.audio):
-            beside = self._folder / Path(named).name
-            self._sound = Sound(beside if beside.is_file() else named)
+            # The session file may come from Windows, whose names this class reads, as well as others.
+            parts = PureWindowsPath(named).parts
+            below = [self._folder.joinpath(*parts[first:]) for first in range(1, len(parts))]
+            path = next((path for path in (Path(named), *below) if path.is_file()), Path(named))
+            self._sound = Sound(FileSource(path))
         return self._sound
 
     @audio.setter
     def audio(self, sound: Any) -> None:
-        self._sound = sound = sound if sound is None or isinstance(sound, Sound) else Sound(sound)
+        sound = sound if sound is None or isinstance(sound, Sound) else Sound(sound)
+        if sound and self.word_count:
+            sound.lasts(self._words.end)
+        self._sound = sound
         # How raw samples are read stands in no session file.
         known = sound is not None and sound.path is not None and sound.source.format is None
         name = writable(str(sound.path.absolute())) if known else ""
@@ -76,9 +87,8 @@ class Listening(Card):
         sound = self.audio
         if sound is None:
             raise ConfigurationError(NO_SOUND)
-        start, end = stretch(start, end)
-        pad = number("pad is a number of seconds from 0 on", pad, 0.0)
-        return sound.wav(max(0.0, start - pad), end + pad)
+        start, end = stretch(start, end, number("pad is a number of seconds from 0 on", pad, 0.0))
+        return sound.wav(start, end)
 
     def player(
         self,

@@ -56,6 +56,11 @@ class WordLog:
     def __len__(self) -> int:
         return len(self._words)
 
+    @property
+    def end(self) -> float:
+        """When the last word ends, in seconds; 0.0 without words."""
+        return max((word.end for word in self._words), default=0.0)
+
     def add(self, words: Sequence[Word], channel: int, at: int) -> None:
         """Append the words of a final of this channel that arrived at `at` (ns since 1970, UTC)."""
         before = self._words[self._last[channel]] if channel in self._open else None

@@ -34,16 +34,16 @@ def spoken(*blocks: int) -> Results:
     return Results((0, 1), len(blocks) * BLOCK_SECONDS, blocks[0] * BLOCK_SECONDS, heard, is_final=True)
 
 
-def holed() -> Transcript:
+def holed(sound: Any = None) -> Transcript:
     """20 s of which two stretches are in `gaps`, in the middle of an utterance, and a pause. It has its sound."""
     transcript = Transcript()
+    transcript.audio = wav(SAID) if sound is None else sound
     transcript.note("opened", "to somewhere", at=1)
     for blocks in (range(5), range(8, 20), range(25, 50)):
         transcript.feed(spoken(*blocks), at=2, audio_cursor=20.0)
     transcript.add_gap(2.0, 3.2, "its connection was lost")
     transcript.add_gap(8.0, 10.0, "the server sent nothing")
     transcript.add_gap(5.0, 5.0, "a pause", 30.0)
-    transcript.audio = wav(SAID)
     return transcript
 
 
@@ -116,8 +116,7 @@ async def test_the_words_of_a_gap_are_utterances_of_their_own(server: FaultyServ
 
 
 async def test_what_the_recording_does_not_hold_stays_a_gap(server: FaultyServer) -> None:
-    transcript = holed()
-    transcript.audio = (16_000, np.zeros(16_000 * 9, np.int16))
+    transcript = holed((16_000, np.zeros(16_000 * 9, np.int16)))
     await dgnb.fill_gaps(transcript, endpoint=server.url, pace=None)
     assert transcript.gaps["start"].tolist() == [8.0, 5.0]
     assert len(server.connections) == 1
