@@ -9,8 +9,7 @@ async with dgnb.loopback.serve(dgnb.loopback.Script("hello world")) as server:
 
 It refuses what Deepgram refuses, with Deepgram's status and form. Its log explains a close reason such as `DATA-0000`.
 The response header `dgnb-ignored` names the options that it can't honour, such as numerals. With `diarize` each word
-has a speaker: 0, unless the engine tells speakers apart. A `callback` is ignored, so that no request makes the server
-reach a network. No audio leaves the machine.
+has speaker 0. A `callback` is ignored, so that no request makes the server reach a network.
 """
 
 from __future__ import annotations

@@ -33,8 +33,6 @@ deepgram-sdk:
   from deepgram.environment import DeepgramClientEnvironment
   here = DeepgramClientEnvironment(base="{http}", production="{url}", agent="{url}", agent_rest="{http}")
   client = AsyncDeepgramClient(api_key="{example_key}", environment=here)
-The station, for one second:
-  curl --max-time 1 {radio_url} --output radio.mp3
 """
 
 

@@ -30,7 +30,7 @@ DEFAULT_PAUSE: Final = 0.7
 
 _NOT_HONOURED: Final = (
     *("version", "keywords", "search", "replace", "redact", "detect_entities", "language_hint", "numerals"),
-    *("profanity_filter", "dictation", "callback", "callback_method", "keyterm"),
+    *("profanity_filter", "dictation", "callback", "callback_method", "keyterm", "diarize", "diarize_model"),
 )
 _KEPT: Final = re.compile(r"[%&@#]|(?<=[^\W_])['-](?=[^\W_])|(?<=\d)[.,:](?=\d)")
 """Punctuation that belongs to a word: spoken symbols; apostrophes and hyphens inside it; `.`, `,`, `:` in numbers."""
@@ -190,8 +190,8 @@ class _Channel:
             end=_ms(heard.end),
             confidence=round(min(max(heard.confidence, 0.0), 1.0), 4),
             punctuated_word=heard.text.strip() if self._punctuated else None,
-            # Clients that ask for speakers rely on the number, also where the engine has only one.
-            speaker=(heard.speaker or 0) if self._speakers else None,
+            # Clients that ask for speakers rely on the number, though no engine tells speakers apart.
+            speaker=0 if self._speakers else None,
             language=language,
         )
 
@@ -257,16 +257,10 @@ def plain(text: str) -> str:
     )
 
 
-def ignored_options(options: LiveOptions, engine: Engine) -> list[str]:
-    """The valid parameters of a query that have no effect here, such as `numerals`.
-
-    An engine that tells speakers apart has a true attribute `speakers`.
-    """
-    not_honoured = set(_NOT_HONOURED)
-    if not getattr(engine, "speakers", False):
-        not_honoured |= {"diarize", "diarize_model"}
+def ignored_options(options: LiveOptions) -> list[str]:
+    """The valid parameters of a query that have no effect here, such as `numerals`."""
     further = [name for name in options.extra if name != "extra"]
-    return sorted([name for name in options.changed() if name in not_honoured] + further)
+    return sorted([name for name in options.changed() if name in _NOT_HONOURED] + further)
 
 
 def _echoed(options: LiveOptions) -> dict[str, Any] | None:

@@ -219,7 +219,7 @@ class LoopbackServer:
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
         )
         websocket.headers["dg-request-id"] = request[_REQUEST_ID]
-        if ignored := ignored_options(options, engine):
+        if ignored := ignored_options(options):
             websocket.headers["dgnb-ignored"] = ", ".join(ignored)
         await websocket.prepare(request)
         transport, idle = request.transport, self._idle_timeout

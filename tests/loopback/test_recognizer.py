@@ -136,18 +136,16 @@ def test_punctuation_alone_is_not_a_word() -> None:
 
 
 def test_confidence_is_the_mean_of_the_words() -> None:
-    script = script_of([("a", 0, 0.5, None, 1.0), ("b", 0.5, 1, None, 0.5)])
+    script = script_of([("a", 0, 0.5, 1.0), ("b", 0.5, 1, 0.5)])
     (one,) = finals(hear(script, 2))
     assert one.alternative.confidence == 0.75
 
 
 def test_words_have_speakers_only_when_asked_for() -> None:
-    script = Script("hello", speaker=1)
+    script = Script("hello")
     assert [word.speaker for word in finals(hear(script, 2))[0].words] == [None]
     for asked in ({"diarize": True}, {"diarize_model": "latest"}):
-        assert [word.speaker for word in finals(hear(script, 2, **asked))[0].words] == [1]
-        # An engine that does not tell speakers apart has one.
-        assert [word.speaker for word in finals(hear(Script("hello"), 2, **asked))[0].words] == [0]
+        assert [word.speaker for word in finals(hear(script, 2, **asked))[0].words] == [0]
 
 
 def test_speech_started_is_sent_only_when_asked_for() -> None:
@@ -282,8 +280,7 @@ def test_options_that_the_engine_ignores_are_listed() -> None:
     options = LiveOptions(
         numerals=True, diarize_model="latest", punctuate=True, tag="t", extra={"filler_words": "true", "extra": "a:b"}
     )
-    assert ignored_options(options, Puppet()) == ["diarize_model", "filler_words", "numerals"]
-    assert ignored_options(options, Script("a", speaker=0)) == ["filler_words", "numerals"]
+    assert ignored_options(options) == ["diarize_model", "filler_words", "numerals"]
 
 
 @settings(deadline=None, max_examples=100)

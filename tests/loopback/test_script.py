@@ -103,13 +103,6 @@ def test_a_word_that_had_just_begun_at_a_flush_comes_later() -> None:
     assert finals(events)[1].words[0].start == finals(events)[1].start == 1.25
 
 
-def test_words_carry_speaker_and_confidence_where_given() -> None:
-    script = script_of([("a", 0, 1), ("b", 1, 2, 1), ("c", 2, 3, None, 0.5)])
-    assert [(word.speaker, word.confidence) for word in script.words] == [(None, 0.99), (1, 0.99), (None, 0.5)]
-    assert script.speakers
-    assert not Script("a").speakers
-
-
 def test_invalid_speeds_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="positive"):
         Script("a", words_per_second=0)

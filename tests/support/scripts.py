@@ -12,10 +12,10 @@ __all__ = ["script_of"]
 
 
 def script_of(words: Iterable[tuple[Any, ...]], **settings: Any) -> Script:
-    """A script that says `(word, start, end)`, `(…, speaker)` or `(…, speaker, confidence)`, seconds on the clock."""
+    """A script that says `(word, start, end)` or `(word, start, end, confidence)`, seconds on the clock."""
     script = Script(**settings)
     script.words = tuple(
-        HeardWord(text, float(start), float(end), further[1] if len(further) > 1 else 0.99, *further[:1])
-        for text, start, end, *further in words
+        HeardWord(text, float(start), float(end), confidence)
+        for text, start, end, confidence in ((*word, 0.99)[:4] for word in words)
     )
     return script

@@ -38,7 +38,6 @@ class HeardWord:
     start: float
     end: float
     confidence: float
-    speaker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,6 @@ class Script:
         gap: Seconds of silence after a sentence.
         repeat: Whether to say it again and again, each time `gap` seconds after the end.
         cut: Seconds after which an utterance is cut into a final that is no endpoint, as engines do.
-        speaker: The speaker's number, for `diarize`.
 
     Example:
         ```python
@@ -59,7 +58,6 @@ class Script:
         gap: float = 1.0,
         repeat: bool = False,
         cut: float = 10.0,
-        speaker: int | None = None,
     ) -> None:
         rule = "words_per_second and cut are positive; start and gap are not negative"
         words_per_second, cut = number(rule, words_per_second, ABOVE_0), number(rule, cut, ABOVE_0, math.inf)
@@ -68,18 +66,13 @@ class Script:
         sentence, position = start, 0
         for word in native(text).split():
             begin, end = sentence + position / words_per_second, sentence + (position + 1) / words_per_second
-            words.append(HeardWord(word, round(begin, 6), round(end, 6), 0.99, speaker))
+            words.append(HeardWord(word, round(begin, 6), round(end, 6), 0.99))
             position += 1
             if word.endswith((".", "?", "!")):
                 sentence, position = end + gap, 0
         self.words: tuple[HeardWord, ...] = tuple(words)
         """What is said, once, with seconds on the audio clock."""
         self._gap, self._repeat, self._cut = gap, repeat, cut
-
-    @property
-    def speakers(self) -> bool:
-        """Whether the words say who speaks."""
-        return any(word.speaker is not None for word in self.words)
 
     def open(self, *, language: str = "en", pause: float = 0.7, interims: bool = True) -> EngineStream:
         """Begin a stream at 0 s."""

@@ -101,17 +101,12 @@ class WhisperEngine:
 
         Of the language, the first part counts. With `multi`, a multilingual model detects it for each utterance; a
         model for English ignores it.
-
-        Raises:
-            ConfigurationError: The model does not know the language.
         """
         from faster_whisper.vad import get_vad_model
 
         code: str | None = "en"
         if self._model.model.is_multilingual:
             code = None if language == "multi" else language.partition("-")[0].lower()
-            if code and code not in self.languages:
-                raise ConfigurationError(f"{self.info.name} does not know the language {language!r}.")
         decode, voice = _Decoder(self._model, code).decode, SileroVoice(get_vad_model().session)
         return UtteranceStream(decode, voice, pause=pause, interims=interims, clock=self._clock)
 
