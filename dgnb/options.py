@@ -7,7 +7,6 @@ The names, types and defaults are those of Deepgram's streaming specification of
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import inspect
@@ -16,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.notices import escaped, grid, quiet
@@ -57,9 +55,7 @@ _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
 def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
     """A field with the metadata to validate it, to complete it, and to build a form for it.
 
-    The annotation says whether it is a bool, a whole number or text. One with a default of () takes many texts.
-    `maximum` is the largest number, or the largest number of texts. Nothing but `choices` is allowed; `suggestions` are
-    the usual ones.
+    One with a default of () takes many texts, `maximum` at most. Nothing but `choices` is allowed.
     """
     limits = {"choices": (), "suggestions": (), "minimum": None, "maximum": None, **limits}
     return field(default=default, metadata={"group": group, "help": help, "many": default == (), **limits})
@@ -286,8 +282,6 @@ def _check_together(o: LiveOptions) -> None:
         ),
         (raw and o.sample_rate is None, "encoding needs sample_rate, such as 16000."),
         (o.channels != 1 and not raw, "channels needs encoding and sample_rate: it is for raw audio."),
-        (o.encoding == "amr-nb" and o.sample_rate != 8000, "encoding='amr-nb' has a sample_rate of 8000."),
-        (o.encoding == "amr-wb" and o.sample_rate != 16000, "encoding='amr-wb' has a sample_rate of 16000."),
         (o.dictation and not punctuated, "dictation needs punctuate=True."),
         (o.callback is None and o.callback_method != "POST", "callback_method needs callback."),
     )
@@ -328,13 +322,7 @@ def _check_values(options: LiveOptions) -> None:
             )
     if options.encoding is not None:
         check_encoding(options.encoding)
-    for value in options.keywords:
-        if value.startswith(":"):
-            raise ConfigurationError(f"keywords={value!r} is not of the form 'word:intensifier'.")
-    for value in options.replace:
-        if value.find(":") < 1:
-            raise ConfigurationError(f"replace={value!r} is not of the form 'find:replacement'.")
-    if options.callback is not None and not _is_url(options.callback):
+    if options.callback is not None and not re.match("(https?|wss?)://[^/]", options.callback):
         raise ConfigurationError("callback is an http, https, ws or wss URL.")
 
 
@@ -389,13 +377,6 @@ def _check_model(model: str) -> None:
         raise ConfigurationError(f"model={model!r} cannot be streamed at Deepgram. Use 'nova-3'.")
     if close := nearest(model.lower().replace("_", "-").replace(" ", "-"), MODELS, cutoff=0.85):
         raise ConfigurationError(f"There is no model {model!r}.{close}")
-
-
-def _is_url(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        url = urlsplit(text)
-        return url.scheme in {"http", "https", "ws", "wss"} and bool(url.hostname) and url.port != 0
-    return False
 
 
 def _many(value: Any) -> tuple[Any, ...]:

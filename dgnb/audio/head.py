@@ -23,13 +23,9 @@ _OTHERS: Final[dict[bytes | tuple[bytes, ...], str]] = {
     (b"#extm3u", b"[playlist]", b"ffconcat version"): "a playlist",
     b"\x89png": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
-    b"gif8": "a GIF picture",
     b"%pdf": "a PDF document",
     b"pk\3\4": "a ZIP archive or an office document",
     b"\x1f\x8b\x08": "a gzip archive",
-    b"sqlite format": "a database",
-    b"\x7felf": "a program",
-    b"mthd": "MIDI notes",
 }
 """In small letters, after blanks."""
 _FEW_LETTERS: Final = 4
@@ -128,14 +124,9 @@ def undecodable(error: Exception, name: str, head: Head) -> str:
         return f"{name} is empty. Was it recorded, or copied, to the end?"
     fails = f"{name} can't be decoded as audio ({reason(error)})."
     if start[4:8] == b"ftyp" and not head.can_seek:
-        return (
-            f"{name} can't be decoded as it arrives ({reason(error)}): an MP4 file may keep its index at the end. "
-            "Download it, and use the file."
-        )
+        return f"{fails} An MP4 file may keep its index at its end. Download it, and use the file."
     if start[4:8] == b"ftyp":
-        return (
-            f"{name} can't be decoded ({reason(error)}); the index at its end may be missing. Was it copied to the end?"
-        )
+        return f"{fails} The index at its end may be missing. Was it copied to the end?"
     if _is_text(start):
         return f"{name} is text, not audio. Give an audio or video file."
     if start.startswith(tuple(_HEADERS)):

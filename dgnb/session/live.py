@@ -208,7 +208,7 @@ class LiveSession(Shown):
     def report(self) -> str:
         """How it went so far, to read or to send along with a question, without the key.
 
-        One line of figures, in seconds. After a fault also the server's words, the way to it, and versions.
+        One line of figures, in seconds. After a fault also the server's words, its address, and versions.
         """
         return report(self._stream)
 

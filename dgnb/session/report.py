@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
@@ -15,12 +14,11 @@ if TYPE_CHECKING:
 
 _EVENTS: Final = 20
 _PACKAGES: Final = ("websockets", "aiohttp", "av", "msgspec", "pandas", "ipywidgets", "ipykernel")
-_PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 def report(stream: Stream) -> str:
     """One line of figures; after a fault, also what happened and on which system."""
-    lines, error, endpoint = [figures(stream)], stream.error, stream.endpoint
+    lines, error = [figures(stream)], stream.error
     fault = error or stream.last_fault
     if fault is None:
         return lines[0]
@@ -28,12 +26,7 @@ def report(stream: Stream) -> str:
     for name in ("status", "error", "code", "reason", "request_id"):
         if (value := getattr(fault, name, None)) not in (None, ""):
             lines.append(f"  {name}: {value}")
-    secure = "TLS" if (endpoint.url or "").startswith("wss://") else "no TLS"
-    # Only their names: a proxy's address may hold a password.
-    proxies = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
-    proxies = proxies if endpoint.proxy is None else ["proxy="] * bool(endpoint.proxy)
-    way = f"proxy by {', '.join(proxies)}" if proxies else "no proxy"
-    lines.append(f"endpoint: {endpoint}; {secure}, {way}")
+    lines.append(f"endpoint: {stream.endpoint}")
     found = [f"dgnb {__version__}"]
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -45,14 +45,11 @@ class Backoff:
 
 
 class Retry:
-    """Decides after each fault whether to connect again.
+    """Decides after each fault whether to connect again, for `patience` seconds; 0 for no second try.
 
     Once a final came, the server is known to work, and only the time without another final counts, however often the
     connection ends. Before that, a server that closes again and again is given up: the request may be wrong.
-
-    Args:
-        patience: Seconds for which to try; 0 for no second try.
-        unanswered: The same for a server that has not answered at all yet; None for `patience`.
+    `unanswered` is the same for a server that has not answered at all yet; None for `patience`.
     """
 
     def __init__(self, patience: float, unanswered: float | None = None) -> None:

@@ -517,7 +517,7 @@ async def test_the_error_for_an_mp4_without_its_index_says_so(
 ) -> None:
     path = tmp_path / "a.m4a"
     path.write_bytes(encoded(tone(2.0, 44_100), 44_100, "aac", "mp4")[:-500])
-    with pytest.raises(AudioError, match="the index at its end may be missing"):
+    with pytest.raises(AudioError, match="The index at its end may be missing"):
         await FileSource(path).open()
 
 

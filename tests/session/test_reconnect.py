@@ -928,7 +928,7 @@ async def test_a_failed_session_reports_what_is_needed_to_help(server: FaultySer
     with server.rejecting(402, error="No money"), pytest.raises(HandshakeError):
         await session
     report = session.report()
-    for expected in ("HandshakeError", "status: 402", "error: No money", "request_id: ", "websockets ", "no TLS"):
+    for expected in ("HandshakeError", "status: 402", "error: No money", "request_id: ", "websockets ", "endpoint: "):
         assert expected in report
     assert "canary" not in report
 

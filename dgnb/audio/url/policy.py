@@ -74,7 +74,7 @@ class Policy:
         return [
             {
                 "hostname": host,
-                "host": _numeric(where),
+                "host": str(where[0]),
                 "port": port,
                 "family": kind,
                 "proto": proto,
@@ -91,8 +91,3 @@ def _is_literal(host: str) -> bool:
     """Whether the host is a literal address in any form. Such a host is refused without I/O."""
     last = host.removesuffix(".").lower().rpartition(".")[2]
     return ":" in host or last == "localhost" or bool(_NUMBER.fullmatch(last))
-
-
-def _numeric(where: tuple[Any, ...]) -> str:
-    # A link-local address means nothing without its interface.
-    return f"{where[0]}%{where[3]}" if len(where) == 4 and where[3] and "%" not in where[0] else str(where[0])
