@@ -58,7 +58,8 @@ class Overlay:
 
     def _correct(self, places: Sequence[int], text: str | None) -> None:
         # A stretch that was corrected before is one place.
-        stretch = sorted({place for one in places for place in self.corrected.get(one, ((one,), ""))[0]})
+        before = {known[0][0]: known[0] for place in places if (known := self.corrected.get(place))}
+        stretch = sorted({*places, *itertools.chain.from_iterable(before.values())})
         tokens = (text or "").split()
         for number, place in enumerate(stretch):
             self.corrected.pop(place, None)
@@ -89,9 +90,9 @@ class Overlay:
         if stretch[-1] >= len(words):
             # A journal that was cut short.
             return (words[place],)
-        old = [words[one] for one in stretch if place == stretch[0]]
-        if not old:
+        if place > stretch[0]:
             return ()
+        old = [words[one] for one in stretch]
         start, end = min(word.start for word in old), max(word.end for word in old)
         new = spread(text, start, max(start, end), is_spaced(old[0]))
         told = {"speaker": old[0].speaker, "language": old[0].language, "corrected": True, "estimated": len(new) > 1}

@@ -12,13 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from dgnb.audio.sound import stretch
 from dgnb.captions import Names
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Word
 from dgnb.transcript.overlay import Overlay
 from dgnb.transcript.records import Line
-from dgnb.values import native, whole
+from dgnb.values import native, number, whole
 from dgnb.writing import Said, is_spaced, joined
 
 SLACK: Final = 0.02
@@ -128,15 +127,15 @@ class WordLog:
     def places(self, row: Any) -> tuple[int, ...]:
         """The places of the words of a channel that a label, a pair of labels or a row stands for."""
         given, found = native(row), set[int]()
-        with contextlib.suppress(ConfigurationError):
+        with contextlib.suppress(ConfigurationError, LookupError, TypeError):
             if isinstance(given, int | float | str) or type(given) is tuple:
                 labels = given if type(given) is tuple and len(given) == 2 else (given, given)
                 first, last = (whole("", label, 0, len(self) - 1) for label in labels)
                 found = {place for place in range(first, last + 1) if self._channel(place) == self._channel(first)}
             else:
-                start, end = stretch(row)
-                row = row.iloc[0] if getattr(row, "ndim", 0) == 2 else row
+                row = row.squeeze(axis=0) if hasattr(row, "squeeze") else row
                 fields = row._asdict() if hasattr(row, "_asdict") else row
+                start, end = (number("", fields[name]) for name in ("start", "end"))
                 # A row may be older than a correction.
                 said = itertools.chain(zip(*self.read(), strict=True), enumerate(self._words))
                 near = [(place, word) for place, word in said if word.end >= start and word.start <= end]

@@ -13,6 +13,7 @@ import pytest
 
 import dgnb
 from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.messages import Word
 from dgnb.plots import style
 from dgnb.transcript import Transcript
 from dgnb.transcript.journal import Journal
@@ -441,3 +442,20 @@ def test_lines_have_corrected_words_in_the_order_of_their_places() -> None:
     assert places == sorted(places)
     assert [int(place) for place in places] == [0, 0, 0, 1, 3, 4]
     assert [word.word for word in transcript.latest(2)[0]] == ["you", "well"]
+
+
+def test_a_word_without_length_is_named_by_its_row() -> None:
+    words = (Word("one", 1.0, 1.0), Word("two", 1.0, 1.0), Word("three", 1.0, 2.0))
+    transcript = fed(result(0, 2, words))
+    transcript.correct(transcript.words.iloc[1], "zwei")
+    transcript.correct(next(transcript.words.itertuples()), "eins")
+    transcript.correct(transcript.words.iloc[[2]], "drei")
+    assert transcript.text == "eins zwei drei"
+
+
+def test_a_long_stretch_is_corrected_as_quickly_as_it_is_long() -> None:
+    transcript = fed(result(0, 20_000, said(*["word"] * 20_000)))
+    for _ in range(2):
+        transcript.correct((0, 19_999), "all")
+    assert transcript.text == "all"
+    assert transcript.words.iloc[0][["start", "end"]].tolist() == [0.0, transcript.messages[-1].words[-1].end]
