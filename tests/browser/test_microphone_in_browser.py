@@ -155,3 +155,25 @@ async def test_the_panel_asks_in_the_click_on_start_and_says_what_was_refused(sp
     await press(notebook)
     await expect(notebook.find(".dgnb-status")).to_have_text("Stopped")
     await expect(notebook.find(".dgnb-mic-status")).to_have_text("Off. Nothing is recorded.")
+
+
+@in_lab
+async def test_each_refusal_of_the_browser_is_a_sentence_with_a_remedy(spoken_to: Notebook) -> None:
+    notebook = spoken_to
+    await notebook.run("microphone = dgnb.Microphone()\nmicrophone")
+    told = notebook.find(".dgnb-mic .dgnb-problem")
+    for name, remedy in {
+        "NotFoundError": "Plug one in, and try again.",
+        "NotReadableError": "end that one, or choose another device.",
+        "OverconstrainedError": "Choose another one, and try again.",
+        "TypeError": "Try another device or another browser.",
+    }.items():
+        refuse = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }"
+        await notebook.page.evaluate(f"name => {{ {refuse}; }}", name)
+        await notebook.find(".dgnb-record").click()
+        await expect(told).to_contain_text(remedy)
+        await expect(notebook.find(".dgnb-record")).to_have_text("Turn on")
+    await notebook.page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    await notebook.find(".dgnb-record").click()
+    await expect(told).to_contain_text("Open it over https, or as localhost.")
+    await notebook.reload()
