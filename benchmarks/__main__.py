@@ -1,6 +1,6 @@
 """Run all that takes no recordings of one's own."""
 
-from benchmarks import exports, messages, panel, speech, tables
+from benchmarks import exports, messages, panel, recording, speech, tables
 
 messages.main()
 print()
@@ -9,5 +9,7 @@ print()
 exports.main()
 print()
 panel.main()
+print()
+recording.main()
 print()
 speech.main([])

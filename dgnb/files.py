@@ -7,11 +7,13 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from dgnb.exceptions import DgnbError
+from dgnb.exceptions import ConfigurationError, DgnbError
+
+T = TypeVar("T")
 
 _REMEDIES: Final[dict[int | None, str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), "Make room there, or choose another disk."),
@@ -65,6 +67,35 @@ def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) 
     except (OSError, ValueError, TypeError) as error:
         shown = str(path) if isinstance(path, (str, os.PathLike)) else path
         raise DgnbError(f"{shown!r} can't be written: {remedy(error)}") from error
+
+
+def made(path: str | os.PathLike[str], what: str, make: Callable[[Path, Path | None], T]) -> T:
+    """What `make` returns. It makes a file, and gets its path, links followed, and where `free` moved the former one.
+
+    Raises:
+        ConfigurationError: The file can't be made. The former one is back in its place.
+    """
+    moved = None
+    try:
+        real = Path(os.path.realpath(os.fsdecode(path)))
+        if real.exists():
+            if not real.is_file():
+                raise FileExistsError(errno.EEXIST, "it is a folder or a device")
+            moved = real.rename(free(real))
+        return make(real, moved)
+    except (OSError, ValueError, TypeError) as error:
+        if moved:
+            with contextlib.suppress(OSError):
+                moved.rename(real)
+        raise ConfigurationError(f"The {what} {path} can't be made: {remedy(error)}") from error
+
+
+def free(path: Path) -> Path:
+    """The first name beside a file that nothing has: `talk-1.jsonl`, `talk-2.jsonl` and so on."""
+    number = 1
+    while os.path.lexists(name := path.with_stem(f"{path.stem}-{number}")):
+        number += 1
+    return name
 
 
 def remedy(error: Exception) -> str:

@@ -12,10 +12,10 @@ import dgnb
 
 ROOT = Path(dgnb.__file__).parent
 FLOORS = [
-    {"_version", "exceptions", "cells", "values", "notices"},
+    {"_version", "exceptions", "cells", "values", "notices", "files"},
     {"options", "messages", "audio", "offline"},
     {"writing", "completion"},
-    {"endpoints", "connection", "frames", "tables", "captions", "files"},
+    {"endpoints", "connection", "frames", "tables", "captions"},
     {"exports"},
     {"transcript"},
     {"session"},
@@ -32,6 +32,7 @@ WITHIN = {
     ("values", "exceptions"),
     ("notices", "exceptions"),
     ("cells", "exceptions"),
+    ("files", "exceptions"),
     ("audio", "options"),
     ("connection", "endpoints"),
     ("tables", "frames"),

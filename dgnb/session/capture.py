@@ -9,6 +9,7 @@ import sys
 from typing import Final
 
 from dgnb.audio import Audio, AudioSource, Pacer
+from dgnb.audio.recording import Recorder
 from dgnb.exceptions import AudioError
 from dgnb.session.ledger import Ledger
 from dgnb.session.stop import RELEASE
@@ -30,6 +31,7 @@ class Capture:
         duration: Seconds of audio after which it ends; None for no limit.
         ended: Whether no more audio will be captured.
         resumed: Set unless the session is paused.
+        recorder: Gets what is captured; None where nothing is recorded.
     """
 
     def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
@@ -40,6 +42,7 @@ class Capture:
         self.resumed = asyncio.Event()
         self.resumed.set()
         self.source = source
+        self.recorder: Recorder | None = None
         self._transcript = transcript
         self.duration = duration
         self._pace = pace
@@ -254,7 +257,10 @@ class Capture:
                 if self.paused and not audio.waits:
                     taken = self._skip(taken, frame)
                 for start in range(0, len(taken), ledger.chunk):
-                    ledger.capture(taken[start : start + ledger.chunk][: limit - ledger.captured])
+                    chunk = taken[start : start + ledger.chunk][: limit - ledger.captured]
+                    ledger.capture(chunk)
+                    if self.recorder:
+                        self.recorder.capture(chunk)
                     self._captured.set()
                     if ledger.captured >= limit:
                         return

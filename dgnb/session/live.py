@@ -12,6 +12,7 @@ from ssl import SSLContext
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, Sound, as_source
+from dgnb.audio.recording import CODECS, Recorder
 from dgnb.audio.sound import again
 from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden, hide
 from dgnb.exceptions import ConfigurationError
@@ -70,6 +71,10 @@ class LiveSession(Shown):
             audio are kept meanwhile; of a live source, what is older becomes a row in `transcript.gaps`.
         journal: A file to write the transcript to each second, so that a killed kernel loses no more than that;
             `Transcript.load` reads it. A file that is there already is moved aside.
+        record: A file for the audio that is captured: `.flac`, or `.ogg` or `.opus` for Ogg Opus. Second t of it is
+            second t of the transcript. It can be played while it grows and after a killed kernel. A file that is there
+            already is moved aside; `retry()` goes on in the same one. True: a temporary file until the kernel ends, of
+            2 h at most, as an event says; none where the source itself can be heard again, as a file can.
         progress: Whether to show how far it is while it is awaited, from one second on: with a Stop button under the
             cell of a notebook, as a line on stderr elsewhere. None: in a notebook and on a terminal.
         **wire: Options by name.
@@ -110,6 +115,7 @@ class LiveSession(Shown):
         close_timeout: float = 10.0,
         reconnect: bool | float = True,
         journal: str | os.PathLike[str] | None = None,
+        record: str | os.PathLike[str] | bool = False,
         progress: bool | None = None,
         **wire: Any,
     ) -> None:
@@ -129,6 +135,7 @@ class LiveSession(Shown):
         replays = isinstance(self.source, Saved)
         self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
         settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
+        settings = settings._replace(recorder=_recorder(record, self.source, settings.journal))
         self.transcript = Transcript()
         if again(self.source):
             self.transcript.audio = Sound(self.source)
@@ -394,6 +401,20 @@ def _settings(local: bool, duration: Any, pace: Any, close_timeout: Any, reconne
     unanswered = _STARTING if reconnect is True and local else patience
     path = None if journal is None else os.path.expanduser(os.fsdecode(journal))
     return Settings(duration, pace, close_timeout, patience, path, unanswered)
+
+
+def _recorder(record: Any, source: AudioSource, journal: str | None) -> Recorder | None:
+    if (record := native(record)) is True:
+        return None if again(source) else Recorder(None, source.name)
+    if record is None or record is False:
+        return None
+    path = os.path.expanduser(os.fsdecode(record)) if isinstance(record, (str, os.PathLike)) else ""
+    if os.path.splitext(path)[1].lower() not in CODECS:
+        raise ConfigurationError(f"record is True, or a path that ends in {', '.join(CODECS)}, not {record!r}.")
+    for what, other in (("journal", journal), ("source", getattr(source, "path", None))):
+        if other and os.path.realpath(other) == os.path.realpath(path):
+            raise ConfigurationError(f"{path!r} is the {what}, too: give the recording another name.")
+    return Recorder(path, source.name)
 
 
 def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:

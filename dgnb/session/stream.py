@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from dgnb.audio import AudioSource
+from dgnb.audio.recording import Recorder
 from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.connection.errors import Again, may_retry
 from dgnb.endpoints import Endpoint
@@ -26,8 +27,9 @@ from dgnb.session.report import figures
 from dgnb.session.retry import Retry
 from dgnb.session.stop import Stop
 from dgnb.session.watch import Watch
-from dgnb.session.writer import JournalWriter
+from dgnb.session.writer import FileWriter
 from dgnb.transcript import Transcript
+from dgnb.transcript.journal import Journal
 
 __all__ = ["State"]
 
@@ -65,6 +67,7 @@ class Settings(NamedTuple):
     patience: float
     journal: str | None
     unanswered: float
+    recorder: Recorder | None = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -97,6 +100,7 @@ class Stream:
     ) -> None:
         self.options = options
         self.capture = Capture(source, transcript, settings.duration, settings.pace)
+        self.capture.recorder = settings.recorder
         self.endpoint = endpoint
         self.transcript = transcript
         self._settings = settings
@@ -114,8 +118,12 @@ class Stream:
         self.stop = Stop()
         self.change: Change | None = None
         self.cut_off = False
-        writer = JournalWriter(settings.journal, transcript)
-        self.watch = Watch(self.capture, transcript, writer, endless=settings.duration is None)
+        writers = []
+        if path := settings.journal:
+            writers.append(FileWriter("journal", lambda: Journal(path, transcript), transcript))
+        if recorder := settings.recorder:
+            writers.append(FileWriter("recording", recorder.open, transcript))
+        self.watch = Watch(self.capture, transcript, writers, endless=settings.duration is None)
         self._retry = Retry(settings.patience, settings.unanswered)
         self._asked_again_at = -1
 
@@ -179,7 +187,11 @@ class Stream:
         """Transcribe the source to its end, or until a stop. It raises nothing: `error` says why it ended early."""
         self.cut_off = True
         try:
-            await self.watch.writer.open()
+            for writer in self.watch.writers:
+                await writer.open()
+            if (recorder := self.capture.recorder) and not self.capture.audio:
+                self.transcript.audio = recorder.path
+                self.transcript.note("recording", f"It is recorded to {recorder}.")
             watch = asyncio.create_task(self.watch.run(), name="dgnb: watch the loop")
             try:
                 await self._run()
@@ -209,6 +221,8 @@ class Stream:
             # A container's header comes once: what follows can't stand alone on another connection.
             self._retry = Retry(0)
         try:
+            if capture.recorder:
+                capture.recorder.begin(audio)
             await self._transcribe()
         except DgnbError as error:
             # Why the source failed says more; what was said before is still worth having.
@@ -356,9 +370,12 @@ class Stream:
             self._enter(State.CLOSING)
             sent = self.capture.seconds(self.capture.ledger.reached)
             self._settle()
+            if self.capture.recorder:
+                self.capture.recorder.end(self.capture.ledger.captured)
             self.transcript.drop_interims()
             self.transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self)}")
-            await self.watch.writer.close(self.stop.journal_deadline(asyncio.get_running_loop().time()))
+            deadline = self.stop.journal_deadline(asyncio.get_running_loop().time())
+            await asyncio.gather(*(writer.close(deadline) for writer in self.watch.writers))
         except Exception as error:
             # A caller who waits must not wait for ever.
             if self.error is None:

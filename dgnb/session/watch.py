@@ -1,4 +1,4 @@
-"""`Watch`: a task that measures how long the loop was held up, reports it, and has the journal written."""
+"""`Watch`: a task that measures how long the loop was held up, reports it, and has files written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from dgnb.notices import say
 from dgnb.session.capture import Capture
-from dgnb.session.writer import JournalWriter
+from dgnb.session.writer import FileWriter
 from dgnb.transcript import Transcript
 
 logger = logging.getLogger("dgnb")
@@ -22,7 +22,7 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC",
 _INTERVAL: Final = 0.25
 _RECENT: Final = 30.0
 _ASLEEP: Final = 10.0  # s. Where the clock is the wall clock and gains less, somebody may have set it.
-_JOURNAL: Final = 1.0
+_WRITE: Final = 1.0
 _BUSY: Final = 1.0  # s that the loop was held up which are worth a warning.
 _REMIND: Final = 3600.0  # s of audio after which an endless stream is mentioned: it costs money, and may be forgotten.
 
@@ -30,8 +30,8 @@ _REMIND: Final = 3600.0  # s of audio after which an endless stream is mentioned
 class Watch:
     """Looks after a stream while it runs: a cell may block the loop, and the machine may sleep."""
 
-    def __init__(self, capture: Capture, transcript: Transcript, writer: JournalWriter, *, endless: bool) -> None:
-        self.writer = writer
+    def __init__(self, capture: Capture, transcript: Transcript, writers: list[FileWriter], *, endless: bool) -> None:
+        self.writers = writers
         self.worst = 0.0  # s that the loop was held up at most
         self._capture = capture
         self._transcript = transcript
@@ -78,9 +78,10 @@ class Watch:
                 )
                 transcript.note("warning", text)
                 say(text)
-            if now - written >= _JOURNAL:
+            if now - written >= _WRITE:
                 written = now
-                self.writer.write()
+                for writer in self.writers:
+                    writer.write()
 
 
 def _with_sleep() -> float:

@@ -1,4 +1,4 @@
-"""`JournalWriter`: the file work of a journal in threads, so that a slow disk never holds up the loop."""
+"""`FileWriter`: the file work of a journal or a recording in threads: a slow disk never holds up the loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from dgnb.audio.recording import Recorder
 from dgnb.exceptions import DgnbError
 from dgnb.transcript import Transcript
 from dgnb.transcript.journal import Journal
@@ -17,32 +18,32 @@ logger = logging.getLogger("dgnb")
 T = TypeVar("T")
 
 
-class JournalWriter:
-    """Opens, writes and closes a journal, one step at a time and in order. Without a path it does nothing."""
+class FileWriter:
+    """Opens, writes and closes a file, a step at a time and in order. `kind` is for people; `make` runs in a thread."""
 
-    def __init__(self, path: str | None, transcript: Transcript) -> None:
-        self._path = path
+    def __init__(self, kind: str, make: Callable[[], Journal | Recorder], transcript: Transcript) -> None:
+        self._kind = kind
+        self._make = make
         self._transcript = transcript
-        self._journal: Journal | None = None
+        self._file: Any = None
         self._step: asyncio.Future[Any] | None = None
         self._told = ""
         self._failing = False
 
     async def open(self) -> None:
-        """Make the file, as `Journal` does. Cancelling stops the waiting; `close` then waits for the file."""
-        if self._path is not None:
-            self._step = _in_thread(partial(self._make, self._path))
-            await asyncio.shield(self._step)
-            if self._journal and (moved := self._journal.moved):
-                self._transcript.note("warning", f"The journal that was there before is now {moved.name}.")
+        """Make the file. Cancelling stops the waiting; `close` then waits for the file."""
+        self._step = _in_thread(self._made)
+        await asyncio.shield(self._step)
+        if moved := self._file.moved:
+            self._transcript.note("warning", f"The {self._kind} that was there before is now {moved.name}.")
 
-    def _make(self, path: str) -> None:
-        self._journal = Journal(path, self._transcript)
+    def _made(self) -> None:
+        self._file = self._make()
 
     def write(self) -> None:
         """Begin to write what is new, unless the last write still goes on."""
-        if self._step and self._step.done() and (journal := self._journal):
-            self._step = self._begun(partial(journal.write, journal.take()))
+        if self._step and self._step.done() and (file := self._file):
+            self._step = self._begun(partial(file.write, file.take()))
 
     def _begun(self, work: Callable[[], str]) -> asyncio.Future[str]:
         step = _in_thread(work)
@@ -52,22 +53,22 @@ class JournalWriter:
     async def close(self, deadline: float) -> None:
         """Write what is new, and close the file. After `deadline`, on the loop's clock, this goes on by itself."""
         if self._step:
-            closing = self._step = asyncio.create_task(self._close(self._step), name="dgnb: close the journal")
+            closing = self._step = asyncio.create_task(self._close(self._step), name=f"dgnb: close the {self._kind}")
             seconds = max(0.0, deadline - asyncio.get_running_loop().time())
             done, _ = await asyncio.wait({closing}, timeout=seconds)
             if not done:
-                self._report(f"The disk is slow: the journal {self._path} is still being written.")
+                self._report(f"The disk is slow: the {self._kind} is still being written.")
 
     async def _close(self, last: asyncio.Future[Any]) -> None:
         await asyncio.wait({last})
-        if journal := self._journal:
-            batch, done = journal.take(), False
+        if file := self._file:
+            batch, done = file.take(), False
             while not done:
-                step = self._begun(partial(journal.write, batch))
+                step = self._begun(partial(file.write, batch))
                 await asyncio.wait({step})
-                batch = journal.take()
+                batch = file.take()
                 done = step.exception() is not None or not batch[0]
-            await asyncio.wait({self._begun(partial(journal.write, batch, last=True))})
+            await asyncio.wait({self._begun(partial(file.write, batch, last=True))})
 
     def _tell(self, step: asyncio.Future[str]) -> None:
         """Report, once, what others did to the file, a disk that takes no more, and that it takes more again."""
@@ -78,7 +79,7 @@ class JournalWriter:
         if text and text != self._told:
             self._report(text)
         elif self._failing and not error:
-            self._report(f"The journal {self._path} is written again: nothing of it is missing.")
+            self._report(f"The {self._kind} is written again: nothing of it is missing.")
         self._told, self._failing = text, error is not None
 
     def _report(self, text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import os
 from functools import partial
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dgnb import files
-from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.exceptions import DgnbError
 from dgnb.transcript import Transcript, storage
 from dgnb.transcript.reducer import Saved
 
@@ -38,23 +36,12 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str], transcript: Transcript) -> None:
-        self.moved: Path | None = None
         self._transcript = transcript
         # How many bytes of the file are whole lines, what of the transcript they hold, and how they end: always
         # changed together.
         self._written = (0, (0, 0, 0, 0), b"")
-        try:
-            self.path = Path(os.path.realpath(os.fsdecode(path)))
-            if self.path.exists():
-                if not self.path.is_file():
-                    raise FileExistsError(errno.EEXIST, "it is a folder or a device")
-                self.moved = self.path.rename(_free(self.path))
-            self._file = self._made(self.path)
-        except (OSError, ValueError, TypeError) as error:
-            if self.moved:
-                with contextlib.suppress(OSError):
-                    self.moved.rename(self.path)
-            raise ConfigurationError(f"The journal {path} can't be made: {files.remedy(error)}") from error
+        made = files.made(path, "journal", lambda path, moved: (path, moved, self._made(path)))
+        self.path, self.moved, self._file = made
 
     def take(self) -> Batch:
         """What is new in the transcript, to pass to `write`: a part, if there is much. It does no I/O."""
@@ -120,17 +107,9 @@ class Journal:
                 return told if elsewhere else "", False
             self._append(self._file, storage.JOURNAL, (0, 0, 0, 0), 0)
         else:
-            path = _free(self.path) if there else self.path
+            path = files.free(self.path) if there else self.path
             path.parent.mkdir(parents=True, exist_ok=True)
             former, self._file, self.path = self._file, self._made(path), path
             former.close()
         told = f"The journal {name!r} was removed or changed by others: it is written anew, whole, as {self.path.name}."
         return told, True
-
-
-def _free(path: Path) -> Path:
-    """The first name beside a file that nothing has: `talk-1.jsonl`, `talk-2.jsonl` and so on."""
-    number = 1
-    while os.path.lexists(free := path.with_stem(f"{path.stem}-{number}")):
-        number += 1
-    return free

@@ -304,7 +304,7 @@ async def test_an_error_in_feed_ends_the_session_with_that_error(
         await asyncio.wait_for(session, MOMENT)
 
 
-@pytest.mark.parametrize("where", ["ledger.Ledger.close", "writer.JournalWriter.close", "stream.figures"])
+@pytest.mark.parametrize("where", ["ledger.Ledger.close", "stop.Stop.journal_deadline", "stream.figures"])
 async def test_a_fault_while_the_session_closes_still_closes_it(
     server: FaultyServer, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

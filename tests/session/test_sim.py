@@ -24,6 +24,11 @@ def test_after_any_faults_each_word_is_there_once_with_its_time(seed: int) -> No
     assert_well(run(plan(seed)))
 
 
+@pytest.mark.parametrize("seed", range(0, 200, 10))
+def test_a_recording_holds_what_was_captured_and_each_word_at_its_time(seed: int) -> None:
+    assert_well(run(plan(seed), record=True))
+
+
 def test_without_a_fault_there_is_one_connection() -> None:
     for live in (False, True):
         outcome = run(Plan(f"calm {live}", tuple(range(1, 60)), live, (), audit=True))

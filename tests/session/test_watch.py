@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,7 +13,7 @@ from dgnb import Transcript
 from dgnb.audio import Audio, AudioSource
 from dgnb.session.capture import Capture
 from dgnb.session.watch import Watch
-from dgnb.session.writer import JournalWriter
+from dgnb.session.writer import FileWriter
 from tests.support.sim.loop import VirtualLoop
 
 
@@ -34,11 +35,11 @@ class Source(AudioSource):
         return Audio(chunks(), close, bytes_per_second=100.0, sample_rate=50, live=self._live)
 
 
-class Writer(JournalWriter):
+class Writer(FileWriter):
     """Notes when it was asked to write."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(None, Transcript())
+        super().__init__("nothing", Mock(), Transcript())
         self.clock = clock
         self.written: list[float] = []
 
@@ -67,7 +68,7 @@ class Watched:
         async def work() -> None:
             self.capture = Capture(Source(live=live), self.transcript, None, None)
             await self.capture.open(multichannel=False)
-            self.watch = Watch(self.capture, self.transcript, self.writer, endless=endless)
+            self.watch = Watch(self.capture, self.transcript, [self.writer], endless=endless)
             running = asyncio.ensure_future(self.watch.run())
             await asyncio.sleep(1.1)
             for act in acts:
@@ -167,7 +168,7 @@ def test_a_block_counts_before_the_next_tick(watched: Watched) -> None:
 
 def test_a_watch_that_has_not_begun_has_no_delay(watched: Watched) -> None:
     watched.run()
-    new = Watch(watched.capture, watched.transcript, watched.writer, endless=True)
+    new = Watch(watched.capture, watched.transcript, [watched.writer], endless=True)
     assert new.recent(1e9) == new.worst == 0.0
 
 

@@ -144,7 +144,7 @@ async def test_a_full_disk_is_reported_once_and_the_stream_goes_on(
 async def test_a_disk_that_is_full_for_a_while_is_told_and_the_journal_is_whole_again(
     server: FaultyServer, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
+    monkeypatch.setattr("dgnb.session.watch._WRITE", 0.0)
     full = False
 
     def writes(number: int) -> None:
@@ -171,7 +171,7 @@ async def test_a_disk_that_is_full_for_a_while_is_told_and_the_journal_is_whole_
 async def test_a_journal_whose_file_is_taken_away_is_told_once_and_written_anew(
     server: FaultyServer, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.watch._JOURNAL", 0.0)
+    monkeypatch.setattr("dgnb.session.watch._WRITE", 0.0)
     path = tmp_path / "talk.jsonl"
     session = LiveSession(speech(), endpoint=server.url, pace=4.0, journal=path).start()
     await until(lambda: session.transcript.word_count)
@@ -197,7 +197,7 @@ async def test_a_journal_whose_file_is_taken_away_is_told_once_and_written_anew(
 async def test_a_journal_that_is_removed_at_the_end_is_written_anew_before_it_is_closed(
     server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgnb.session.watch._JOURNAL", 1e9)
+    monkeypatch.setattr("dgnb.session.watch._WRITE", 1e9)
     path = tmp_path / "talk.jsonl"
     session = LiveSession(speech(), endpoint=server.url, pace=4.0, journal=path).start()
     await until(lambda: session.transcript.word_count)

@@ -30,6 +30,7 @@ LIMITS = {
     "INV12 tried again after the network is back (s)": 22.5,  # a handshake that hangs 10 s, and a backoff of 12
     "INV13 stop (s)": 5.0,
     "INV20 audit (s)": 0.0001,
+    "INV22 word in the recording (s)": 0.020,
 }
 _EDGE = 1e-6
 _KEPT = 59 * BYTES_PER_SECOND
@@ -42,12 +43,14 @@ class Books:
     Attributes:
         violations: Where the two differ, or the ledger breaks one of its rules.
         acknowledged: Bytes that finals cover.
+        audio: What was captured.
         steps: How many there were.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.violations: list[str] = []
         self.acknowledged = 0
+        self.audio = bytearray()
         self.steps = 0
         self.ledger: Any = None
         self.begins: list[tuple[int, int]] = []
@@ -74,6 +77,7 @@ class Books:
             def capture(self, chunk: bytes) -> None:
                 before, gaps, mark = self.captured, len(self.gaps), self.acknowledged
                 super().capture(chunk)
+                books.audio += chunk
                 books.heard(self, mark)
                 books.step(self, self.captured == before + len(chunk), "capture")
                 if len(self.gaps) != gaps and not books._plan.capped:
@@ -117,6 +121,10 @@ class Books:
                 super().close(*args)
                 books.heard(self, before)
                 books.step(self, self.pending == 0, "close")
+
+            def give_back(self) -> None:
+                super().give_back()
+                del books.audio[self.captured :]
 
         return Kept
 

@@ -21,6 +21,7 @@ from .check import Books, check
 from .faults import Injector, Plan
 from .loop import VirtualLoop
 from .network import MemorySocket, Network
+from .recorded import Recording
 
 __all__ = ["Outcome", "run"]
 
@@ -80,11 +81,12 @@ class _Logged(logging.Handler):
         self._into.append(record.getMessage())
 
 
-def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT) -> Outcome:
+def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT, record: bool = False) -> Outcome:
     """Run a plan and check the run. `inject(outcome)` may add faults once the session has started."""
     loop = VirtualLoop()
     try:
-        outcome = loop.run_until_complete(_run(plan, loop, inject, limit))
+        with Recording.made(loop, plan.seed) if record else contextlib.nullcontext() as recording:
+            outcome = loop.run_until_complete(_run(plan, loop, inject, limit, recording))
         left = [task for task in asyncio.all_tasks(loop) if not task.done()]
         outcome.violations += [f"INV17 a task is left: {task.get_name()}" for task in left]
         for task in left:
@@ -97,7 +99,7 @@ def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT) -> Outcome:
     return outcome
 
 
-async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outcome:
+async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float, recording: Recording | None) -> Outcome:
     network = Network(loop, plan.seed, interims=plan.interims, audit=plan.audit, manner=plan.manner, local=plan.local)
     if plan.manner == "late":
         network.slow = random.Random(f"late {plan.seed}").uniform(4, 8)
@@ -112,6 +114,7 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
             interim_results=plan.interims,
             duration=plan.duration,
             pace=plan.pace,
+            record=recording.path if recording else False,
         )
         injector = Injector(network, session)
         outcome = Outcome(plan, network, injector, source, session, books, loop, logged=logged)
@@ -157,6 +160,8 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float) -> Outc
                 outcome.violations.append(f"INV17 connection {socket.number} is left open")
                 socket.abort()
         check(outcome)
+        if recording:
+            recording.check(outcome)
     return outcome
 
 

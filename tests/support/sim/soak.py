@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from . import scenarios
 from .check import LIMITS
@@ -81,11 +82,11 @@ class Tally:
         self.shown += other.shown
 
 
-def _some(seeds: range) -> Tally:
+def _some(seeds: range, *, record: bool = False) -> Tally:
     tally, begun = Tally(), time.process_time()
     for seed in seeds:
         try:
-            tally.add(outcome := run(plan(seed)))
+            tally.add(outcome := run(plan(seed), record=record))
         except Exception as error:
             tally.wrong["INV3"] += 1
             tally.shown.append(f"seed {seed} raised {error!r}\n{plan(seed)}")
@@ -141,10 +142,11 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--hours", type=float, default=24.0, help="of the one long run; 0 for none")
+    parser.add_argument("--record", action="store_true", help="record each run, and compare")
     parser.add_argument("--seed", type=int, help="run this one, and show what happened")
     args = parser.parse_args()
     if args.seed is not None:
-        outcome = run(plan(args.seed))
+        outcome = run(plan(args.seed), record=args.record)
         print(outcome)
         return bool(outcome.violations)
     begun, total = time.monotonic(), Tally()
@@ -153,7 +155,7 @@ def main() -> int:
     lines = []
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
         day = pool.apply_async(_a_day, (args.hours,)) if args.hours else None
-        for number, tally in enumerate(pool.imap_unordered(_some, parts), 1):
+        for number, tally in enumerate(pool.imap_unordered(partial(_some, record=args.record), parts), 1):
             total.join(tally)
             if number % 20 == 0:
                 print(f"  {total.runs} runs, {sum(total.wrong.values())} violations", file=sys.stderr, flush=True)
