@@ -92,6 +92,10 @@ async def test_flac_holds_exactly_what_was_captured_and_says_what_it_is(
     assert abs(datetime.datetime.fromisoformat(tags["date"]) - began) < datetime.timedelta(seconds=30)
     assert events(session, "recording") == [f"It is recorded to {path}."]
     assert transcript.word_count
+    assert transcript.audio
+    assert transcript.audio.path == path
+    heard = await asyncio.to_thread(transcript.audio.samples, multichannel=channels > 1)
+    assert np.array_equal(heard.reshape(given.shape), given)
 
 
 @pytest.mark.parametrize(("ending", "channels"), [("ogg", 1), ("OPUS", 1), ("ogg", 5)])
