@@ -11,7 +11,6 @@ MOST_ENTRIES: Final = 50
 
 _MARKS: Final = ("#extm3u", "[playlist]")
 _KINDS: Final = ("mpegurl", "scpls")
-_NO_AUDIO: Final = ("application/json", "application/xhtml+xml")
 _SUFFIXES: Final = (".m3u", ".m3u8", ".pls")
 _PLS: Final = re.compile(r"^[ \t]*file(\d{1,9})[ \t]*=[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
@@ -26,16 +25,6 @@ def is_playlist(start: bytes, kind: str, path: str) -> bool:
         return True
     named = any(word in kind for word in _KINDS) or path.lower().endswith(_SUFFIXES)
     return named and bool(text) and all(c.isprintable() or c in "\r\n\t" for c in text) and not text.startswith("<!")
-
-
-def is_page(start: bytes, kind: str) -> bool:
-    """Whether a body is a text and not audio. Its bytes decide: some stations say that they send text."""
-    try:
-        start.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(start) - 3:  # not only a character that is cut off
-            return False
-    return b"\0" not in start and (kind.startswith(("text/", "image/")) or kind in _NO_AUDIO)
 
 
 def entries(data: bytes) -> list[str]:

@@ -106,9 +106,6 @@ class Listener:
             start = answer.start(_MARK_BYTES)
             if playlist.is_playlist(start, answer.kind, answer.url.path):
                 yield from self._playlist(answer, depth + 1)
-            elif playlist.is_page(start, answer.kind):
-                words = f"it is not audio but {answer.kind}"
-                raise Trouble(self._name, words, "Use the address of the audio itself.")
             else:
                 yield from self._sound(answer)
         finally:
@@ -149,7 +146,7 @@ class Listener:
         if answer.length is None and not answer.station and self._start == start:
             words = "it broke off, and begins anew instead of going on"
             raise Trouble(self._name, words, "Ask for a file with a length, or download it.", fatal=True)
-        self._start, self._endless = start, answer.station or answer.length is None
+        self._start, self._endless = start, self._endless or answer.station or answer.length is None
         wait = self._wait if self._reconnect and not answer.station else None
         seeks = start[4:8] == b"ftyp" and answer.length and answer.headers.get("Accept-Ranges", "").lower() == "bytes"
         body = (SeekableBody if seeks else Body)(self._fetcher, answer, wait)

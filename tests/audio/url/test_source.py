@@ -219,7 +219,7 @@ async def test_an_address_is_sent_byte_for_byte(web_server: Serve, mp3: bytes, p
 async def test_the_error_for_a_web_page_says_what_it_is_and_quotes_none_of_it(web_server: Serve) -> None:
     page = b"<!doctype html><html><body>Sign in first \x1b[31m</body></html>"
     message = await refused(URLSource(f"{await web_server(answer(page, 'text/html'))}/a.mp3"))
-    assert "is not audio but text/html. Use the address" in message
+    assert "is a page or a document, not audio" in message
     assert "html>" not in message
 
 
