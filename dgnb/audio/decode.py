@@ -170,16 +170,17 @@ class Decoder:
         base = stream.time_base
         if not plain or not base or not stream.codec_context.name.startswith(("pcm_", "flac")):
             return None
-        zero, found = stream.start_time or 0, None
-        if start > _SETTLED:
-            container.seek(zero + int(max(0, int(start) - _LOOK_BACK) / base), stream=stream)
-            for packet in container.demux(stream):
-                at = ((packet.pts or 0) - zero) * base
-                if packet.pts is None or at > start - _SETTLED:
-                    break
-                found = packet.pts if (at * SAMPLE_RATE).denominator == 1 else found
-        else:
-            found = zero
+        zero = stream.start_time or 0
+        found = zero if start <= _SETTLED else None
+        container.seek(zero + int(max(0, int(start) - _LOOK_BACK) / base), stream=stream)
+        for packet in container.demux(stream):
+            if packet.pts is None:
+                found = None  # the end: its last packet may be cut short
+                break
+            at = (packet.pts - zero) * base
+            if at > start - _SETTLED:
+                break
+            found = packet.pts if (at * SAMPLE_RATE).denominator == 1 else found
         container.seek(zero if found is None else found, stream=stream)
         return None if found is None else float((found - zero) * base)
 

@@ -144,9 +144,11 @@ class Sound:
         return Clip(file.getvalue())
 
     def encoded(self, start: float = 0.0, end: float | None = None) -> tuple[bytes, str]:
-        """The same as AAC at 32 kbit/s in MP4, which every browser plays, and its MIME type. An hour is 15 MB.
+        """The same as AAC at 32 kbit/s in MP4, which every browser plays, and its MIME type.
 
-        Its edit list leaves out what the encoder puts before the sound: position 0 is `start`.
+        An hour is 15 MB, and takes 6 s of a processor, half of it in a second thread, after what `samples` takes. Its
+        edit list leaves out what the encoder puts before the sound: position 0 is `start`. In Chromium 156, each
+        position of 10 minutes plays the sample of that time (measured by correlation, within 1 ms).
         """
         import av
 

@@ -78,6 +78,18 @@ async def test_a_late_stretch_is_the_same_to_the_sample_though_nothing_before_it
     assert sum(len(item) for item in decoded if isinstance(item, bytes)) < 2 * SAMPLE_RATE * 60
 
 
+def test_a_recording_that_was_cut_short_is_heard_up_to_there(tmp_path: Path) -> None:
+    noise = _noise(100.0)
+    path = _file(tmp_path / "a.flac", noise, "flac")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 4 // 5])
+    sound = Sound(path)
+    assert np.array_equal(sound.samples(70.0, 72.0), noise[70 * SAMPLE_RATE : 72 * SAMPLE_RATE])
+    assert 78 * SAMPLE_RATE < sound.samples().size < 80 * SAMPLE_RATE
+    for start in (90.0, 200.0):
+        with pytest.raises(dgnb.ConfigurationError, match=rf"a\.flac ends before {start:g} s"):
+            sound.wav(start)
+
+
 def test_a_file_that_is_gone_or_was_replaced_is_not_heard_as_another(tmp_path: Path) -> None:
     path = _file(tmp_path / "a.wav", _noise(3.0), "pcm_s16le")
     sound = Sound(path)
