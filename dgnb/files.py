@@ -27,16 +27,8 @@ _REMEDIES: Final[dict[int | None, str]] = {
 def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) -> None:
     """Write a file completely, or leave it as it was. A file that exists keeps its mode.
 
-    The content goes to a draft in the same folder, is flushed to the disk, and replaces the file in one step. After an
-    interrupt or a failure the file is unchanged and no draft is left. A link stays a link; a device or a pipe is
-    written directly.
-
-    Args:
-        path: The file.
-        content: Text is written as UTF-8, with its line ends unchanged. Bytes may come in parts.
-
-    Raises:
-        DgnbError: The disk is full, the folder is missing or read-only, the path is a folder or not a path.
+    The content goes to a draft in the same folder, and replaces the file in one step. After an interrupt or a failure
+    no draft is left, and `DgnbError` says why. A link stays a link. Text is written as UTF-8.
     """
     try:
         data = content.encode("utf-8", "replace") if isinstance(content, str) else content

@@ -12,7 +12,7 @@ from dgnb.audio.arrays import as_array, holds_samples, linear16
 from dgnb.audio.decode import Item, decoded
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.streams import BYTES, is_read_by_size, name_of_stream, streamed
-from dgnb.audio.threads import PATIENCE, in_thread
+from dgnb.audio.threads import in_thread
 from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.values import native
@@ -97,7 +97,7 @@ class BufferSource(AudioSource):
         """Find out the format. See `AudioSource.open`."""
         stream = self._stream
         if stream is None:
-            return await in_thread(self.decoded(multichannel), self.name, patience=PATIENCE)
+            return await in_thread(self.decoded(multichannel), self.name)
         if self._taken and any(hasattr(stream, name) for name in ("__anext__", "__next__", "read")):
             raise AudioError(f"{self.name} was opened before, and can't begin anew. Make a new BufferSource.")
         self._taken = True

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 
 from dgnb.audio.decode import Item, decoded, passed
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
-from dgnb.audio.threads import PATIENCE, in_thread
+from dgnb.audio.threads import in_thread
 from dgnb.audio.tracks import as_track
 from dgnb.exceptions import AudioError, ConfigurationError
 from dgnb.values import native
@@ -89,7 +89,7 @@ class FileSource(AudioSource):
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the file. See `AudioSource.open`."""
         produce = self.decoded(multichannel) if self.decode else passed(self.opened, self.name, self.format)
-        return await in_thread(produce, self.name, patience=PATIENCE)
+        return await in_thread(produce, self.name)
 
     def decoded(self, multichannel: bool = False, start: float | None = None) -> Generator[Item, None, None]:
         """The chunks, read in the caller's thread, with what is to be told of them."""

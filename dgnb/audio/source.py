@@ -57,12 +57,7 @@ class SourceFormat:
     def of(
         cls, encoding: str | None, sample_rate: int | None, channels: int = 1, *, decode: bool = False
     ) -> SourceFormat | None:
-        """The format that these arguments describe; None where they describe audio with a header.
-
-        Raises:
-            ConfigurationError: A value is wrong, one of `encoding` and `sample_rate` is missing, or the encoding is to
-                be decoded here and can't be.
-        """
+        """The format that these arguments describe; None for audio with a header, ConfigurationError where wrong."""
         encoding = native(encoding)
         if sample_rate is not None:
             sample_rate = whole("sample_rate is a positive whole number", sample_rate)

@@ -21,7 +21,7 @@ _QUEUED_LIVE: Final = 6000
 """Chunks of a source that does not wait: 10 minutes, 19 MB of 16 kHz mono. So much is taken while the loop is blocked;
 who takes it then decides what to keep. When this is full too, the station has to wait, or it drops the connection."""
 _PIPE_BYTES: Final = 1 << 20
-PATIENCE: Final = 60
+_PATIENCE: Final = 60
 """Seconds without sound after which a file is out of reach: a read of a network drive that is gone never ends."""
 _RELEASE: Final = 2.0
 """Seconds in which a thread ends. One that hangs in a read is left behind, as it is a daemon."""
@@ -78,9 +78,9 @@ class DecoderThread:
     The thread waits while its queue is full; nothing is dropped. `notes` belong to the chunks that were taken.
     """
 
-    def __init__(self, produce: Generator[Item, None, None], name: str, patience: int | None) -> None:
+    def __init__(self, produce: Generator[Item, None, None], name: str, *, patient: bool) -> None:
         self._name = name
-        self._patience = patience
+        self._patient = patient
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self._produce = produce
         self._loop = asyncio.get_running_loop()
@@ -187,7 +187,7 @@ class DecoderThread:
         # Second by second: a process that was stopped, or a machine asleep, has not waited.
         while not await self._heard(1.0):
             waited += 1
-            if waited == self._patience:
+            if waited >= _PATIENCE and not self._patient:
                 raise AudioError(
                     f"{self._name} can't be read: nothing came of it in {waited} s. Is its drive still there? Copy it "
                     "to a disk of this machine."
@@ -211,16 +211,14 @@ async def in_thread(
     produce: Generator[Item, None, None],
     name: str,
     release: Callable[[], Awaitable[None]] | None = None,
-    *,
-    patience: int | None = None,
 ) -> Audio:
     """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
 
-    A `Detected` goes before the chunks that it describes. `release` ends what feeds the generator, and is awaited on
-    every path. `patience` are the seconds to wait for a chunk; None for ever.
+    `release` ends what feeds the generator, and is awaited on every path. Without it, what is read is a file, of which
+    some sound comes each minute.
     """
     try:
-        thread = DecoderThread(produce, name, patience)
+        thread = DecoderThread(produce, name, patient=release is not None)
     except RuntimeError as error:
         if release:
             await release()

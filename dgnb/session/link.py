@@ -68,15 +68,9 @@ class Link:
         self.wake()
 
     async def run(self) -> bool:
-        """Use the connection for as long as it lasts. Cancelling leaves it open.
+        """Use the connection for as long as it lasts, and say whether it was the last one. Cancelling leaves it open.
 
-        Returns:
-            Whether it was the last one: all audio was sent, or a stop was asked for, and the server has finished.
-            Otherwise options have changed, or audio was dropped, and the next connection begins behind the gap.
-
-        Raises:
-            ConnectionLost: The connection ended too early.
-            CloseTimeout: The server did not finish in time.
+        It raises `ConnectionLost` when it ended too early, and `CloseTimeout` when the server did not finish in time.
         """
         ledger, slack = self.capture.ledger, round(UNHEARD * self.capture.bytes_per_second)
         receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")

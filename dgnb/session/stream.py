@@ -82,11 +82,8 @@ class Change:
 class Stream:
     """What a session does from its start to its end; `notify` is called after each message and each change of state.
 
-    Attributes:
-        error: Why it ended early, or None.
-        last_fault: The newest fault after which it tried again, or None.
-        change: New options that wait for a connection, or None.
-        cut_off: Whether it has ended by a stop before all of the source was heard.
+    `error` says why it ended early, `last_fault` is the newest one after which it tried again, and `cut_off` whether a
+    stop ended it before all of the source was heard.
     """
 
     def __init__(

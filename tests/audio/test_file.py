@@ -158,7 +158,7 @@ def dead_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 async def test_a_file_that_hangs_raises_one_clear_error_in_time(
     dead_drive: Path, monkeypatch: pytest.MonkeyPatch, where: str, decode: bool
 ) -> None:
-    monkeypatch.setattr("dgnb.audio.file.PATIENCE", 1)
+    monkeypatch.setattr("dgnb.audio.threads._PATIENCE", 1)
     with pytest.raises(AudioError, match=r"nothing came of it in 1 s\. Is its drive still there\? Copy it"):
         await asyncio.wait_for(FileSource(dead_drive / f"hangs at {where}.wav", decode=decode).open(), 6)
 

@@ -58,11 +58,9 @@ class Policy:
         return ""
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[dict[str, Any]]:
-        """The addresses of a name, in the form of aiohttp's resolvers. The connection uses these and asks no more.
-
-        It runs in a daemon thread: nothing can cancel a waiting resolver, and the interpreter's exit must not wait.
-        """
+        """The addresses of a name, in the form of aiohttp's resolvers. The connection uses these and asks no more."""
         ask = self.lookup or socket.getaddrinfo
+        # In a daemon thread: nothing can cancel a waiting resolver, and the interpreter's exit must not wait.
         try:
             found = await in_daemon(lambda name: ask(name, port, family=family, type=socket.SOCK_STREAM), host)
         except OSError:
