@@ -101,6 +101,18 @@ def _your_own_server(notebook: Any, folder: Path) -> None:
     assert _pictures(notebook) == {"latency"}
 
 
+def _listen(notebook: Any, folder: Path) -> None:
+    assert "Each word has a start time" in _said(notebook, "transcribe")
+    assert _said(notebook, "clip").startswith("<Clip: a WAV file of ")
+    assert "Ada: good morning" in _said(notebook, "names")
+    assert _said(notebook, "correct").split()[-4:] == ["Stop", "34.778", "35.168", "True"]
+    assert _said(notebook, "record").endswith("<Clip: a WAV file of 3.00 s>")
+    assert "The same words: True" in _said(notebook, "replay-end")
+    assert "<Sound of station.flac>" in _said(notebook, "replay-end")
+    for name in ("doubtful.wav", "station.flac", "station.jsonl"):
+        assert (folder / name).stat().st_size > 500
+
+
 SHOWN = {
     "01_quickstart": _quickstart,
     "02_control_panel": _control_panel,
@@ -108,6 +120,7 @@ SHOWN = {
     "04_captions_and_exports": _captions_and_exports,
     "05_radio_for_an_hour": _radio_for_an_hour,
     "06_your_own_server": _your_own_server,
+    "07_listen_where_you_read": _listen,
 }
 
 
