@@ -20,6 +20,7 @@ from dgnb.audio.decode import Detected, Item
 from dgnb.audio.file import FileSource
 from dgnb.audio.source import SAMPLE_RATE, AudioSource
 from dgnb.exceptions import AudioError, ConfigurationError
+from dgnb.files import remedy
 from dgnb.values import number
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class Sound:
     def __repr__(self) -> str:
         return f"<Sound of {self.name}>"
 
+    @property
+    def plain(self) -> bool:
+        """Whether its path alone says how it is read."""
+        return isinstance(self.source, FileSource) and self.source.format is None and self.source.track is None
+
     def samples(self, start: float = 0.0, end: float | None = None, *, multichannel: bool = False) -> Samples:
         """Linear16 at 16 kHz from `start` to `end` in seconds; None is the end. What lies beyond the end is left out.
 
@@ -122,7 +128,15 @@ class Sound:
         with self._lock:
             self._notice_changes()
             kept = self._kept.get(multichannel) or self._opened(multichannel, start)
-            sound = np.frombuffer(kept.read(start, end), "<i2")
+            try:
+                sound = np.frombuffer(kept.read(start, end), "<i2")
+            except BaseException as error:
+                # A decoder that was interrupted gives no more.
+                self._kept.clear()
+                if not isinstance(error, OSError):
+                    raise
+                where = f"{self.name} can't be kept in the temporary folder {tempfile.gettempdir()!r}"
+                raise AudioError(f"{where}: {remedy(error)}") from error
         return sound.reshape(-1, kept.channels) if multichannel else sound
 
     def wav(self, start: float = 0.0, end: float | None = None) -> Clip:
@@ -245,6 +259,8 @@ def stretch(start: Any, end: Any = None, pad: float = 0.0) -> tuple[float, float
     if isinstance(row, tuple) and len(row) == 2 and getattr(row[1], "ndim", 0) == 1:
         row = row[1]  # of iterrows()
     if getattr(row, "ndim", 0) == 2:
+        if not len(row):
+            raise ConfigurationError("This table has no rows, so there is nothing to hear in it.")
         if len(row) != 1:
             raise ConfigurationError(f"A clip is of one row, not of {len(row)}: take one with table.iloc[0].")
         row = row.iloc[0]

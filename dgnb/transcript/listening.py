@@ -59,9 +59,8 @@ class Listening(Card):
         if sound and self.word_count:
             sound.lasts(self._words.end)
         self._sound = sound
-        # How raw samples are read stands in no session file.
-        known = sound is not None and sound.path is not None and sound.source.format is None
-        name = writable(str(sound.path.absolute())) if known else ""
+        # How raw samples are read, and which track, stands in no session file.
+        name = writable(str(sound.path.absolute())) if sound and sound.path and sound.plain else ""
         if name != self._words.overlay.audio:
             self._words.overlay.take(Edit(audio=name))
 

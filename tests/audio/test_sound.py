@@ -90,6 +90,32 @@ def test_a_recording_that_was_cut_short_is_heard_up_to_there(tmp_path: Path) -> 
             sound.wav(start)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt("stop"), "stop"),
+        (OSError(28, "No space left on device"), r"a\.mp3 can't be kept in the temporary folder .* Make room there"),
+    ],
+)
+def test_what_was_interrupted_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
+) -> None:
+    sound = Sound(_file(tmp_path / "a.mp3", _noise(3.0), "libmp3lame"))
+    whole = Sound(sound).samples()
+    decoded = dgnb.FileSource.decoded
+
+    def interrupted(source: dgnb.FileSource, *how: Any) -> Any:
+        items = decoded(source, *how)
+        yield from (next(items) for _ in range(5))
+        raise error
+
+    monkeypatch.setattr(dgnb.FileSource, "decoded", interrupted)
+    with pytest.raises((KeyboardInterrupt, dgnb.AudioError), match=told):
+        sound.samples(1.0)
+    monkeypatch.undo()
+    assert np.array_equal(sound.samples(1.0), whole[SAMPLE_RATE:])
+
+
 def test_a_file_that_is_gone_or_was_replaced_is_not_heard_as_another(tmp_path: Path) -> None:
     path = _file(tmp_path / "a.wav", _noise(3.0), "pcm_s16le")
     sound = Sound(path)

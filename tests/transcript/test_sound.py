@@ -74,7 +74,8 @@ def test_a_moment_is_heard_with_what_is_around_it(transcript: Transcript) -> Non
         (lambda made: made.clip(float("nan"), 1), "start is a number"),
         (lambda made: made.clip(60, 61), "ends before 60 s.*Is it the recording of this transcript"),
         (lambda made: made.clip(made.summary().iloc[0]), "takes a row that has start and end"),
-        (lambda made: made.clip(made.words), "one row, not of 0"),
+        (lambda made: made.clip(made.words), "has no rows"),
+        (lambda made: made.clip(made.summary()), "one row, not of"),
         (lambda made: made.clip({"start": 1, "end": 2}, 3), "takes a row that has start and end"),
         (lambda made: made.clip(1, 2, pad=-1), "pad is a number"),
         (lambda made: Transcript().clip(1, 2), "has no sound.*record=True.*transcript.audio = path"),
@@ -128,7 +129,8 @@ async def test_a_session_file_names_its_sound_and_finds_it_again(tmp_path: Path)
 
 def test_sound_that_is_no_file_or_was_taken_away_is_in_no_session_file(transcript: Transcript, tmp_path: Path) -> None:
     raw = dgnb.FileSource(tmp_path / "a.raw", encoding="linear16", sample_rate=16_000)
-    for sound in ((RATE, RAMP), raw, None):
+    track = dgnb.FileSource(tmp_path / "a.mkv", track=1)
+    for sound in ((RATE, RAMP), raw, track, None):
         transcript.audio = dgnb.samples.path()
         transcript.audio = sound
         transcript.save(tmp_path / "talk.jsonl")
