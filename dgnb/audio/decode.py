@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dgnb.audio.head import Head, reason, refuse, undecodable
-from dgnb.audio.resample import Resampler, parts
+from dgnb.audio.resample import Resampler
 from dgnb.audio.source import CHUNK_SECONDS, HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE, Note, SourceFormat
 from dgnb.audio.timeline import MOST_MISSED, Timeline
 from dgnb.audio.tracks import chosen, other_tracks, stated_end
@@ -214,8 +214,7 @@ class Decoder:
                     raise
                 continue
             decoded += len(frames)
-            for frame in frames:
-                yield from parts(frame)
+            yield from frames
         if last and not decoded:
             raise last
 

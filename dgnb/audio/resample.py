@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from dgnb.audio.source import LOWEST_RATE, SAMPLE_RATE
+from dgnb.audio.source import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -17,8 +16,6 @@ _OPPOSITE: Final = 0.05
 """Power of the sum of left and right over that of their difference. Below it, the mix loses more than 13 dB."""
 _AGREED: Final = 5
 """So many parts in a row end what was opposite."""
-_LONGEST: Final = 2
-"""Seconds that are resampled at once."""
 
 
 class Resampler:
@@ -81,22 +78,3 @@ class Resampler:
                 self.one_sided = not self._agreed or (self.one_sided and self._agreed < _AGREED)
             mix = sound[:, 0] if self.one_sided else mix
         return bytes(mix.round().astype("<i2").tobytes())
-
-
-def parts(frame: AudioFrame) -> Iterator[AudioFrame]:
-    """A frame in parts of two seconds at most; only the first has a time. FLAC packs a minute into 16 bytes."""
-    import av
-
-    most = _LONGEST * frame.sample_rate
-    if frame.samples <= most or frame.sample_rate < LOWEST_RATE:  # such a rate is refused
-        yield frame
-        return
-    sound = frame.to_ndarray()
-    width = 1 if frame.format.is_planar else frame.layout.nb_channels
-    for begin in range(0, frame.samples, most):
-        cut = sound[:, begin * width : (begin + most) * width].copy()
-        part = av.AudioFrame.from_ndarray(cut, format=frame.format.name, layout=frame.layout.name)
-        part.sample_rate = frame.sample_rate
-        if not begin:
-            part.pts, part.time_base = frame.pts, frame.time_base
-        yield part

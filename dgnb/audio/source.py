@@ -19,7 +19,7 @@ __all__ = ["CHUNK_SECONDS", "MOST_NOTES", "SAMPLE_RATE", "Audio", "AudioSource",
 SAMPLE_RATE: Final = 16_000
 CHUNK_SECONDS: Final = 0.1
 """Deepgram advises 20 to 250 ms a message, about 100 ms."""
-LOWEST_RATE: Final = 1_000
+LOWEST_RATE: Final = 4_000
 """Samples a second. Fewer would make gigabytes of a few bytes."""
 HIGHEST_RATE: Final = 384_000
 

@@ -202,7 +202,7 @@ async def test_a_tensor_is_an_array_wherever_it_lies(kind: Callable[[Samples], A
         ([1j, 2j, 3j], "A list of complex"),
         ((True, np.zeros(9)), "sample_rate is a positive whole number"),
         ((0, np.zeros(9)), "sample_rate is a positive whole number"),
-        ((900_000, np.zeros(9)), "sample_rate is from 1000 to 384000"),
+        ((900_000, np.zeros(9)), "sample_rate is from 4000 to 384000"),
         ((-1.5, np.zeros(9)), "sample_rate is a positive whole number"),
         ((RATE, []), r"not \(0,\)"),
         ({"path": "a.wav"}, "not dict"),

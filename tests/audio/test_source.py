@@ -20,8 +20,8 @@ from dgnb.exceptions import AudioError, ConfigurationError
         ({"encoding": "linaer16", "sample_rate": 16_000}, "Did you mean 'linear16'"),
         ({"encoding": "nonsense", "sample_rate": 16_000}, "Use one of: linear16"),
         ({"encoding": "linear16", "sample_rate": 0}, "sample_rate is a positive whole number, not 0"),
-        ({"encoding": "linear16", "sample_rate": 999}, "sample_rate is from 1000 to 384000, not 999"),
-        ({"encoding": "mulaw", "sample_rate": 384_001}, "sample_rate is from 1000 to 384000, not 384001"),
+        ({"encoding": "linear16", "sample_rate": 999}, "sample_rate is from 4000 to 384000, not 999"),
+        ({"encoding": "mulaw", "sample_rate": 384_001}, "sample_rate is from 4000 to 384000, not 384001"),
         ({"encoding": "linear16", "sample_rate": "16 kHz"}, "sample_rate is a positive whole number, not '16 kHz'"),
         ({"encoding": "linear16", "sample_rate": 16_000, "channels": True}, "channels is a positive whole number"),
         (

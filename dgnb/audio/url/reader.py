@@ -120,26 +120,23 @@ class Listener:
             yield from self._counted(self._hls.play(text, answer.url, self._decoder), None)
             return
         named = playlist.entries(data)
-        failures: list[AudioError] = []
+        failure: AudioError = Trouble(self._name, "it is a playlist that names no address", _USE_STREAM, fatal=True)
         for entry in named:
             try:
                 yield from self._play(address(entry, answer.url), depth)
-            except (Stopped, GeneratorExit):
-                raise
-            except (AudioError, ValueError) as error:
-                if self._heard:
+            except ValueError:
+                failure = Trouble(self._name, "an entry of its playlist is no address")
+            except (Stopped, AudioError) as error:
+                if self._heard or isinstance(error, Stopped):
                     raise
-                no_address = Trouble(self._name, "an entry of its playlist is no address")
-                failures.append(error if isinstance(error, AudioError) else no_address)
-                continue
-            if len(named) > 1:
-                text = f"{self._name} is a playlist of {len(named)} addresses; only one of them was read"
-                yield Note("warning", text)
-            return
-        if not failures:
-            raise Trouble(self._name, "it is a playlist that names no address", _USE_STREAM, fatal=True)
-        # A failure that may pass says more than one that never will.
-        raise next((failure for failure in failures if not getattr(failure, "fatal", False)), failures[-1])
+                # One that may pass says more than one that never will.
+                failure = error if getattr(failure, "fatal", False) else failure
+            else:
+                if len(named) > 1:
+                    text = f"{self._name} is a playlist of {len(named)} addresses; only one of them was read"
+                    yield Note("warning", text)
+                return
+        raise failure
 
     def _sound(self, answer: Answer) -> Items:
         start = answer.start(_MARK_BYTES)
