@@ -21,6 +21,7 @@ import pytest
 import dgnb
 from dgnb import LiveSession
 from dgnb.audio import Audio, AudioSource
+from dgnb.audio.recording import Recorder
 from dgnb.exceptions import ConfigurationError, HandshakeError
 from dgnb.loopback import Script
 from tests.support.faulty import FaultyServer
@@ -273,6 +274,21 @@ async def test_retry_goes_on_in_the_same_recording(server: FaultyServer, tmp_pat
     assert np.array_equal(held[:before], np.zeros_like(given[:before]) if damaged else given[:before])
     assert sorted(os.listdir(tmp_path)) == (["talk-1.flac"] if damaged else []) + ["talk.flac"]
     assert len(events(session, "recording")) == 1
+
+
+def test_what_a_stop_gives_back_was_not_written_yet(tmp_path: Path) -> None:
+    given = sound(2)
+    recorder = Recorder(str(tmp_path / "talk.flac"), "talk").open()
+
+    async def close() -> None: ...
+
+    recorder.begin(Audio(once(given), close))  # type: ignore[arg-type]
+    for chunk in one_by_one(given):
+        recorder.capture(chunk)
+    recorder.write(recorder.take())
+    recorder.end(2 * round(1.7 * RATE))
+    recorder.write(recorder.take(), last=True)
+    assert np.array_equal(read(recorder.path)[0], given[: round(1.7 * RATE)])
 
 
 async def test_a_source_that_can_be_heard_again_is_not_copied(server: FaultyServer) -> None:
