@@ -182,6 +182,14 @@ def test_a_clip_is_a_wav_file_that_shows_a_player() -> None:
     assert clip._repr_html_().startswith('<audio controls src="data:audio/wav;base64,UklGR')
 
 
+def test_a_long_clip_does_not_go_into_a_notebook() -> None:
+    clip = Sound((SAMPLE_RATE, np.zeros(9 * 60 * SAMPLE_RATE, "<i2"))).wav()
+    assert clip._repr_html_() is None
+    assert repr(clip).endswith("of 540.00 s, too long to put into a notebook: use transcript.player()>")
+    assert len(clip.wav) == 44 + 2 * 540 * SAMPLE_RATE
+    assert type(clip.wav) is bytes
+
+
 @pytest.mark.parametrize("seconds", [0.03, 1.0, 12.8])
 def test_what_is_embedded_has_each_sample_at_its_time(seconds: float) -> None:
     # Clicks, each at a known place, also around the seam of two parts.
