@@ -12,16 +12,11 @@ UNHEARD: Final = 0.25
 
 
 class Heard:
-    """Takes finals. Times are seconds of the connection.
-
-    Attributes:
-        begin: Where on the source's timeline the connection began, in bytes.
-        leaves_out: Whether the server is known to leave silence out, so that no final will fill a hole.
-    """
+    """Takes finals. Times are seconds of the connection."""
 
     def __init__(self, *, leaves_out: bool = False) -> None:
-        self.begin = 0
-        self.leaves_out = leaves_out
+        self.begin = 0  # of the connection on the source's timeline, in bytes
+        self.leaves_out = leaves_out  # the server is known to leave silence out: no final will fill a hole
         # Of each channel; the first span ends where the first hole begins.
         self._spans: dict[int, list[tuple[float, float]]] = {}
         self._channels = 1

@@ -25,35 +25,22 @@ class Ledger:
     A connection gets one unbroken stretch. When more than `capacity` bytes are pending, the oldest are dropped. Audio
     that was sent is lost only with its connection. Audio that was not sent is lost at once, and the connection is
     `torn`: it would take what follows for the next moment, so it must not get it.
-
-    Args:
-        capacity: Bytes that are kept.
-        frame: Bytes of one sample of all channels. A connection begins at a whole one.
-
-    Attributes:
-        chunk: Bytes that are sent at once, at most.
-        captured: The end of the audio that was taken from the source.
-        acknowledged: Everything before it is covered by a final, or in `gaps`. It never moves back.
-        sent: Where the next audio for the connection begins.
-        reached: The furthest that any connection was sent. It never moves back.
-        kept: Where the oldest audio in memory begins.
-        gaps: What is lost, in order.
     """
 
     def __init__(self, capacity: int, frame: int = 1, chunk: int = sys.maxsize) -> None:
         self._capacity = max(capacity, frame)
-        self._frame = frame
-        self.chunk = chunk
+        self._frame = frame  # bytes of one sample of all channels: a connection begins at a whole one
+        self.chunk = chunk  # bytes that are sent at once, at most
         self._audio = bytearray()  # From `kept` to `captured`.
         self._begun = False
         self._reported = 0
         self._closed = False
-        self.captured = 0
-        self.acknowledged = 0
-        self.sent = 0
-        self.reached = 0
-        self.kept = 0
-        self.gaps: list[Lost] = []
+        self.captured = 0  # the end of the audio that was taken from the source
+        self.acknowledged = 0  # all before it is covered by a final, or in `gaps`; it never moves back
+        self.sent = 0  # where the next audio for the connection begins
+        self.reached = 0  # the furthest that any connection was sent; it never moves back
+        self.kept = 0  # where the oldest audio in memory begins
+        self.gaps: list[Lost] = []  # what is lost, in order
 
     @property
     def pending(self) -> int:

@@ -25,14 +25,7 @@ _AUDIT: Final = 0.1  # s by which the audio that the server reports may differ f
 
 @dataclasses.dataclass(eq=False)
 class Link:
-    """Sends audio on one connection, and puts the messages into the transcript.
-
-    Attributes:
-        elsewhere: Whether results go to a callback address, so that no message shows what was heard.
-        watched: Whether to watch for a server that takes audio and sends no message, though it answers pings.
-        answers_silence: Whether it is known to send empty finals where nobody speaks, so that it is given up without.
-        progress: Called when finals cover more audio.
-    """
+    """Sends audio on one connection, and puts the messages into the transcript."""
 
     connection: Connection
     number: int
@@ -40,11 +33,11 @@ class Link:
     transcript: Transcript
     stop: Stop
     drain_timeout: float
-    elsewhere: bool
-    watched: bool
-    answers_silence: bool
+    elsewhere: bool  # results go to a callback address, so that no message shows what was heard
+    watched: bool  # for a server that takes audio and sends no message, though it answers pings
+    answers_silence: bool  # it is known to send empty finals where nobody speaks, and given up without
     notify: Callable[[], None]
-    progress: Callable[[], None]
+    progress: Callable[[], None]  # finals cover more audio
     draining: Callable[[], None]
     heard: Heard = dataclasses.field(default_factory=Heard)
 
