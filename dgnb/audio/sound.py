@@ -42,6 +42,8 @@ _HEADER: Final = 44
 """Bytes of a WAV file before the samples."""
 _MOST_SHOWN: Final = 17_000_000
 """Bytes of WAV that a notebook shows. They are a third more in it, and JupyterLab slows down with more than 50 MB."""
+_LATEST: Final = 1e9
+"""Seconds. FFmpeg can't seek to what is much later."""
 _IN_MEMORY: Final = 1 << 24
 """Bytes of samples; more go to a file."""
 
@@ -128,7 +130,7 @@ class Sound:
         """
         import numpy as np
 
-        start = number("start is a number of seconds from 0 on", start, 0.0)
+        start = min(_LATEST, number("start is a number of seconds from 0 on", start, 0.0))
         end = math.inf if end is None else number("end is a number of seconds from 0 on, or None", end, 0.0)
         with self._lock:
             self._notice_changes()
@@ -243,8 +245,9 @@ class _Kept:
         while self._file.tell() < last and (item := next(self._items, None)) is not None:
             if isinstance(item, bytes):
                 self._file.write(item)
+        size = int(max(0, min(last, self._file.tell()) - first))
         self._file.seek(int(first))
-        return self._file.read(-1 if last == math.inf else max(0, int(last - first)))
+        return self._file.read(size)
 
     def _place(self, at: float) -> float:
         begin = round((self.begin or 0.0) * SAMPLE_RATE)

@@ -73,7 +73,8 @@ async def test_a_late_stretch_is_the_same_to_the_sample_though_nothing_before_it
     both = sound.samples(127.0, 127.5, multichannel=True)
     assert both.shape == (8_000, 2 if layout == "stereo" else 1)
     assert np.abs(both.mean(axis=1) - heard[127 * SAMPLE_RATE :][:8_000]).max() < 1
-    assert sound.samples(140.5).size == sound.samples(999.0, 1_000.0).size == 0
+    assert sound.samples(140.5).size == sound.samples(999.0, 1_000.0).size == sound.samples(1e300).size == 0
+    assert np.array_equal(sound.samples(139.5, 1e300), heard[-8_000:])
     decoded = list(dgnb.FileSource(path).decoded(start=127.0))
     assert sum(len(item) for item in decoded if isinstance(item, bytes)) < 2 * SAMPLE_RATE * 60
 
