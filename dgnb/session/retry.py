@@ -79,8 +79,7 @@ class Retry:
     def delay(self, error: Exception, now: float, *, uptime: float | None = None) -> float:
         """Seconds to wait before the next try. `uptime` is how long the connection was open, when it was.
 
-        Raises:
-            DgnbError: There is no further try. It is `error`, or a copy that also says why there is none.
+        Where there is none, it raises `error`, or a copy that also says why.
         """
         answered = not isinstance(error, HandshakeError) or error.status is not None
         # TLS or a proxy that fails is wrongly set up, but not where the server was reached that way before.

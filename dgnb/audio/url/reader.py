@@ -37,15 +37,12 @@ def backoff(tries: int, rng: random.Random) -> float:
 
 @dataclass(repr=False)
 class Listener:
-    """Gives all that is heard at the fetcher's origin as one row of chunks.
-
-    `wait` gives the seconds before the next try, after so many in a row without audio.
-    """
+    """Gives all that is heard at the fetcher's origin as one row of chunks."""
 
     _fetcher: Fetcher
     _decoder: Decoder
     _reconnect: bool
-    _wait: Callable[[int], float]
+    _wait: Callable[[int], float]  # seconds before the next try, after so many in a row without audio
     _endless: bool = False
     _start: bytes = b""
     _heard: float = 0.0

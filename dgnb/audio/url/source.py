@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 from dgnb.audio.decode import Decoder
 from dgnb.audio.source import Audio, AudioSource, SourceFormat
 from dgnb.audio.threads import in_thread
 from dgnb.audio.tracks import as_track
-from dgnb.audio.url.fetch import Fetcher, address
+from dgnb.audio.url.fetch import Fetcher, address, shown
 from dgnb.audio.url.policy import Policy
 from dgnb.audio.url.reader import Listener, backoff
 from dgnb.exceptions import ConfigurationError
@@ -66,17 +65,14 @@ class URLSource(AudioSource):
         reconnect: bool = True,
         shared: bool = False,
     ) -> None:
-        url = native(url)
         try:
-            parts = urlsplit(url)
-            right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-            self._address = address(url)
+            self._address = address(native(url))
+            right = self._address.scheme in ("http", "https") and bool(self._address.host and self._address.port)
         except (ValueError, AttributeError, TypeError):
             right = False
         if not right:
             raise ConfigurationError("A URL source is an http:// or https:// address with a host.")
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-        self.name = f"{shown}?…" if parts.query else shown
+        self.name = shown(self._address)
         self.format = SourceFormat.of(encoding, sample_rate, channels, decode=True)
         self.reconnect = reconnect
         self._track = as_track(track)
