@@ -34,10 +34,8 @@ Names = Mapping[Any, str]
 """The names of speakers by their number."""
 NOBODY: Final[Names] = MappingProxyType({})
 
-_PAUSE: Final = 800
-"""Milliseconds of silence that end a caption."""
-_FRAMES: Final = 125
-"""Milliseconds of three frames of a film: the eye misses what is shorter."""
+_PAUSE: Final = 800  # Milliseconds of silence that end a caption
+_FRAMES: Final = 125  # Milliseconds of three frames of a film: the eye misses what is shorter
 
 _SENTENCE: Final = tuple(".?!…。？！؟۔।")
 _CLAUSE: Final = tuple(",;:—–،؛、，；：")
@@ -63,11 +61,7 @@ class Cue:
 def voices(
     utterances: Sequence[Utterance], speakers: bool | None = None, names: Names = NOBODY
 ) -> Callable[[int, int | None], str]:
-    """A function that names the speaker of a channel: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or "".
-
-    Channels are named where there are several, and so are speakers, or where `names` has one. With `speakers`, a single
-    speaker is named too; with False, neither speakers nor channels are.
-    """
+    """A function that names who speaks in a channel: "Speaker 0", "Channel 1", "Channel 1, Speaker 0", or ""."""
     channels = {channel for words, channel in utterances if words}
     known = {word.speaker for words, _ in utterances for word in words} - {None}
     by_channel = speakers is not False and len(channels) > 1

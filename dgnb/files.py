@@ -25,11 +25,7 @@ _REMEDIES: Final[dict[int | None, str]] = {
 
 
 def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) -> None:
-    """Write a file completely, or leave it as it was. A file that exists keeps its mode.
-
-    The content goes to a draft in the same folder, and replaces the file in one step. After an interrupt or a failure
-    no draft is left, and `DgnbError` says why. A link stays a link. Text is written as UTF-8.
-    """
+    """Write a file completely, or leave it as it was; text as UTF-8, bytes also in parts. `DgnbError`: it can't be."""
     try:
         data = content.encode("utf-8", "replace") if isinstance(content, str) else content
         parts = [data] if isinstance(data, bytes) else data
@@ -42,6 +38,7 @@ def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) 
         if target.exists() and not os.access(target, os.W_OK):
             # The system would allow the replacement, but the file is read-only on purpose.
             raise PermissionError(errno.EACCES, "the file is read-only")
+        # Flushed to the disk, it replaces the file in one step. A link stays a link, and the file keeps its mode.
         draft = target.parent / f".dgnb-{secrets.token_hex(8)}"
         try:
             with draft.open("xb") as file:
@@ -62,11 +59,7 @@ def write(path: str | os.PathLike[str], content: str | bytes | Iterable[bytes]) 
 
 
 def made(path: str | os.PathLike[str], what: str, make: Callable[[Path, Path | None], T]) -> T:
-    """What `make` returns. It makes a file, and gets its path, links followed, and where `free` moved the former one.
-
-    Raises:
-        ConfigurationError: The file can't be made. The former one is back in its place.
-    """
+    """What `make` returns for the path, links followed, and where the former file went; an error puts it back."""
     moved = None
     try:
         real = Path(os.path.realpath(os.fsdecode(path)))

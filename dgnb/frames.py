@@ -75,10 +75,7 @@ DOUBTFUL: Final[Schema] = {**_SPAN, "text": "string", "words": "int64", "confide
 
 
 def table(schema: Schema, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """A frame of exactly this schema, of a sequence or, for numbers, an array for each column.
-
-    None is a missing value. Moments are nanoseconds since 1970, UTC, of which the table keeps the milliseconds.
-    """
+    """A frame of this schema. None is a missing value; moments are ns since 1970, UTC, kept to the millisecond."""
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in schema.items()})
 
 
@@ -89,11 +86,7 @@ def rows(schema: Schema, records: Iterable[Sequence[Any]]) -> pd.DataFrame:
 
 
 class GrowingTable:
-    """A table that someone reads while it grows: each read converts the new rows alone.
-
-    After `block` rows, converted rows are settled. Text columns get a chunk for each block: small blocks make a table
-    slow, large ones make a read convert more rows again.
-    """
+    """A table that grows: a read converts the new rows alone. After `block` rows they are settled."""
 
     def __init__(self, schema: Schema, block: int = 1024) -> None:
         self._block = block

@@ -14,8 +14,7 @@ from dgnb.values import native, whole
 if TYPE_CHECKING:
     import numpy as np
 
-_LOUDEST: Final = 4.0
-"""Floats a little over 1 are clipped. Larger floats are refused: they have another scale."""
+_LOUDEST: Final = 4.0  # Floats a little over 1 are clipped. Larger floats are refused: they have another scale.
 
 
 def holds_samples(data: Any) -> bool:

@@ -24,18 +24,14 @@ _SAFE: Final = {"protocol_whitelist": "none"}
 # FFmpeg's own limits are 1 MB and 5 s: with those, the first words of a stream would come late.
 _STREAM: Final = {**_SAFE, "formatprobesize": "4096", "probesize": "65536", "analyzeduration": "100000"}
 _MOST_DAMAGED: Final = 50
-_PLAIN: Final = ("wav", "w64", "aiff", "au", "caf", "flac")
-"""Formats whose timestamps count samples."""
+_PLAIN: Final = ("wav", "w64", "aiff", "au", "caf", "flac")  # Formats whose timestamps count samples
 _COUNTED: Final = (*_PLAIN, "mov", "matroska")
 """Formats that state their length, by FFmpeg's names. FFmpeg guesses the length of others."""
-_SHORT: Final = 0.15
-"""Seconds that may be missing at the end without a warning."""
-_LONG: Final = 1.0
-"""Seconds that may come after the stated end without a warning: encoders pad."""
+_SHORT: Final = 0.15  # Seconds that may be missing at the end without a warning
+_LONG: Final = 1.0  # Seconds that may come after the stated end without a warning: encoders pad
 _SETTLED: Final = 2
 """Seconds after which it does not matter what was decoded before: the resampler's filter, and whether sides differ."""
-_LOOK_BACK: Final = 50
-"""Seconds. FLAC of 44.1 kHz has each 41 s a frame that begins with a sample of 16 kHz."""
+_LOOK_BACK: Final = 50  # Seconds. FLAC of 44.1 kHz has each 41 s a frame that begins with a sample of 16 kHz.
 _NOMINAL: Final = {"amr-nb": 1600, "amr-wb": 3000, "g729": 1000, "opus": 6000, "speex": 3500}
 """Bytes a second of encodings without a fixed rate: a middle bit rate, to pace them."""
 
@@ -61,10 +57,7 @@ def decoded(
     live: bool = False,
     start: float | None = None,
 ) -> Generator[Item, None, None]:
-    """The chunks of one file, and the shorter rest of them. `seek` and `tell` of the file are used if it has them.
-
-    With `start`, they begin shortly before that second where they are the same to the bit then, and else with the file.
-    """
+    """The chunks of one file. With `start`, from shortly before it if they are the same to the bit then, else all."""
     decoder = Decoder(name, raw, multichannel=multichannel, track=track)
     with contextlib.closing(open_file()) as file:
         yield from decoder.chunks(file, live=live, start=start)
@@ -72,10 +65,7 @@ def decoded(
 
 
 class Decoder:
-    """Decodes one file after another into one row of chunks. The files may differ in format.
-
-    With `multichannel` the channels are kept apart: as many as the first file has. `channels` is 0 until then.
-    """
+    """Decodes one file after another into one row of chunks; `multichannel` keeps the channels of the first."""
 
     def __init__(
         self, name: str, raw: SourceFormat | None, *, multichannel: bool, track: int | str | None = None

@@ -17,10 +17,8 @@ from dgnb.values import native
 
 __all__ = ["FileSource"]
 
-_HEADER: Final = 4096
-"""Bytes that may change while a recording is written: they hold its length."""
-_BEGIN: Final = 65_536
-"""Bytes after the header by which a file that was replaced is recognised."""
+_HEADER: Final = 4096  # Bytes that may change while a recording is written: they hold its length
+_BEGIN: Final = 65_536  # Bytes after the header by which a file that was replaced is recognised
 
 
 class FileSource(AudioSource):

@@ -29,18 +29,13 @@ _OTHERS: Final[dict[bytes | tuple[bytes, ...], str]] = {
 }
 """In small letters, after blanks."""
 _FEW_LETTERS: Final = 4
-_LEAST_SURPLUS: Final = 4096
-"""Bytes. Fewer are padding."""
+_LEAST_SURPLUS: Final = 4096  # Bytes. Fewer are padding.
 _UNKNOWN_SIZE: Final = 0x7FFF0000
 """A program that writes WAV into a pipe states this size or more, because it does not know the size."""
 
 
 class Head:
-    """A file that remembers its first 64 bytes, so that an error can say what it is.
-
-    `size` are all bytes of a file that can seek, and `surplus` those beyond the length that a WAV or AIFF header
-    states. FFmpeg tells of neither: it takes what there is, up to that length. A `surplus` below 0 is missing.
-    """
+    """A file that remembers its first bytes. `surplus` is what lies beyond the length that its header states."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -91,10 +86,7 @@ class Head:
 
 
 def refuse(start: bytes, name: str, raw: SourceFormat | None) -> None:
-    """Refuse a file whose first bytes say more than FFmpeg's error would.
-
-    No error quotes a file: who reads the error may be a visitor of an app, and the file a list of passwords.
-    """
+    """Refuse a file by its first bytes. No error quotes them: they may be of a list of passwords."""
     if not start:
         return  # the feed may have failed: its error says more
     if raw:

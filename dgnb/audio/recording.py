@@ -28,19 +28,10 @@ _KEPT: Final = 32_000_000  # Bytes of the file that wait for a full disk: half a
 
 
 class Recorder:
-    """A file that gets the samples which a session captures, and no others; only its owner can read it.
+    """The file that gets the samples which a session captures, and no others; None: a temporary one, for two hours.
 
-    While the disk takes nothing, half an hour is kept in memory, and silence of the same length for what comes later.
-    The file can be played whenever its process is killed. FLAC keeps each sample; an hour is 60 MB, of Ogg Opus 16 MB.
-    `open` and `write` run in a thread; the rest does no I/O.
-
-    Args:
-        path: The file. None: a temporary FLAC file until this process ends, and for two hours of audio.
-        title: What the file says that it holds.
-
-    Attributes:
-        path: The file, once it is open.
-        moved: Where the file went that was there before, or None.
+    `open` and `write` run in a thread; the rest does no I/O. `moved` is where a former file went. While the disk takes
+    nothing, half an hour is kept in memory, and silence of the same length for what comes later.
     """
 
     def __init__(self, path: str | None, title: str) -> None:
@@ -95,10 +86,7 @@ class Recorder:
         return (audio,)
 
     def write(self, batch: tuple[bytes], *, last: bool = False) -> str:
-        """Append what `take` gave, and close the file after the `last` batch. Returns what is to be told, or "".
-
-        `DgnbError`: the file can't be written now, and the next batch tries it again.
-        """
+        """Append what `take` gave. Returns what is to be told. `DgnbError`: it is tried again."""
         if self._file.closed:
             return ""
         room = self._bytes(LIMIT) - self._encoded if self._bounded else sys.maxsize

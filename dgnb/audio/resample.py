@@ -10,19 +10,14 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
 
-_QUIET: Final = 5e3
-"""Power, in units of linear16 (-53 dB). Below it, left and right are not compared."""
+_QUIET: Final = 5e3  # Power, in units of linear16 (-53 dB). Below it, left and right are not compared.
 _OPPOSITE: Final = 0.05
 """Power of the sum of left and right over that of their difference. Below it, the mix loses more than 13 dB."""
-_AGREED: Final = 5
-"""So many parts in a row end what was opposite."""
+_AGREED: Final = 5  # So many parts in a row end what was opposite
 
 
 class Resampler:
-    """Converts frames to interleaved linear16 at 16 kHz; one channel is the mix of all.
-
-    Where left and right are opposite (`one_sided`), they would cancel each other out: only the left is heard then.
-    """
+    """Converts frames to interleaved linear16 at 16 kHz; mixes them for one channel, unless they are `one_sided`."""
 
     def __init__(self, channels: int) -> None:
         self.one_sided = False

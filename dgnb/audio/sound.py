@@ -33,19 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["Clip", "Sound"]
 
 BIT_RATE: Final = 32_000
-_FRAME: Final = 1024
-"""Samples of an AAC packet."""
-_LEAD: Final = 4
-"""Packets before a part, for the encoder to settle; they are left out."""
+_FRAME: Final = 1024  # Samples of an AAC packet
+_LEAD: Final = 4  # Packets before a part, for the encoder to settle; they are left out
 _PARTS: Final = 2
-_HEADER: Final = 44
-"""Bytes of a WAV file before the samples."""
+_HEADER: Final = 44  # Bytes of a WAV file before the samples
 _MOST_SHOWN: Final = 17_000_000
 """Bytes of WAV that a notebook shows. They are a third more in it, and JupyterLab slows down with more than 50 MB."""
-_LATEST: Final = 1e9
-"""Seconds. FFmpeg can't seek to what is much later."""
-_IN_MEMORY: Final = 1 << 24
-"""Bytes of samples; more go to a file."""
+_LATEST: Final = 1e9  # Seconds. FFmpeg can't seek to what is much later.
+_IN_MEMORY: Final = 1 << 24  # Bytes of samples; more go to a file
 
 
 class Clip(bytes):
@@ -260,10 +255,7 @@ def again(source: AudioSource) -> bool:
 
 
 def stretch(start: Any, end: Any = None, pad: float = 0.0) -> tuple[float, float]:
-    """Two times in seconds, given as such, or as a row with `start` and `end` of any table, and `pad` around them.
-
-    ConfigurationError: They are missing, or are no stretch.
-    """
+    """Two times in seconds, of a row or as such, and `pad` around them; `ConfigurationError`: they are no stretch."""
     row = start
     if isinstance(row, tuple) and len(row) == 2 and getattr(row[1], "ndim", 0) == 1:
         row = row[1]  # of iterrows()

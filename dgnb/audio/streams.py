@@ -18,10 +18,8 @@ from dgnb.exceptions import AudioError, ConfigurationError, DgnbError
 from dgnb.values import native
 
 BYTES: Final = (bytes, bytearray, memoryview)
-_READ: Final = 65_536
-"""Bytes that are asked for at a time. Streams give what there is."""
-_POLL: Final = 0.1
-"""Seconds after which a thread that waits for a queue looks whether it is still wanted."""
+_READ: Final = 65_536  # Bytes that are asked for at a time. Streams give what there is.
+_POLL: Final = 0.1  # Seconds after which a thread that waits for a queue looks whether it is still wanted
 _RELEASE: Final = 0.2
 """Seconds in which a thread ends. One that waits for its next chunk is left behind, as it is a daemon."""
 

@@ -23,8 +23,7 @@ who takes it then decides what to keep. When this is full too, the station has t
 _PIPE_BYTES: Final = 1 << 20
 _PATIENCE: Final = 60
 """Seconds without sound after which a file is out of reach: a read of a network drive that is gone never ends."""
-_RELEASE: Final = 2.0
-"""Seconds in which a thread ends. One that hangs in a read is left behind, as it is a daemon."""
+_RELEASE: Final = 2.0  # Seconds in which a thread ends. One that hangs in a read is left behind, as it is a daemon.
 
 
 class Pipe:
@@ -73,10 +72,7 @@ class Pipe:
 
 
 class DecoderThread:
-    """Runs a generator of audio in a daemon thread, a bounded number of chunks ahead of whoever takes them.
-
-    The thread waits while its queue is full; nothing is dropped. `notes` belong to the chunks that were taken.
-    """
+    """Runs a generator of audio in a daemon thread, a bounded number of chunks ahead; nothing is dropped."""
 
     def __init__(self, produce: Generator[Item, None, None], name: str, *, patient: bool) -> None:
         self._name = name

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
 
 MOST_MISSED: Final = 3600.0
 """Seconds. A longer hole is a wrong timestamp: nobody wants a day of silence for it."""
-_LEAST_MISSED: Final = 0.02
-"""Seconds that are filled with silence. Less is the jitter of a container."""
-_RESTART: Final = 1.0
-"""Timestamps that go back by more seconds than this begin anew."""
+_LEAST_MISSED: Final = 0.02  # Seconds that are filled with silence. Less is the jitter of a container.
+_RESTART: Final = 1.0  # Timestamps that go back by more seconds than this begin anew
 
 
 class Timeline:

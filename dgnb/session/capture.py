@@ -26,12 +26,7 @@ _CANCELLED: Final = "was cancelled from inside: something that it waits for was.
 class Capture:
     """Takes audio from a source: as it comes where it would be lost otherwise, else as fast as it is sent.
 
-    Attributes:
-        audio: What the source opened; None before that.
-        duration: Seconds of audio after which it ends; None for no limit.
-        ended: Whether no more audio will be captured.
-        resumed: Set unless the session is paused.
-        recorder: Gets what is captured; None where nothing is recorded.
+    `audio` is None until it is open, `duration` and `recorder` where there is none. `ended`: no more will be captured.
     """
 
     def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
@@ -109,12 +104,7 @@ class Capture:
         return 20 * math.log10(peak / 32768) if peak else -math.inf
 
     async def open(self, *, multichannel: bool) -> Audio:
-        """Open the source and begin to take its audio; after a close, go on behind what was captured.
-
-        Raises:
-            AudioError: The source can't be opened, or is not audio. After a close it is the `failure`, as what was
-                captured before is still worth sending.
-        """
+        """Open the source, after a close to go on where it was. `AudioError`: it can't be opened at first."""
         failed = None
         if self.audio is None:
             self.audio = audio = await self._opened(multichannel)

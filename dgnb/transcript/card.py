@@ -11,14 +11,10 @@ from dgnb.notices import FAINT, clock, escaped, grid, quiet
 from dgnb.transcript.records import Line
 from dgnb.transcript.reducer import Reducer
 
-_ENDS: Final = 2
-"""Lines of speech from the beginning, and as many from the end."""
-_WORDS: Final = 60
-"""Words in which to look for them."""
-_NEWEST: Final = 200
-"""Messages in which to look for the model."""
-_WIDTH: Final = 160
-"""Characters of a line."""
+_ENDS: Final = 2  # Lines of speech from the beginning, and as many from the end
+_WORDS: Final = 60  # Words in which to look for them
+_NEWEST: Final = 200  # Messages in which to look for the model
+_WIDTH: Final = 160  # Characters of a line
 _OPENED: Final = re.compile(r"(?:again at \S+ s, )?(.*?) \(")
 
 _NEXT: Final = (

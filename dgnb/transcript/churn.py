@@ -7,20 +7,14 @@ from dgnb.transcript.records import channel_of
 
 
 class Churn:
-    """Compares each `Results` with the interim before it, for each channel of each connection.
-
-    `Transcript.results` defines the measure.
-    """
+    """Compares each `Results` with the interim before it, by channel and connection; see `Transcript.results`."""
 
     def __init__(self) -> None:
         self._heard: dict[tuple[int, int], tuple[tuple[Word, ...], list[str], list[int]]] = {}
         """The words of the newest interim, their texts, and how often the word at each place was rewritten."""
 
     def take(self, results: Results, connection: int) -> float | None:
-        """Take the next `Results`, and say of a final how often a word of it was rewritten, by the word.
-
-        None for an interim, for a final that no interim came before, and for a final without words.
-        """
+        """How often a word of a final was rewritten, by the word; None where nothing came before, and for others."""
         key = connection, channel_of(results)
         if results.is_final and key not in self._heard:
             return None

@@ -13,26 +13,15 @@ from dgnb.exceptions import DgnbError
 from dgnb.transcript import Transcript, storage
 from dgnb.transcript.reducer import Saved
 
-_TAIL: Final = 64
-"""Bytes at the end of the file by which a change by others is noticed."""
+_TAIL: Final = 64  # Bytes at the end of the file by which a change by others is noticed
 
 Batch = tuple[bytes, Saved]
 
 
 class Journal:
-    """A file that what is new in a transcript is appended to.
+    """A file that what is new in a transcript is appended to: what `Transcript.save` would write, for its owner alone.
 
-    `Transcript.load` reads it, wherever it breaks off. It is readable by its owner alone (mode 0600), and holds what
-    `Transcript.save` would write: no key. It blocks for as long as the disk takes; cancelling has no part in it.
-    A file that is there is moved aside first, to `talk-1.jsonl` for `talk.jsonl`. What the transcript holds already is
-    new, too. A file that others remove, rename or change is made anew with all of it.
-
-    Attributes:
-        path: The file, links followed.
-        moved: Where the file went that was there before, or None.
-
-    Raises:
-        ConfigurationError: The file can't be made.
+    `path` has its links followed, and `moved` is where a former file went. Made anew when others change it.
     """
 
     def __init__(self, path: str | os.PathLike[str], transcript: Transcript) -> None:
@@ -48,13 +37,7 @@ class Journal:
         return self._transcript.saved(self._written[1])
 
     def write(self, batch: Batch, *, last: bool = False) -> str:
-        """Append what `take` gave, as whole lines. It may run in a thread, before the next `take`. Once the journal is
-        closed it does nothing.
-
-        After this it outlives the kernel. After the `last` write, which closes the file, it outlives a power cut, too.
-        It returns what others did to the file, as sentences, or "". If it was made anew, the next `take` begins anew,
-        too. `DgnbError`: the file can't be written now, and the next `take` and `write` try again.
-        """
+        """Append what `take` gave. Returns what others did to the file. `DgnbError`: it is tried again."""
         if self._file.closed:
             return ""
         lines, until = batch

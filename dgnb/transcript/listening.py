@@ -21,8 +21,7 @@ NO_SOUND: Final = (
     "This transcript has no sound. Keep that of a stream with record=True. If you have it as a file, say where: "
     "transcript.audio = path."
 )
-_AROUND: Final = 30.0
-"""Seconds that a player shows before and after what it plays."""
+_AROUND: Final = 30.0  # Seconds that a player shows before and after what it plays
 
 
 class Listening(Card):

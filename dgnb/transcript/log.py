@@ -11,16 +11,11 @@ from dgnb.transcript.records import Record
 
 _PARSED: Final = 512
 """The newest messages, which stay parsed: sessions and tables read what came since they last looked."""
-_BLOCK: Final = 128
-"""Messages whose lines are compressed together. It takes one or two milliseconds."""
+_BLOCK: Final = 128  # Messages whose lines are compressed together. It takes one or two milliseconds.
 
 
 class MessageLog:
-    """Every message with its circumstances, in the order of arrival.
-
-    Most messages are interims, and each repeats the one before it. So all but the newest are kept as their lines of the
-    session file, in compressed blocks: 0.1 to 0.3 kB a message. They are parsed again when someone reads them.
-    """
+    """Every message in order. All but the newest are compressed lines of the session file: 0.1 to 0.3 kB a message."""
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []

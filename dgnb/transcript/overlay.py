@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from dgnb.transcript.words import WordLog
 
 _NUMBER: Final = "A speaker is a whole number of at least 0, as in the column speaker"
-_LONGEST: Final = 100
-"""Characters of a name: captions and plots have no room for more."""
+_LONGEST: Final = 100  # Characters of a name: captions and plots have no room for more
 
 
 class Overlay:

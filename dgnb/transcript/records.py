@@ -64,11 +64,7 @@ class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Edit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a person changed: the `name` of a speaker, `into` whom they are merged, or the `text` at `places`.
-
-    Without a name, the speaker has none any more; without a text, the words are those that were recognised. `audio` is
-    the file of the sound, or "".
-    """
+    """A change: the `name` of a speaker, `into` whom they go, `text` at `places`, or `audio`. None takes it back."""
 
     speaker: Whole | None = None
     name: str | None = None

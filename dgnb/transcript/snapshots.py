@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 class Snapshots:
-    """Reads the logs of a transcript when someone asks for a table, and converts what has come since the last time.
-
-    Each frame is independent: changing it changes nothing here, nor in the next one.
-    """
+    """Converts what has come since a table was asked for last. Each frame is independent of the next one."""
 
     def __init__(self, messages: MessageLog, words: WordLog) -> None:
         self._messages = messages

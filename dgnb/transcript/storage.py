@@ -79,10 +79,7 @@ def unpack(line: bytes) -> Record:
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Record | Event | Gap | Edit]:
-    """What the lines of a session file or a journal hold, in order, one at a time, because files may be large.
-
-    Raises the errors of `Transcript.load`. Do not trust the items that came before one.
-    """
+    """What the lines of a file hold, one at a time; an error of `Transcript.load` takes back those before it."""
     where, number = "", 1
     try:
         # open() takes a number for an open file; os.fsdecode refuses it.

@@ -27,11 +27,7 @@ _SAME: Final = ("word", "start", "end", "confidence", "speaker", "language")
 
 
 class WordLog:
-    """The words of the finals in the order that they came, and the utterances that they belong to.
-
-    Times are seconds on the source's timeline. A word never changes, but punctuation may come after it. An utterance
-    gets words until it ends: at an endpoint, at an `UtteranceEnd`, where the speaker changes or time goes back.
-    """
+    """The words of the finals as they came. A new speaker, an endpoint and a step back in time end an utterance."""
 
     def __init__(self) -> None:
         self._words: list[Word] = []

@@ -19,10 +19,8 @@ __all__ = ["LiveCaptions", "watch"]
 
 REDRAW: Final = 0.2
 """Seconds between two redraws. Readers do not notice more than five a second."""
-_WORDS: Final = 300
-"""About two minutes of speech. The transcript has all of it."""
-_INTERIM: Final = 1_000
-"""How many of an interim's last characters are shown."""
+_WORDS: Final = 300  # About two minutes of speech. The transcript has all of it.
+_INTERIM: Final = 1_000  # How many of an interim's last characters are shown
 
 SCRIPT: Final = Path(__file__).with_name("captions.js").read_text(encoding="utf-8")
 STYLE: Final = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")

@@ -19,8 +19,7 @@ RADIO: Final = "The radio on this machine"
 TYPED: Final = "A path or address"
 UPLOAD: Final = "A file of this browser"
 GIVEN: Final = "As given in code"
-_MOST: Final = 500_000_000
-"""Bytes of an uploaded file, which is kept in memory."""
+_MOST: Final = 500_000_000  # Bytes of an uploaded file, which is kept in memory
 
 
 class LocalRadio(AudioSource):

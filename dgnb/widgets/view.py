@@ -23,13 +23,10 @@ OWN_SERVER: Final = "custom"
 """The kind of an endpoint whose address is typed."""
 _BADGES: Final = {"deepgram": "Deepgram", "offline": "Offline engine", OWN_SERVER: "Own server"}
 _ROWS: Final = 20
-_ROWS_AFTER: Final = 200
-"""Words and events in their tables while a session runs, and after it."""
+_ROWS_AFTER: Final = 200  # Words and events in their tables while a session runs, and after it
 _TIMELINE: Final = 30.0
-_MOST: Final = 150
-"""Seconds that the timeline shows, and words in them at most: nobody says five a second for long."""
-_SILENCE: Final = -60.0
-"""dB below full scale at which the level meter is empty."""
+_MOST: Final = 150  # Seconds that the timeline shows, and words in them at most: nobody says five a second for long
+_SILENCE: Final = -60.0  # dB below full scale at which the level meter is empty
 
 
 class PanelView(AnyWidget):
