@@ -61,22 +61,13 @@ class Answer:
         self.url = url
         self.status = response.status
         self.headers = response.headers  # their names in any case
+        self.kind = response.content_type  # without its parameters
+        self.length = response.content_length  # None if it is unknown
         self.close = response.close
         self.unpack: Any = None
         self.ahead = b""
         self._fetcher = fetcher
         self._response = response
-
-    @property
-    def kind(self) -> str:
-        """The content type without its parameters, in lower case."""
-        return self.headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip().lower()
-
-    @property
-    def length(self) -> int | None:
-        """The length of the body, or None if it is unknown."""
-        told = self.headers.get("Content-Length", "")
-        return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None
 
     @property
     def station(self) -> bool:
