@@ -30,7 +30,7 @@ class Body:
     """
 
     def __init__(self, fetcher: Fetcher, answer: Answer, wait: Callable[[int], float] | None) -> None:
-        self._without_titles = icy.Stripper(icy.interval(answer.headers))
+        self._without_titles = icy.Stripper(answer.headers)
         self.error: AudioError | None = None
         self.notes: deque[Note] = deque()
         self.began = self.last = time.monotonic()

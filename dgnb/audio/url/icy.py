@@ -10,21 +10,16 @@ _TITLE: Final = re.compile(rb"StreamTitle='(.*?)';(?=\s*\w+='|[\s\0]*$)", re.DOT
 _LONGEST_TITLE: Final = 200
 
 
-def interval(headers: Mapping[str, str]) -> int:
-    """Bytes of audio between two blocks, from `icy-metaint`; 0 if there are none."""
-    told = headers.get("icy-metaint", "0").strip()
-    return int(told) if re.fullmatch("[0-9]{1,8}", told) else 0
-
-
 class Stripper:
     """Takes the metadata out of a body, however the body is cut. New `titles` are there until the caller takes them.
 
     A block is one byte and a text. The byte times 16 is the length of the text.
     """
 
-    def __init__(self, metaint: int) -> None:
-        self._metaint = metaint
-        self._audio_left = metaint
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        told = headers.get("icy-metaint", "0").strip()
+        # Bytes of audio between two blocks; 0 where there are none.
+        self._metaint = self._audio_left = int(told) if re.fullmatch("[0-9]{1,8}", told) else 0
         self._block = bytearray()
         self._title = ""
         self.titles: list[str] = []
@@ -58,7 +53,7 @@ class Stripper:
 
 
 def title(block: bytes) -> str:
-    """The `StreamTitle` of a block of metadata, or ""."""
+    """The `StreamTitle` of a block of metadata, as one short printable line; "" where there is none."""
     match = _TITLE.search(block)
     if not match:
         return ""
@@ -66,9 +61,4 @@ def title(block: bytes) -> str:
         text = match[1].decode()
     except UnicodeDecodeError:
         text = match[1].decode("latin-1")
-    return tidy(text)
-
-
-def tidy(text: str) -> str:
-    """A text from outside as one short printable line."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST_TITLE]

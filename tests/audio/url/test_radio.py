@@ -648,7 +648,7 @@ def test_no_byte_of_metadata_gets_into_the_audio_wherever_it_is_cut(
 ) -> None:
     body = interleaved(audio, metaint, blocks)
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    strip = icy.Stripper(metaint)
+    strip = icy.Stripper({"icy-metaint": str(metaint)})
     assert b"".join(strip(body[a:b]) for a, b in pairwise(edges)) == audio
 
 
