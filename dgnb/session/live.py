@@ -277,8 +277,8 @@ class LiveSession(Shown):
     async def apply(self, options: LiveOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
-        Key terms and numerals are sent as `Configure` where the service takes that. Any other change opens another
-        connection, which is sent again what had no final yet. Cancelling takes a change back that has not begun.
+        Another connection is opened, which is sent again what had no final yet. Cancelling takes a change back that has
+        not begun.
 
         Raises:
             ConfigurationError: The session is not open, or another change is under way, or the source would have to be

@@ -16,7 +16,6 @@ from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError,
 from dgnb.notices import printable
 from dgnb.options import LiveOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
-from dgnb.session.requests import configurable, differing
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
 from dgnb.widgets import form
@@ -226,12 +225,10 @@ class ControlPanel(PanelView):
         session, changes, effect = self.session, [], ""
         if session is not None and session.state is State.OPEN:
             with contextlib.suppress(ConfigurationError):  # The mistake stands at its field.
-                wanted = self.options()
-                changes = sorted(differing(session.options, wanted))
-                live = configurable(session.endpoint, wanted, set(changes))
-                effect = "sent live" if live else "reconnects without a gap"
-                if "multichannel" in changes:
-                    effect = "multichannel needs a new start"
+                wanted, used = vars(self.options()), vars(session.options)
+                changes = sorted(name for name in wanted if wanted[name] != used[name])
+                new_start = "multichannel" in changes
+                effect = "multichannel needs a new start" if new_start else "reconnects without a gap"
         key = ""
         try:
             endpoint = session.endpoint if self.running and session else self._setup.endpoint(self._held)

@@ -96,27 +96,6 @@ async def test_a_change_of_options_cuts_where_a_final_ended(server: FaultyServer
     assert len(session.transcript.gaps) == 0
 
 
-async def test_key_terms_and_numerals_are_sent_without_a_new_connection(server: FaultyServer, tap: Tap) -> None:
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    await session.apply(dgnb.LiveOptions(keyterm=["Praat"], numerals=True))
-    assert session.options.keyterm == ("Praat",)
-    await session.stop()
-    (connection,) = server.connections
-    assert '{"type":"Configure","keyterms":["Praat"],"features":{"numerals":true}}' in connection.texts
-
-
-async def test_where_configure_is_refused_a_new_connection_does_it(server: FaultyServer, tap: Tap) -> None:
-    server.configurable = False
-    session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
-    tap.give(1)
-    await until(lambda: sent(session, 1.0))
-    await session.apply(dgnb.LiveOptions(keyterm=["Praat"]))
-    await session.stop()
-    assert [connection.options.keyterm for connection in server.connections] == [(), ("Praat",)]
-
-
 async def test_options_that_the_server_refuses_leave_the_stream_as_it_was(server: FaultyServer, tap: Tap) -> None:
     session = LiveSession(tap.source(), endpoint=server.url, pace=None).start()
     tap.give(1)
@@ -197,24 +176,6 @@ async def test_one_change_at_a_time(server: FaultyServer, open_session: LiveSess
         await open_session.stop()
 
 
-async def test_a_change_that_waits_for_configure_counts_as_under_way(open_session: LiveSession) -> None:
-    first = asyncio.ensure_future(open_session.apply(dgnb.LiveOptions(numerals=True)))
-    await asyncio.sleep(0)
-    with pytest.raises(ConfigurationError, match="Another change is under way"):
-        await open_session.apply(dgnb.LiveOptions(smart_format=True))
-    await first
-    assert open_session.options == dgnb.LiveOptions(numerals=True)
-
-
 async def test_options_are_applied_in_the_loop_of_the_session(open_session: LiveSession) -> None:
     with pytest.raises(ConfigurationError, match="another one runs"):
         await asyncio.to_thread(asyncio.run, open_session.apply(dgnb.LiveOptions(punctuate=True)))
-
-
-async def test_key_terms_of_another_model_need_a_new_connection(
-    server: FaultyServer, open_session: LiveSession
-) -> None:
-    await open_session.apply(dgnb.LiveOptions(model="nova-2"))
-    await open_session.apply(dgnb.LiveOptions(model="nova-2", numerals=True))
-    assert [connection.options.numerals for connection in server.connections] == [False, False, True]
-    assert not any("Configure" in text for connection in server.connections for text in connection.texts)

@@ -217,31 +217,6 @@ async def test_apply_continues_the_same_transcript(panel: ControlPanel, server: 
     assert len(session.transcript.gaps) == 0
 
 
-@pytest.mark.parametrize("change", [{"keyterm": "Praat"}, {"numerals": True}, {"keyterm": "a\nb", "numerals": True}])
-async def test_what_the_service_takes_live_is_sent_on_the_same_connection(
-    panel: ControlPanel, server: FaultyServer, change: dict[str, Any]
-) -> None:
-    session = await opened(panel)
-    panel.set(**change)
-    assert panel.state["changes"] == sorted(change)
-    assert panel.state["effect"] == "sent live"
-    panel.click("apply")
-    await until(lambda: panel.state["changes"] == [] and not any("apply" in t.get_name() for t in asyncio.all_tasks()))
-    assert session.options == panel.options()
-    assert len(server.connections) == 1
-    assert panel.error == {}
-
-
-@pytest.mark.parametrize("change", [{"keyterm": "Praat", "punctuate": True}, {"model": "nova-2", "numerals": True}])
-async def test_one_change_among_others_that_needs_a_connection_is_enough(
-    panel: ControlPanel, change: dict[str, Any]
-) -> None:
-    await opened(panel)
-    panel.set(**change)
-    assert panel.state["changes"] == sorted(change)
-    assert panel.state["effect"] == "reconnects without a gap"
-
-
 @pytest.mark.parametrize("change", [{"multichannel": True}, {"multichannel": True, "keyterm": "Praat"}])
 async def test_what_needs_a_new_start_says_so_before_and_after_apply(
     panel: ControlPanel, server: FaultyServer, change: dict[str, Any]
