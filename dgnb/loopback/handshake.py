@@ -10,7 +10,7 @@ from typing import Final
 
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
-from dgnb.loopback.intake import HIGHEST_RATE
+from dgnb.loopback.intake import HIGHEST_RATE, LOWEST_RATE
 from dgnb.options import MODELS, LiveOptions
 from dgnb.values import is_loopback
 
@@ -96,8 +96,12 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
     model = options.model
     if not (model in MODELS or any(form.fullmatch(model) for form in (_UUID, _NEWER_NOVA, _OLDER))):
         raise Refusal(400, "Bad Request", f"No such model/language/tier combination found: {model!r}.")
-    if (options.sample_rate or 0) > HIGHEST_RATE:
-        raise Refusal(400, "Bad Request", f"sample_rate is at most {HIGHEST_RATE}, not {options.sample_rate}.")
+    if options.sample_rate and not LOWEST_RATE <= options.sample_rate <= HIGHEST_RATE:
+        bounds = f"{LOWEST_RATE} to {HIGHEST_RATE}"
+        raise Refusal(400, "Bad Request", f"sample_rate is {bounds} here, not {options.sample_rate}.")
+    if options.encoding in ("opus", "speex"):
+        told = f"This server takes no bare packets of {options.encoding}. Send ogg-opus or linear16."
+        raise Refusal(400, "Bad Request", told)
     return options
 
 

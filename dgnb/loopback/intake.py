@@ -1,7 +1,7 @@
 """Decodes the audio of a connection to 16 kHz linear16, one piece for each channel. Runs in a thread; knows no socket.
 
 With `encoding` the audio must be raw; without it, it must be a container. Anything else is `Undecodable`, as at
-Deepgram (`DATA-0000`). A few bytes at 1 Hz are hours of audio: they are resampled in pieces.
+Deepgram (`DATA-0000`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PIECE_SECONDS: Final = 0.25
 HIGHEST_RATE: Final = 384_000
 """Samples a second that are taken: for more, the resampler's memory would have no bound."""
 
-_LOW_RATE: Final = 4000
-"""Below it, a single frame of a container may be too much audio to resample at once."""
+LOWEST_RATE: Final = 4000
+"""Below it, a single frame may be too much audio to resample at once."""
 
 _PCM: Final = {
     "linear16": ("pcm_s16le", 2),
@@ -52,7 +52,7 @@ _MAGIC: Final = (
     (0, b"FLV\x01", "FLV"),
     (0, bytes.fromhex("3026b2758e66cf11"), "WMA"),
 )
-_OTHER_NAMES: Final = {"WebM": "matroska", "WMA": "asf", "MPEG-TS": "mpegts"}
+_OTHER_NAMES: Final = {"WebM": "matroska", "WMA": "asf"}
 """Containers whose demuxer has another name at FFmpeg."""
 
 _IN_A_ROW: Final = 3
@@ -77,8 +77,6 @@ def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]
     elif options.encoding in _DEMUXERS:
         data = data if options.encoding in ("flac", "ogg-opus") else _without_header(options, data)
         frames = _from_container(data, _DEMUXERS[options.encoding])
-    elif options.encoding in ("opus", "speex"):
-        frames = _from_packets(options, _without_header(options, data))
     else:
         frames = _from_pcm(options, _without_header(options, data))
     # It mixes the channels, or (with the layout of the first frame) keeps them apart. Packed, because PyAV reads beyond
@@ -116,8 +114,8 @@ def _from_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
     context: Any = av.CodecContext.create(codec, "r")
     context.sample_rate, context.layout = options.sample_rate, "mono"
     width = sample_bytes * options.channels
-    # Much at a time would need much memory: at a low rate for what comes out, else for what goes in.
-    most = width * min(_piece(context.sample_rate), _PIECE_SAMPLES // options.channels)
+    # Much at a time would need much memory.
+    most = width * min(int(PIECE_SECONDS * context.sample_rate), _PIECE_SAMPLES // options.channels)
     rest = b""
     for chunk in data:
         rest += chunk
@@ -130,25 +128,12 @@ def _from_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
                 samples = (np.nan_to_num(samples, nan=0.0).clip(-1, 1) * 32767).round().astype("<i2")
             if not options.multichannel:
                 samples = samples.mean(axis=1, keepdims=True).round().astype("<i2")
-            yield _frame(samples, decoded.sample_rate)
+            # Packed: a column for each channel.
+            layout = "mono" if samples.shape[1] == 1 else f"{samples.shape[1]}C"
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+            frame.sample_rate = decoded.sample_rate
+            yield frame
         rest = rest[whole:]
-
-
-def _from_packets(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
-    """Decode a codec without framing: each message is one packet."""
-    context: Any = av.CodecContext.create(str(options.encoding), "r")
-    context.sample_rate = options.sample_rate
-    context.layout = "stereo" if options.channels == 2 else "mono"
-    decoded = False
-    for chunk in data:
-        try:
-            frames = context.decode(av.Packet(chunk))
-        except av.error.FFmpegError:
-            if not decoded:
-                raise Undecodable(f"a message is not a packet of {options.encoding}") from None
-            continue
-        decoded = decoded or bool(frames)
-        yield from frames
 
 
 def _from_container(data: Iterator[bytes], demuxer: str | None) -> Iterator[Any]:
@@ -166,9 +151,9 @@ def _from_container(data: Iterator[bytes], demuxer: str | None) -> Iterator[Any]
                 # A packet may be damaged; the next may be good.
                 with contextlib.suppress(av.error.FFmpegError):
                     for frame in packet.decode():
-                        for part in _parts(frame):
-                            decoded = True
-                            yield part
+                        _check(frame)
+                        decoded = True
+                        yield frame
     except (av.error.FFmpegError, ValueError, IndexError):
         if not decoded:
             raise Undecodable("the audio does not decode") from None
@@ -176,32 +161,12 @@ def _from_container(data: Iterator[bytes], demuxer: str | None) -> Iterator[Any]
         raise Undecodable("there is no audio in it")
 
 
-def _parts(frame: Any) -> Iterator[Any]:
-    """The frame, at a low rate in parts of at most `PIECE_SECONDS`."""
+def _check(frame: Any) -> None:
     rate, channels = frame.sample_rate, frame.layout.nb_channels
-    if rate > HIGHEST_RATE:
-        raise Undecodable(f"it has {rate} samples a second; at most {HIGHEST_RATE} are taken")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise Undecodable(f"it has {rate} samples a second; {LOWEST_RATE} to {HIGHEST_RATE} are taken")
     if channels > MOST_CHANNELS:
         raise Undecodable(f"it has {channels} channels; at most {MOST_CHANNELS} are taken")
-    if rate >= _LOW_RATE:
-        yield frame
-        return
-    (packed,) = av.AudioResampler(format="s16").resample(frame)
-    samples = packed.to_ndarray().reshape(-1, channels)
-    for offset in range(0, len(samples), _piece(rate)):
-        yield _frame(samples[offset : offset + _piece(rate)], rate)
-
-
-def _piece(rate: int) -> int:
-    return max(1, int(PIECE_SECONDS * rate))
-
-
-def _frame(samples: np.ndarray[Any, Any], rate: int) -> Any:
-    """A packed frame: a column for each channel."""
-    layout = "mono" if samples.shape[1] == 1 else f"{samples.shape[1]}C"
-    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
-    frame.sample_rate = rate
-    return frame
 
 
 def _sniffed(head: bytes, data: Iterator[bytes]) -> tuple[bytes, str]:
@@ -224,8 +189,6 @@ def container_of(head: bytes) -> str | None:
 
     FFmpeg's own guess is not strict enough: it finds an MP3 in almost any noise, raw samples included.
     """
-    if all(head[at : at + 1] == b"\x47" for at in range(0, 188 * _IN_A_ROW, 188)):
-        return "MPEG-TS"
     return headed(head) or next((codec for codec in ("MP3", "AAC") if _decodes(codec.lower(), head)), None)
 
 

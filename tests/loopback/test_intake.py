@@ -27,7 +27,6 @@ CONTAINERS = {
     "webm": ("webm", "libopus", "WebM"),
     "mp3": ("mp3", "libmp3lame", "MP3"),
     "aac": ("adts", "aac", "AAC"),
-    "ts": ("mpegts", "aac", "MPEG-TS"),
     "aiff": ("aiff", "pcm_s16be", "AIFF"),
     "au": ("au", "pcm_s16be", "AU"),
     "caf": ("caf", "pcm_s16le", "CAF"),
@@ -166,16 +165,6 @@ def test_raw_channels_are_mixed_or_kept_apart() -> None:
     assert np.array_equal(mixed, np.round((left.astype(float) + right) / 2).astype("<i2"))
 
 
-def test_a_message_of_opus_is_a_packet() -> None:
-    buffer = io.BytesIO(contained("ogg", "libopus", tone()))
-    with av.open(buffer, "r") as file:
-        packets = [bytes(packet) for packet in file.demux(audio=0) if packet.size]
-    out = list(decode(LiveOptions(encoding="opus", sample_rate=48_000), iter(packets)))
-    samples = np.frombuffer(b"".join(piece[0] for piece in out), "<i2")
-    assert len(samples) / 16_000 == pytest.approx(SECONDS, abs=0.1)
-    assert pitch(samples) == 440
-
-
 @pytest.mark.parametrize(("encoding", "name"), [("flac", "flac"), ("ogg-opus", "ogg-opus")])
 def test_an_encoding_with_a_framing_of_its_own_is_decoded(encoding: str, name: str) -> None:
     form, codec, _ = CONTAINERS[name]
@@ -183,13 +172,12 @@ def test_an_encoding_with_a_framing_of_its_own_is_decoded(encoding: str, name: s
     assert pitch(samples) == 440
 
 
-@pytest.mark.parametrize("encoding", ["linear16", "mulaw", "linear32", "opus", "amr-wb"])
+@pytest.mark.parametrize("encoding", ["linear16", "mulaw", "linear32", "amr-wb"])
 @pytest.mark.parametrize("name", ["wav", "flac", "ogg-opus", "webm", "caf"])
 def test_a_container_is_refused_if_raw_audio_was_declared(encoding: str, name: str) -> None:
     form, codec, called = CONTAINERS[name]
     data = contained(form, codec, tone(seconds=0.5))
-    # With a codec of packets, a message is always a whole packet.
-    for size in (10_000,) if encoding == "opus" else (3, 10_000):
+    for size in (3, 10_000):
         with pytest.raises(Undecodable, match=called):
             heard(data, size, encoding=encoding, sample_rate=16_000)
 
@@ -268,9 +256,9 @@ def peak() -> int:
 @pytest.mark.parametrize(
     "data",
     [
-        *(flac(rate) for rate in (384_001, 1_000_000)),
-        *(form(rate) for form in (wav, au) for rate in (0, 384_001, 2_000_000_000, 4_000_000_000)),
-        matroska(2e9),
+        *(flac(rate) for rate in (10, 1000, 384_001, 1_000_000)),
+        *(form(rate) for form in (wav, au) for rate in (0, 1, 3999, 384_001, 2_000_000_000, 4_000_000_000)),
+        *(matroska(rate) for rate in (50, 2e9)),
         *(form(16_000, channels) for form in (wav, au) for channels in (0, 21, 64, 1000)),
     ],
 )
@@ -282,21 +270,6 @@ def test_a_file_that_claims_an_absurd_form_is_refused_without_much_memory(data: 
     assert peak() - before < 50_000_000
 
 
-@pytest.mark.parametrize(
-    ("data", "seconds"),
-    [(flac(10), 13_107), (flac(1000), 131.07), (wav(1), 2000), (au(7, 2), 2000 / 7), (matroska(50), 2 * 48_000 / 50)],
-)
-@pytest.mark.parametrize("multichannel", [False, True])
-def test_a_few_bytes_at_a_low_rate_are_hours_and_take_little_memory(
-    data: bytes, seconds: float, multichannel: bool
-) -> None:
-    before, samples = peak(), 0
-    for piece in decode(LiveOptions(multichannel=multichannel), iter([data])):
-        samples += len(piece[0]) // 2
-    assert samples / 16_000 == pytest.approx(seconds, abs=0.01)
-    assert peak() - before < 50_000_000
-
-
 def test_the_highest_rate_is_taken() -> None:
     assert len(heard(wav(384_000, samples=384_000))[0]) == pytest.approx(16_000, abs=50)
 
@@ -304,8 +277,8 @@ def test_the_highest_rate_is_taken() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"encoding": "linear16", "sample_rate": 1000},
-        {"encoding": "mulaw", "sample_rate": 999},
+        {"encoding": "linear16", "sample_rate": 4000},
+        {"encoding": "mulaw", "sample_rate": 4001},
         {"encoding": "linear16", "sample_rate": 383_999, "channels": 20, "multichannel": True},
         {"encoding": "linear32", "sample_rate": 384_000},
     ],
@@ -328,16 +301,9 @@ def test_many_channels_are_kept_apart_in_their_order(count: int) -> None:
         assert [set(channel.tolist()) for channel in channels] == [{n * 100} for n in range(count)]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"encoding": "linear16", "sample_rate": 8000}, {"encoding": "opus", "sample_rate": 48000}]
-)
+@pytest.mark.parametrize("options", [{}, {"encoding": "linear16", "sample_rate": 8000}])
 def test_no_audio_at_all_is_accepted(options: dict[str, Any]) -> None:
     assert heard(b"", **options) == []
-
-
-def test_garbage_is_refused_as_opus() -> None:
-    with pytest.raises(Undecodable, match="opus"):
-        heard(b"\xff\xff\xff\xff\xff" * 20, encoding="opus", sample_rate=48_000)
 
 
 def test_only_what_is_asked_for_is_read() -> None:
