@@ -82,8 +82,7 @@ class _Piece(NamedTuple):
     text: str
     start: int
     end: int
-    gap: int
-    """Columns of the space before it: 1 or 0."""
+    gap: int  # Columns of the space before it: 1 or 0
     width: int
 
 

@@ -27,10 +27,7 @@ class Cells(Generic[T]):
         self._made: dict[str | None, list[tuple[Run, weakref.ref[T]]]] = {}
 
     def replace(self, thing: T) -> tuple[list[T], list[T]]:
-        """Register what a cell made, and give what to replace, because earlier runs of the same cell made it.
-
-        Then what other runs made where the front end does not say which cell runs: nobody knows whether to replace it.
-        """
+        """Register what a cell made. Returns what earlier runs of it made, and what unknown cells made."""
         if (run := _running.get()) is None:
             return [], []
         made = self._made.get(run.cell, [])

@@ -141,10 +141,7 @@ def shell() -> Any:
 
 
 def short_traceback(error: BaseException, message: str) -> list[str]:
-    """What IPython shows of an error: the lines that led into dgnb, the message, and how to see the frames below.
-
-    `%xmode` and `%tb` with any other mode than IPython's own show the whole traceback.
-    """
+    """What IPython shows of an error, unless a mode asks for more: the lines that led into dgnb, and the message."""
     running = shell()
     if running.InteractiveTB.mode != "Context":
         return list(running.InteractiveTB.structured_traceback(type(error), error, error.__traceback__))

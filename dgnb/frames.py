@@ -91,8 +91,7 @@ class GrowingTable:
     def __init__(self, schema: Schema, block: int = 1024) -> None:
         self._block = block
         self._frame = rows(schema, ())
-        self.settled = 0
-        """How many rows need not be converted again. Those after them may be replaced."""
+        self.settled = 0  # How many rows need not be converted again. Those after them may be replaced.
 
     def __len__(self) -> int:
         return len(self._frame)

@@ -43,12 +43,10 @@ _unit = re.compile(f"[{_OPENING}]*(?:[{_UNSPACED}]|[^{_UNSPACED}{_OPENING}]+)?[{
 class Said(Word, frozen=True):
     """A word of a final, and how it is written."""
 
-    spaced: bool = True
-    """Whether a space stands before it."""
+    spaced: bool = True  # Whether a space stands before it
     estimated: bool = False
     """Whether its times are a share: of a final's that the server sent without words, or of a correction's."""
-    corrected: bool = False
-    """Whether a person wrote it."""
+    corrected: bool = False  # Whether a person wrote it
 
 
 def parts(text: str) -> list[str]:
@@ -125,10 +123,7 @@ def units(text: str) -> Iterator[str]:
 
 
 def fitted(text: str, words: Sequence[Word], space: bool) -> Sequence[Word]:
-    """The words of a final as its transcript writes them: with its spaces, capitals and punctuation.
-
-    A word that is not in the transcript stays as it is. `space` says whether a space stands before the first.
-    """
+    """The words of a final as its transcript writes them. `space`: one stands before the first."""
     shown = [word.punctuated_word or word.word for word in words]
     if space and " ".join(shown) == text:
         # Nearly all finals.

@@ -63,10 +63,7 @@ def _is_list(data: Any) -> bool:
 
 
 def linear16(array: np.ndarray[Any, Any], *, alone: bool = True) -> tuple[bytes, int]:
-    """An array as interleaved linear16, and its number of channels. ConfigurationError: it is not audio.
-
-    `alone`: it is not one of many chunks, so its loudness says something.
-    """
+    """An array as linear16, and its channels. `alone`: its loudness counts. `ConfigurationError`: no audio."""
     import numpy as np
 
     if array.ndim == 2 and array.shape[0] <= MOST_CHANNELS < array.shape[1]:

@@ -46,8 +46,7 @@ class FileSource(AudioSource):
             Only `open()` looks at the file itself.
     """
 
-    begin: bytes = b""
-    """What it held after its header when it was opened last."""
+    begin: bytes = b""  # What it held after its header when it was opened last
 
     def __init__(
         self,

@@ -14,28 +14,10 @@ __all__ = ["Pacer"]
 
 
 class Pacer:
-    """Lets audio through at the pace of a clock, without drift.
+    """Lets audio through at the pace of a clock, in seconds of audio a second; None: at once.
 
-    A chunk is due at the start plus the audio before it, so small delays don't add up. After a long delay, such as a
-    cell that blocked the loop, audio catches up at 1.2 times the pace at most. It never goes faster than 1.2 times real
-    time unless the pace itself does: Deepgram takes 1.25.
-
-    Args:
-        pace: Seconds of audio a second; None lets everything through at once.
-        live: The source sets the pace itself, so what it has queued may go at the catch-up rate.
-        clock: Seconds, monotonic; the loop's by default.
-        sleep: Waits so many seconds of the clock.
-
-    Example:
-        ```python
-        pacer = Pacer(1.0)
-        async for chunk in audio:
-            await pacer.wait(len(chunk) / audio.bytes_per_second)
-            await connection.send(chunk)
-        ```
-
-    Raises:
-        ConfigurationError: `pace` is not a positive number.
+    A chunk is due at the start plus the audio before it, so small delays don't add up. After a long one, and for what a
+    `live` source has queued, the pace is 1.2 times as high, or 1.2 at least: Deepgram takes 1.25 times real time.
     """
 
     CATCH_UP: Final = 1.2

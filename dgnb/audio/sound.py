@@ -46,11 +46,6 @@ _IN_MEMORY: Final = 1 << 24  # Bytes of samples; more go to a file
 class Clip(bytes):
     """A WAV file in memory, which a notebook shows with a play button, if it is shorter than 9 minutes."""
 
-    @property
-    def wav(self) -> bytes:
-        """The same, as plain bytes."""
-        return bytes(self)
-
     def _repr_html_(self) -> str | None:
         if len(self) > _MOST_SHOWN:
             return None

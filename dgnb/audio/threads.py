@@ -208,10 +208,9 @@ async def in_thread(
     name: str,
     release: Callable[[], Awaitable[None]] | None = None,
 ) -> Audio:
-    """Run a generator of audio in a thread of its own, and return its `Audio` when the first chunk is there.
+    """Run a generator of audio in a thread, and return its `Audio` when the first chunk is there.
 
-    `release` ends what feeds the generator, and is awaited on every path. Without it, what is read is a file, of which
-    some sound comes each minute.
+    `release` ends what feeds it, and is awaited on every path. `patience` are the seconds to wait for a chunk, or None.
     """
     try:
         thread = DecoderThread(produce, name, patient=release is not None)

@@ -16,10 +16,9 @@ _RESTART: Final = 1.0  # Timestamps that go back by more seconds than this begin
 
 
 class Timeline:
-    """Compares the timestamps of frames with the sound that came before them.
+    """Compares the timestamps of frames with the sound that came, up to `position` in seconds.
 
-    The container begins at `start`, in microseconds, or with the first sound; a player shows this moment as 0. With
-    `fills`, what is missed is filled with silence. `position` is the end of the sound that came, in seconds.
+    The container begins at `start`, in µs, or with its first sound. With `fills`, silence fills what is missed.
     """
 
     def __init__(self, start: int | None, *, fills: bool) -> None:

@@ -29,8 +29,7 @@ class Listening(Card):
 
     _words: WordLog
     _sound: Sound | None = None
-    _folder = Path()
-    """Where the session file lies from which it was loaded."""
+    _folder = Path()  # Where the session file lies from which it was loaded
 
     @property
     def audio(self) -> Sound | None:

@@ -70,10 +70,7 @@ class Reducer(Edited):
         audio_cursor: float | None = None,
         connection: int = 0,
     ) -> None:
-        """Internal: take one message of the server. `Record` describes the other arguments.
-
-        Observers are told afterwards. One that raises is logged, gets a row in `events`, and is removed.
-        """
+        """Internal: take a message, with the rest of its `Record`. Observers that raise are logged and removed."""
         self._take(Record(time.time_ns() if at is None else at, message, offset, audio_cursor, connection))
         if self._observers:
             self._tell(message)
@@ -86,8 +83,7 @@ class Reducer(Edited):
     def add_gap(self, start: float, end: float, reason: str, missed: float | None = None) -> None:
         """Internal: add a row to `gaps`: audio from `start` to `end` seconds will not be transcribed.
 
-        Where both are the same, `missed` seconds of audio were never captured. Rows may overlap. `ValueError` where
-        `end` lies before `start`, or one of them is not finite.
+        Where both are the same, `missed` seconds were never captured. `ValueError`: it is no stretch of time.
         """
         if not (math.isfinite(start) and math.isfinite(end) and start <= end):
             raise ValueError(f"A gap goes from a time to the same or a later one, not from {start} to {end} s.")
@@ -114,10 +110,7 @@ class Reducer(Edited):
             self._notes.append(item)
 
     def items(self) -> Iterator[Record | Event | Gap | Edit]:
-        """Internal: all that was taken so far, for `restore`: each kind in its order, and together by time.
-
-        A gap follows the first message at which the audio had been sent up to its end.
-        """
+        """Internal: all that was taken, by time, for `restore`; a gap comes after the message up to which it was sent."""
         yield from self._words.overlay.edits
         timed: list[Iterable[Record | Event]] = [list(self._notes), self._log.records()]
         gaps = deque(self._gaps)
@@ -282,11 +275,7 @@ class Reducer(Edited):
         return latency_of(self._newest_interim) if self._newest_interim else None
 
     def saved(self, since: Saved = (0, 0, 0, 0)) -> tuple[bytes, Saved]:
-        """Internal: what `save` writes of what came after `since`, without the header, and the next `since`.
-
-        `since` counts the notes, gaps, edits and messages that are saved already. At most 4096 messages are taken at a
-        time: go on until there is nothing new.
-        """
+        """Internal: what `save` writes since then (notes, gaps, edits, messages), 4096 messages at most, and until when."""
         notes, gaps, edits, messages = since
         changes = self._words.overlay.edits
         until = (len(self._notes), len(self._gaps), len(changes), min(len(self._log), messages + _BATCH))

@@ -36,17 +36,14 @@ class WordLog:
         # By utterance: its channel, and the position of its first word.
         self._channels = array("q")
         self._firsts = array("q")
-        self._open: dict[int, int] = {}
-        """The utterance that each channel is in."""
-        self._last: dict[int, int] = {}
-        """The position of the last word of each channel."""
+        self._open: dict[int, int] = {}  # The utterance that each channel is in
+        self._last: dict[int, int] = {}  # The position of the last word of each channel
         self._places: dict[tuple[int, str, int], list[int]] = {}
         """Where a word stands that a channel has in a second of the timeline, up to position `_placed`."""
         self._placed = 0
         self.overlay = Overlay()
         self.speakers: set[int] = set()
-        self.punctuated: list[int] = []
-        """The positions of the words that got punctuation later."""
+        self.punctuated: list[int] = []  # The positions of the words that got punctuation later
 
     def __len__(self) -> int:
         return len(self._words)

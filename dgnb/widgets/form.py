@@ -68,20 +68,12 @@ def shown(options: LiveOptions) -> dict[str, Any]:
 
 
 def options_of(values: Mapping[str, Any]) -> LiveOptions:
-    """The options that the fields show, without the format of a raw source.
-
-    Raises:
-        ConfigurationError: They are not valid.
-    """
+    """The options of the fields, without the format of a raw source. `ConfigurationError`: they are not valid."""
     return LiveOptions(**_read(values, (name for name in _FIELDS if name not in FORMAT)))
 
 
 def format_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """How a raw source is read: `encoding`, `sample_rate` and `channels`; empty for audio with a header.
-
-    Raises:
-        ConfigurationError: They are not valid.
-    """
+    """The format of a raw source, else nothing. `ConfigurationError`: it is not valid."""
     found = SourceFormat.of(**{"encoding": None, "sample_rate": None, **_read(values, FORMAT)})
     return {name: getattr(found, name) for name in FORMAT} if found else {}
 

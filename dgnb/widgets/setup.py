@@ -19,12 +19,7 @@ _DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True"}
 class Setup:
     """What the next session is made of: the fields' values, and what code gave and no field shows.
 
-    Args:
-        source: The choice of a source.
-        key: Deepgram's key, if one was given or typed.
-        settings: `pace`, `reconnect` and `journal` of `LiveSession`.
-        most_seconds: With `shared`, the longest session, in seconds of audio; None for no limit.
-        shared: Whether others use the panel: the code that they copy names no journal.
+    `settings` are `pace`, `reconnect` and `journal`. The code that others copy from a `shared` panel names no journal.
     """
 
     def __init__(
@@ -43,11 +38,7 @@ class Setup:
         self._shared = shared
 
     def session(self, values: Mapping[str, Any]) -> LiveSession:
-        """A session that is not started yet.
-
-        Raises:
-            ConfigurationError: A field is wrong, or something is missing.
-        """
+        """A session that is not started. `ConfigurationError`: a field is wrong, or something is missing."""
         return LiveSession(
             self.source.source(values),
             form.options_of(values),
@@ -57,11 +48,7 @@ class Setup:
         )
 
     def endpoint(self, values: Mapping[str, Any]) -> Endpoint:
-        """Where the audio goes, and with which key.
-
-        Raises:
-            ConfigurationError: The address is wrong, or the key is missing.
-        """
+        """Where the audio goes, and with which key. `ConfigurationError`: one is wrong or missing."""
         return choose(self._wanted(values), self.key)
 
     def take_key(self, typed: str) -> str:

@@ -52,11 +52,7 @@ class SourceChoice:
         self.values = {"source": TYPED if typed else SAMPLE if given is None else GIVEN, "path": given if typed else ""}
 
     def source(self, values: Mapping[str, Any]) -> AudioSource:
-        """The chosen source.
-
-        Raises:
-            ConfigurationError: Nothing was chosen yet, or it is refused, or the format of raw audio is wrong.
-        """
+        """The chosen source. `ConfigurationError`: there is none, it is refused, or its format is wrong."""
         kind = values["source"]
         if kind == MICROPHONE:
             return self.microphone

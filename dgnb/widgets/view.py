@@ -30,11 +30,7 @@ _SILENCE: Final = -60.0  # dB below full scale at which the level meter is empty
 
 
 class PanelView(AnyWidget):
-    """The panel on the page. It starts nothing: what a click does is the panel's business.
-
-    What people type, choose and see are traits of a constant size. A key, a file, clicks and downloads are messages,
-    which no saved notebook holds.
-    """
+    """The panel on the page. What no saved notebook may hold, such as a key or a file, is a message and no trait."""
 
     _esm = SCRIPT + "\n" + PART + "\n" + Path(__file__).with_name("panel.js").read_text(encoding="utf-8")
     _css = STYLE
