@@ -110,7 +110,7 @@ class Reducer(Edited):
             self._notes.append(item)
 
     def items(self) -> Iterator[Record | Event | Gap | Edit]:
-        """Internal: all that was taken, by time, for `restore`; a gap comes after the message up to which it was sent."""
+        """Internal: all that was taken, by time, for `restore`; a gap comes after the message up to which it came."""
         yield from self._words.overlay.edits
         timed: list[Iterable[Record | Event]] = [list(self._notes), self._log.records()]
         gaps = deque(self._gaps)
@@ -275,7 +275,7 @@ class Reducer(Edited):
         return latency_of(self._newest_interim) if self._newest_interim else None
 
     def saved(self, since: Saved = (0, 0, 0, 0)) -> tuple[bytes, Saved]:
-        """Internal: what `save` writes since then (notes, gaps, edits, messages), 4096 messages at most, and until when."""
+        """Internal: what `save` writes since then, with 4096 messages at most, and the next `since`."""
         notes, gaps, edits, messages = since
         changes = self._words.overlay.edits
         until = (len(self._notes), len(self._gaps), len(changes), min(len(self._log), messages + _BATCH))

@@ -187,8 +187,7 @@ def test_a_long_clip_does_not_go_into_a_notebook() -> None:
     clip = Sound((SAMPLE_RATE, np.zeros(9 * 60 * SAMPLE_RATE, "<i2"))).wav()
     assert clip._repr_html_() is None
     assert repr(clip).endswith("of 540.00 s, too long to put into a notebook: use transcript.player()>")
-    assert len(clip.wav) == 44 + 2 * 540 * SAMPLE_RATE
-    assert type(clip.wav) is bytes
+    assert len(clip) == 44 + 2 * 540 * SAMPLE_RATE
 
 
 @pytest.mark.parametrize("seconds", [0.03, 1.0, 12.8])
