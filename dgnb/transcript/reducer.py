@@ -255,7 +255,7 @@ class Reducer(Edited):
     def latest(self, count: int) -> tuple[list[Word], list[Event]]:
         """Internal: the last so many words, and rows of `events`, at a cost that does not grow."""
         events = sorted([*self._events[-count:], *self._notes[-count:]], key=lambda event: event.at)
-        return self._words.last(count), events[-count:]
+        return list(self._words.read(max(0, len(self._words) - count))[1]), events[-count:]
 
     def since(self, position: int) -> list[ServerMessage]:
         """Internal: the messages from this position on."""

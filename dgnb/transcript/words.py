@@ -146,10 +146,6 @@ class WordLog:
     def _channel(self, place: int) -> int:
         return self._channels[self._utterances[place]]
 
-    def last(self, count: int) -> list[Word]:
-        """The last so many words, oldest first."""
-        return list(self.read(max(0, len(self) - count))[1])
-
     def lines(self, words: int, *, first: bool = False) -> list[Line]:
         """The last (or first) so many words by utterance, oldest first, at a cost that does not grow with the log."""
         begin = 0 if first else max(0, len(self._words) - words)

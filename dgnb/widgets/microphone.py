@@ -59,11 +59,8 @@ class Microphone(AudioSource):
 
     def __init__(self, device: bool | int | str | None = None, *, with_tab_audio: bool = False) -> None:
         device = native(device)
-        if (
-            device is False
-            or not isinstance(device, bool | int | str | None)
-            or (device is not None and with_tab_audio)
-        ):
+        known = device is None or device is True or type(device) in (int, str)
+        if not known or (device is not None and with_tab_audio):
             raise ConfigurationError(f"device is True, an index or a name, without with_tab_audio, and not {device!r}.")
         self.device = None if device is None else DeviceSource(device)
         self.name = self.device.name if self.device else "the browser's microphone"

@@ -123,10 +123,6 @@ class Player(AnyWidget):
                 f"A page with {clock(seconds)} of sound has more than 25 MB. Show a part with start= and end=, or put "
                 "the sound into a file beside the page or on a server, and give its address as audio_url=."
             )
-        if not data:
-            raise ConfigurationError(
-                f"{audio.name} ends before {start:g} s. Show an earlier part, or set transcript.audio."
-            )
         self._sound = {"start": start, "mime": mime, "base64": base64.b64encode(data).decode()}
 
     def _page(self, frame: str) -> str:
