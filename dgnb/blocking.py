@@ -26,8 +26,7 @@ __all__ = ["run"]
 
 T = TypeVar("T")
 
-_EXIT: Final = 1.0
-"""Seconds that running coroutines have to stop and clean up when the process ends."""
+_EXIT: Final = 1.0  # Seconds that running coroutines have to stop and clean up when the process ends
 
 
 def run(coro: Awaitable[T]) -> T:

@@ -35,8 +35,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 _SHEET_ROWS: Final = 1_048_576
 _LATER: Final = {"events": ["start"], "gaps": ["missed"]}
 """Columns that files of before 0.4 lack: they are read as missing values."""
-_NULLABLE: Final = {"language", "request_id", "speaker_name"}
-"""Text columns in which an empty cell means missing."""
+_NULLABLE: Final = {"language", "request_id", "speaker_name"}  # Text columns in which an empty cell means missing
 
 
 # Tables

@@ -21,8 +21,7 @@ from typing import IO, Any, Final
 from dgnb.exceptions import DgnbError
 
 MODEL_VARIABLE: Final = "DGNB_OFFLINE_MODEL"
-_START_TIMEOUT: Final = 600.0
-"""Seconds: a model other than `tiny.en` may have to be fetched."""
+_START_TIMEOUT: Final = 600.0  # Seconds: a model other than `tiny.en` may have to be fetched
 
 _lock = threading.Lock()
 _running: _Child | None = None

@@ -34,10 +34,8 @@ from dgnb.writing import parts, spaced
 __all__ = ["doubtful", "find", "pauses", "resample", "speaking_rate", "summary"]
 __dir__ = __all__.copy
 
-_PAUSE: Final = 0.5
-"""Shorter silences, in seconds, count as speech."""
-_CONTEXT: Final = 5
-"""Words of context on each side of a phrase."""
+_PAUSE: Final = 0.5  # Shorter silences, in seconds, count as speech
+_CONTEXT: Final = 5  # Words of context on each side of a phrase
 _MOST_WINDOWS: Final = 1_000_000
 _UNDIARIZED: Final = "unknown: diarize=True tells them apart"
 

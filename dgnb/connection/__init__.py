@@ -32,8 +32,7 @@ PING_INTERVAL: Final = 5.0
 PING_TIMEOUT: Final = 12.0
 """Seconds. A dead line is noticed within 15 s, and a slow one, which answers late, is not taken for dead."""
 
-_LOOK: Final = 1.0
-"""Seconds between two looks at whether the server is silent."""
+_LOOK: Final = 1.0  # Seconds between two looks at whether the server is silent
 
 _MAX_MESSAGE: Final = 4 << 20
 _SEND_BUFFER: Final = 64 << 10

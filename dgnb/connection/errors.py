@@ -24,13 +24,11 @@ from dgnb.endpoints import Endpoint
 from dgnb.exceptions import AuthenticationError, ConnectionLost, GaveUp, HandshakeError
 from dgnb.messages import Error, ServerMessage, UnknownMessage
 
-_LONGEST_QUOTE: Final = 600
-"""Characters of a server's own words that go into a message."""
+_LONGEST_QUOTE: Final = 600  # Characters of a server's own words that go into a message
 
 _UNKNOWN: Final = 2
 """Answers of unknown types, before any of Deepgram's, after which the server is doubted to speak its protocol."""
-_HOPELESS: Final = 20
-"""Answers before any of Deepgram's after which a server that sends what is no message is given up."""
+_HOPELESS: Final = 20  # Answers before any of Deepgram's after which a server that sends what is no message is given up
 _FOREIGN: Final = (
     "It does not seem to speak Deepgram's protocol: is endpoint the address of a server that answers at /v1/listen as "
     "Deepgram does?"

@@ -23,8 +23,7 @@ _FREE: Final = (
 
 _KINDS: Final = {model.rpartition("-")[2] for model in MODELS if model.startswith("nova-2-")}
 _FIELDS: Final = {field.name for field in dataclasses.fields(LiveOptions)}
-_ONLY_RAW: Final = {"sample_rate", "channels"}
-"""Parameters that are only read with `encoding`."""
+_ONLY_RAW: Final = {"sample_rate", "channels"}  # Parameters that are only read with `encoding`
 
 _UUID: Final = re.compile(r"(custom/)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NEWER_NOVA: Final = re.compile(r"nova-([4-9]|\d\d+)(-[a-z]+)*")

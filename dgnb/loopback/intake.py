@@ -52,8 +52,7 @@ _MAGIC: Final = (
     (0, b"FLV\x01", "FLV"),
     (0, bytes.fromhex("3026b2758e66cf11"), "WMA"),
 )
-_OTHER_NAMES: Final = {"WebM": "matroska", "WMA": "asf"}
-"""Containers whose demuxer has another name at FFmpeg."""
+_OTHER_NAMES: Final = {"WebM": "matroska", "WMA": "asf"}  # Containers whose demuxer has another name at FFmpeg
 
 _IN_A_ROW: Final = 3
 _PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_whitelist": "none"}

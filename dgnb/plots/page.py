@@ -15,8 +15,7 @@ from dgnb.plots.style import clock, colour, draw_gaps, dress, legend, say, writa
 
 ROW: Final = 6.0
 """Seconds a row."""
-_SURE: Final = 0.55
-"""How opaque a word's bar is at most: the text on it must be readable."""
+_SURE: Final = 0.55  # How opaque a word's bar is at most: the text on it must be readable
 
 
 def page(words: pd.DataFrame, names: list[str], gaps: pd.DataFrame, start: float, end: float, ax: Axes) -> None:

@@ -36,8 +36,7 @@ T = TypeVar("T")
 
 _PATIENCE: Final = 1800.0
 _STARTING: Final = 60.0
-_UNSAID: Final = (None, None, 1)
-"""The input format of a source that says by itself what it is."""
+_UNSAID: Final = (None, None, 1)  # The input format of a source that says by itself what it is
 
 
 class LiveSession(Shown):

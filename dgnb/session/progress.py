@@ -16,13 +16,10 @@ from dgnb.session.stream import State, Stream
 if TYPE_CHECKING:
     from dgnb.session.runner import Runner
 
-_FIRST: Final = 1.0
-"""Seconds until the first sign. What takes no longer needs none."""
+_FIRST: Final = 1.0  # Seconds until the first sign. What takes no longer needs none.
 _REDRAW: Final = 0.5
-_CAPTION: Final = 100
-"""Characters of the newest words that are shown, and words to take them from."""
-_SLOW: Final = 60.0
-"""Seconds of a recording from which on it is worth saying how to go faster than real time."""
+_CAPTION: Final = 100  # Characters of the newest words that are shown, and words to take them from
+_SLOW: Final = 60.0  # Seconds of a recording from which on it is worth saying how to go faster than real time
 _QUIETEST: Final = -60.0
 
 

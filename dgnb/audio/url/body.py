@@ -16,10 +16,8 @@ from dgnb.exceptions import AudioError
 MOST_TRIES: Final = 8
 """Tries in a row without a byte, after which a source is given up."""
 
-_UNHEARD: Final = 1 << 15
-"""When so many bytes in a time without sound bring none, the codec has changed."""
-_SKIPPED: Final = 1 << 20
-"""So many bytes are read and dropped rather than asked for anew."""
+_UNHEARD: Final = 1 << 15  # When so many bytes in a time without sound bring none, the codec has changed
+_SKIPPED: Final = 1 << 20  # So many bytes are read and dropped rather than asked for anew
 
 
 class Body:

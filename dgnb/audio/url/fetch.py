@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_GONE: Final = frozenset({401, 403, 404, 410, 451})
-"""Statuses that do not change when the request is repeated."""
+_GONE: Final = frozenset({401, 403, 404, 410, 451})  # Statuses that do not change when the request is repeated
 _CONNECT_TIMEOUT: Final = 10.0
 _MOST_HOPS: Final = 5
 _MOST_UNPACKED: Final = 1 << 20

@@ -32,8 +32,7 @@ LARGEST: Final = 1 << 20
 
 _LARGEST_SEGMENT: Final = 1 << 28
 _LONGEST_FETCH: Final = 60.0
-_LIVE_EDGE: Final = 3
-"""A listener begins so many segments before the end, by RFC 8216."""
+_LIVE_EDGE: Final = 3  # A listener begins so many segments before the end, by RFC 8216
 _MOST_FAILURES: Final = 8
 _MOST_AHEAD: Final = 60.0
 _SHORTEST_WAIT: Final = 0.5

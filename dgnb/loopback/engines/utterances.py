@@ -30,12 +30,9 @@ _CONTEXT = 64
 Samples = npt.NDArray[np.float32]
 """Audio from -1 to 1, one channel, 16 kHz."""
 
-_SPEECH = 0.5
-"""Probability from which a frame holds a voice; Silero's own threshold."""
-_QUIET = 0.35
-"""Probability under which a voice has ended. Between the two, nothing changes."""
-_FRAMES_OF_SPEECH = 3
-"""Frames of voice that open an utterance; a click or a cough is shorter."""
+_SPEECH = 0.5  # Probability from which a frame holds a voice; Silero's own threshold
+_QUIET = 0.35  # Probability under which a voice has ended. Between the two, nothing changes.
+_FRAMES_OF_SPEECH = 3  # Frames of voice that open an utterance; a click or a cough is shorter
 
 _PAUSE_FLOOR = 0.5
 """Shortest pause, in seconds, that ends an utterance. Stops and hesitations inside a phrase last up to 0.4 s, and
@@ -43,30 +40,22 @@ Whisper gets words wrong that are cut from their context."""
 _LONGEST_PAUSE = 10.0
 """Longest pause, in seconds, that is waited for. With a longer one, speech becomes final after `_SILENCE`, without an
 endpoint."""
-_SILENCE = 3.0
-"""Seconds of silence after which an empty final is sent."""
-_LONGEST = 15.0
-"""Seconds of speech after which an utterance is cut; with lead and tail it fits Whisper's window."""
-_LEAD = 0.3
-"""Seconds before the detected onset that are decoded too, because soft beginnings come before it."""
-_TAIL = 0.3
-"""Seconds after the voice that are decoded too."""
+_SILENCE = 3.0  # Seconds of silence after which an empty final is sent
+_LONGEST = 15.0  # Seconds of speech after which an utterance is cut; with lead and tail it fits Whisper's window
+_LEAD = 0.3  # Seconds before the detected onset that are decoded too, because soft beginnings come before it
+_TAIL = 0.3  # Seconds after the voice that are decoded too
 _UNHEARD = 0.8
 """Seconds of voice behind the last word from which on they are decoded, because a decoder may stop early. A half word
 at a cut is shorter."""
-_PARTS = 4
-"""How often a final is decoded at most."""
+_PARTS = 4  # How often a final is decoded at most
 
 _REACTION = FRAME
 """Samples by which the detector trails the voice, at onsets and ends: the median over read and synthetic speech."""
-_SILENCE_IN_SPEECH = 0.1
-"""Shortest silence, in seconds, between words."""
-_NEAR = 0.25
-"""Largest error, in seconds, of a decoder's word times."""
+_SILENCE_IN_SPEECH = 0.1  # Shortest silence, in seconds, between words
+_NEAR = 0.25  # Largest error, in seconds, of a decoder's word times
 _SHORTEST_WORD = 0.04
 
-_INTERIM_EVERY = 1.0
-"""Seconds of audio between interims."""
+_INTERIM_EVERY = 1.0  # Seconds of audio between interims
 _INTERIM_SHARE = 3.0
 """An interim waits this many times the duration of the last decoding, so interims take a third of the time at most."""
 

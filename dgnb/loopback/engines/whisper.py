@@ -28,8 +28,7 @@ from dgnb.loopback.engines.utterances import Decoded, Samples, SileroVoice, Utte
 
 _WINDOW = 30.0
 _SHORTEST_WINDOW = 10.0
-_MARGIN = 2.0
-"""Seconds of silence behind the words; without them, the model invents more."""
+_MARGIN = 2.0  # Seconds of silence behind the words; without them, the model invents more
 
 _LATE = 0.10
 """Seconds by which word times trail the voice, at starts and ends: the median against a forced alignment of read
@@ -37,16 +36,13 @@ speech."""
 
 _MOST_TOKENS = 448
 
-_REPETITIVE = 2.4
-"""A text that compresses by more than this repeats itself."""
+_REPETITIVE = 2.4  # A text that compresses by more than this repeats itself
 _REFRAIN = re.compile(r"\b(\S+(?: \S+){1,7})(?: \1\b){3}")
 """The same few words four times: a short loop, which compresses less."""
-_UNLIKELY = -1.0
-"""Under this mean log probability of a token, a text is a guess."""
+_UNLIKELY = -1.0  # Under this mean log probability of a token, a text is a guess
 _NO_SPEECH = 0.6
 
-_UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}
-"""Languages written without spaces between words."""
+_UNSPACED = {"zh", "ja", "th", "lo", "my", "yue"}  # Languages written without spaces between words
 
 
 # Ways to decode a window: beams, whether it is the whole window, and how many tokens may not come twice.
