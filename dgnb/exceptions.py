@@ -48,8 +48,6 @@ class DgnbError(Exception):
     """The base of every error that dgnb raises on purpose."""
 
     def __init__(self, message: str = "", **told: Any) -> None:
-        if unknown := [name for name in told if not hasattr(type(self), name)]:
-            raise TypeError(f"{type(self).__name__} has no attribute {unknown[0]!r}.")
         super().__init__(message)
         vars(self).update(told)
 

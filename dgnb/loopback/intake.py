@@ -45,14 +45,9 @@ _MAGIC: Final = (
     (0, b"\x1a\x45\xdf\xa3", "WebM"),
     (4, b"ftyp", "MP4"),
     (4, b"moov", "MP4"),
-    (0, b"FORM", "AIFF"),
     (0, b".snd", "AU"),
-    (0, b"caff", "CAF"),
     (0, b"#!AMR", "AMR"),
-    (0, b"FLV\x01", "FLV"),
-    (0, bytes.fromhex("3026b2758e66cf11"), "WMA"),
 )
-_OTHER_NAMES: Final = {"WebM": "matroska", "WMA": "asf"}  # Containers whose demuxer has another name at FFmpeg
 
 _IN_A_ROW: Final = 3
 _PROBE: Final = {"probesize": "32768", "analyzeduration": "500000", "protocol_whitelist": "none"}
@@ -174,7 +169,7 @@ def _sniffed(head: bytes, data: Iterator[bytes]) -> tuple[bytes, str]:
         while len(head) < size and (chunk := next(data, b"")):
             head += chunk
         if container := container_of(head[:size]):
-            return head, _OTHER_NAMES.get(container, container.lower())
+            return head, "matroska" if container == "WebM" else container.lower()
     raise Undecodable("the audio has no header that is known. Raw audio needs encoding and sample_rate")
 
 

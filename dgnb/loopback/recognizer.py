@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -49,9 +49,7 @@ class Recognizer:
         self._received = hashlib.sha256()
         info = engine.info
         self._model = wire.ModelInfo(name=info.name, version=info.version, arch=info.arch)
-        self._metadata = wire.ResultsMetadata(
-            request_id=request_id, model_uuid=info.uuid, model_info=self._model, extra=_echoed(options)
-        )
+        self._metadata = wire.ResultsMetadata(request_id, info.uuid, self._model)
         self._channels: list[_Channel] = []
 
     @property
@@ -95,7 +93,6 @@ class Recognizer:
             transaction_key="deprecated",
             models=(uuid,),
             model_info={uuid: self._model},
-            extra=self._metadata.extra,
         )
         return [*messages, metadata]
 
@@ -259,15 +256,7 @@ def plain(text: str) -> str:
 
 def ignored_options(options: LiveOptions) -> list[str]:
     """The valid parameters of a query that have no effect here, such as `numerals`."""
-    further = [name for name in options.extra if name != "extra"]
-    return sorted([name for name in options.changed() if name in _NOT_HONOURED] + further)
-
-
-def _echoed(options: LiveOptions) -> dict[str, Any] | None:
-    """The parameter `extra=key:value`, as the service echoes it; the last value of a key counts."""
-    values = options.extra.get("extra", ())
-    pairs = [values] if isinstance(values, str) else list(values)
-    return dict(pair.partition(":")[::2] for pair in pairs) or None
+    return sorted([*(name for name in options.changed() if name in _NOT_HONOURED), *options.extra])
 
 
 def _ms(seconds: float) -> float:

@@ -85,11 +85,6 @@ class Capture:
         return min(known, default=None)
 
     @property
-    def real_time(self) -> bool:
-        """Whether audio that would wait is sent as fast as it is spoken."""
-        return self._pace == 1.0 and self.audio is not None and self.audio.waits
-
-    @property
     def decoded(self) -> bool:
         """Whether the audio is linear16, so that bytes are an exact time."""
         return self.audio is not None and self.audio.encoding == "linear16"

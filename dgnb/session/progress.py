@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _FIRST: Final = 1.0  # Seconds until the first sign. What takes no longer needs none.
 _REDRAW: Final = 0.5
 _CAPTION: Final = 100  # Characters of the newest words that are shown, and words to take them from
-_SLOW: Final = 60.0  # Seconds of a recording from which on it is worth saying how to go faster than real time
 _QUIETEST: Final = -60.0
 
 
@@ -49,8 +48,7 @@ class Course:
             return f"{clock(cursor)} · {words}"
         speed = (cursor - self._from) / max(asyncio.get_running_loop().time() - self._began, _REDRAW)
         left = f" · {speed:.1f} × · {clock((length - cursor) / speed)} left" if speed else ""
-        faster = " · in real time: pace=None is faster" if capture.real_time and length > _SLOW else ""
-        return f"{clock(cursor)} of {clock(length)}{left}{faster}"
+        return f"{clock(cursor)} of {clock(length)}{left}"
 
     def markup(self) -> str:
         """The same as HTML, with a bar, the loudness and the newest words."""

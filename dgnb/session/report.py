@@ -12,7 +12,6 @@ from dgnb._version import __version__
 if TYPE_CHECKING:
     from dgnb.session.stream import Stream
 
-_EVENTS: Final = 20
 _PACKAGES: Final = ("websockets", "aiohttp", "av", "msgspec", "pandas", "ipywidgets", "ipykernel")
 
 
@@ -32,9 +31,6 @@ def report(stream: Stream) -> str:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append(f"{package} {metadata.version(package)}")
     lines.append(f"on: Python {platform.python_version()}, {platform.system()}, {', '.join(found)}")
-    if error:
-        lines.append(f"the last {_EVENTS} events:")
-        lines += [f"  {event.type}: {event.text}" for event in stream.transcript.events.tail(_EVENTS).itertuples()]
     return "\n".join(lines)
 
 

@@ -27,10 +27,7 @@ CONTAINERS = {
     "webm": ("webm", "libopus", "WebM"),
     "mp3": ("mp3", "libmp3lame", "MP3"),
     "aac": ("adts", "aac", "AAC"),
-    "aiff": ("aiff", "pcm_s16be", "AIFF"),
     "au": ("au", "pcm_s16be", "AU"),
-    "caf": ("caf", "pcm_s16le", "CAF"),
-    "wma": ("asf", "wmav2", "WMA"),
 }
 
 
@@ -173,7 +170,7 @@ def test_an_encoding_with_a_framing_of_its_own_is_decoded(encoding: str, name: s
 
 
 @pytest.mark.parametrize("encoding", ["linear16", "mulaw", "linear32", "amr-wb"])
-@pytest.mark.parametrize("name", ["wav", "flac", "ogg-opus", "webm", "caf"])
+@pytest.mark.parametrize("name", ["wav", "flac", "ogg-opus", "webm", "au"])
 def test_a_container_is_refused_if_raw_audio_was_declared(encoding: str, name: str) -> None:
     form, codec, called = CONTAINERS[name]
     data = contained(form, codec, tone(seconds=0.5))
