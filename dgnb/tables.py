@@ -44,18 +44,11 @@ _Positions = npt.NDArray[np.intp]
 
 
 def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
-    """The silences between the words of a channel, in order of time.
+    """The silences of more than `longer` seconds between the words of a channel, in order of time.
 
     Where words overlap, a pause begins when the last of them ends. The time before the first word and after the last
-    word is not a pause.
-
-    Args:
-        words: `transcript.words`, or rows of it.
-        longer: Seconds; only longer pauses are returned.
-
-    Returns:
-        One row a pause: `start`, `end`, `seconds` (its length), `after`, `before` (the words around it, as displayed),
-        `channel`.
+    word is not a pause. Columns: `start`, `end`, `seconds` (its length), `after`, `before` (the words around it, as
+    displayed), `channel`.
 
     Example:
         ```python
@@ -78,18 +71,12 @@ def pauses(words: pd.DataFrame, longer: float = _PAUSE) -> pd.DataFrame:
 
 
 def speaking_rate(words: pd.DataFrame, window: Any = 60.0) -> pd.DataFrame:
-    """Words per minute along time, in consecutive windows.
+    """Words per minute along time, in consecutive windows, in seconds or as "1min".
 
     Windows begin at multiples of `window`, so you can compare two speakers. The first window contains the first word,
     the last one ends with the last word. A word counts in the window in which it begins. Channels are added up.
-
-    Args:
-        words: `transcript.words`, or rows of it.
-        window: How long a window is: seconds, or a time such as "1min".
-
-    Returns:
-        One row a window, also where nobody spoke: `start`, `end` (s), `words` (how many), `words_per_minute` (NaN where
-        the last window has no length).
+    Columns: `start`, `end` (s), `words` (how many), `words_per_minute` (NaN where the last window has no length). A
+    window in which nobody spoke has a row, too.
 
     Example:
         ```python
@@ -159,19 +146,14 @@ def resample(
 
 
 def find(words: pd.DataFrame, phrase: str) -> pd.DataFrame:
-    """Every occurrence of a phrase, in order of time.
+    """Every occurrence of a phrase of one word or several, in order of time.
 
     Only whole words match. Case, punctuation, the encoding of accents and the ends of utterances are ignored. A hyphen
     separates two words: "well-known" and "well known" match. Apostrophes are ignored. Chinese, Japanese, Korean, Thai,
     Lao, Khmer and Burmese are compared by the character: a phrase may begin and end within a word.
 
-    Args:
-        words: `transcript.words`, or rows of it.
-        phrase: One word or several.
-
-    Returns:
-        One row an occurrence: `start` of its first word and `end` of its last (s), `text` (as displayed), `context`
-        (with five words on each side), `channel`, `first`, `last` (positions of its words in the table).
+    Columns: `start` of its first word and `end` of its last (s), `text` (as displayed), `context` (with five words on
+    each side), `channel`, `first`, `last` (positions of its words in the table).
 
     Example:
         ```python
@@ -217,19 +199,11 @@ def _occurrences(pattern: list[int], parts: list[list[int]]) -> list[tuple[int, 
 
 
 def doubtful(words: pd.DataFrame, below: float = 0.5, join: float = 1.0) -> pd.DataFrame:
-    """Stretches with low confidence, to listen to again, in order of time.
+    """Stretches of words with a confidence below `below` (0 to 1), to listen to again, in order of time.
 
-    Doubtful words that are at most `join` seconds apart form one stretch, with the other words between them. A word
-    without a confidence is not doubtful.
-
-    Args:
-        words: `transcript.words`, or rows of it.
-        below: A word with a lower confidence is doubtful (0 to 1).
-        join: Seconds from the end of a doubtful word to the start of the next one.
-
-    Returns:
-        One row a stretch: `start`, `end` (s), `text` (as displayed), `words` (how many), `confidence` (the lowest),
-        `channel`, `first`, `last` (positions of its words in the table).
+    Doubtful words stand in one stretch, with the words between them, if there are at most `join` seconds from the end
+    of one to the start of the next. A word without a confidence is not doubtful. Columns: `start`, `end` (s), `text`
+    (as displayed), `words` (how many), `confidence` (the lowest), `channel`, `first`, `last` (positions of its words).
 
     Example:
         ```python
