@@ -21,6 +21,7 @@ _NEXT: Final = (
     ("<code>.words</code>", "", "one row for each word, with times and confidence"),
     ('<code>.find("…")</code>', "", "where a phrase was said"),
     ('<code>.to_srt("talk.srt")</code>', "", "captions; also .to_webvtt(), .to_csv(), .to_excel()"),
+    ("<code>.player()</code>", "", "click a word and hear it, where the sound was kept"),
     ("<code>.summary()</code>", "", "words a minute, the share of each speaker, latency, gaps"),
     ("<code>.events</code>", "", "what happened to the stream"),
 )

@@ -253,7 +253,8 @@ function render({ model, el }) {
       say("Press Ctrl+C to copy");
     }
   }
-  const expression = "panel.transcript.words";
+  const expression = (what, title) => plain(`Copy ${what}`, title, () => copy(what));
+  const player = expression("panel.transcript.player()", "Copy the expression for the words with their sound, to use in a cell");
   const result = h("strong");
   const strip = h(
     "div",
@@ -262,7 +263,8 @@ function render({ model, el }) {
     plain("Words table", "Show the words with their times", () => show("words")),
     plain("Captions .srt", "Save the captions as SubRip", () => send({ do: "srt" })),
     plain("CSV", "Save the table of words", () => send({ do: "csv" })),
-    plain(`Copy ${expression}`, "Copy the expression for the table, to use in a cell", () => copy(expression)),
+    expression("panel.transcript.words", "Copy the expression for the table, to use in a cell"),
+    player,
   );
 
   // Options
@@ -500,6 +502,7 @@ function render({ model, el }) {
       control.disabled = (!spec.kind && Boolean(state.running)) || known.fixed.includes(name);
     }
     strip.hidden = !state.result;
+    player.hidden = !state.sound;
     text_(result, state.result ?? "");
     const count = (state.changes ?? []).length;
     changes.hidden = count === 0;

@@ -43,6 +43,7 @@ class ControlPanel(PanelView):
         pace: As in `LiveSession`.
         reconnect: As in `LiveSession`.
         journal: As in `LiveSession`; each start moves the file of the start before aside.
+        record: As in `LiveSession`. None keeps the sound of a stream as long as the kernel lives, unless `shared`.
         shared: For an app that others use. The addresses they type must be on the public network, and paths must be
             below the working folder. They can choose Deepgram, the offline engine and `endpoint`, but no other server,
             and `duration` is the longest that they can ask for.
@@ -75,6 +76,7 @@ class ControlPanel(PanelView):
         pace: float | None = 1.0,
         reconnect: bool | float = True,
         journal: str | os.PathLike[str] | None = None,
+        record: str | os.PathLike[str] | bool | None = None,
         shared: bool = False,
         **wire: Any,
     ) -> None:
@@ -94,6 +96,11 @@ class ControlPanel(PanelView):
             "pace": native(pace),
             "reconnect": native(reconnect),
             "journal": None if journal is None else os.fsdecode(native(journal)),
+            "record": not shared
+            if record is None
+            else os.fspath(record)
+            if isinstance(record, os.PathLike)
+            else record,
         }
         choice = SourceChoice(source, raw, shared=shared)
         self._setup = Setup(choice, api_key, settings, most_seconds=duration, shared=shared)

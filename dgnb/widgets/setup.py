@@ -13,13 +13,14 @@ from dgnb.widgets import form
 from dgnb.widgets.source import MICROPHONE, TYPED, UPLOAD, SourceChoice
 from dgnb.widgets.view import OWN_SERVER
 
-_DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True"}
+_DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True", "record": "False"}
 
 
 class Setup:
     """What the next session is made of: the fields' values, and what code gave and no field shows.
 
-    `settings` are `pace`, `reconnect` and `journal`. The code that others copy from a `shared` panel names no journal.
+    `settings` are `pace`, `reconnect`, `journal` and `record`. The code that others copy from a `shared` panel names
+    neither of the last two.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Setup:
             **self._settings,
         }
         if self._shared:
-            del named["journal"]
+            named = {name: value for name, value in named.items() if name not in ("journal", "record")}
         arguments += [
             f"{name}={value!r}" for name, value in named.items() if repr(value) != _DEFAULTS.get(name, "None")
         ]

@@ -141,6 +141,7 @@ def _figures(session: LiveSession) -> dict[str, Any]:
         shown |= {"at": f"{clock(session.audio_cursor)} of {clock(length)}", "part": part}
     if session.state is State.CLOSED and session.audio_cursor:
         shown["result"] = f"{transcript.word_count} words in {session.audio_cursor:.1f} s"
+        shown["sound"] = transcript.audio is not None
     level = session.level
     resting = session.paused or session.state is State.CLOSED or level is None
     shown["level"] = 0 if resting or level is None else round(100 * max(0.0, 1 - level / _SILENCE))

@@ -912,3 +912,17 @@ async def test_two_panels_of_one_page_know_nothing_of_each_other(server: FaultyS
 
 def test_the_repr_of_a_new_panel_is_one_line() -> None:
     assert repr(ControlPanel(endpoint="offline")) == "<ControlPanel, not started>"
+
+
+async def test_a_panel_keeps_the_sound_of_a_stream_and_offers_it_after_the_stop() -> None:
+    async with dgnb.loopback.serve(Script("one two three", repeat=True)) as server:
+        panel = dgnb.ControlPanel(server.radio_url, endpoint=server.url, duration=1)
+        panel.click("start")
+        assert panel.session is not None
+        await panel.session
+        await until(lambda: panel.state.get("sound") is True)
+        assert len(panel.transcript.clip(0, 1)) > 30_000
+        assert "record=True" in panel.code()
+        shared = dgnb.ControlPanel(server.radio_url, endpoint=server.url, shared=True)
+        assert "record" not in shared.code()
+    panel.close()
