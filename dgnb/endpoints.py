@@ -123,9 +123,6 @@ class Endpoint:
         """The same with an address. For `offline`, start the engine's process if it does not run yet.
 
         Cancelling is safe: the start goes on, and serves the next caller.
-
-        Raises:
-            DgnbError: The offline engine can't be started.
         """
         if self.kind == "offline":
             from dgnb import offline
@@ -146,9 +143,6 @@ def choose(
 
     When `endpoint` is None, it is `DGNB_ENDPOINT`; if that is not set, Deepgram when there is a key, else the offline
     engine. Without `api_key` and `access_token`, it is `DEEPGRAM_TOKEN` or `DEEPGRAM_API_KEY`.
-
-    Raises:
-        ConfigurationError: An argument is wrong, `ws://` would leave this machine, or the key is missing.
     """
     endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
     if isinstance(endpoint, Endpoint):

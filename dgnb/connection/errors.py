@@ -167,17 +167,11 @@ def reason_in(message: ServerMessage) -> str:
 
 
 class Answers:
-    """The answers of a server up to the first one that is Deepgram's.
-
-    Attributes:
-        recognised: Whether one of Deepgram's came.
-        doubt: The text of the doubt, once there is one.
-        first: The server's first words, or "".
-    """
+    """The answers of a server up to the first one that is Deepgram's."""
 
     def __init__(self) -> None:
-        self.recognised = False
-        self.doubt = self.first = ""
+        self.recognised = False  # Whether one of Deepgram's came.
+        self.doubt = self.first = ""  # The text of the doubt, and the server's first words.
         self._count = 0
 
     def wonder(self, data: bytes, problem: str = "") -> None:

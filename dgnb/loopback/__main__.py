@@ -37,11 +37,7 @@ deepgram-sdk:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C, or with `--exit-with-stdin` until standard input closes.
-
-    Returns:
-        The exit status: 0, or 1 when the server could not start.
-    """
+    """Serve until Ctrl-C or the end of standard input. Returns the exit status: 1 when the server could not start."""
     about = f"A Deepgram-compatible server. {_TOKEN} holds the key that clients must send; unset, any key will do."
     parser = argparse.ArgumentParser(prog="python -m dgnb.loopback", description=about)
     parser.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")

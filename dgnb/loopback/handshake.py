@@ -73,12 +73,7 @@ def check_credential(headers: Mapping[str, str], token: str | None) -> None:
 
 
 def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
-    """The options of a query.
-
-    Raises:
-        Refusal: 400 for parameters that are unknown, wrong or contradict each other; 405 for a model that can't be
-            streamed.
-    """
+    """The options of a query. Refuses with 400 what is unknown or wrong, and with 405 a model that is not streamed."""
     for name, value in query:
         if name not in _FREE and name not in _FIELDS:
             hint = nearest(name, [*_FIELDS, *_FREE])

@@ -39,11 +39,7 @@ Item = bytes | wire.Finalize | wire.CloseStream
 
 
 class Listener:
-    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before.
-
-    Attributes:
-        over: Set when no thread and no task of the connection is left.
-    """
+    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before."""
 
     def __init__(
         self,
@@ -70,7 +66,7 @@ class Listener:
         self._room.set()
         self._stopped = threading.Event()
         self._thread_ended = asyncio.Event()
-        self.over = asyncio.Event()
+        self.over = asyncio.Event()  # No thread and no task of the connection is left.
 
     async def run(self) -> None:
         """Serve until the connection has ended. No thread and no task outlives this call."""

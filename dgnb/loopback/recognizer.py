@@ -62,10 +62,7 @@ class Recognizer:
         self._received.update(data)
 
     def feed(self, pcm: Sequence[bytes]) -> list[wire.ServerMessage]:
-        """Take 16 kHz linear16, one piece for each channel, and return the messages that are due.
-
-        The first call says how many channels there are.
-        """
+        """Take 16 kHz linear16, a piece for each channel, in each call the same number. Returns what is due."""
         if not self._channels:
             count = len(pcm)
             self._channels = [_Channel(self._engine, self._options, n, count, self._metadata) for n in range(count)]

@@ -30,11 +30,11 @@ class Capture:
     """
 
     def __init__(self, source: AudioSource, transcript: Transcript, duration: float | None, pace: float | None) -> None:
-        self.audio: Audio | None = None
+        self.audio: Audio | None = None  # What the source opened.
         self.ledger = Ledger(0)
         self.pacer = Pacer(pace)
-        self.ended = False
-        self.resumed = asyncio.Event()
+        self.ended = False  # No more audio will be captured.
+        self.resumed = asyncio.Event()  # Set unless the session is paused.
         self.resumed.set()
         self.source = source
         self.recorder: Recorder | None = None

@@ -19,11 +19,11 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import LiveOptions, as_options, takes_options
+from dgnb.session import requests
 from dgnb.session.playback import NOWHERE, Saved
 from dgnb.session.progress import Shown
 from dgnb.session.registry import sessions
 from dgnb.session.report import report
-from dgnb.session.requests import Requests
 from dgnb.session.runner import Runner
 from dgnb.session.stream import Settings, State
 from dgnb.transcript import Transcript
@@ -140,7 +140,6 @@ class LiveSession(Shown):
             self.transcript.audio = Sound(self.source)
         self._runner = Runner(self, options, settings, progress)
         self._stream = self._runner.stream
-        self._requests = Requests(self._runner)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runner"):
@@ -271,7 +270,7 @@ class LiveSession(Shown):
         Raises:
             ConfigurationError: The session is not open.
         """
-        return await self._requests.finalize()
+        return await requests.finalize(self._runner)
 
     async def apply(self, options: LiveOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
@@ -289,7 +288,7 @@ class LiveSession(Shown):
             if _format_of(options) != self._format:
                 raise ConfigurationError("encoding says how the source is read: start a new session for that.")
             options = options.for_audio(*_UNSAID)
-        await self._requests.apply(options)
+        await requests.apply(self._runner, options)
 
     async def stop(self) -> Transcript:
         """End the audio, wait for the server's last messages, and close. It takes 5 s at most.

@@ -1,4 +1,4 @@
-"""`Requests`: what an open session can ask its server for: to finalize, and other options."""
+"""What an open session can ask its server for: to finalize, and other options."""
 
 from __future__ import annotations
 
@@ -17,61 +17,57 @@ from dgnb.session.stream import ONCE, Change, State
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
 
 
-class Requests:
-    """Sends requests of a session, and waits for their answers."""
+async def finalize(runner: Runner) -> bool:
+    """See `LiveSession.finalize`."""
+    connection, transcript = _connection(runner), runner.stream.transcript
+    seen = transcript.count
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def answered() -> bool:
+        return any(isinstance(said, Results) and said.from_finalize for said in transcript.since(seen))
 
-    async def finalize(self) -> bool:
-        """See `LiveSession.finalize`."""
-        connection, transcript = self._connection(), self._runner.stream.transcript
-        seen = transcript.count
-
-        def answered() -> bool:
-            return any(isinstance(said, Results) and said.from_finalize for said in transcript.since(seen))
-
-        # The stream reports a lost connection.
-        with contextlib.suppress(TimeoutError, ConnectionLost):
-            async with asyncio.timeout(_ANSWER):
-                await connection.finalize()
-                await self._runner.wait_until(lambda: answered() or self._runner.closed)
-            return answered()
-        # It may lie in the socket, where the process was frozen meanwhile.
-        await asyncio.sleep(READ)
+    # The stream reports a lost connection.
+    with contextlib.suppress(TimeoutError, ConnectionLost):
+        async with asyncio.timeout(_ANSWER):
+            await connection.finalize()
+            await runner.wait_until(lambda: answered() or runner.closed)
         return answered()
+    # It may lie in the socket, where the process was frozen meanwhile.
+    await asyncio.sleep(READ)
+    return answered()
 
-    async def apply(self, options: LiveOptions) -> None:
-        """See `LiveSession.apply`."""
-        stream = self._runner.stream
-        if running_loop() is not self._runner.loop:
-            raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
-        self._connection()
-        if stream.change is not None:
-            raise ConfigurationError("Another change is under way: apply this one when it is done.")
-        if options.multichannel != stream.options.multichannel:
-            raise ConfigurationError("multichannel says how the source is read: start a new session for that.")
-        if options == stream.options:
-            return
-        if stream.capture.audio is None or stream.capture.audio.frame_bytes is None:
-            raise ConfigurationError(ONCE)
-        change = Change(options)
-        stream.request(change)
-        try:
-            await self._runner.wait_until(lambda: change.done or self._runner.closed)
-        except asyncio.CancelledError:
-            # Options that a connection is being opened with stay.
-            if stream.change is change:
-                stream.request(None)
-            raise
-        if change.error:
-            raise change.error
-        if not change.done:
-            raise ConfigurationError("The session ended before its options were changed.")
 
-    def _connection(self) -> Connection:
-        stream = self._runner.stream
-        if stream.connection is None or stream.state is not State.OPEN:
-            what = f"Only an open session can do this, and no replay; this one is {stream.state.value}."
-            raise ConfigurationError(what)
-        return stream.connection
+async def apply(runner: Runner, options: LiveOptions) -> None:
+    """See `LiveSession.apply`."""
+    stream = runner.stream
+    if running_loop() is not runner.loop:
+        raise ConfigurationError("Options are applied in the loop that the session runs in: here another one runs.")
+    _connection(runner)
+    if stream.change is not None:
+        raise ConfigurationError("Another change is under way: apply this one when it is done.")
+    if options.multichannel != stream.options.multichannel:
+        raise ConfigurationError("multichannel says how the source is read: start a new session for that.")
+    if options == stream.options:
+        return
+    if stream.capture.audio is None or stream.capture.audio.frame_bytes is None:
+        raise ConfigurationError(ONCE)
+    change = Change(options)
+    stream.request(change)
+    try:
+        await runner.wait_until(lambda: change.done or runner.closed)
+    except asyncio.CancelledError:
+        # Options that a connection is being opened with stay.
+        if stream.change is change:
+            stream.request(None)
+        raise
+    if change.error:
+        raise change.error
+    if not change.done:
+        raise ConfigurationError("The session ended before its options were changed.")
+
+
+def _connection(runner: Runner) -> Connection:
+    stream = runner.stream
+    if stream.connection is None or stream.state is not State.OPEN:
+        what = f"Only an open session can do this, and no replay; this one is {stream.state.value}."
+        raise ConfigurationError(what)
+    return stream.connection

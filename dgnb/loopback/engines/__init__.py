@@ -88,10 +88,8 @@ class Engine(Protocol):
         """The languages it knows, as the first part of BCP-47, such as `("en",)`; None for any."""
 
     def open(self, *, language: str = "en", pause: float = 0.7, interims: bool = True) -> EngineStream:
-        """Begin a stream at 0 s.
+        """Begin a stream at 0 s. `language` is BCP-47; an engine for a single language may ignore it.
 
-        Args:
-            language: BCP-47; an engine for a single language may ignore it.
-            pause: Seconds of silence that end an utterance; an engine may need more.
-            interims: Whether to compute hypotheses that are not final yet.
+        `pause` are the seconds of silence that end an utterance (an engine may need more), and `interims` says whether
+        to compute hypotheses that are not final yet.
         """

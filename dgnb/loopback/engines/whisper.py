@@ -52,16 +52,7 @@ _CAREFUL = ((5, False, 0), (5, True, 0), (5, True, 3))
 
 
 class WhisperEngine:
-    """A Whisper model, loaded once and shared by all streams of a process.
-
-    Args:
-        model: As in `dgnb.loopback.engines.weights.find`.
-        clock: Seconds, to measure how long decoding takes.
-
-    Raises:
-        ConfigurationError: There is no such model.
-        DgnbError: The `offline` extra is not installed, or the weights cannot be had.
-    """
+    """A Whisper model, loaded once and shared by all streams of a process; `weights.find` says what `model` may be."""
 
     def __init__(self, model: str = DEFAULT_MODEL, *, clock: Callable[[], float] = time.monotonic) -> None:
         folder = _weights.find(model)
@@ -89,7 +80,7 @@ class WhisperEngine:
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
-        """The languages that the model knows, such as `("en",)`."""
+        """See `Engine`."""
         return tuple(self._model.supported_languages)
 
     def open(self, *, language: str = "en", pause: float = 0.7, interims: bool = True) -> EngineStream:
