@@ -22,7 +22,6 @@ from praatio.utilities.constants import Interval
 
 from benchmarks.messages import recording
 from benchmarks.tables import MESSAGES, best, fed
-from dgnb import exports
 from dgnb.messages import parse
 
 ROUNDS = 3
@@ -48,7 +47,6 @@ def main() -> None:
             ("to_textgrid(path)", lambda: transcript.to_textgrid(path), "praatio, words only", praatio),
             ("to_csv()", transcript.to_csv, "pandas", lambda: words.to_csv(index=False)),
             ("to_csv(path)", lambda: transcript.to_csv(path), "", None),
-            ("read_csv(path)", lambda: exports.read_csv(path), "", None),
             ("to_parquet(path)", lambda: transcript.to_parquet(path), "", None),
             ("to_rttm()", transcript.to_rttm, "", None),
             ("to_deepgram_json()", transcript.to_deepgram_json, "", None),

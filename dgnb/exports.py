@@ -1,4 +1,4 @@
-"""Exports: tables and words in the formats of other tools. Pure functions; only `read_csv` reads a file.
+"""Exports: tables and words in the formats of other tools. Pure functions, no I/O.
 
 TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep every digit.
 """
@@ -6,8 +6,6 @@ TextGrid and RTTM have times in whole milliseconds; CSV, Parquet and JSON keep e
 from __future__ import annotations
 
 import io
-import math
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -24,18 +22,15 @@ from dgnb.writing import CONTROLS, joined, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLES", "read_csv", "to_csv", "to_deepgram_json", "to_excel", "to_parquet", "to_rttm", "to_textgrid"]
+__all__ = ["TABLES", "to_csv", "to_deepgram_json", "to_excel", "to_parquet", "to_rttm", "to_textgrid"]
 __dir__ = __all__.copy
 
 TABLES: Final = ("words", "utterances", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
-"""Spreadsheets run text that begins so as a formula. The quote is quoted too, so that `read_csv` can remove it."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Spreadsheets run text that begins so as a formula."""
 _SHEET_ROWS: Final = 1_048_576
-_LATER: Final = {"events": ["start"], "gaps": ["missed"]}
-"""Columns that files of before 0.4 lack: they are read as missing values."""
-_NULLABLE: Final = {"language", "request_id", "speaker_name"}  # Text columns in which an empty cell means missing
 
 
 # Tables
@@ -85,54 +80,6 @@ def to_excel(tables: Mapping[str, pd.DataFrame]) -> bytes:
     except ImportError as error:
         raise DgnbError("Excel files need openpyxl. Install it: pip install openpyxl") from error
     return file.getvalue()
-
-
-def read_csv(path: str | os.PathLike[str], table: str = "words", *, safe: bool = True) -> pd.DataFrame:
-    """A table that `to_csv` wrote, with its dtypes: times in UTC, missing speakers and languages as NA.
-
-    Args:
-        path: The file.
-        table: The name of the table in it.
-        safe: The value that was passed to `to_csv`.
-
-    Raises:
-        ConfigurationError: There is no table of that name.
-        DgnbError: The file can't be read, or is not such a table.
-
-    Example:
-        ```python
-        transcript.to_csv("words.csv")
-        words = dgnb.exports.read_csv("words.csv")
-        ```
-    """
-    import pandas as pd
-
-    from dgnb import frames
-
-    table = known(table)
-    schema: Mapping[str, str] = getattr(frames, table.upper())
-    empty = {name: "" for name, dtype in schema.items() if dtype != "string" or name in _NULLABLE}
-    # Numbers are read as text, because pandas parses them differently from version to version.
-    read: Any = {name: "bool" if dtype == "bool" else "string" for name, dtype in schema.items()}
-    try:
-        options: Any = {"keep_default_na": False, "na_values": empty}
-        frame = pd.read_csv(os.fsdecode(path), dtype=read, encoding="utf-8", **options)
-        frame = frame.assign(**{name: math.nan for name in _LATER.get(table, ()) if name not in frame})
-        optional = {*frames.OPTIONAL, frames.NAME}
-        there = {name: dtype for name, dtype in schema.items() if name in frame or name not in optional}
-        if missing := there.keys() - set(frame.columns):
-            raise ValueError(f"there is no column {min(missing)!r}")
-        return pd.DataFrame({name: _parsed(frame[name], dtype, safe) for name, dtype in there.items()})
-    except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise DgnbError(f"{path} can't be read as the table {table!r}: {error}. Did to_csv() write it?") from error
-
-
-def _parsed(column: Any, dtype: Any, safe: bool) -> Any:
-    if dtype.startswith("datetime64"):
-        import pandas as pd
-
-        return pd.to_datetime(column, utc=True, format="ISO8601").dt.as_unit("ns")
-    return column.str.removeprefix("'") if dtype == "string" and safe else column.astype(dtype)
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

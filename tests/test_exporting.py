@@ -146,27 +146,20 @@ def spoken(transcript: Transcript) -> list[tuple[float, float, str]]:
 # CSV
 
 
-@pytest.mark.parametrize("safe", [True, False])
 @given(transcript=talks())
 @settings(max_examples=12, deadline=None)
-def test_csv_restores_every_table(safe: bool, transcript: Transcript, tmp_path_factory: Any) -> None:
-    path = tmp_path_factory.getbasetemp() / "a.csv"
+def test_csv_has_every_row_of_every_table_for_an_independent_reader(transcript: Transcript) -> None:
     transcript.note("warning", "=1\r\n2", at=5)
-    transcript.note("error", "''", at=6, request_id="r")
     transcript.add_gap(1.0, 1 / 3 + 1, "-gone")
     for table in exports.TABLES:
-        transcript.to_csv(path, table, safe=safe)
-        assert_frame_equal(exports.read_csv(path, table, safe=safe), getattr(transcript, table), check_exact=True)
+        frame = getattr(transcript, table)
+        rows = list(csv.DictReader(io.StringIO(str(transcript.to_csv(table=table, safe=False)), newline="")))
+        assert [row["start"] for row in rows] == ["" if math.isnan(at) else repr(at) for at in frame["start"].tolist()]
+        for name in frame.select_dtypes("string"):
+            assert [row[name] for row in rows] == frame[name].fillna("").str.replace("\0", " ").tolist()
 
 
-@ODD
-def test_csv_restores_the_tables_of_odd_transcripts(transcript: Transcript, tmp_path: Path) -> None:
-    for table in exports.TABLES:
-        transcript.to_csv(tmp_path / "a.csv", table)
-        assert_frame_equal(exports.read_csv(tmp_path / "a.csv", table), getattr(transcript, table))
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])
 def test_text_in_a_csv_is_never_a_formula_and_numbers_stay_numbers(text: str) -> None:
     transcript = fed(final([Word(text, -0.5, -0.25, 0.5)], start=-1.0))
     (row,) = csv.DictReader(io.StringIO(transcript.to_csv(), newline=""))
@@ -174,24 +167,6 @@ def test_text_in_a_csv_is_never_a_formula_and_numbers_stay_numbers(text: str) ->
     assert [row["start"], row["end"], row["confidence"]] == ["-0.5", "-0.25", "0.5"]
     (row,) = csv.DictReader(io.StringIO(transcript.to_csv(safe=False), newline=""))
     assert row["word"] == text
-
-
-def test_a_csv_that_an_earlier_version_wrote_with_another_order_of_columns_is_the_same_table(tmp_path: Path) -> None:
-    transcript = two_people()
-    for table in exports.TABLES:
-        frame = getattr(transcript, table)
-        earlier = exports.to_csv(frame[sorted(frame.columns)])
-        (tmp_path / "a.csv").write_text(earlier, encoding="utf-8", newline="")
-        assert_frame_equal(exports.read_csv(tmp_path / "a.csv", table), frame)
-
-
-def test_a_csv_of_an_earlier_version_without_seconds_that_were_missed_has_missing_values(tmp_path: Path) -> None:
-    transcript = Transcript()
-    transcript.add_gap(1.0, 1.0, "the station was gone", missed=2.5)
-    earlier = exports.to_csv(transcript.gaps.drop(columns="missed"))
-    (tmp_path / "a.csv").write_text(earlier, encoding="utf-8", newline="")
-    read = exports.read_csv(tmp_path / "a.csv", "gaps")
-    assert_frame_equal(read, transcript.gaps.assign(missed=math.nan))
 
 
 def test_a_csv_has_no_nul() -> None:
@@ -273,40 +248,12 @@ def test_excel_without_openpyxl_is_an_error_that_says_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_csv_of_something_else_is_a_clear_error(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    with pytest.raises(DgnbError, match=r"a\.csv can't be read as the table 'words': .*Did to_csv\(\) write it\?"):
-        exports.read_csv(path)
-    for content in (b"", b"a,b\r\n1,2\r\n", b"\xff\xfe\x00", str(two_people().to_csv(table="gaps")).encode()):
-        path.write_bytes(content)
-        with pytest.raises(DgnbError, match="can't be read as the table 'words'"):
-            exports.read_csv(path)
-    for column, bad in (
-        ("start", "soon"),
-        ("utterance", ""),
-        ("utterance", "0.5"),
-        ("channel", str(2**70)),
-        ("received_at", "x"),
-    ):
-        table = pd.read_csv(io.StringIO(str(two_people().to_csv())), dtype="string")
-        table.loc[1, column] = bad
-        table.to_csv(path, index=False)
-        with pytest.raises(DgnbError, match="can't be read as the table 'words'"):
-            exports.read_csv(path)
-    whole = str(two_people().to_csv(table="results"))
-    path.write_text(whole.replace("True", "perhaps"), encoding="utf-8", newline="")
-    with pytest.raises(DgnbError, match="can't be read as the table 'results'"):
-        exports.read_csv(path, "results")
-    with pytest.raises(DgnbError, match="can't be read"):
-        exports.read_csv(None)  # type: ignore[arg-type]
-
-
 def test_an_unknown_table_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:
     for export in (two_people().to_csv, two_people().to_parquet):
         with pytest.raises(ConfigurationError, match=r"no table 'word': words, .* Did you mean 'words'\?"):
             export(tmp_path / "a", "word")
     with pytest.raises(ConfigurationError, match="no table 'save'"):
-        exports.read_csv(tmp_path / "a", "save")
+        two_people().to_csv(tmp_path / "a", "save")
     assert list(tmp_path.iterdir()) == []
 
 

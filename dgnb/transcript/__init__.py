@@ -234,8 +234,8 @@ class Transcript(Listening):
 
         Spreadsheets run text that begins with `=`, `+`, `-`, `@`, a tab or a line break as a formula. `safe` puts a `'`
         before it, in cells and headers, and starts the file with the mark by which spreadsheets recognise UTF-8.
-        Numbers stay numbers, with every digit, and missing values are empty. `dgnb.exports.read_csv` gives back the
-        same table. `pandas.read_csv` needs `keep_default_na=False`, or it takes words such as "null" for missing ones.
+        Numbers stay numbers, with every digit, and missing values are empty. `pandas.read_csv` needs
+        `keep_default_na=False`, or it takes words such as "null" for missing ones; `to_parquet` keeps every dtype.
 
         Args:
             path: The file, or None for the text.
