@@ -92,16 +92,10 @@ class ControlPanel(PanelView):
                 raise
             # A key that is missing can be typed into the panel; what else is wrong is told again.
             chosen = choose(endpoint, "typed-later")
-        settings = {
-            "pace": native(pace),
-            "reconnect": native(reconnect),
-            "journal": None if journal is None else os.fsdecode(native(journal)),
-            "record": not shared
-            if record is None
-            else os.fspath(record)
-            if isinstance(record, os.PathLike)
-            else record,
-        }
+        kept = {"journal": journal, "record": not shared if record is None else record}
+        settings = {"pace": native(pace), "reconnect": native(reconnect)}
+        # The code that people copy shows a path as text.
+        settings |= {name: str(one) if isinstance(one, os.PathLike) else native(one) for name, one in kept.items()}
         choice = SourceChoice(source, raw, shared=shared)
         self._setup = Setup(choice, api_key, settings, most_seconds=duration, shared=shared)
         self._failed: dict[str, str] = {}
