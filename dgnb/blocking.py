@@ -212,11 +212,7 @@ def _done(outcome: concurrent.futures.Future[Any], timeout: float) -> bool:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Have an interrupt raise `KeyboardInterrupt` in this thread.
-
-    While a cell with a top-level `await` runs, ipykernel handles the signal in its loop, as `asyncio.run()` does; here
-    that loop waits. Other signal handlers stay.
-    """
+    """Have an interrupt raise here: ipykernel handles the signal in its loop, which waits. Other handlers stay."""
     before = signal.getsignal(signal.SIGINT)
     home = getattr(getattr(before, "func", before), "__module__", None) or ""
     theirs = callable(before) and (home.partition(".")[0] == "ipykernel" or home == "asyncio.runners")

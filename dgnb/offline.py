@@ -93,11 +93,7 @@ class _Child:
 
 
 def ensure() -> tuple[str, str]:
-    """Start the child if none runs. Blocks for about two seconds the first time; from any thread.
-
-    `DGNB_OFFLINE_MODEL` names a model other than `tiny.en`, or the folder of one. Returns the `ws://127.0.0.1:port`
-    address, and the token that the child requires.
-    """
+    """Start the child if none runs, which may block for seconds. Returns its `ws://` address and its token."""
     child = _ensure()
     return str(child.addresses["url"]), child.token
 

@@ -53,10 +53,7 @@ _NEWER_NOVA = re.compile(r"nova-([4-9]|\d\d+)(-.*)?")
 
 
 def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
-    """A field with the metadata to validate it, to complete it, and to build a form for it.
-
-    One with a default of () takes many texts, `maximum` at most. Nothing but `choices` is allowed.
-    """
+    """A field with the metadata of its checks, completion and form. A default of () means many texts."""
     limits = {"choices": (), "suggestions": (), "minimum": None, "maximum": None, **limits}
     return field(default=default, metadata={"group": group, "help": help, "many": default == (), **limits})
 

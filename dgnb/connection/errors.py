@@ -167,7 +167,7 @@ def reason_in(message: ServerMessage) -> str:
 
 
 class Answers:
-    """The answers of a server up to the first one that is Deepgram's."""
+    """The answers of a server up to the first that is Deepgram's: its `first` words, and the `doubt` about it."""
 
     def __init__(self) -> None:
         self.recognised = False  # Whether one of Deepgram's came.
