@@ -57,6 +57,9 @@ def replay(session: Transcript | str | os.PathLike[str], speed: float | None = 1
     return LiveSession(Saved(session, speed))
 
 
+_filling: set[Transcript] = set()
+
+
 async def fill_gaps(transcript: Transcript, options: Any = None, **settings: Any) -> Transcript:
     """Send the sound of `transcript.gaps` again, and put its words into the transcript, at their times.
 
@@ -85,17 +88,25 @@ async def fill_gaps(transcript: Transcript, options: Any = None, **settings: Any
         raise ConfigurationError(NO_SOUND)
     if any(session.transcript is transcript and session.state is not State.CLOSED for session in sessions()):
         raise ConfigurationError("The session still fills this transcript: `await session.stop()` first.")
+    if wrong := settings.keys() & {"duration", "journal", "record"}:
+        raise ConfigurationError(f"fill_gaps() sends the gaps and nothing else: leave out {min(wrong)}.")
+    if transcript in _filling:
+        raise ConfigurationError("Another fill_gaps() fills this transcript: await that one.")
     gaps, filled = transcript.gaps, 0
     rows: Any = gaps[gaps["end"] > gaps["start"]].itertuples()
-    for gap in rows:
-        samples = await asyncio.to_thread(sound.samples, gap.start, gap.end)
-        if len(samples) >= (gap.end - gap.start - UNHEARD) * SAMPLE_RATE:
-            _fill(transcript, gap, await transcribe((SAMPLE_RATE, samples), options, **settings))
-            filled += 1
+    _filling.add(transcript)
+    try:
+        for gap in rows:
+            samples = await asyncio.to_thread(sound.samples, gap.start, gap.end)
+            if len(samples) >= (gap.end - gap.start - UNHEARD) * SAMPLE_RATE:
+                _fill(transcript, gap, await transcribe((SAMPLE_RATE, samples), options, **settings))
+                filled += 1
+    finally:
+        _filling.remove(transcript)
     if not filled:
         raise ConfigurationError(
-            f"{sound.name} has none of the {gaps['missed'].sum():.1f} s in transcript.gaps, so nothing was sent. "
-            "What was never captured, as in a pause, is in no recording."
+            f"{sound.name} has no row of transcript.gaps as a whole ({gaps['missed'].sum():.1f} s), so nothing was "
+            "sent. What was never captured, as in a pause, is in no recording."
         )
     return transcript
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from dgnb.widgets.player import Player
 
 NO_SOUND: Final = (
-    "This transcript has no sound. Keep that of a stream with record=True. If you have it as a file, say where: "
-    "transcript.audio = path."
+    "This transcript has no sound. That of a stream is kept with record=True, from when it opens on. If you have it "
+    "as a file, say where: transcript.audio = path."
 )
 _AROUND: Final = 30.0  # Seconds that a player shows before and after what it plays
 
@@ -47,7 +48,7 @@ class Listening(Card):
             # The session file may come from Windows, whose names this class reads, as well as others.
             parts = PureWindowsPath(named).parts
             below = [self._folder.joinpath(*parts[first:]) for first in range(1, len(parts))]
-            path = next((path for path in (Path(named), *below) if path.is_file()), Path(named))
+            path = next((path for path in (Path(named), *below) if os.path.isfile(path)), Path(named))
             self._sound = Sound(FileSource(path))
         return self._sound
 
@@ -122,7 +123,7 @@ class Listening(Card):
 
         It takes a row, or seconds, as `clip` does, and raises the same errors. Without `end` it plays on from `start`.
         """
-        plays_on = end is None and isinstance(native(start), int | float)
+        plays_on = end is None and isinstance(start := native(start), int | float)
         start, end = stretch(start, start + _AROUND if plays_on else end)
         return self._player(max(0.0, start - _AROUND), end + _AROUND, place=(start, None if plays_on else end))
 

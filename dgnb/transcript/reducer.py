@@ -7,6 +7,7 @@ time does not count again. A final covers what its connection was sent before it
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import math
@@ -91,7 +92,8 @@ class Reducer(Edited):
 
     def withdraw_gap(self, start: float, end: float, reason: str) -> None:
         """Internal: remove a row of `gaps`, because that audio will be transcribed after all."""
-        self._gaps.remove(Gap(start, end, writable(reason)))
+        with contextlib.suppress(ValueError):  # it was filled meanwhile
+            self._gaps.remove(Gap(start, end, writable(reason)))
 
     def restore(self, item: Record | Event | Gap | Edit) -> None:
         """Internal: take an item of a session file or of `items`. `ValueError` for a gap as in `add_gap`."""

@@ -140,7 +140,8 @@ function text() {
       turn.said.append(said.startsWith(" ") ? " " : "", word.el);
       known.set(position, word);
       words.push(word);
-      tracks.set(turn.channel, [...(tracks.get(turn.channel) ?? []), word]);
+      if (!tracks.has(turn.channel)) tracks.set(turn.channel, []);
+      tracks.get(turn.channel).push(word);
     }
     Object.assign(word, { start, end, spaced: said.startsWith(" ") });
     word.el.textContent = said.trimStart();
@@ -338,7 +339,8 @@ function player(el, opened, send, keys = el) {
     const before = selected;
     selected = range ? words.within(range) : [];
     if (selected.length === before.length && selected[0] === before[0]) return;
-    const positions = selected.map(({ position }) => position).sort((a, b) => a - b);
+    // Several words at one place, by a correction, are one row label.
+    const positions = [...new Set(selected.map(({ position }) => Math.floor(position)))].sort((a, b) => a - b);
     send({ do: "selected", positions });
     chosen.hidden = !selected.length;
     help.hidden = !chosen.hidden;

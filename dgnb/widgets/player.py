@@ -75,7 +75,7 @@ class Player(AnyWidget):
             raise ConfigurationError(NO_SOUND)
         super().__init__(opened={"at": place, "sound": self._sound, "height": height, "frame": uuid.uuid4().hex})
         self._positions: list[int] = []
-        self._loop = None
+        self._loop = self._watching = None
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
         self.on_msg(self._hear)
@@ -87,6 +87,8 @@ class Player(AnyWidget):
 
     def _repr_mimebundle_(self, **_: Any) -> Any:
         # Not as a widget: where there is one, JupyterLab and nbconvert show no HTML, also when its kernel has gone.
+        if self._sound is None and self._watching and self._watching.done():
+            self._embed()
         turns = self._words()["turns"]
         text = [
             f"{clock(words[0][1])} {who and f'{who}: '}{''.join(word[3] for word in words).strip()}"
@@ -104,7 +106,8 @@ class Player(AnyWidget):
     @property
     def selected(self) -> pd.DataFrame:
         """The rows of `Transcript.words` that are selected in the player."""
-        return self._transcript.words.loc[self._positions]
+        words = self._transcript.words
+        return words[words.index.isin(self._positions)]
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write a page that needs no kernel and no network. `talk.html#t=12.3,15` plays from 12.3 s to 15 s."""
@@ -114,7 +117,7 @@ class Player(AnyWidget):
     def _embed(self) -> None:
         """Take the sound into the page, if it has no address."""
         (start, end), audio = self._span, self._transcript.audio
-        if self._sound or not audio:
+        if self.opened["sound"] or not audio:
             return
         seconds = (end or self._transcript.transcript_cursor) - start
         data, mime = audio.encoded(start, end) if seconds * _PER_SECOND < _MOST else (bytes(_MOST), "")

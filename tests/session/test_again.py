@@ -110,9 +110,23 @@ async def test_the_words_of_a_gap_are_utterances_of_their_own(server: FaultyServ
     assert list(table["words"]) == [42, 2, 2]
     assert table["transcript"][1:].tolist() == ["alpha beta", "alpha beta"]
     assert table["start"][1:].tolist() == [2.1, 8.1]
-    with pytest.raises(ConfigurationError, match=r"has none of the 30\.0 s in transcript\.gaps.* never captured"):
+    with pytest.raises(
+        ConfigurationError, match=r"has no row of transcript\.gaps as a whole \(30\.0 s\).* never captured"
+    ):
         await dgnb.fill_gaps(transcript, endpoint=server.url)
     assert len(server.connections) == 2
+
+
+async def test_a_gap_is_filled_by_one_call_at_a_time(server: FaultyServer) -> None:
+    transcript = holed()
+    first = asyncio.ensure_future(dgnb.fill_gaps(transcript, endpoint=server.url, pace=None))
+    await asyncio.sleep(0)
+    with pytest.raises(ConfigurationError, match="Another fill_gaps"):
+        await dgnb.fill_gaps(transcript, endpoint=server.url)
+    await first
+    assert len(server.connections) == 2
+    with pytest.raises(ConfigurationError, match="leave out duration"):
+        await dgnb.fill_gaps(holed(), endpoint=server.url, duration=1)
 
 
 async def test_what_the_recording_does_not_hold_stays_a_gap(server: FaultyServer) -> None:

@@ -163,6 +163,9 @@ async def test_the_kernel_answers_the_page(monkeypatch: pytest.MonkeyPatch) -> N
     assert greeting["linked"]
     assert [word[0] for word in words(greeting)] == [58, 59]
     assert list(player.selected.index) == [3, 4]
+    transcript.correct(3, "two words")
+    transcript.correct(4, "")
+    assert list(player.selected.index) == [3, 3]
     assert (sound["start"], sound["end"], sound["mime"]) == (2.5, 302.5, "audio/mp4")
     # 17.5 s are there.
     assert len(Sound(data).samples()) / RATE == pytest.approx(17.5, abs=0.1)
