@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.errors import Answers, connection_lost, handshake_error, reason_in
+from dgnb.connection.errors import HOPELESS, Answers, connection_lost, handshake_error, reason_in
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Results, ServerMessage, UnknownMessage
@@ -175,7 +175,6 @@ class Connection:
         answers: What the server answered before any message of Deepgram's.
         said: The words of the server's last `Error` message, unless results came after it; or "".
         opened_at: When it was opened, in the loop's seconds.
-        longest_silence: The longest time between two frames sent, in seconds. Deepgram closes after 10.
     """
 
     def __init__(
@@ -198,7 +197,6 @@ class Connection:
         self.said = ""
         self.answers = Answers()
         self._doubted = False
-        self.longest_silence = 0.0
         self._socket = socket_
         self._endpoint = endpoint
         self._close_timeout = close_timeout
@@ -281,7 +279,7 @@ class Connection:
                 raise
             answers.wonder(data, str(error))
             self.said = self.said or answers.first
-            if answers.hopeless:
+            if answers.count >= HOPELESS:
                 self.give_up(GaveUp.FOREIGN)
             raise ProtocolError(answers.doubt) from None
         if isinstance(message, UnknownMessage) and not answers.recognised:
@@ -330,7 +328,6 @@ class Connection:
         self._watch.cancel()
 
     async def _send(self, data: str | bytes | bytearray | memoryview) -> None:
-        self.longest_silence = max(self.longest_silence, self._loop.time() - self._last_sent)
         try:
             await self._socket.send(data)
         except ConnectionClosed as closed:

@@ -28,7 +28,7 @@ _LONGEST_QUOTE: Final = 600  # Characters of a server's own words that go into a
 
 _UNKNOWN: Final = 2
 """Answers of unknown types, before any of Deepgram's, after which the server is doubted to speak its protocol."""
-_HOPELESS: Final = 20  # Answers before any of Deepgram's after which a server that sends what is no message is given up
+HOPELESS: Final = 20  # Answers before any of Deepgram's after which a server that sends what is no message is given up
 _FOREIGN: Final = (
     "It does not seem to speak Deepgram's protocol: is endpoint the address of a server that answers at /v1/listen as "
     "Deepgram does?"
@@ -172,28 +172,23 @@ class Answers:
     def __init__(self) -> None:
         self.recognised = False  # Whether one of Deepgram's came.
         self.doubt = self.first = ""  # The text of the doubt, and the server's first words.
-        self._count = 0
+        self.count = 0
 
     def wonder(self, data: bytes, problem: str = "") -> None:
         """Take an answer that is not Deepgram's; `problem` says why it is no message at all."""
-        self._count += 1
+        self.count += 1
         text = data.decode("utf-8", "replace")
         if "\0" in text or "\ufffd" in text:
             problem = "The server answers with binary frames"
         else:
             self.first = self.first or one_line(text)
-        if not self.doubt and (problem or self._count >= _UNKNOWN):
+        if not self.doubt and (problem or self.count >= _UNKNOWN):
             self.doubt = f"{problem or f'The server answers with unknown messages: {self.first!r}'}. {_FOREIGN}"
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether to give the server up when the next answer is no message either."""
-        return self._count >= _HOPELESS
 
     @property
     def foreign(self) -> str:
         """A sentence for an error where the server has answered, and with nothing of Deepgram's; else ""."""
-        return f" {_FOREIGN}" if self._count and not self.recognised else ""
+        return f" {_FOREIGN}" if self.count and not self.recognised else ""
 
 
 def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> HandshakeError:

@@ -241,11 +241,7 @@ serve = LoopbackServer
 
 def _refused(request_id: str, refusal: Refusal) -> web.Response:
     told = {"err_code": refusal.code, "err_msg": str(refusal), "request_id": request_id}
-    headers = {"dg-request-id": request_id, "dg-error": _header(str(refusal)), **refusal.headers}
+    # What is allowed in a header: printable ASCII.
+    words = "".join(character if " " <= character <= "~" else "?" for character in str(refusal))
+    headers = {"dg-request-id": request_id, "dg-error": words[:500], **refusal.headers}
     return web.json_response(told, status=refusal.status, headers=headers)
-
-
-def _header(text: str) -> str:
-    """Text that is allowed in a header: printable ASCII, at most 500 characters."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable.encode("ascii", "replace").decode()[:500]

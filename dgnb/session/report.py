@@ -45,6 +45,5 @@ def figures(stream: Stream) -> str:
         f"{captured:.1f} s captured, {covered:.1f} s acknowledged, {pending:.1f} s pending, "
         f"{lost:.1f} s in gaps; "
         f"{stream.transcript.word_count} words; {reconnects} {'reconnect' if reconnects == 1 else 'reconnects'}; "
-        f"longest silence on the wire {stream.longest_silence:.1f} s, "
         f"longest time the kernel was busy {stream.watch.worst:.1f} s"
     )

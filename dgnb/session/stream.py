@@ -104,7 +104,6 @@ class Stream:
         self._notify = notify
         self.connections = 0
         self._link: Link | None = None
-        self._silence = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -143,11 +142,6 @@ class Stream:
         """The newest connection."""
         return self._link.connection if self._link else None
 
-    @property
-    def longest_silence(self) -> float:
-        """The longest time without a frame on an open connection, in seconds."""
-        return max(self._silence, self.connection.longest_silence if self.connection else 0.0)
-
     def request_stop(self, now: float) -> None:
         """End the audio, and finish. A stream that is CONNECTING has to be cancelled, too."""
         self.stop.ask(now)
@@ -160,11 +154,6 @@ class Stream:
         self.change = change
         if self._link:
             self._link.change_options(change is not None)
-
-    def changed(self, options: LiveOptions) -> None:
-        """The server has taken these options."""
-        self.options = options
-        self.transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {options!r}")
 
     def pause(self) -> None:
         """Hold the audio back, if it is not held back yet."""
@@ -295,8 +284,8 @@ class Stream:
                 lost = error if error.transient else None
                 continue
             if change:
-                self.changed(change.options)
-                change.done = True
+                self.options, change.done = change.options, True
+                self.transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {change.options!r}")
             return link
 
     async def _back_off(self, lost: Exception) -> None:
@@ -333,7 +322,6 @@ class Stream:
             ping_timeout=PING_TIMEOUT if settings.pace else None,
         )
         self._retry.opened()
-        self._silence = self.longest_silence
         self._link = Link(
             connection,
             self.connections,
