@@ -85,25 +85,9 @@ def rows(schema: Schema, records: Iterable[Sequence[Any]]) -> pd.DataFrame:
     return table(schema, dict(zip(schema, columns, strict=True)))
 
 
-class GrowingTable:
-    """A table that grows: a read converts the new rows alone. After `block` rows they are settled."""
-
-    def __init__(self, schema: Schema, block: int = 1024) -> None:
-        self._block = block
-        self._frame = rows(schema, ())
-        self.settled = 0  # How many rows need not be converted again. Those after them may be replaced.
-
-    def __len__(self) -> int:
-        return len(self._frame)
-
-    def replace(self, first: int, new: pd.DataFrame) -> None:
-        """Put the rows of `new` in place of those from position `first` on."""
-        self._frame = pd.concat([self._frame.iloc[:first], new], ignore_index=True) if first else new
-        self.settled = len(self._frame) if len(new) >= self._block else first
-
-    def snapshot(self) -> pd.DataFrame:
-        """A copy: changing it changes nothing here, nor in any other snapshot."""
-        return self._frame.copy()
+def stacked(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """A new frame of the rows of both."""
+    return pd.concat([first, second], ignore_index=True)
 
 
 def _column(values: Any, dtype: str) -> Any:

@@ -75,30 +75,6 @@ def test_numbers_may_come_as_arrays() -> None:
     assert table.values.tolist() == [[0.5, 1.0, 3.0, 360.0]]
 
 
-def test_a_growing_table_replaces_rows_that_are_not_settled() -> None:
-    table = frames.GrowingTable(frames.GAPS, block=2)
-    table.replace(0, frames.rows(frames.GAPS, [(0.0, 1.0, 1.0, "a")]))
-    assert table.settled == 0
-    table.replace(0, frames.rows(frames.GAPS, [(0.0, 1.5, 1.5, "a"), (2.0, 3.0, 1.0, "b")]))
-    assert table.settled == 2
-    table.replace(2, frames.rows(frames.GAPS, [(4.0, 5.0, 1.0, "c")]))
-    assert table.settled == 2
-    assert table.snapshot()["end"].tolist() == [1.5, 3.0, 5.0]
-
-
-def test_a_snapshot_can_be_changed_without_changing_its_origin() -> None:
-    table = frames.GrowingTable(frames.GAPS)
-    table.replace(0, frames.rows(frames.GAPS, [(0.0, 1.0, 1.0, "a"), (1.0, 2.0, 1.0, "b")]))
-    copy = table.snapshot()
-    copy.loc[0, "start"] = 7.0
-    copy.loc[1, "reason"] = "changed"
-    del copy["end"]
-    again = table.snapshot()
-    assert again["start"].tolist() == [0.0, 1.0]
-    assert again["reason"].tolist() == ["a", "b"]
-    assert "end" in again
-
-
 def test_records_of_another_length_are_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
         frames.rows(frames.GAPS, [(0.0, 1.0)])

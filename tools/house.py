@@ -30,7 +30,6 @@ EXCEPTIONS: Final = {
         15_200,
         "what real stations, films and servers send, and what people see, asked for more than the new house saved",
     ),
-    "dgnb/transcript/reducer.py Reducer methods": (27, "it is both what sessions and files put in, and what is read"),
 }
 """What is over its limit: the name that this program prints, how far it may go, and the reason."""
 

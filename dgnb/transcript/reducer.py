@@ -152,13 +152,20 @@ class Reducer(Edited):
         self._log.append(record)
         if record.audio_cursor is not None:
             self.cursor = record.audio_cursor
-        if not isinstance(message, Results):
-            self._take_event(record, message)
-        elif message.is_final:
+        if isinstance(message, Results) and message.is_final:
             self._take_final(record, message)
-        else:
+        elif isinstance(message, Results):
             self._interims[channel_of(message)] = message
             self._newest_interim = record
+        elif isinstance(message, UtteranceEnd):
+            channel = message.channel[0] if message.channel else 0
+            self._words.end_utterance(channel, message.last_word_end + record.offset)
+        elif isinstance(message, Metadata) and message.duration is not None:
+            self._received = max(self._received, message.duration + record.offset)
+        elif isinstance(message, UnknownMessage):
+            self.unknown[message.type] += 1
+        if event := event_of(record):
+            self._events.append(event)
 
     def _take_final(self, record: Record, final: Results) -> None:
         channel = channel_of(final)
@@ -182,7 +189,8 @@ class Reducer(Edited):
                 if not self._estimates:
                     self._estimates = True
                     self.note("warning", _ESTIMATED, at=record.at)
-            new = words if self._follows(final, end, channel) else self._new(words, final, record.at)
+            follows = _follows(final, self._reached.get(channel, final.start))
+            new = words if follows else self._new(words, final, record.at)
             words, text = new, text if len(new) == len(words) else joined(new)
             self._words.add(words, channel, record.at)
         if text:
@@ -203,27 +211,6 @@ class Reducer(Edited):
                 text = f"{what} earlier one said; {len(words) - len(new)} of its words are left out.{more}"
                 self.note("warning", text, at=at)
         return new
-
-    def _follows(self, final: Results, end: float, channel: int) -> bool:
-        """Whether a final begins where the one before it ended, or later, and holds all its words: nearly all do."""
-        start, end = final.start - SLACK, end + SLACK
-        if start < self._reached.get(channel, start) - 2 * SLACK:
-            return False
-        for word in final.words:  # noqa: SIM110 - a generator costs three times as much, at each final
-            if word.start < start or word.end > end:
-                return False
-        return True
-
-    def _take_event(self, record: Record, message: ServerMessage) -> None:
-        if isinstance(message, UtteranceEnd):
-            channel = message.channel[0] if message.channel else 0
-            self._words.end_utterance(channel, message.last_word_end + record.offset)
-        elif isinstance(message, Metadata) and message.duration is not None:
-            self._received = max(self._received, message.duration + record.offset)
-        elif isinstance(message, UnknownMessage):
-            self.unknown[message.type] += 1
-        if event := event_of(record):
-            self._events.append(event)
 
     @property
     def text(self) -> str:
@@ -283,3 +270,14 @@ class Reducer(Edited):
         until = (len(self._notes), len(self._gaps), len(changes), min(len(self._log), messages + _BATCH))
         lines = self._log.lines(messages, until[3])
         return storage.dump(self._notes[notes:], self._gaps[gaps:], changes[edits:]) + b"".join(lines), until
+
+
+def _follows(final: Results, reached: float) -> bool:
+    """Whether a final begins where the one before it ended, or later, and holds all its words: nearly all do."""
+    start, end = final.start - SLACK, final.start + final.duration + SLACK
+    if start < reached - 2 * SLACK:
+        return False
+    for word in final.words:  # noqa: SIM110 - a generator costs three times as much, at each final
+        if word.start < start or word.end > end:
+            return False
+    return True

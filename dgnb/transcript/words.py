@@ -33,9 +33,7 @@ class WordLog:
         self._words: list[Word] = []
         self._utterances = array("q")
         self._arrivals = array("q")
-        # By utterance: its channel, and the position of its first word.
-        self._channels = array("q")
-        self._firsts = array("q")
+        self._channels = array("q")  # By utterance
         self._open: dict[int, int] = {}  # The utterance that each channel is in
         self._last: dict[int, int] = {}  # The position of the last word of each channel
         self._places: dict[tuple[int, str, int], list[int]] = {}
@@ -43,7 +41,7 @@ class WordLog:
         self._placed = 0
         self.overlay = Overlay()
         self.speakers: set[int] = set()
-        self.punctuated: list[int] = []  # The positions of the words that got punctuation later
+        self.punctuated = 0  # How many words got punctuation later
 
     def __len__(self) -> int:
         return len(self._words)
@@ -56,11 +54,10 @@ class WordLog:
     def add(self, words: Sequence[Word], channel: int, at: int) -> None:
         """Append the words of a final of this channel that arrived at `at` (ns since 1970, UTC)."""
         before = self._words[self._last[channel]] if channel in self._open else None
-        for position, word in enumerate(words, len(self._words)):
+        for word in words:
             if before is None or before.speaker != word.speaker or word.end < before.start:
-                self._open[channel] = len(self._firsts)
+                self._open[channel] = len(self._channels)
                 self._channels.append(channel)
-                self._firsts.append(position)
                 if word.speaker is not None:
                     self.speakers.add(word.speaker)
             self._utterances.append(self._open[channel])
@@ -81,7 +78,7 @@ class WordLog:
             position = self._last[channel]
             word = self._words[position]
             self._words[position] = msgspec.structs.replace(word, punctuated_word=self.ending(channel) + text)
-            self.punctuated.append(position)
+            self.punctuated += 1
 
     def unsaid(self, words: Sequence[Word], channel: int) -> Sequence[Word]:
         """Those of the words that the channel does not have at the same time. Each of its words answers for one."""
@@ -156,24 +153,22 @@ class WordLog:
             line[place if place not in line else max(line) + 2**-20] = word
         return [Line(utterance, self._channels[utterance], spoken) for utterance, spoken in found.items()]
 
-    def utterances(self, first: int = 0) -> list[tuple[list[Word], int]]:
-        """The words of each utterance from the one numbered `first` on, with its channel."""
-        if first >= len(self._firsts):
-            return []
-        groups: list[list[Word]] = [[] for _ in self._firsts[first:]]
-        for place, word in zip(*self.read(self._firsts[first]), strict=True):
-            if (utterance := self._utterances[place]) >= first:
-                groups[utterance - first].append(word)
-        return list(zip(groups, self._channels[first:], strict=True))
+    def utterances(self) -> list[tuple[list[Word], int]]:
+        """The words of each utterance, with its channel."""
+        groups: list[list[Word]] = [[] for _ in self._channels]
+        for place, word in zip(*self.read(), strict=True):
+            groups[self._utterances[place]].append(word)
+        return list(zip(groups, self._channels, strict=True))
 
-    def changed(self, words: int) -> int:
-        """The number of the first utterance that got words after so many `words`."""
-        return min(self._utterances[words:], default=len(self._firsts))
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """It differs whenever a word does."""
+        return len(self._words), self.punctuated, len(self.overlay.edits)
 
-    def columns(self, first: int) -> dict[str, Any]:
-        """The columns of the table `words` that have values, and each word's place, from place `first` on."""
-        places, words = self.read(first)
-        utterances = self._at(places, self._utterances)
+    def columns(self) -> dict[str, Any]:
+        """The columns of the table `words` that have values, and each word's place."""
+        places, words = self.read()
+        utterances = [self._utterances[place] for place in places]
         columns: dict[str, Any] = {name: list(map(attrgetter(name), words)) for name in _SAME}
         if names := self.overlay.names:
             columns["speaker_name"] = list(map(names.get, columns["speaker"]))
@@ -186,12 +181,8 @@ class WordLog:
             "utterance": utterances,
             "spaced": list(map(is_spaced, words)),
             "estimated": [type(word) is Said and word.estimated for word in words],
-            "received_at": self._at(places, self._arrivals),
+            "received_at": [self._arrivals[place] for place in places],
         }
-
-    def _at(self, places: Sequence[int], log: array[int]) -> array[int]:
-        whole = isinstance(places, range)
-        return log[places[0] : places[-1] + 1] if whole and places else array("q", map(log.__getitem__, places))
 
 
 def _middle(word: Word) -> float:

@@ -977,4 +977,4 @@ def test_a_final_costs_as_much_at_the_end_of_a_long_session_as_before(pattern: s
     # What others did is not told thousands of times, and no word grows.
     assert len(transcript.events) < 30
     assert transcript.words["punctuated_word"].str.len().max() < 12
-    assert len(transcript._words.punctuated) < 10
+    assert transcript._words.punctuated < 10
