@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import uuid
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typing import Any, Final
 from dgnb import files
 from dgnb._version import __version__
 from dgnb.audio.decode import decoded
+from dgnb.audio.file import FileSource
 from dgnb.audio.source import SAMPLE_RATE, Audio
 from dgnb.exceptions import AudioError, ConfigurationError, DgnbError
 
@@ -37,8 +39,11 @@ class Recorder:
     def __init__(self, path: str | None, title: str) -> None:
         self._bounded = path is None
         self.path = Path(path or "")
+        # A link may lead to a file of any name.
+        self._codec = CODECS[self.path.suffix.lower()] if path else "flac"
+        self.source: FileSource | None = None
         self.moved: Path | None = None
-        comment = "Second t of this recording is second t of the transcript."
+        comment = f"Second t of this recording is second t of the transcript. {uuid.uuid4()}"
         self._tags = {"title": title, "comment": comment, "encoded_by": f"dgnb {__version__}"}
         self._rate = self._channels = 0
         self._pending = bytearray()  # Captured, and not taken yet.
@@ -99,6 +104,9 @@ class Recorder:
             self._append()
             if last:
                 os.fsync(self._file.fileno())
+                with contextlib.suppress(AudioError):
+                    # Another file of this name is another sound from now on.
+                    self.source and self.source.opened().close()
         except (OSError, ValueError) as error:
             text = f"The recording {str(self.path)!r} can't be written: {files.remedy(error)} The session goes on, and "
             raise DgnbError(text + "it is tried again each second.") from error
@@ -108,6 +116,8 @@ class Recorder:
         silent, self._silent = self._silent, 0
         if silent:
             return f"The recording is written again: {silent / self._bytes(1):.1f} s of it are silence."
+        if not last and not os.fstat(self._file.fileno()).st_nlink:
+            return f"The recording {str(self.path)!r} was removed by others: its sound is lost."
         return full if len(batch[0]) > room else ""
 
     def _bytes(self, seconds: float) -> int:
@@ -119,6 +129,12 @@ class Recorder:
         encoded, self._encoded, self._size, self._samples, self._stream = self._encoded, 0, 0, 0, None
         self._out.clear()
         self.path, self.moved = path, moved
+        self.source = self.source or FileSource(path)
+        self.source.begin = b""
+        if moved and not moved.stat().st_size:
+            # A session that failed before it had sound left it.
+            moved.unlink()
+            self.moved = moved = None
         if encoded and moved and self._rate == SAMPLE_RATE:
             # What can't be read any more becomes silence.
             with contextlib.suppress(OSError, AudioError):
@@ -127,6 +143,7 @@ class Recorder:
                     self._append()
                 moved.unlink()
                 self.moved = None
+        self._silent += encoded - self._encoded
         self._encode(bytes(encoded - self._encoded))
 
     def _encode(self, audio: bytes) -> None:
@@ -137,7 +154,7 @@ class Recorder:
 
         how: Any = {"format": "s16", "layout": f"{self._channels} channels"}
         if self._stream is None:
-            codec, rate, options = CODECS[self.path.suffix.lower()], self._rate, {}
+            codec, rate, options = self._codec, self._rate, {}
             muxing = {"flush_packets": "1"}  # So that the muxer keeps nothing back.
             if codec == "libopus":
                 rate, muxing["page_duration"] = 48_000, "200000"  # µs
@@ -165,7 +182,7 @@ class Recorder:
     def _append(self) -> None:
         """Write what is encoded, and the length into the header of FLAC; after a failure, the same again."""
         parts = [(self._size, bytes(self._out))]
-        if self._out and self.path.suffix.lower() == ".flac":
+        if self._out and self._codec == "flac":
             # The last 36 bits of STREAMINFO but its checksum: RFC 9639, 8.2. Before them, ones say 16 bits a sample.
             parts.append((21, (0xF << 36 | self._samples).to_bytes(5, "big")))
         for at, data in parts:

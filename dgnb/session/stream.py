@@ -104,6 +104,7 @@ class Stream:
         self._notify = notify
         self.connections = 0
         self._link: Link | None = None
+        self._recording: FileWriter | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -114,11 +115,12 @@ class Stream:
         self.stop = Stop()
         self.change: Change | None = None
         self.cut_off = False
-        writers = []
+        writers, former = [], self._recording
         if path := settings.journal:
             writers.append(FileWriter("journal", lambda: Journal(path, transcript), transcript))
         if recorder := settings.recorder:
-            writers.append(FileWriter("recording", recorder.open, transcript))
+            self._recording = FileWriter("recording", recorder.open, transcript, former)
+            writers.append(self._recording)
         self.watch = Watch(self.capture, transcript, writers, endless=settings.duration is None)
         self._retry = Retry(settings.patience, settings.unanswered)
         self._asked_again_at = -1
@@ -176,7 +178,7 @@ class Stream:
             for writer in self.watch.writers:
                 await writer.open()
             if (recorder := self.capture.recorder) and not self.capture.audio:
-                self.transcript.audio = recorder.path
+                self.transcript.audio = recorder.source
                 self.transcript.note("recording", f"It is recorded to {recorder}.")
             watch = asyncio.create_task(self.watch.run(), name="dgnb: watch the loop")
             try:

@@ -19,10 +19,20 @@ T = TypeVar("T")
 
 
 class FileWriter:
-    """Opens, writes and closes a file, a step at a time and in order. `kind` is for people; `make` runs in a thread."""
+    """Opens, writes and closes a file, a step at a time and in order. `kind` is for people; `make` runs in a thread.
 
-    def __init__(self, kind: str, make: Callable[[], Journal | Recorder], transcript: Transcript) -> None:
+    It opens after the `former` writer of the same file has closed it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        make: Callable[[], Journal | Recorder],
+        transcript: Transcript,
+        former: FileWriter | None = None,
+    ) -> None:
         self._kind = kind
+        self._former = former
         self._make = make
         self._transcript = transcript
         self._file: Any = None
@@ -32,6 +42,9 @@ class FileWriter:
 
     async def open(self) -> None:
         """Make the file. Cancelling stops the waiting; `close` then waits for the file."""
+        if self._former and self._former._step:
+            await asyncio.wait({self._former._step})
+        self._former = None
         self._step = _in_thread(self._made)
         await asyncio.shield(self._step)
         if moved := self._file.moved:
@@ -73,9 +86,8 @@ class FileWriter:
     def _tell(self, step: asyncio.Future[str]) -> None:
         """Report, once, what others did to the file, a disk that takes no more, and that it takes more again."""
         error = step.exception()
-        if error and not isinstance(error, DgnbError):
-            raise error
-        text = str(error) if error else step.result()
+        unknown = f"The {self._kind} can't be written: {error!r}"
+        text = unknown if error and not isinstance(error, DgnbError) else str(error) if error else step.result()
         if text and text != self._told:
             self._report(text)
         elif self._failing and not error:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dgnb.audio import Audio, AudioSource
 from dgnb.audio.recording import Recorder
 from dgnb.exceptions import ConfigurationError, HandshakeError
 from dgnb.loopback import Script
+from dgnb.session.writer import FileWriter
 from tests.support.faulty import FaultyServer
 from tests.support.samples import RATE, Samples
 from tests.support.waiting import until
@@ -266,7 +268,7 @@ async def test_retry_goes_on_in_the_same_recording(server: FaultyServer, tmp_pat
     # What was captured, and then given back by the stop, is not in it.
     assert before == round(float(session.report().split(" s captured")[0]) * RATE)
     if damaged:
-        path.write_bytes(b"")
+        path.write_bytes(b"damaged")
     await session.retry()
     held = read(path)[0]
     assert held.shape == given.shape
@@ -274,6 +276,67 @@ async def test_retry_goes_on_in_the_same_recording(server: FaultyServer, tmp_pat
     assert np.array_equal(held[:before], np.zeros_like(given[:before]) if damaged else given[:before])
     assert sorted(os.listdir(tmp_path)) == (["talk-1.flac"] if damaged else []) + ["talk.flac"]
     assert len(events(session, "recording")) == 1
+
+
+async def test_the_recording_of_another_run_is_not_taken_for_that_of_the_first(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "talk.flac"
+    first, second = [
+        await LiveSession(once(sound(1) // part), endpoint=server.url, pace=None, record=path) for part in (1, 2)
+    ]
+    with pytest.raises(dgnb.AudioError, match="holds other sound than what was transcribed"):
+        first.clip(0, 1)
+    assert len(second.clip(0, 1)) > RATE
+
+
+async def test_a_run_that_goes_on_waits_for_the_last_write_of_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda file: gate.wait(10))
+    given, recorder = sound(2), Recorder(str(tmp_path / "talk.flac"), "talk")
+
+    async def close() -> None: ...
+
+    former = FileWriter("recording", recorder.open, dgnb.Transcript())
+    for number, part in enumerate((given[:RATE], given[RATE:])):
+        writer = former if not number else FileWriter("recording", recorder.open, dgnb.Transcript(), former)
+        opening = asyncio.create_task(writer.open())
+        if number:
+            await asyncio.sleep(0.05)
+            assert not opening.done()
+            gate.set()
+        await opening
+        recorder.begin(Audio(once(part), close))  # type: ignore[arg-type]
+        recorder.capture(part.tobytes())
+        recorder.end(2 * RATE * (number + 1))
+        await writer.close(asyncio.get_running_loop().time() + 10 * number)
+    assert np.array_equal(read(recorder.path)[0], given)
+
+
+async def test_a_recording_of_nothing_leaves_no_file_behind_at_the_next_try(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "talk.flac"
+    session = LiveSession(tmp_path / "none.wav", endpoint=server.url, record=path)
+    for _ in range(3):
+        with pytest.raises(dgnb.AudioError):
+            await session.retry()
+    assert os.listdir(tmp_path) == ["talk.flac"]
+
+
+async def test_a_link_to_a_file_of_any_name_is_recorded_and_a_file_that_is_removed_is_told(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    link, target = tmp_path / "talk.flac", tmp_path / "annex"
+    link.symlink_to(target)
+    session = LiveSession(once(sound()), endpoint=server.url, pace=4.0, record=link).start()
+    await until(lambda: target.exists() and target.stat().st_size > 20_000)
+    target.unlink()
+    await until(lambda: events(session, "warning"))
+    assert "was removed by others" in events(session, "warning")[0]
+    await session.stop()
 
 
 def test_what_a_stop_gives_back_was_not_written_yet(tmp_path: Path) -> None:
