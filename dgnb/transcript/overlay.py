@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections import UserDict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -98,30 +99,20 @@ class Overlay:
         return tuple(replace(word, **told) for word in new)
 
 
-class Speakers(MutableMapping[Any, str]):
+class Speakers(UserDict[Any, str]):
     """The names of speakers by their number: see `Transcript.speakers`."""
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
-
-    def __getitem__(self, speaker: Any) -> str:
-        return self._overlay.names[speaker]
+        self.data = overlay.names
 
     def __setitem__(self, speaker: Any, name: str) -> None:
         self._overlay.take(Edit(whole(_NUMBER, speaker, 0), _name(name)))
 
     def __delitem__(self, speaker: Any) -> None:
-        del self._overlay.names[speaker]
+        if speaker not in self:
+            raise KeyError(speaker)
         self._overlay.take(Edit(whole(_NUMBER, speaker, 0)))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._overlay.names))
-
-    def __len__(self) -> int:
-        return len(self._overlay.names)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class Edited:
