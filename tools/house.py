@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "dgnb"
 
-PACKAGE_LINES: Final = 17_900
+PACKAGE_LINES: Final = 16_500
 CLIENT_LINES: Final = 11_000  # without loopback
 LOOPBACK_LINES: Final = 3_800
 MEDIAN_LINES: Final = 150
@@ -26,8 +26,9 @@ FUNCTION_LINES: Final = 50
 BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
+    "package": (16_624, "microphone, recordings, player, replay and corrections are larger than what went for them"),
     "package without loopback": (
-        15_200,
+        14_402,
         "what real stations, films and servers send, and what people see, asked for more than the new house saved",
     ),
 }

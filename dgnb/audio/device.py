@@ -68,45 +68,48 @@ class DeviceSource(AudioSource):
     def __init__(self, device: bool | int | str) -> None:
         self.name = "the default microphone" if device is True else f"the microphone {device!r}"
         self._device = None if device is True else device
-        self._stream: Any = None
+        self._opening: asyncio.Future[tuple[Feed, Any]] | None = None  # Until what it opened is closed.
         self._silent = self._zeros = 0
 
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Open the device with its own rate, in a thread: Bluetooth may take seconds. See `AudioSource.open`."""
-        if self._stream:
+        if self._opening:
             raise AudioError(f"{self.name} is open in another session: stop that one, or make another Microphone.")
         loop = asyncio.get_running_loop()
-        opening = asyncio.ensure_future(in_daemon(self._open, loop, multichannel))
+        self._opening = opening = asyncio.ensure_future(in_daemon(self._open, loop, multichannel))
         try:
-            feed = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(lambda done: None if done.exception() else self._close())
+            feed, _ = await asyncio.shield(opening)
+        except BaseException:
+            self._opening = None
+            opening.add_done_callback(lambda done: None if done.exception() else done.result()[1].close())
             raise
-        self._watch(loop, feed, self._stream)
+        self._watch(loop, feed, opening)
         return feed.audio
 
-    def _open(self, loop: asyncio.AbstractEventLoop, multichannel: bool) -> Feed:
+    def _open(self, loop: asyncio.AbstractEventLoop, multichannel: bool) -> tuple[Feed, Any]:
         sounddevice = _sounddevice()
+        stream: Any = None
         try:
             found = sounddevice.query_devices(self._device, "input")
             channels = min(MOST_CHANNELS, found["max_input_channels"]) if multichannel else 1
             rate = round(found["default_samplerate"])
-            feed = Feed(channels, lambda: in_daemon(self._close))
+            feed = Feed(channels, lambda: self._close(stream))
 
             def heard(samples: Any, frames: int, time: Any, status: Any) -> None:
                 # In PortAudio's thread. It uses its buffer again.
                 loop.call_soon_threadsafe(self._heard, feed, bytes(samples), rate, channels, status.input_overflow)
 
-            self._stream = sounddevice.RawInputStream(
+            stream = sounddevice.RawInputStream(
                 rate, round(rate * CHUNK_SECONDS), found["index"], channels, "int16", callback=heard
             )
             self._silent = self._zeros = 0
-            self._stream.start()
+            stream.start()
         except (ValueError, sounddevice.PortAudioError) as error:
-            self._close()
+            if stream:
+                stream.close()
             todo = f"Choose one of {device_names()}, end what else uses it, or restart the kernel to find a new one."
             raise AudioError(f"{self.name} can't be opened: {error}. {todo}") from None
-        return feed
+        return feed, stream
 
     def _heard(self, feed: Feed, samples: bytes, rate: int, channels: int, overflow: bool) -> None:
         self._silent, self._zeros = 0, 0 if any(samples) else self._zeros + 1
@@ -116,18 +119,17 @@ class DeviceSource(AudioSource):
             feed.put(Note("source", f"{self.name}: this machine was too busy, and some sound was lost"))
         feed.sound(samples, rate, channels)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, feed: Feed, stream: Any) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, feed: Feed, opening: object) -> None:
         """Look each second whether sound still comes. A loop that was blocked has looked only once meanwhile."""
         self._silent += 1
-        if self._stream is stream and self._silent <= _PATIENCE:
-            loop.call_later(1.0, self._watch, loop, feed, stream)
-        elif self._stream is stream:
+        if self._opening is opening and self._silent <= _PATIENCE:
+            loop.call_later(1.0, self._watch, loop, feed, opening)
+        elif self._opening is opening:
             feed.put(AudioError(f"{self.name} was lost. Plug it in, and call session.retry() or start again."))
 
-    def _close(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream:
-            stream.close()
+    async def _close(self, stream: Any) -> None:
+        self._opening = None
+        await in_daemon(stream.close)
 
 
 def device_names() -> list[str]:

@@ -184,6 +184,7 @@ function render({ model, el }) {
   }
   file.after(uploaded);
   const mic = microphone(send, { own: false });
+  let ran = false;
   cleanup.push(() => mic.end());
   setupRow.append(mic.box);
 
@@ -501,6 +502,8 @@ function render({ model, el }) {
     for (const [name, { control, spec }] of Object.entries(fields)) {
       control.disabled = (!spec.kind && Boolean(state.running)) || known.fixed.includes(name);
     }
+    if (ran && !state.running) mic.release(); // also where the start failed before the source was opened
+    ran = state.running;
     strip.hidden = !state.result;
     player.hidden = !state.sound;
     text_(result, state.result ?? "");
@@ -509,7 +512,10 @@ function render({ model, el }) {
     text_(apply, `Apply ${count} ${count === 1 ? "change" : "changes"}`);
     text_(effect, `${(state.changes ?? []).join(", ")}: ${state.effect}`);
   }
-  const drawError = () => showError(model.get("error"));
+  const drawError = () => {
+    if (model.get("error").name && !model.get("state").running) mic.release();
+    showError(model.get("error"));
+  };
   function showError({ name, text: words, report }) {
     const held = focused();
     error.hidden = true;

@@ -167,6 +167,10 @@ async def test_one_microphone_serves_one_session_and_a_cancelled_opening_leaves_
     with pytest.raises(dgnb.AudioError, match="is open in another session"):
         await microphone.open()
     await audio.aclose()
+    opened, refused = await asyncio.gather(microphone.open(), microphone.open(), return_exceptions=True)
+    assert isinstance(refused, dgnb.AudioError)
+    assert (len(card.streams), card.running) == (2, 1)
+    await opened.aclose()
     slow, query = threading.Event(), card.query_devices
     monkeypatch.setattr(card, "query_devices", lambda *given: (slow.wait(5), query(*given))[1])
     opening = asyncio.ensure_future(microphone.open())
@@ -174,7 +178,7 @@ async def test_one_microphone_serves_one_session_and_a_cancelled_opening_leaves_
     opening.cancel()
     await asyncio.wait([opening])
     slow.set()
-    await until(lambda: len(card.streams) == 2 and not card.running)
+    await until(lambda: len(card.streams) == 3 and not card.running)
 
 
 async def test_what_is_left_over_is_heard_before_the_end(card: SoundCard) -> None:
