@@ -42,8 +42,9 @@ class FileWriter:
 
     async def open(self) -> None:
         """Make the file. Cancelling stops the waiting; `close` then waits for the file."""
-        if self._former and self._former._step:
-            await asyncio.wait({self._former._step})
+        if self._former and (last := self._former._step) and not last.done():
+            self._step = last  # Whoever comes after a cancelled opening waits for it, too.
+            await asyncio.wait({last})
         self._former = None
         self._step = _in_thread(self._made)
         await asyncio.shield(self._step)

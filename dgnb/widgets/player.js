@@ -161,13 +161,15 @@ function text() {
     empty.hidden = words.length > 0 || Boolean(unsure);
     index = null;
     // Speakers stand where they change.
-    let before = null;
+    let [before, anyone] = [null, false];
     for (const { who, speaker, channel } of turns.values()) {
       const alone = tracks.size > 1 ? `channel ${channel}` : "";
       const name = speaker === null ? alone : names[speaker] ?? `speaker ${speaker}`;
       who.textContent = name === before ? "" : name;
       before = name;
+      anyone ||= Boolean(name);
     }
+    list.classList.toggle("dgnb-nobody", !anyone);
   }
 
   /** Light what is spoken at a time, one word a channel. Returns a word that was not lit before. */
