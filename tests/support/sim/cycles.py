@@ -226,9 +226,10 @@ class _Mute:
         self.seen = 0
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        self.seen += 1
-        with contextlib.suppress(ConnectionError):
+        # Whoever is stopped early may leave before it asks.
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            self.seen += 1
             await reader.read()
         writer.close()
 
