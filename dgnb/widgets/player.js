@@ -333,7 +333,7 @@ function player(el, opened, send, keys = el) {
     say(`Copied ${said}`);
   }
   const copied = (said) => h("button", { type: "button", class: "dgnb-code", title: "Copy", onclick: () => copy(said) }, said);
-  listen(document, "selectionchange", () => {
+  function selectionChanged() {
     const now = selection();
     const range = now.rangeCount && !now.isCollapsed && now.getRangeAt(0);
     if (range ? !range.intersectsNode(words.box) : chosen.contains(root.activeElement)) return;
@@ -351,13 +351,15 @@ function player(el, opened, send, keys = el) {
     const [start, stop] = [Math.min(...selected.map((word) => word.start)), Math.max(...selected.map((word) => word.end))];
     const hear = button("Hear the selection", "▶", () => heard.go(start, { play: true, stop }));
     chosen.replaceChildren(hear, copied(`df.loc[${rows}]`), copied(`#t=${start},${stop}`));
-  });
+  }
+  listen(document, "selectionchange", selectionChanged);
   function extend(by) {
     if (!words.size()) return;
     if (selected.length) reached = Math.min(Math.max(0, reached + by), words.size() - 1);
     else anchor = reached = words.near(heard.time());
     const [first, last] = [anchor, reached].sort((a, b) => a - b).map(words.at);
     selection().setBaseAndExtent(first.el, 0, last.el, last.el.childNodes.length);
+    selectionChanged(); // the browser tells it later, and the next key may come before
     words.show(words.at(reached), false);
   }
 
