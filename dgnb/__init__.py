@@ -27,7 +27,7 @@ _NAMES = {
         *("HandshakeError", "ProtocolError", "SessionStopped"),
     ),
     "nested": ("allow_nested",),
-    "options": ("LiveOptions",),
+    "options": ("FluxOptions", "LiveOptions", "PrerecordedOptions"),
     "session": ("LiveSession", "State", "fill_gaps", "replay", "sessions", "transcribe"),
     "transcript": ("Transcript",),
     "widgets": ("ControlPanel", "LiveCaptions", "Microphone"),

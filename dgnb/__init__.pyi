@@ -22,7 +22,9 @@ from dgnb.exceptions import HandshakeError as HandshakeError
 from dgnb.exceptions import ProtocolError as ProtocolError
 from dgnb.exceptions import SessionStopped as SessionStopped
 from dgnb.nested import allow_nested as allow_nested
+from dgnb.options import FluxOptions as FluxOptions
 from dgnb.options import LiveOptions as LiveOptions
+from dgnb.options import PrerecordedOptions as PrerecordedOptions
 from dgnb.session import LiveSession as LiveSession
 from dgnb.session import State as State
 from dgnb.session import fill_gaps as fill_gaps

@@ -60,8 +60,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put the table of options into its page."""
-    return markdown.replace("<!-- options -->", _options()) if page.file.src_uri == "reference/options.md" else markdown
+    """Put the tables of options into their page."""
+    if page.file.src_uri == "reference/options.md":
+        for kind in (dgnb.LiveOptions, dgnb.FluxOptions, dgnb.PrerecordedOptions):
+            markdown = markdown.replace(f"<!-- {kind.__name__} -->", _options(kind))
+    return markdown
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -155,15 +158,16 @@ def _execute(path: Path, executed: Path) -> None:
     nbformat.write(notebook, executed)
 
 
-def _options() -> str:
-    """One table of options for each group, made from the fields of `LiveOptions`."""
+def _options(kind: type[Any]) -> str:
+    """One table of options for each group, made from the fields of a class."""
+    prefix = "option" if kind is dgnb.LiveOptions else kind.__name__
     groups: dict[str, list[str]] = {}
-    for field in dataclasses.fields(dgnb.LiveOptions):
+    for field in dataclasses.fields(kind):
         rows = groups.setdefault(field.metadata["group"], [])
         default = {} if field.default is dataclasses.MISSING else field.default
         kind = html.escape(str(field.type)).replace("|", "&#124;")
         cells = (
-            f'<span id="option-{field.name}">`{field.name}`</span>',
+            f'<span id="{prefix}-{field.name}">`{field.name}`</span>',
             f"<code>{kind}</code>",
             f"`{default!r}`",
             field.metadata["help"] + _limits(field.metadata),

@@ -135,7 +135,7 @@ def test_the_whole_traceback_is_shown_on_request() -> None:
     cell = CELL.format("ask()")
     for cells in ((cell, "%tb Verbose"), ("%xmode Plain", cell)):
         told = shown(*cells)
-        assert "options.py" in told
+        assert "base.py" in told
         assert "There is no option 'smart_fromat'" in told
 
 

@@ -69,6 +69,22 @@ RESULTS: dict[str, Any] = {
     "entities": [{"label": "NAME", "value": "x", "raw_value": "x", "confidence": 0.5, "start_word": 0, "end_word": 1}],
 }
 SAMPLES: dict[str, dict[str, Any]] = {
+    "Connected": {"type": "Connected", "request_id": "r", "sequence_id": 0},
+    "TurnInfo": {
+        "type": "TurnInfo",
+        "event": "EndOfTurn",
+        "turn_index": 0,
+        "audio_window_start": 0.0,
+        "audio_window_end": 2.08,
+        "transcript": "So we begin.",
+        "words": [{"word": "So", "confidence": 0.97, "start": 0.4, "end": 0.52}, {"word": "we", "confidence": 0.93}],
+        "end_of_turn_confidence": 0.83,
+        "trigger": "model",
+        "languages": ["en"],
+        "languages_hinted": ["en", "es"],
+        "request_id": "r",
+        "sequence_id": 9,
+    },
     "Results": RESULTS,
     "Metadata": {
         "type": "Metadata",

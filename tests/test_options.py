@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 import dgnb
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import ENCODINGS, MODELS, LiveOptions, as_options
+from dgnb.options import (
+    ENCODINGS,
+    MODELS,
+    FluxOptions,
+    LiveOptions,
+    Options,
+    PrerecordedOptions,
+    as_options,
+    as_recorded,
+)
 
 FIELDS = {f.name: f for f in dataclasses.fields(LiveOptions)}
 # Deepgram's list for /v1/listen, without those that its streaming specification does not have.
@@ -51,11 +60,11 @@ def test_booleans_numbers_and_lists_are_spelled_as_on_the_wire() -> None:
     assert options.query() == [
         ("model", "nova-3"),
         ("smart_format", "true"),
+        ("keyterm", "a"),
+        ("keyterm", "b c"),
         ("interim_results", "true"),
         ("endpointing", "false"),
         ("utterance_end_ms", "1000"),
-        ("keyterm", "a"),
-        ("keyterm", "b c"),
     ]
 
 
@@ -136,7 +145,7 @@ def test_options_are_taken_as_an_object_as_a_mapping_or_by_name() -> None:
         as_options({"langauge": "de"}, {})
     with pytest.raises(ConfigurationError, match="as LiveOptions or by name"):
         as_options({"language": "de"}, {"punctuate": True})
-    with pytest.raises(ConfigurationError, match="a LiveOptions or a dict of options, not list"):
+    with pytest.raises(ConfigurationError, match="a LiveOptions or FluxOptions, or a dict of options, not list"):
         as_options([("language", "de")], {})
 
 
@@ -246,7 +255,7 @@ def test_options_are_given_by_name() -> None:
 def test_the_repr_shows_what_differs_and_can_be_read_again() -> None:
     assert repr(LiveOptions()) == "LiveOptions()"
     options = LiveOptions(language="de", keyterm=["a"], endpointing=False, extra={"x": 1})
-    assert repr(options) == "LiveOptions(language='de', endpointing=False, keyterm=['a'], extra={'x': 1})"
+    assert repr(options) == "LiveOptions(language='de', keyterm=['a'], endpointing=False, extra={'x': 1})"
     assert eval(repr(options)) == options
 
 
@@ -358,3 +367,92 @@ def test_a_table_shows_what_differs_from_the_defaults() -> None:
 
 def test_without_changes_it_says_so() -> None:
     assert "LiveOptions: all defaults" in LiveOptions()._repr_html_()
+
+
+# Flux and recordings
+
+
+def test_flux_has_options_of_its_own() -> None:
+    options = FluxOptions(eot_threshold="0.8", eager_eot_threshold=0.5, keyterm="Praat")
+    assert options.query() == [
+        ("model", "flux-general-en"),
+        ("eot_threshold", "0.8"),
+        ("eager_eot_threshold", "0.5"),
+        ("keyterm", "Praat"),
+    ]
+    assert FluxOptions.from_query(options.query()) == options
+    assert options.for_audio("linear16", 16000, 1).query()[-2:] == [("encoding", "linear16"), ("sample_rate", "16000")]
+
+
+def test_a_flux_model_by_name_gives_options_for_flux() -> None:
+    wanted = FluxOptions(model="flux-general-multi", language_hint=["de", "pt-BR"])
+    assert as_options(None, {"model": "flux-general-multi", "language_hint": ["de", "pt-BR"]}) == wanted
+    assert as_options({"model": "flux-general-multi", "language_hint": ["de", "pt-BR"]}, {}) == wanted
+    assert isinstance(as_options(None, {"model": "nova-3"}), LiveOptions)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"model": "flux"}, "flux-general-en"),
+        ({"model": "nova-3"}, "take LiveOptions"),
+        ({"eot_threshold": 0.49}, "at least 0.5"),
+        ({"eot_threshold": 1.01}, "at most 1.0"),
+        ({"eot_threshold": "high"}, "eot_threshold is a number"),
+        ({"eot_threshold": float("nan")}, "eot_threshold is a number"),
+        ({"eager_eot_threshold": 0.75}, "at most eot_threshold (0.7)"),
+        ({"eager_eot_threshold": 0.29}, "at least 0.3"),
+        ({"eot_timeout_ms": 499}, "at least 500"),
+        ({"keyterm": "x" * 101}, "up to 100 characters"),
+        ({"keyterm": [" "]}, "blank term"),
+        ({"language_hint": "de"}, "flux-general-multi"),
+        ({"model": "flux-general-multi", "language_hint": "fi"}, "language_hint is one of en, es"),
+        ({"redact": "pci"}, "is not allowed"),
+        ({"encoding": "linear16", "sample_rate": 22050}, "is not allowed"),
+        ({"interim_results": True}, "It is one of LiveOptions"),
+        ({"smart_format": True}, "It is one of LiveOptions"),
+        ({"eot_treshold": 0.7}, "Did you mean 'eot_threshold'"),
+    ],
+)
+def test_what_flux_would_refuse_is_refused_before_any_io(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        FluxOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "told"),
+    [
+        (LiveOptions, {"eot_threshold": 0.7}, "It is one of FluxOptions"),
+        (LiveOptions, {"utterances": True}, "It is one of PrerecordedOptions"),
+        (LiveOptions, {"model": "flux-general-en"}, "dgnb.FluxOptions"),
+        (PrerecordedOptions, {"interim_results": True}, "It is one of LiveOptions"),
+        (PrerecordedOptions, {"model": "flux-general-en"}, "live streams only"),
+        (PrerecordedOptions, {"utt_split": -1}, "at least 0"),
+        (PrerecordedOptions, {"topics": True, "language": "de"}, "English alone"),
+        (PrerecordedOptions, {"summarize": "v1"}, "is not allowed"),
+        (PrerecordedOptions, {"detect_language": ["english"]}, "not a language tag"),
+        (PrerecordedOptions, {"diarize": True, "diarize_model": "v2"}, "use diarize_model"),
+        (PrerecordedOptions, {"custom_topic": ["money"]}, "needs topics=True"),
+    ],
+)
+def test_options_of_another_service_are_refused_with_its_name(
+    kind: type[Options], wrong: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        kind(**wrong)
+
+
+def test_recordings_take_true_where_the_wire_does() -> None:
+    options = PrerecordedOptions(summarize=True, detect_language=True, redact=["pii", "name"], utt_split=1)
+    assert options.query() == [
+        ("model", "nova-3"),
+        ("redact", "pii"),
+        ("redact", "name"),
+        ("detect_language", "true"),
+        ("utt_split", "1.0"),
+        ("summarize", "v2"),
+    ]
+    assert PrerecordedOptions.from_query(options.query()) == options
+    assert PrerecordedOptions(model="whisper-large").model == "whisper-large"
+    with pytest.raises(ConfigurationError, match="PrerecordedOptions, or a dict"):
+        as_recorded(LiveOptions(), {})

@@ -26,9 +26,9 @@ FUNCTION_LINES: Final = 50
 BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
-    "package": (16_625, "microphone, recordings, player, replay and corrections are larger than what went for them"),
+    "package": (19_500, "microphone, recordings, player, replay and corrections are larger than what went for them"),
     "package without loopback": (
-        14_403,
+        16_900,
         "what real stations, films and servers send, and what people see, asked for more than the new house saved",
     ),
 }

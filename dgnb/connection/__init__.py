@@ -24,7 +24,7 @@ from dgnb.connection.errors import HOPELESS, Answers, connection_lost, handshake
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Results, ServerMessage, UnknownMessage
-from dgnb.options import LiveOptions, as_options
+from dgnb.options import StreamOptions, as_options
 
 __all__ = ["Connection", "connect"]
 
@@ -78,7 +78,7 @@ class connect:
 
     def __init__(
         self,
-        options: LiveOptions | Mapping[str, Any] | None = None,
+        options: StreamOptions | Mapping[str, Any] | None = None,
         *,
         endpoint: str | Endpoint | None = None,
         api_key: str | Secret | None = None,

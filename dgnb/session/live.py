@@ -18,7 +18,7 @@ from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden, hide
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
-from dgnb.options import LiveOptions, as_options, takes_options
+from dgnb.options import StreamOptions, as_options, takes_options
 from dgnb.session import requests
 from dgnb.session.playback import NOWHERE, Saved
 from dgnb.session.progress import Shown
@@ -99,7 +99,7 @@ class LiveSession(Shown):
     def __init__(
         self,
         source: Any,
-        options: LiveOptions | Mapping[str, Any] | None = None,
+        options: StreamOptions | Mapping[str, Any] | None = None,
         *,
         encoding: str | None = None,
         sample_rate: int | None = None,
@@ -119,12 +119,12 @@ class LiveSession(Shown):
         **wire: Any,
     ) -> None:
         endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
-        options = as_options(options, wire)
+        asked = as_options(options, wire)
         self._format: tuple[str | None, int | None, int] = (encoding, sample_rate, channels)
-        if options.encoding is not None:
-            if self._format not in (_UNSAID, _format_of(options)):
+        if asked.encoding is not None:
+            if self._format not in (_UNSAID, _format_of(asked)):
                 raise ConfigurationError("encoding, sample_rate and channels are given twice: by name and in options.")
-            self._format, options = _format_of(options), options.for_audio(*_UNSAID)
+            self._format, asked = _format_of(asked), asked.for_audio(*_UNSAID)
         if isinstance(source, AudioSource) and self._format != _UNSAID:
             raise ConfigurationError(
                 f"Say encoding and sample_rate where the source is made, as in {type(source).__name__}(…, encoding=…)."
@@ -138,7 +138,7 @@ class LiveSession(Shown):
         self.transcript = Transcript()
         if again(self.source):
             self.transcript.audio = Sound(self.source)
-        self._runner = Runner(self, options, settings, progress)
+        self._runner = Runner(self, asked, settings, progress)
         self._stream = self._runner.stream
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class LiveSession(Shown):
         return self._stream.state
 
     @property
-    def options(self) -> LiveOptions:
+    def options(self) -> StreamOptions:
         """What is asked for; `apply` changes it."""
         return self._stream.options
 
@@ -272,7 +272,7 @@ class LiveSession(Shown):
         """
         return await requests.finalize(self._runner)
 
-    async def apply(self, options: LiveOptions) -> None:
+    async def apply(self, options: StreamOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
         Another connection is opened, which is sent again what had no final yet. Cancelling takes a change back that has
@@ -415,7 +415,7 @@ def _recorder(record: Any, source: AudioSource, journal: str | None) -> Recorder
     return Recorder(path, source.name)
 
 
-def _format_of(options: LiveOptions) -> tuple[str | None, int | None, int]:
+def _format_of(options: StreamOptions) -> tuple[str | None, int | None, int]:
     return options.encoding, options.sample_rate, options.channels
 
 

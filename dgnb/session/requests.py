@@ -9,7 +9,7 @@ from typing import Final
 from dgnb.connection import Connection
 from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import Results
-from dgnb.options import LiveOptions
+from dgnb.options import StreamOptions
 from dgnb.session.link import READ
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
@@ -36,7 +36,7 @@ async def finalize(runner: Runner) -> bool:
     return answered()
 
 
-async def apply(runner: Runner, options: LiveOptions) -> None:
+async def apply(runner: Runner, options: StreamOptions) -> None:
     """See `LiveSession.apply`."""
     stream = runner.stream
     if running_loop() is not runner.loop:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, shorten
 from dgnb.notices import say
-from dgnb.options import LiveOptions
+from dgnb.options import StreamOptions
 from dgnb.session import registry
 from dgnb.session.playback import Playback, Saved
 from dgnb.session.progress import shown
@@ -31,7 +31,7 @@ _TICK: Final = 0.1  # s. A kernel's interrupt reaches a waiting cell only when t
 class Runner:
     """The background task of a session, in the loop where that was made or, failing that, started."""
 
-    def __init__(self, session: LiveSession, options: LiveOptions, settings: Settings, progress: bool | None) -> None:
+    def __init__(self, session: LiveSession, options: StreamOptions, settings: Settings, progress: bool | None) -> None:
         self.session = session
         made = Playback if isinstance(session.source, Saved) else Stream
         self.stream = made(session.source, options, session.endpoint, session.transcript, settings, notify=self._tell)

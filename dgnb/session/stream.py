@@ -19,7 +19,7 @@ from dgnb.connection.errors import Again, may_retry
 from dgnb.endpoints import Endpoint
 from dgnb.exceptions import CloseTimeout, ConfigurationError, ConnectionLost, DgnbError, HandshakeError
 from dgnb.notices import say
-from dgnb.options import LiveOptions
+from dgnb.options import StreamOptions
 from dgnb.session.capture import Capture
 from dgnb.session.heard import UNHEARD, Heard
 from dgnb.session.link import Link, end
@@ -74,7 +74,7 @@ class Settings(NamedTuple):
 class Change:
     """New options that wait for a connection. It is `done` when one has them, or has refused them with `error`."""
 
-    options: LiveOptions
+    options: StreamOptions
     done: bool = False
     error: HandshakeError | None = None
 
@@ -89,7 +89,7 @@ class Stream:
     def __init__(
         self,
         source: AudioSource,
-        options: LiveOptions,
+        options: StreamOptions,
         endpoint: Endpoint,
         transcript: Transcript,
         settings: Settings,
@@ -312,7 +312,7 @@ class Stream:
         self._notify()
         await asyncio.sleep(delay)
 
-    async def _open(self, options: LiveOptions) -> Link:
+    async def _open(self, options: StreamOptions) -> Link:
         audio, settings = self.capture.audio, self._settings
         assert audio is not None
         connection = await connect(

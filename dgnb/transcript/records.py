@@ -15,9 +15,9 @@ from dgnb.messages import (
     SpeechStarted,
     UnknownMessage,
     UtteranceEnd,
-    Whole,
     Word,
 )
+from dgnb.messages.base import Whole
 from dgnb.writing import joined
 
 Moment = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]

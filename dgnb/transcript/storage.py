@@ -22,7 +22,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from dgnb.exceptions import DgnbError, ProtocolError
-from dgnb.messages import Seconds, UnknownMessage, Whole, encode, parse
+from dgnb.messages import UnknownMessage, encode, parse
+from dgnb.messages.base import Seconds, Whole
 from dgnb.transcript.records import Edit, Event, Gap, Moment, Record, writable
 
 _VERSION: Final = 1

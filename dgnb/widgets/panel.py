@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
@@ -335,7 +335,11 @@ class ControlPanel(PanelView):
     def _undo(self) -> None:
         """Show the options that the session runs with."""
         if self.session is not None:
-            given = {name: value for name, value in form.shown(self.session.options).items() if name not in form.FORMAT}
+            given = {
+                name: value
+                for name, value in form.shown(cast("LiveOptions", self.session.options)).items()
+                if name not in form.FORMAT
+            }
             self.values = {**self.values, **given}
 
     def _give_code(self) -> None:
@@ -361,13 +365,15 @@ def _form_options(
 ) -> tuple[LiveOptions, dict[str, Any]]:
     """What the form shows at first, and the format of raw audio that code gave. That of a path can be changed there."""
     raw: dict[str, Any] = {name: native(wire.pop(name)) for name in form.FORMAT if name in wire}
-    options = as_options(options, {"interim_results": True, **wire} if options is None else wire)
+    asked = as_options(options, {"interim_results": True, **wire} if options is None else wire)
+    if not isinstance(asked, LiveOptions):
+        raise ConfigurationError("The panel takes LiveOptions.")
     if source is None or isinstance(source, str):
         found = SourceFormat.of(**{"encoding": None, **raw}) if raw else None
-        return options.for_audio(**dataclasses.asdict(found)) if found else options, {}
-    if options.encoding is not None:
-        raw.update((name, getattr(options, name)) for name in form.FORMAT)
-    return options.for_audio(None, None, 1), raw
+        return asked.for_audio(**dataclasses.asdict(found)) if found else asked, {}
+    if asked.encoding is not None:
+        raw.update((name, getattr(asked, name)) for name in form.FORMAT)
+    return asked.for_audio(None, None, 1), raw
 
 
 _panels: Cells[ControlPanel] = Cells()

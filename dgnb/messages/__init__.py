@@ -1,4 +1,4 @@
-"""The messages of `/v1/listen` in both directions: immutable records with the wire's names. No I/O.
+"""The messages of `/v1/listen` and `/v2/listen` in both directions: immutable records with the wire's names. No I/O.
 
 `parse()` reads what a server sends, `parse_control()` what a client sends, and `encode()` writes either. Unknown fields
 are ignored, and so are optional ones of a wrong type. A message of an unknown type, or with a wrong field that it
@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import math
 import typing
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from dgnb.exceptions import ProtocolError
+from dgnb.messages.base import Message, Plain, Seconds, Whole
+from dgnb.messages.flux import Connected, ForceEndTurn, Thresholds, TurnInfo, TurnWord
 from dgnb.values import native
 
 __all__ = [
@@ -26,11 +28,13 @@ __all__ = [
     "Configure",
     "ConfigureFailure",
     "ConfigureSuccess",
+    "Connected",
     "ControlMessage",
     "Entity",
     "Error",
     "Features",
     "Finalize",
+    "ForceEndTurn",
     "KeepAlive",
     "Metadata",
     "ModelInfo",
@@ -40,6 +44,9 @@ __all__ = [
     "SearchResult",
     "ServerMessage",
     "SpeechStarted",
+    "Thresholds",
+    "TurnInfo",
+    "TurnWord",
     "UnknownMessage",
     "UtteranceEnd",
     "Warning",
@@ -50,27 +57,7 @@ __all__ = [
 ]
 
 
-Seconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
-"""A finite time: a number in JSON may overflow to infinity."""
-
-Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
-"""An integer that fits in a table's column: one in JSON may have any length."""
-
-
-class _Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    # gc=False: records from JSON hold no cycles, and the garbage collector would take a third of a long session's time.
-    pass
-
-
-class _Message(_Record, frozen=True, tag_field="type", tag=True):
-    """A message whose `type` on the wire is the name of the class."""
-
-    @property
-    def type(self) -> str:
-        return type(self).__name__
-
-
-class Word(_Record, frozen=True):
+class Word(Plain, frozen=True):
     """One word: seconds from the start of the connection's audio, confidence 0 to 1."""
 
     word: str
@@ -82,7 +69,7 @@ class Word(_Record, frozen=True):
     language: str | None = None
 
 
-class Alternative(_Record, frozen=True):
+class Alternative(Plain, frozen=True):
     """One transcript of the audio; Deepgram sends a single one."""
 
     transcript: str
@@ -92,7 +79,7 @@ class Alternative(_Record, frozen=True):
     languages_hinted: tuple[str, ...] | None = None
 
 
-class SearchHit(_Record, frozen=True):
+class SearchHit(Plain, frozen=True):
     """Where a searched term was heard, in seconds."""
 
     confidence: float | None = None
@@ -101,21 +88,21 @@ class SearchHit(_Record, frozen=True):
     snippet: str | None = None
 
 
-class SearchResult(_Record, frozen=True):
+class SearchResult(Plain, frozen=True):
     """The hits of one searched term."""
 
     query: str
     hits: tuple[SearchHit, ...] = ()
 
 
-class Channel(_Record, frozen=True):
+class Channel(Plain, frozen=True):
     """What was heard on one channel."""
 
     alternatives: tuple[Alternative, ...] = ()
     search: tuple[SearchResult, ...] | None = None
 
 
-class ModelInfo(_Record, frozen=True):
+class ModelInfo(Plain, frozen=True):
     """The model that transcribed."""
 
     name: str | None = None
@@ -123,7 +110,7 @@ class ModelInfo(_Record, frozen=True):
     arch: str | None = None
 
 
-class ResultsMetadata(_Record, frozen=True):
+class ResultsMetadata(Plain, frozen=True):
     """The request and the model of a result."""
 
     request_id: str | None = None
@@ -133,7 +120,7 @@ class ResultsMetadata(_Record, frozen=True):
     extra: dict[str, Any] | None = None
 
 
-class Entity(_Record, frozen=True):
+class Entity(Plain, frozen=True):
     """A named entity; `start_word` and `end_word` are indices into the final's words."""
 
     label: str
@@ -144,7 +131,7 @@ class Entity(_Record, frozen=True):
     end_word: Whole | None = None
 
 
-class Results(_Message, frozen=True):
+class Results(Message, frozen=True):
     """What was heard from `start` to `start + duration`, in seconds.
 
     It replaces its channel's interim. `speech_final` marks an endpoint and implies `is_final`; the reverse does not
@@ -181,7 +168,7 @@ class Results(_Message, frozen=True):
 _SILENCE = Alternative(transcript="")
 
 
-class Metadata(_Message, frozen=True):
+class Metadata(Message, frozen=True):
     """The server's summary, sent after `CloseStream`: `duration` counts the seconds of audio received."""
 
     request_id: str | None = None
@@ -195,36 +182,41 @@ class Metadata(_Message, frozen=True):
     extra: dict[str, Any] | None = None
 
 
-class SpeechStarted(_Message, frozen=True):
+class SpeechStarted(Message, frozen=True):
     """Speech began at `timestamp` seconds; the first word may start at another time."""
 
     channel: tuple[Whole, ...]
     timestamp: Seconds
 
 
-class UtteranceEnd(_Message, frozen=True):
+class UtteranceEnd(Message, frozen=True):
     """No words came for `utterance_end_ms` after `last_word_end` seconds."""
 
     channel: tuple[Whole, ...]
     last_word_end: Seconds
 
 
-class ConfigureSuccess(_Message, frozen=True):
-    """The server applied a `Configure`."""
+class ConfigureSuccess(Message, frozen=True):
+    """The server applied a `Configure`. Flux tells the whole configuration."""
 
     request_id: str | None = None
     keyterms: tuple[str, ...] | None = None
+    thresholds: Thresholds | None = None
+    language_hints: tuple[str, ...] | None = None
+    numerals: bool | None = None
+    sequence_id: Whole | None = None
 
 
-class ConfigureFailure(_Message, frozen=True):
-    """The server refused a `Configure`; `code` is one of `CONFIGURE_…`."""
+class ConfigureFailure(Message, frozen=True):
+    """The server refused a `Configure`, and goes on with the old values; `code` says why."""
 
     request_id: str | None = None
     code: str | None = None
     description: str | None = None
+    sequence_id: Whole | None = None
 
 
-class Error(_Message, frozen=True):
+class Error(Message, frozen=True):
     """The server reports a fault, such as text that it can't parse (`variant="SchemaError"`)."""
 
     description: str | None = None
@@ -232,16 +224,19 @@ class Error(_Message, frozen=True):
     message: str | None = None
     code: str | None = None
     request_id: str | None = None
+    sequence_id: Whole | None = None
 
 
-class Warning(_Message, frozen=True):
+class Warning(Message, frozen=True):
     """A warning. It is not in the specification of v1, but compatible servers send it."""
 
     description: str | None = None
     code: str | None = None
+    request_id: str | None = None
+    sequence_id: Whole | None = None
 
 
-class UnknownMessage(_Record, frozen=True, omit_defaults=False):
+class UnknownMessage(Plain, frozen=True, omit_defaults=False):
     """A message of an unknown type or with a wrong field; `problem` says which.
 
     `raw` is the JSON object, or the text when it could not be parsed.
@@ -252,38 +247,45 @@ class UnknownMessage(_Record, frozen=True, omit_defaults=False):
     problem: str = ""
 
 
-class KeepAlive(_Message, frozen=True):
+class KeepAlive(Message, frozen=True):
     """Keeps a connection open while no audio is sent. A text frame every 3 to 5 s; there is no reply."""
 
 
-class Finalize(_Message, frozen=True):
+class Finalize(Message, frozen=True):
     """Asks for finals of all audio sent so far. The answer, if one comes, has `from_finalize`."""
 
     channel: Whole | None = None
 
 
-class CloseStream(_Message, frozen=True):
+class CloseStream(Message, frozen=True):
     """Ends the audio: the server sends its last finals and `Metadata`, then closes."""
 
 
-class Features(_Record, frozen=True):
+class Features(Plain, frozen=True):
     """The features that `Configure` can change."""
 
     numerals: bool | None = None
 
 
-class Configure(_Message, frozen=True):
-    """Changes the key terms (nova-3; an empty list clears them) or features while the stream runs."""
+class Configure(Message, frozen=True):
+    """Changes options while the stream runs. What is None stays; an empty list of terms or hints clears it.
+
+    `keyterms` is for both services, `features` for v1 (nova-3), and the rest for Flux.
+    """
 
     keyterms: tuple[str, ...] | None = None
     features: Features | None = None
+    thresholds: Thresholds | None = None
+    language_hints: tuple[str, ...] | None = None
+    numerals: bool | None = None
 
 
-_Known = Results | Metadata | SpeechStarted | UtteranceEnd | ConfigureSuccess | ConfigureFailure | Error | Warning
+_Configured = ConfigureSuccess | ConfigureFailure
+_Known = Results | Metadata | SpeechStarted | UtteranceEnd | Connected | TurnInfo | _Configured | Error | Warning
 ServerMessage = _Known | UnknownMessage
 """What a server sends."""
 
-ControlMessage = KeepAlive | Finalize | CloseStream | Configure
+ControlMessage = KeepAlive | Finalize | CloseStream | Configure | ForceEndTurn
 """What a client sends beside audio."""
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in typing.get_args(_Known)}
@@ -368,7 +370,7 @@ def _mended(value: Any, kind: Any) -> Any:
             return _mended_record(value, one)
         if isinstance(value, list) and typing.get_origin(one) is tuple and _is_record(inner := typing.get_args(one)[0]):
             items = [item for item in (_mended(item, inner) for item in value) if _fits(item, inner)]
-            return items if inner is not Word or len(items) == len(value) else []
+            return items if inner not in (Word, TurnWord) or len(items) == len(value) else []
     return value
 
 
