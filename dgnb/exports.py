@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLES", "to_csv", "to_deepgram_json", "to_excel", "to_parquet", "to_rttm", "to_textgrid"]
 __dir__ = __all__.copy
 
-TABLES: Final = ("words", "utterances", "results", "events", "gaps")
+TABLES: Final = ("words", "utterances", "turns", "results", "events", "gaps")
 """The tables of a transcript that can be written."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -67,6 +67,18 @@ RESULTS: Final[Schema] = {
     "received_at": _UTC,
 }
 EVENTS: Final[Schema] = {"start": "float64", "type": "string", "text": "string", "at": _UTC, "request_id": "string"}
+TURNS: Final[Schema] = {
+    "turn": "int64",
+    **_SPAN,
+    "transcript": "string",
+    "words": "int64",
+    "trigger": "string",
+    "end_of_turn_confidence": "float64",
+    "end_of_turn_delay": "float64",
+    "eager_at": "float64",
+    "resumed": "int64",
+    "received_at": _UTC,
+}
 GAPS: Final[Schema] = {**_SPAN, "missed": "float64", "reason": "string"}
 PAUSES: Final[Schema] = {**_SPAN, "seconds": "float64", "after": "string", "before": "string", "channel": "int64"}
 RATES: Final[Schema] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}

@@ -152,12 +152,22 @@ def spread(text: str, start: float, end: float, space: bool) -> tuple[Said, ...]
         parts = list(units(token))
         spaces += [bool(shown) or space] + [False] * (len(parts) - 1)
         shown += parts
+    return tuple(
+        Said(plain(part), since, until, punctuated_word=part, spaced=gap, estimated=True)
+        for part, gap, (since, until) in zip(shown, spaces, shares(shown, start, end), strict=True)
+    )
+
+
+def shares(shown: Sequence[str], start: float, end: float) -> list[tuple[float, float]]:
+    """The time from `start` to `end` seconds, divided among texts by their width."""
     bounds = list(itertools.accumulate((max(1, width(part)) for part in shown), initial=0))
     times = [start + (end - start) * bound / bounds[-1] for bound in bounds] if shown else []
-    return tuple(
-        Said(part.strip(_PUNCTUATION).lower() or part, since, until, punctuated_word=part, spaced=gap, estimated=True)
-        for part, gap, (since, until) in zip(shown, spaces, itertools.pairwise(times), strict=True)
-    )
+    return list(itertools.pairwise(times))
+
+
+def plain(text: str) -> str:
+    """A word as it is recognised: in lower case, without punctuation around it."""
+    return text.strip(_PUNCTUATION).lower() or text
 
 
 def _places(text: str, shown: list[str]) -> list[tuple[int, int] | None]:
@@ -190,5 +200,5 @@ def _divided(lead: str) -> tuple[str, str, bool]:
 def _written(word: Word, shown: str, space: bool) -> Word:
     if space and shown == (word.punctuated_word or word.word):
         return word
-    fields = {name: getattr(word, name) for name in Word.__struct_fields__}
+    fields = {name: getattr(word, name) for name in word.__struct_fields__}
     return Said(**(fields | {"punctuated_word": shown, "spaced": space}))

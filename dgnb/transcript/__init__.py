@@ -99,6 +99,17 @@ class Transcript(Listening):
         return self._snapshots.results()
 
     @property
+    def turns(self) -> pd.DataFrame:
+        """One row for each turn that Flux ended, numbered over the whole transcript; no rows with other models.
+
+        Columns: `turn`, `start`, `end` (s), `transcript`, `words` (how many), `trigger` (`model`, `manual`, `timeout`;
+        `unfinished` where the connection ended first), `end_of_turn_confidence` (0 to 1), `end_of_turn_delay` (s from
+        the sending of the last word's end to the arrival of the `EndOfTurn`), `eager_at` (s on the timeline: where the
+        last `EagerEndOfTurn` came, or NaN), `resumed` (how many of them were taken back), `received_at` (UTC).
+        """
+        return self._snapshots.turns()
+
+    @property
     def events(self) -> pd.DataFrame:
         """What happened to the stream, in order of time: opened, closed, warnings, errors, Metadata and the like.
 
@@ -239,7 +250,7 @@ class Transcript(Listening):
 
         Args:
             path: The file, or None for the text.
-            table: `words`, `utterances`, `results`, `events` or `gaps`.
+            table: `words`, `utterances`, `turns`, `results`, `events` or `gaps`.
             safe: Make it safe to open in a spreadsheet.
         """
         text = exports.to_csv(getattr(self, exports.known(table)), safe=safe)
@@ -253,7 +264,7 @@ class Transcript(Listening):
 
         Args:
             path: The file, whose name ends with `.xlsx`.
-            table: `words`, `utterances`, `results`, `events` or `gaps`; None for all.
+            table: `words`, `utterances`, `turns`, `results`, `events` or `gaps`; None for all.
 
         Raises:
             DgnbError: openpyxl is not installed (`pip install openpyxl`), or a table has more rows than a sheet.
@@ -266,7 +277,7 @@ class Transcript(Listening):
 
         Args:
             path: The file.
-            table: `words`, `utterances`, `results`, `events` or `gaps`.
+            table: `words`, `utterances`, `turns`, `results`, `events` or `gaps`.
 
         Raises:
             DgnbError: pyarrow is not installed (`pip install 'dgnb[export]'`).

@@ -13,11 +13,13 @@ from dgnb.messages import (
     Results,
     ServerMessage,
     SpeechStarted,
+    TurnInfo,
     UnknownMessage,
     UtteranceEnd,
     Word,
 )
 from dgnb.messages.base import Whole
+from dgnb.transcript.turns import heard_in
 from dgnb.writing import joined
 
 Moment = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
@@ -113,13 +115,14 @@ def placed(results: Results, offset: float) -> Results:
 
 def latency_of(record: Record) -> float | None:
     """Seconds from audio sent to audio heard; None for other messages, and without an audio cursor."""
-    if not isinstance(record.message, Results) or record.audio_cursor is None:
+    heard = heard_in(record.message)
+    if heard is None or record.audio_cursor is None:
         return None
-    return record.audio_cursor - (record.offset + record.message.start + record.message.duration)
+    return record.audio_cursor - (record.offset + heard.start + heard.duration)
 
 
 def results_row(record: Record, results: Results, churn: float | None) -> tuple[Any, ...]:
-    """The row of a `Results` in the table `results`; `record` holds it."""
+    """The row of a `Results` in the table `results`; `record` holds it, or the turn that means it."""
     alternative, behind = results.alternative, latency_of(record)
     return (
         results.start + record.offset,
@@ -141,11 +144,15 @@ def results_row(record: Record, results: Results, churn: float | None) -> tuple[
 
 
 def event_of(record: Record) -> Event | None:
-    """The row of a message in the table `events`; None for a `Results`, which is about words."""
+    """The row of a message in the table `events`; None for a `Results` and an `Update`, which are about words."""
     message, start = record.message, record.audio_cursor
     match message:
-        case Results():
+        case Results() | TurnInfo(event="Update"):
             return None
+        case TurnInfo():
+            ended = f"{message.trigger}: " if message.trigger else ""
+            at = message.audio_window_end + record.offset
+            return Event(record.at, message.event, f"{ended}{message.transcript}", message.request_id, at)
         case Metadata():
             text = f"{message.duration} s of audio received" if message.duration is not None else ""
         case SpeechStarted():

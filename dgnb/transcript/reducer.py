@@ -21,13 +21,14 @@ from dgnb.transcript import storage
 from dgnb.transcript.log import MessageLog
 from dgnb.transcript.overlay import Edited
 from dgnb.transcript.records import Edit, Event, Gap, Line, Record, channel_of, event_of, latency_of, placed, writable
+from dgnb.transcript.turns import heard_in
 from dgnb.transcript.words import SLACK, WordLog
-from dgnb.writing import closing, fitted, joined, spaced, spread
+from dgnb.writing import Said, closing, fitted, joined, spaced, spread
 
 logger = logging.getLogger("dgnb")
 
 _ESTIMATED: Final = (
-    "The server sends text without words. Each word gets a share of its final's time; `estimated` marks it in `words`."
+    "The server sends words without times. Each gets a share of its final's time; `estimated` marks it in `words`."
 )
 
 _BATCH: Final = 4096
@@ -152,10 +153,10 @@ class Reducer(Edited):
         self._log.append(record)
         if record.audio_cursor is not None:
             self.cursor = record.audio_cursor
-        if isinstance(message, Results) and message.is_final:
-            self._take_final(record, message)
-        elif isinstance(message, Results):
-            self._interims[channel_of(message)] = message
+        if (heard := heard_in(message)) and heard.is_final:
+            self._take_final(record, heard)
+        elif heard:
+            self._interims[channel_of(heard)] = heard
             self._newest_interim = record
         elif isinstance(message, UtteranceEnd):
             channel = message.channel[0] if message.channel else 0
@@ -182,13 +183,10 @@ class Reducer(Edited):
             self._words.punctuate(channel, text)
         elif text:
             space = not before or spaced(before, text)
-            if words:
-                words = fitted(text, words, space)
-            else:
-                words = spread(text, final.start, max(final.start, end), space)
-                if not self._estimates:
-                    self._estimates = True
-                    self.note("warning", _ESTIMATED, at=record.at)
+            words = fitted(text, words, space) if words else spread(text, final.start, max(final.start, end), space)
+            if not self._estimates and type(words[0]) is Said and words[0].estimated:
+                self._estimates = True
+                self.note("warning", _ESTIMATED, at=record.at)
             follows = _follows(final, self._reached.get(channel, final.start))
             new = words if follows else self._new(words, final, record.at)
             words, text = new, text if len(new) == len(words) else joined(new)

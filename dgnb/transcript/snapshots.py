@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dgnb import frames
-from dgnb.messages import Results
 from dgnb.transcript.churn import Churn
 from dgnb.transcript.log import MessageLog
 from dgnb.transcript.records import Event, Gap, results_row
+from dgnb.transcript.turns import Turns, heard_in
 from dgnb.transcript.words import WordLog, utterances_row
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ class Snapshots:
         self._messages = messages
         self._log = words
         self._made: dict[str, tuple[object, pd.DataFrame]] = {}
-        self._start_results()
+        self._start()
 
-    def _start_results(self) -> None:
+    def _start(self) -> None:
         self._settled = frames.rows(frames.RESULTS, ())
         self._messages_read = 0
         self._churn = Churn()
+        self._turns = Turns()
         self._unsettled: list[tuple[Any, ...]] = []
 
     def _fresh(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -62,11 +63,7 @@ class Snapshots:
     def results(self) -> pd.DataFrame:
         """See `Transcript.results`."""
         try:
-            for record in self._messages.records(self._messages_read):
-                self._messages_read += 1
-                if isinstance(record.message, Results):
-                    churn = self._churn.take(record.message, record.connection)
-                    self._unsettled.append(results_row(record, record.message, churn))
+            self._read()
             frame = frames.rows(frames.RESULTS, self._unsettled)
             if len(self._settled):
                 frame = frames.stacked(self._settled, frame)
@@ -75,9 +72,22 @@ class Snapshots:
                 self._unsettled.clear()
         except BaseException:
             # The user may interrupt the cell anywhere in it.
-            self._start_results()
+            self._start()
             raise
         return frame.copy()
+
+    def _read(self) -> None:
+        for record in self._messages.records(self._messages_read):
+            self._messages_read += 1
+            self._turns.take(record)
+            if heard := heard_in(record.message):
+                churn = self._churn.take(heard, record.connection)
+                self._unsettled.append(results_row(record, heard, churn))
+
+    def turns(self) -> pd.DataFrame:
+        """See `Transcript.turns`."""
+        self.results()
+        return frames.rows(frames.TURNS, self._turns.rows)
 
     def events(self, events: Iterable[Event]) -> pd.DataFrame:
         """See `Transcript.events`; the events may come in any order."""

@@ -242,7 +242,7 @@ def test_text_without_words_becomes_words_that_share_its_time() -> None:
     assert table["confidence"].isna().tolist() == [True, True, True, False]
     assert transcript.text == "hello there you all"
     assert transcript.utterances["transcript"].tolist() == ["hello there", "you all"]
-    assert [text for text in transcript.events["text"] if "text without words" in text] == transcript.events[
+    assert [text for text in transcript.events["text"] if "words without times" in text] == transcript.events[
         "text"
     ].tolist()
     assert len(transcript.events) == 1
