@@ -1,4 +1,4 @@
-"""One WebSocket to `/v1/listen`: `connect()` opens it, `Connection` sends audio and gives messages.
+"""One WebSocket to `/v1/listen` or `/v2/listen`: `connect()` opens it, `Connection` sends audio and gives messages.
 
 It does not reconnect, and it makes no transcript. What a refusal or a close code means stands in `errors.py`.
 """
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
@@ -20,11 +20,11 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from dgnb import messages
 from dgnb._version import __version__
-from dgnb.connection.errors import HOPELESS, Answers, connection_lost, handshake_error, reason_in
+from dgnb.connection.errors import HOPELESS, Answers, connection_lost, handshake_error, not_greeted, reason_in
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
 from dgnb.exceptions import ConnectionLost, GaveUp, ProtocolError
-from dgnb.messages import Results, ServerMessage, UnknownMessage
-from dgnb.options import StreamOptions, as_options
+from dgnb.messages import Results, ServerMessage, TurnInfo, UnknownMessage
+from dgnb.options import FluxOptions, StreamOptions, as_options
 
 __all__ = ["Connection", "connect"]
 
@@ -42,15 +42,16 @@ _SILENT: Final = logging.Logger("dgnb.wire", logging.CRITICAL)  # noqa: LOG001 -
 
 
 class connect:
-    """Open a WebSocket to `/v1/listen`.
+    """Open a WebSocket to `/v1/listen`, or with `FluxOptions` to `/v2/listen`.
 
     `await connect(…)` gives a `Connection` that you close. `async with connect(…) as connection` closes it for you.
     Cancelling closes what was opened so far.
 
-    The server sends nothing before it has audio, and closes after 10 s without any: send at once.
+    `/v1/listen` sends nothing before it has audio, and closes after 10 s without any: send at once. `/v2/listen` sends
+    `Connected`, which is awaited.
 
     Args:
-        options: What to ask for; `LiveOptions()` when None. For raw audio it needs `encoding` and `sample_rate`.
+        options: What to ask for; `LiveOptions()` when None. For raw audio they need `encoding` and `sample_rate`.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` base address; see `LiveSession`.
         api_key: Deepgram's key; `DEEPGRAM_API_KEY` when None.
         access_token: An access token in place of the key; see `LiveSession`, as for `ssl` and `proxy`.
@@ -59,6 +60,7 @@ class connect:
         ping_timeout: Seconds without a byte from the server after which the line counts as dead. A ping is sent every
             5 s. None for no limit, when you send audio faster than the server transcribes it.
         keep_alive_interval: Seconds without a frame sent after which a KeepAlive is sent. Deepgram advises 3 to 5.
+            `/v2/listen` knows none: pings keep it open.
 
     Raises:
         ConfigurationError: Options or endpoint are wrong; nothing was sent.
@@ -115,7 +117,7 @@ class connect:
 
     async def _open(self) -> Connection:
         endpoint = await self._endpoint.locate()
-        url = f"{endpoint.url}/v1/listen?{urlencode(self._options.query())}"
+        url = f"{endpoint.url}{self._options.path}?{urlencode(self._options.query())}"
         try:
             socket_ = await self._handshake(url, endpoint)
         # "from None": the frames of the original error hold the request, and the request holds the key.
@@ -123,7 +125,7 @@ class connect:
             raise asyncio.CancelledError from None
         except (OSError, WebSocketException, ValueError, ImportError) as error:
             raise handshake_error(error, endpoint, self._open_timeout) from None
-        return Connection(
+        connection = Connection(
             socket_,
             url=url,
             endpoint=endpoint,
@@ -131,6 +133,12 @@ class connect:
             close_timeout=self._close_timeout,
             ping_timeout=self._ping_timeout,
         )
+        try:
+            await connection.greeted(self._open_timeout)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        return connection
 
     async def _handshake(self, url: str, endpoint: Endpoint) -> Any:
         # Apart, because the simulator puts its own network in the place of this step.
@@ -157,14 +165,14 @@ class connect:
 
 
 class Connection:
-    """An open WebSocket to `/v1/listen`; `connect()` makes one.
+    """An open WebSocket to `/v1/listen` or `/v2/listen`; `connect()` makes one.
 
-    Iterating gives the messages in order. It ends when the server closes with 1000 after `close_stream()`, and raises
-    `ConnectionLost` when the connection ends otherwise. A frame that is not a JSON object raises `ProtocolError`; the
-    next `anext(connection)` gives the next message. It is also raised, once, when the first answers are not Deepgram's.
-    Cancelling loses no message.
+    Iterating gives the messages in order. It ends when the server closes with 1000 after `close_stream()` (or, at
+    `/v2/listen`, without a code), and raises `ConnectionLost` when the connection ends otherwise. A frame that is not a
+    JSON object raises `ProtocolError`; the next `anext(connection)` gives the next message. It is also raised, once,
+    when the first answers are not Deepgram's. Cancelling loses no message.
 
-    A background task sends a KeepAlive whenever nothing else was sent for a while.
+    At `/v1/listen` a background task sends a KeepAlive whenever nothing else was sent for a while.
 
     Attributes:
         url: The request's address with its query, without the key.
@@ -197,6 +205,7 @@ class Connection:
         self.said = ""
         self.answers = Answers()
         self._doubted = False
+        self._first: ServerMessage | None = None
         self._socket = socket_
         self._endpoint = endpoint
         self._close_timeout = close_timeout
@@ -212,8 +221,24 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection to {urlsplit(self.url).netloc}: {self._socket.state.name.lower()}>"
 
+    @property
+    def turns(self) -> bool:
+        """Whether it is one to `/v2/listen`, which hears turns."""
+        return urlsplit(self.url).path.endswith(FluxOptions.path)
+
+    async def greeted(self, timeout: float) -> None:
+        """Wait for the first message of `/v2/listen`. `HandshakeError`: none came in time."""
+        # A connection that ends instead is reported to whoever reads next.
+        with contextlib.suppress(ConnectionLost, ProtocolError):
+            try:
+                async with asyncio.timeout(timeout):
+                    self._first = await anext(self) if self.turns else None
+            except TimeoutError:
+                self.abort()
+                raise not_greeted(self._endpoint, timeout, self.request_id) from None
+
     async def send(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Send audio, about 100 ms at a time (20 to 250). An empty chunk is not sent: it would end the stream.
+        """Send audio, about 100 ms at a time (20 to 250), or 80 ms to `/v2/listen`. An empty chunk is not sent.
 
         Waits until the server takes it. Cancelling that wait does not take the chunk back.
 
@@ -234,18 +259,33 @@ class Connection:
             raise
 
     async def keep_alive(self) -> None:
-        """Send a KeepAlive now. An idle connection sends them by itself."""
-        await self._send(messages.encode(messages.KeepAlive()))
+        """Send a KeepAlive now; nothing to `/v2/listen`. An idle connection sends them by itself."""
+        if not self.turns:
+            await self._send(messages.encode(messages.KeepAlive()))
 
     async def finalize(self, channel: int | None = None) -> None:
-        """Ask for finals of all audio sent so far. The answer, if one comes, has `from_finalize`."""
-        await self._send(messages.encode(messages.Finalize(channel)))
+        """Ask for finals of all audio sent so far. The answer, if one comes, has `from_finalize`.
 
-    async def configure(self, *, keyterms: list[str] | None = None, numerals: bool | None = None) -> None:
-        """Change key terms or numerals while the stream runs. `ConfigureSuccess` or `ConfigureFailure` answers."""
-        terms = None if keyterms is None else tuple(keyterms)
-        features = None if numerals is None else messages.Features(numerals)
-        await self._send(messages.encode(messages.Configure(terms, features)))
+        At `/v2/listen` it ends the turn: an `EndOfTurn` answers, or a `Warning` where there is no turn.
+        """
+        await self._send(messages.encode(messages.ForceEndTurn() if self.turns else messages.Finalize(channel)))
+
+    async def configure(
+        self,
+        *,
+        keyterms: Sequence[str] | None = None,
+        numerals: bool | None = None,
+        thresholds: messages.Thresholds | None = None,
+        language_hints: Sequence[str] | None = None,
+    ) -> None:
+        """Change options while the stream runs. `ConfigureSuccess` or `ConfigureFailure` answers.
+
+        `thresholds` and `language_hints` are for `/v2/listen`, which takes no further change before its answer.
+        """
+        terms, hints = (None if many is None else tuple(many) for many in (keyterms, language_hints))
+        features = None if numerals is None or self.turns else messages.Features(numerals)
+        numerals = numerals if self.turns else None
+        await self._send(messages.encode(messages.Configure(terms, features, thresholds, hints, numerals)))
 
     async def close_stream(self) -> None:
         """End the audio. The server sends its last finals and `Metadata`, then closes: go on reading. Safe to repeat.
@@ -263,13 +303,18 @@ class Connection:
 
     async def __anext__(self) -> ServerMessage:
         answers = self.answers
+        if message := self._first:
+            self._first = None
+            return message
         if self._doubted:
             self._doubted = False
             raise ProtocolError(answers.doubt)
         try:
             data = self._endpoint.masked(await self._socket.recv(decode=False))
         except ConnectionClosed as closed:
-            if self.stream_closed and closed.rcvd is not None and closed.rcvd.code == 1000:
+            # 1005: the close frame has no code, as that of /v2/listen. After an Error that is no good end.
+            code = closed.rcvd.code if closed.rcvd else None
+            if self.stream_closed and (code == 1000 or (code == 1005 and self.turns and not self.said)):
                 raise StopAsyncIteration from None
             raise self._lost(closed) from None
         try:
@@ -288,7 +333,7 @@ class Connection:
             self._doubted, self.said = answers.doubt != doubt, self.said or answers.first
         else:
             answers.recognised = True
-        self.said = "" if isinstance(message, Results) else reason_in(message) or self.said
+        self.said = "" if isinstance(message, Results | TurnInfo) else reason_in(message) or self.said
         if not self.request_id:
             told = getattr(message, "metadata", message)
             self.request_id = getattr(told, "request_id", None) or ""
@@ -337,7 +382,7 @@ class Connection:
     async def _keep_alive_loop(self, interval: float) -> None:
         # The next read or send raises the same error.
         with contextlib.suppress(ConnectionLost):
-            while True:
+            while not self.turns:
                 idle = self._loop.time() - self._last_sent
                 if idle >= interval:
                     await self.keep_alive()

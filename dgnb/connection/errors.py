@@ -30,8 +30,7 @@ _UNKNOWN: Final = 2
 """Answers of unknown types, before any of Deepgram's, after which the server is doubted to speak its protocol."""
 HOPELESS: Final = 20  # Answers before any of Deepgram's after which a server that sends what is no message is given up
 _FOREIGN: Final = (
-    "It does not seem to speak Deepgram's protocol: is endpoint the address of a server that answers at /v1/listen as "
-    "Deepgram does?"
+    "It does not seem to speak Deepgram's protocol: is endpoint the address of a server that answers as Deepgram does?"
 )
 
 
@@ -94,6 +93,12 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
         "neither audio nor KeepAlive came for 10 s. A cell that blocks the kernel starves the stream: await, or use a "
         "thread, for what takes long.",
         _ALWAYS,
+    ),
+    # Those of /v2/listen.
+    "INTERNAL_SERVER_ERROR": Rule("the server had an internal fault.", _ALWAYS),
+    "INACTIVE_CLIENT": Rule("nothing came for a minute, not even a ping. Did a cell block the kernel?", _ALWAYS),
+    "UNPARSABLE_CLIENT_MESSAGE": Rule(
+        "the server can't read a message that it was sent. Is it a self-hosted one of before September 2026?", _NEVER
     ),
     # Why this side dropped the connection.
     GaveUp.UNANSWERED: Rule("nothing came for too long, not even an answer to a ping. Is the network there?", _ALWAYS),
@@ -218,6 +223,13 @@ def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> Han
     return HandshakeError(text, transient=transient)
 
 
+def not_greeted(endpoint: Endpoint, timeout: float, request_id: str) -> HandshakeError:
+    """Make the error for a server of `/v2/listen` that opened the connection, and did not say that it is ready."""
+    text = f"{urlsplit(str(endpoint.url)).netloc} opened the connection, and sent no Connected within {timeout:g} s. "
+    text += f"Does it serve Flux, and with these options{_quoted('', request_id)}?"
+    return HandshakeError(text, transient=True, request_id=request_id)
+
+
 def _refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
     """Make the error for a server that answered the handshake with an HTTP status."""
     status = error.response.status_code
@@ -272,13 +284,13 @@ def _answer(response: Response, endpoint: Endpoint) -> tuple[str, str, str]:
         parsed = json.loads(body)
         told = parsed if isinstance(parsed, dict) else {}
     if told:
-        body = told.get("err_msg") or told.get("message") or told.get("details") or ""
+        body = next(filter(None, map(told.get, ("err_msg", "message", "details", "description", "code"))), "")
     elif body.lstrip().startswith("<"):
         body = re.sub(r"<(style|script)\b.*?</\1|<[^>]*>", " ", body, flags=re.DOTALL | re.IGNORECASE)
     hint = masked(response.headers.get("dg-error"))
     said = ". ".join(dict.fromkeys(filter(None, (hint.rstrip("."), masked(body).rstrip(".")))))
     request_id = masked(response.headers.get("dg-request-id") or told.get("request_id"))[:64]
-    return f"{told.get('err_code')} {hint}", said, request_id
+    return f"{told.get('err_code') or told.get('code')} {hint}", said, request_id
 
 
 def _why(error: Exception, timeout: float) -> str:
