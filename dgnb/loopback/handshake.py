@@ -59,15 +59,21 @@ def _is_here(netloc: str) -> bool:
     return match is not None and is_loopback(match[1])
 
 
-def check_credential(headers: Mapping[str, str], token: str | None) -> None:
-    """Refuse with 401 a request without a key. Any key will do, unless the server has a token."""
+def credential(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The scheme and the key of a request."""
     scheme, _, key = headers.get("Authorization", "").partition(" ")
     if scheme.lower() not in {"token", "bearer"}:
         # Browsers can send no header, so their clients name the key as a second protocol.
         scheme, _, key = headers.get("Sec-WebSocket-Protocol", "").partition(",")
+    return scheme.strip().lower(), key.strip()
+
+
+def check_credential(headers: Mapping[str, str], token: str | None) -> None:
+    """Refuse with 401 a request without a key. Any key will do, unless the server has a token."""
+    scheme, key = credential(headers)
     # Bytes of a header that are not UTF-8 arrive as surrogates.
-    sent = key.strip().encode(errors="surrogateescape")
-    known = scheme.strip().lower() in {"token", "bearer"} and sent
+    sent = key.encode(errors="surrogateescape")
+    known = scheme in {"token", "bearer"} and sent
     if not known or (token is not None and not hmac.compare_digest(sent, token.encode())):
         raise Refusal(401, "INVALID_AUTH", "Invalid credentials.")
 
@@ -107,12 +113,12 @@ def _respelled(parameter: tuple[str, str]) -> tuple[str, str]:
     return name, value.upper() if name == "callback_method" else value
 
 
-def check_language(options: LiveOptions, engine: Engine) -> None:
+def check_language(language: str, engine: Engine) -> None:
     """Refuse with 400 a language that the engine does not know."""
     if engine.languages is None:
         return
-    primary = options.language.lower().partition("-")[0]
-    known = {language.lower().partition("-")[0] for language in engine.languages}
+    primary = language.lower().partition("-")[0]
+    known = {one.lower().partition("-")[0] for one in engine.languages}
     if primary in known or (primary == "multi" and len(known) > 1):
         return
     only = ", ".join(sorted(known)[:10])
@@ -120,5 +126,5 @@ def check_language(options: LiveOptions, engine: Engine) -> None:
         400,
         "Bad Request",
         f"No such model/language/tier combination found: {engine.info.name} on this server knows {only}, not "
-        f"{options.language!r}. Start the server with another model: --model tiny, or model='tiny'.",
+        f"{language!r}. Start the server with another model: --model tiny, or model='tiny'.",
     )

@@ -15,10 +15,12 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from dgnb.exceptions import ConfigurationError, DgnbError
+from dgnb.loopback import recordings
+from dgnb.loopback.account import Credentials, models
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
-from dgnb.loopback.handshake import Refusal, check_credential, check_host, check_language, parse_query
+from dgnb.loopback.handshake import Refusal, check_host, check_language, parse_query
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
@@ -27,6 +29,7 @@ from dgnb.values import ABOVE_0, native, number, whole
 __all__ = ["LoopbackServer", "serve"]
 
 MAX_MESSAGE_BYTES: Final = 4 << 20
+_LARGEST_JSON: Final = 1 << 16
 _CLOSE_TIMEOUT: Final = 2.0
 _REQUEST_TIMEOUT: Final = 5.0
 """Seconds from the start of a connection, or its last answer, until the next request must be complete."""
@@ -80,6 +83,7 @@ class LoopbackServer:
         if token == "":
             raise ConfigurationError("token is empty. Leave it out to let any key in.")
         self.token = token
+        self._credentials = Credentials(token)
         self._port = whole("port is a whole number up to 65535, or 0 for any", port, 0, 65_535)
         self._idle_timeout = number("idle_timeout is a positive number of seconds", idle_timeout, ABOVE_0)
         self._max_connections = whole("max_connections is a whole number", max_connections, 0)
@@ -89,6 +93,9 @@ class LoopbackServer:
         self._tls = tls
         self._loading = asyncio.Lock()
         self._listeners: set[Listener] = set()
+        self._recordings = 0
+        # Tests have it fetch recordings from this machine.
+        self._private = False
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
         self._radio = Radio(radio, self._stopping)
@@ -170,8 +177,11 @@ class LoopbackServer:
         return self._engine
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._guard], client_max_size=_LARGEST_JSON)
         app.router.add_get("/v1/listen", self._listen, allow_head=False)
+        app.router.add_post("/v1/listen", self._transcribe)
+        app.router.add_post("/v1/auth/grant", self._credentials.grant)
+        app.router.add_get("/v1/models", self._models, allow_head=False)
         app.router.add_get("/v1/projects", self._projects, allow_head=False)
         for path in ("/radio", "/radio.mp3"):
             app.router.add_get(path, self._radio.listen, allow_head=False)
@@ -194,20 +204,40 @@ class LoopbackServer:
 
     async def _projects(self, request: web.Request) -> web.Response:
         """What clients ask for to check a key."""
-        check_credential(request.headers, self.token)
+        self._credentials.check(request.headers)
         return web.json_response({"projects": [{"project_id": str(uuid.UUID(int=0)), "name": "dgnb.loopback"}]})
+
+    async def _models(self, request: web.Request) -> web.Response:
+        self._credentials.check(request.headers)
+        return web.json_response(models(await self._loaded()))
+
+    async def _loaded(self) -> Engine:
+        try:
+            return await self.load()
+        except DgnbError as error:
+            raise Refusal(503, "NO_ENGINE", str(error)) from None
+
+    async def _transcribe(self, request: web.Request) -> web.StreamResponse:
+        self._credentials.check(request.headers)
+        options = recordings.parse_recorded(list(request.query.items()))
+        engine = await self._loaded()
+        check_language(options.language, engine)
+        if self._recordings >= self._max_connections:
+            raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.")
+        self._recordings += 1
+        try:
+            return await recordings.answer(request, options, engine, request[_REQUEST_ID], self._private)
+        finally:
+            self._recordings -= 1
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             told = "This is a WebSocket: connect with ws://, not with http://."
             raise Refusal(426, "UPGRADE_REQUIRED", told, {"Upgrade": "websocket"})
-        check_credential(request.headers, self.token)
+        self._credentials.check(request.headers)
         options = parse_query(list(request.query.items()))
-        try:
-            engine = await self.load()
-        except DgnbError as error:
-            raise Refusal(503, "NO_ENGINE", str(error)) from None
-        check_language(options, engine)
+        engine = await self._loaded()
+        check_language(options.language, engine)
         if self.active >= self._max_connections:
             raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -43,6 +44,13 @@ def here(server: FaultyServer) -> DeepgramClientEnvironment:
 
 def client(server: FaultyServer, key: str = "secret") -> AsyncDeepgramClient:
     return AsyncDeepgramClient(api_key=key, environment=here(server))
+
+
+@contextlib.asynccontextmanager
+async def open_client(server: FaultyServer, **key: str) -> AsyncIterator[AsyncDeepgramClient]:
+    """A client of HTTP requests, whose connections are closed."""
+    async with httpx.AsyncClient() as http:
+        yield AsyncDeepgramClient(**(key or {"api_key": "secret"}), environment=here(server), httpx_client=http)
 
 
 async def transcribe(server: FaultyServer, seconds: float, **options: Any) -> list[Any]:
