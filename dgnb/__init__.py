@@ -28,6 +28,7 @@ _NAMES = {
     ),
     "nested": ("allow_nested",),
     "options": ("FluxOptions", "LiveOptions", "PrerecordedOptions"),
+    "pricing": ("prices",),
     "session": ("LiveSession", "State", "fill_gaps", "replay", "sessions", "transcribe"),
     "transcript": ("Transcript",),
     "widgets": ("ControlPanel", "LiveCaptions", "Microphone"),

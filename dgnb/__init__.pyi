@@ -25,6 +25,7 @@ from dgnb.nested import allow_nested as allow_nested
 from dgnb.options import FluxOptions as FluxOptions
 from dgnb.options import LiveOptions as LiveOptions
 from dgnb.options import PrerecordedOptions as PrerecordedOptions
+from dgnb.pricing import prices as prices
 from dgnb.session import LiveSession as LiveSession
 from dgnb.session import State as State
 from dgnb.session import fill_gaps as fill_gaps

@@ -14,7 +14,7 @@ ROOT = Path(dgnb.__file__).parent
 FLOORS = [
     {"_version", "exceptions", "cells", "values", "notices", "files"},
     {"options", "messages", "audio", "offline"},
-    {"writing", "completion"},
+    {"writing", "completion", "pricing"},
     {"endpoints", "connection", "frames", "tables", "captions"},
     {"exports"},
     {"transcript"},
