@@ -56,7 +56,7 @@ def test_an_own_price_is_used_and_shown() -> None:
     assert cost_of(PrerecordedOptions(model="nova-2"), 60) is None
     assert "nova-2                   0.0040          –  your own" in repr(dgnb.prices)
     assert "≈ US$0.0040 for 60.0 s with nova-2" in told(LiveOptions(model="nova-2"), 60)
-    assert "<table" in dgnb.prices._repr_html_()
+    assert "0.0040 / –" in dgnb.prices._repr_html_()
 
 
 @pytest.mark.parametrize("price", ["cheap", -1, float("nan"), (1,), (1, "x"), True])
