@@ -1,6 +1,6 @@
 """A Deepgram-compatible server for one machine: no key, no network, a real WebSocket.
 
-For notebooks without a key (`endpoint="offline"`), and for any program that talks to `/v1/listen`:
+For notebooks without a key (`endpoint="offline"`), and for any program that talks to `/v1/listen` or `/v2/listen`:
 
 ```python
 async with dgnb.loopback.serve(dgnb.loopback.Script("hello world")) as server:

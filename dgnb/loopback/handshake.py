@@ -11,8 +11,12 @@ from typing import Final
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.intake import HIGHEST_RATE, LOWEST_RATE
-from dgnb.options import MODELS, LiveOptions
+from dgnb.options import MODELS, FluxOptions, LiveOptions, fields_of
+from dgnb.options.flux import FLUX_MODELS
 from dgnb.values import is_loopback
+
+INVALID_PARAMETER: Final = "INVALID_PARAMETER"
+"""The code of a refusal in the form of `/v2/listen`: `{"code", "description"}`."""
 
 _FREE: Final = (
     *("extra", "filler_words", "measurements", "tier", "alternatives", "diarize_version"),
@@ -102,6 +106,22 @@ def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
     if options.encoding in ("opus", "speex"):
         told = f"This server takes no bare packets of {options.encoding}. Send ogg-opus or linear16."
         raise Refusal(400, "Bad Request", told)
+    return options
+
+
+def parse_turn_query(query: Sequence[tuple[str, str]]) -> FluxOptions:
+    """The options of a query of `/v2/listen`. Refuses with 400 what is unknown or wrong, and names it."""
+    given, known = [name for name, _ in query], fields_of(FluxOptions).keys() - {"extra"}
+    if unknown := dict.fromkeys(name for name in given if name not in known):
+        raise Refusal(400, "INVALID_QUERY_PARAMETER", f"Unknown query parameters: {', '.join(unknown)}")
+    try:
+        options = FluxOptions.from_query(query)
+    except ConfigurationError as error:
+        raise Refusal(400, INVALID_PARAMETER, str(error)) from None
+    if "model" not in given or options.model not in FLUX_MODELS:
+        raise Refusal(400, INVALID_PARAMETER, f"model is {' or '.join(FLUX_MODELS)}, and it is required.")
+    if options.encoding == "opus":
+        raise Refusal(400, INVALID_PARAMETER, "encoding: this server takes no bare packets of opus, but ogg-opus.")
     return options
 
 

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from dgnb.loopback.engines import SAMPLE_RATE
-from dgnb.options import MOST_CHANNELS, LiveOptions
+from dgnb.options import MOST_CHANNELS, StreamOptions
 
 PIECE_SECONDS: Final = 0.25
 """The longest piece that is passed on, so that results come before all audio is decoded."""
@@ -57,7 +57,7 @@ class Undecodable(Exception):
     """The data is not audio, or not in the declared encoding."""
 
 
-def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
+def decode(options: StreamOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]:
     """Turn binary messages, none of them empty, into pieces of at most a quarter of a second, as they come.
 
     A piece is a list with linear16 at 16 kHz for each channel, all of the same length. Without `multichannel`, all
@@ -88,7 +88,7 @@ def decode(options: LiveOptions, data: Iterator[bytes]) -> Iterator[list[bytes]]
                     yield [channel.tobytes() for channel in samples[offset : offset + step].T]
 
 
-def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[bytes]:
+def _without_header(options: StreamOptions, data: Iterator[bytes]) -> Iterator[bytes]:
     """The same messages, unless they begin like a file."""
     head = b""
     for chunk in data:
@@ -102,7 +102,7 @@ def _without_header(options: LiveOptions, data: Iterator[bytes]) -> Iterator[byt
         yield chunk
 
 
-def _from_pcm(options: LiveOptions, data: Iterator[bytes]) -> Iterator[Any]:
+def _from_pcm(options: StreamOptions, data: Iterator[bytes]) -> Iterator[Any]:
     codec, sample_bytes = _PCM[str(options.encoding)]
     # To the codec it is one channel: FFmpeg has no layout for every number of channels.
     context: Any = av.CodecContext.create(codec, "r")

@@ -1,6 +1,6 @@
-"""One connection of `/v1/listen`: the socket on the loop, decoding and recognition in one thread of its own.
+"""One connection of `/v1/listen` or `/v2/listen`: the socket on the loop, all other work in one thread of its own.
 
-    socket -> _read() -> inbox -> thread: decode -> Recognizer -> _send() -> socket
+    socket -> _read() -> inbox -> thread: decode -> Recognizer or Turns -> _send() -> socket
 
 The inbox is bounded: while it is full, the socket is not read, so the client's sends block. The thread waits until
 each message is sent, so a client that does not read stops the thread. The first call of `stop()` decides how the
@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import queue
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import msgspec
 from aiohttp import ClientError, WSMessage, WSMsgType, web
 
 from dgnb import messages as wire
@@ -25,7 +27,8 @@ from dgnb.exceptions import ProtocolError
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
-from dgnb.options import LiveOptions
+from dgnb.loopback.turns import Turns, parse_control
+from dgnb.options import FluxOptions, StreamOptions
 
 logger = logging.getLogger("dgnb.loopback")
 
@@ -35,18 +38,47 @@ _CLOSE_TIMEOUT: Final = 2.0
 # quarter of an hour of linear16 at 16 kHz.
 CAPACITY_BYTES: Final = 32 << 20
 
-Item = bytes | wire.Finalize | wire.CloseStream
+NO_STATUS: Final = 1005
+"""What a client sees of a close frame without a status, which is how `/v2/listen` closes."""
+
+_FATAL: Final = {"NET-0001": "INACTIVE_CLIENT", "DATA-0000": "UNPARSABLE_CLIENT_MESSAGE", "": "INTERNAL_SERVER_ERROR"}
+"""The codes of `/v2/listen` for the close reasons of `/v1/listen`."""
+
+Item = bytes | wire.ControlMessage
+
+
+class Recognition(Protocol):
+    """What becomes of the audio: `Recognizer` for `/v1/listen`, `Turns` for `/v2/listen`."""
+
+    @property
+    def clock(self) -> float:
+        """Seconds of audio fed so far."""
+
+    def received(self, data: bytes) -> None:
+        """Take bytes as they came on the wire."""
+
+    def feed(self, pcm: Sequence[bytes]) -> list[wire.ServerMessage]:
+        """Take 16 kHz linear16, a piece for each channel. Returns what is due."""
+
+    def answer(self, message: wire.ControlMessage) -> list[wire.ServerMessage]:
+        """The answer to a text message, at its place between the audio."""
+
+    def close(self) -> list[wire.ServerMessage]:
+        """What is left to say after `CloseStream`."""
 
 
 class Listener:
-    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before."""
+    """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before.
+
+    At `/v2/listen` pings count as frames, and every fault that ends the connection is told by an `Error`.
+    """
 
     def __init__(
         self,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         engine: Engine,
-        options: LiveOptions,
+        options: StreamOptions,
         request_id: str,
         idle_timeout: float,
     ) -> None:
@@ -55,7 +87,13 @@ class Listener:
         self._options = options
         self._request_id = request_id
         self._idle_timeout = idle_timeout
-        self._recognizer = Recognizer(engine, options, request_id=request_id)
+        self._turns = isinstance(options, FluxOptions)
+        self._recognizer: Recognition = (
+            Turns(engine, options, request_id=request_id)
+            if isinstance(options, FluxOptions)
+            else Recognizer(engine, options, request_id=request_id)
+        )
+        self._sequence = itertools.count()
         self._loop = asyncio.get_running_loop()
         # With a close frame, or (code None) without.
         self._end: asyncio.Future[tuple[int | None, str]] = self._loop.create_future()
@@ -70,6 +108,8 @@ class Listener:
 
     async def run(self) -> None:
         """Serve until the connection has ended. No thread and no task outlives this call."""
+        if self._turns:
+            await self._send(wire.Connected(self._request_id))
         thread = threading.Thread(target=self._work, name=f"dgnb-loopback-{self._request_id[:8]}", daemon=True)
         reader = asyncio.create_task(self._read(), name="dgnb-loopback-read")
         thread.start()
@@ -100,6 +140,9 @@ class Listener:
             # A client that does not read can't get the close frame.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    if code == NO_STATUS:
+                        await self._close_without_status()
+                        return
                     # A reason has at most 123 bytes of UTF-8. It is cut between characters.
                     cut = reason.encode()[:123].decode(errors="ignore").encode()
                     await self._websocket.close(code=code, message=cut)
@@ -107,10 +150,20 @@ class Listener:
         if self._transport is not None:
             self._transport.abort()
 
-    def _refuse(self, code: int, reason: str, why: str) -> None:
+    async def _close_without_status(self) -> None:
+        with contextlib.suppress(ClientError, ConnectionError):
+            await self._websocket.send_frame(b"", WSMsgType.CLOSE)
+            while not self._websocket.closed:
+                await self._websocket.receive()
+
+    async def _refuse(self, code: int, reason: str, why: str) -> None:
         """End the connection with one of Deepgram's reasons alone: its clients compare them. The log says why."""
-        logger.warning("%s on request %s: %s.", reason, self._request_id, why)
-        self.stop(code, reason)
+        logger.warning("%s on request %s: %s.", reason or "A fault", self._request_id, why)
+        if self._turns:
+            await self._send(wire.Error(code=_FATAL[reason], description=f"{why}."))
+            self.stop(NO_STATUS)
+        else:
+            self.stop(code, reason or why)
 
     # On the loop
 
@@ -134,8 +187,13 @@ class Listener:
                 async with asyncio.timeout(None if self._closing else self._idle_timeout):
                     message = await self._websocket.receive()
             except TimeoutError:
-                self._refuse(1011, "NET-0001", f"no audio and no text message for {self._idle_timeout:g} s")
+                await self._refuse(1011, "NET-0001", f"no audio and no text message for {self._idle_timeout:g} s")
                 return
+            if message.type == WSMsgType.PING:
+                await self._websocket.pong(message.data)
+                continue
+            if message.type == WSMsgType.PONG:
+                continue
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
                 self.stop(self._websocket.close_code or 1006, str(message.extra or ""))
@@ -150,23 +208,26 @@ class Listener:
             await self._control(frame.data)
         elif frame.data:
             self._put(frame.data)
-        else:
+        elif not self._turns:
             # The older form of CloseStream, still understood.
             self._close_stream()
 
     async def _control(self, text: str) -> None:
         try:
-            message = wire.parse_control(text)
+            message = (parse_control if self._turns else wire.parse_control)(text)
         except ProtocolError as error:
+            if self._turns:
+                await self._refuse(1008, "DATA-0000", str(error).rstrip("."))
+                return
             await self._send(
                 wire.Error(variant="SchemaError", description="Failed to parse the text message.", message=str(error))
             )
             return
         if isinstance(message, wire.CloseStream):
             self._close_stream()
-        elif isinstance(message, wire.Configure):
+        elif isinstance(message, wire.Configure) and not self._turns:
             await self._send(self._configure(message))
-        elif isinstance(message, wire.Finalize):
+        elif not isinstance(message, wire.KeepAlive):
             self._put(message)
 
     def _close_stream(self) -> None:
@@ -182,6 +243,8 @@ class Listener:
         # A client that is gone is found by reading, too, with the close code.
         with contextlib.suppress(ClientError, ConnectionError, RuntimeError):
             if not self._end.done():
+                if self._turns:
+                    message = msgspec.structs.replace(message, sequence_id=next(self._sequence))
                 await self._websocket.send_str(wire.encode(message))
 
     async def _deliver(self, messages: Sequence[wire.ServerMessage], *, last: bool = False) -> None:
@@ -189,30 +252,24 @@ class Listener:
         for message in messages:
             await self._send(message)
         if last:
-            self.stop(1000)
+            self.stop(NO_STATUS if self._turns else 1000)
 
     # In the thread
 
     def _work(self) -> None:
-        failure: Exception | None = None
-        try:
-            self._recognize()
-        except concurrent.futures.CancelledError:
-            # The program ends.
-            pass
-        except Exception as error:
-            failure = error
-        # The loop may be closed; then nobody waits.
+        # Cancelled: the program ends. The loop may be closed; then nobody waits.
+        with contextlib.suppress(concurrent.futures.CancelledError, RuntimeError):
+            try:
+                self._recognize()
+            except concurrent.futures.CancelledError:
+                raise
+            except Undecodable as error:
+                self._call(self._refuse(1008, "DATA-0000", str(error)))
+            except Exception as error:
+                logger.error("The engine failed on request %s.", self._request_id, exc_info=error)
+                self._call(self._refuse(1011, "", "The engine failed; the server's log says why"))
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._thread_is_over, failure)
-
-    def _thread_is_over(self, failure: Exception | None) -> None:
-        if isinstance(failure, Undecodable):
-            self._refuse(1008, "DATA-0000", str(failure))
-        elif failure is not None:
-            logger.error("The engine failed on request %s.", self._request_id, exc_info=failure)
-            self.stop(1011, "The engine failed; the server's log says why.")
-        self._thread_ended.set()
+            self._loop.call_soon_threadsafe(self._thread_ended.set)
 
     def _recognize(self) -> None:
         for pieces in decode(self._options, self._audio()):
@@ -223,14 +280,17 @@ class Listener:
             self._call(self._deliver(self._recognizer.close(), last=True))
 
     def _audio(self) -> Iterator[bytes]:
-        """The audio in the inbox, up to CloseStream. A `Finalize` in between is answered at its place."""
+        """The audio in the inbox, up to CloseStream. A message in between is answered at its place."""
         while not isinstance(item := self._inbox.get(), wire.CloseStream) and not self._stopped.is_set():
             self._loop.call_soon_threadsafe(self._count, -_size(item))
-            if isinstance(item, wire.Finalize):
-                self._call(self._deliver(self._recognizer.finalize(item.channel)))
-            else:
+            if isinstance(item, bytes):
                 self._recognizer.received(item)
                 yield item
+            else:
+                self._call(self._deliver(self._answer(item)))
+
+    def _answer(self, message: wire.ControlMessage) -> Sequence[wire.ServerMessage]:
+        return self._recognizer.answer(message)
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run on the loop and wait for it."""

@@ -23,7 +23,7 @@ import msgspec
 
 from dgnb import messages as wire
 from dgnb.loopback.engines import SAMPLE_RATE, Engine, Event, Heard, HeardWord, SpeechStarted
-from dgnb.options import LiveOptions
+from dgnb.options import LiveOptions, StreamOptions
 
 DEFAULT_PAUSE: Final = 0.7
 """Seconds of silence that end an utterance when `endpointing` is off."""
@@ -76,6 +76,10 @@ class Recognizer:
         """
         flushed = [one for one in self._channels if channel is None or channel == one.index]
         return [message for one in flushed for message in one.flush(from_finalize=True)]
+
+    def answer(self, message: wire.ControlMessage) -> list[wire.ServerMessage]:
+        """The answer to `Finalize`."""
+        return self.finalize(message.channel) if isinstance(message, wire.Finalize) else []
 
     def close(self) -> list[wire.ServerMessage]:
         """Finalise everything and end with `Metadata`."""
@@ -251,7 +255,7 @@ def plain(text: str) -> str:
     )
 
 
-def ignored_options(options: LiveOptions) -> list[str]:
+def ignored_options(options: StreamOptions) -> list[str]:
     """The valid parameters of a query that have no effect here, such as `numerals`."""
     return sorted([*(name for name in options.changed() if name in _NOT_HONOURED), *options.extra])
 

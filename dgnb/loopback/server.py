@@ -1,4 +1,4 @@
-"""The HTTP server: `/v1/listen` as Deepgram serves it, and `/radio`, on an address of this machine."""
+"""The HTTP server: `/v1/listen` and `/v2/listen` as Deepgram serves it, and `/radio`, on an address of this machine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ from dgnb.loopback.account import Credentials, models
 from dgnb.loopback.engines import DEFAULT_MODEL, Engine
 from dgnb.loopback.engines.script import Script
 from dgnb.loopback.engines.whisper import WhisperEngine
-from dgnb.loopback.handshake import Refusal, check_host, check_language, parse_query
+from dgnb.loopback.handshake import (
+    INVALID_PARAMETER,
+    Refusal,
+    check_host,
+    check_language,
+    parse_query,
+    parse_turn_query,
+)
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
 from dgnb.loopback.recognizer import ignored_options
+from dgnb.loopback.turns import language_of
+from dgnb.options import FluxOptions, StreamOptions
 from dgnb.values import ABOVE_0, native, number, whole
 
 __all__ = ["LoopbackServer", "serve"]
@@ -33,6 +42,8 @@ _LARGEST_JSON: Final = 1 << 16
 _CLOSE_TIMEOUT: Final = 2.0
 _REQUEST_TIMEOUT: Final = 5.0
 """Seconds from the start of a connection, or its last answer, until the next request must be complete."""
+
+_FLUX_PATIENCE: Final = 6  # Deepgram closes idle connections of /v1/listen after 10 s, of /v2/listen after 60 s.
 
 _REQUEST_ID: Final = web.RequestKey("request_id", str)
 
@@ -55,7 +66,8 @@ class LoopbackServer:
         token: The key that clients must send. Without it, any key will do, as with a self-hosted Deepgram, but
             there must be one.
         idle_timeout: Seconds without audio, KeepAlive or other text until a connection is closed with NET-0001.
-            Deepgram says in one place that KeepAlive alone is not enough; here it is.
+            Deepgram says in one place that KeepAlive alone is not enough; here it is. `/v2/listen` waits six times
+            as long, and counts pings too.
         max_connections: How many connections at a time; more are answered with 429.
         radio: The recording that `/radio` plays; by default, the sample that comes with dgnb.
         tls: Serve `wss://` and `https://` with this.
@@ -178,7 +190,8 @@ class LoopbackServer:
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=_LARGEST_JSON)
-        app.router.add_get("/v1/listen", self._listen, allow_head=False)
+        for path in ("/v1/listen", FluxOptions.path):
+            app.router.add_get(path, self._listen, allow_head=False)
         app.router.add_post("/v1/listen", self._transcribe)
         app.router.add_post("/v1/auth/grant", self._credentials.grant)
         app.router.add_get("/v1/models", self._models, allow_head=False)
@@ -235,15 +248,18 @@ class LoopbackServer:
             told = "This is a WebSocket: connect with ws://, not with http://."
             raise Refusal(426, "UPGRADE_REQUIRED", told, {"Upgrade": "websocket"})
         self._credentials.check(request.headers)
-        options = parse_query(list(request.query.items()))
+        query, flux = list(request.query.items()), request.path == FluxOptions.path
+        options: StreamOptions = parse_turn_query(query) if flux else parse_query(query)
         engine = await self._loaded()
-        check_language(options.language, engine)
+        check_language(language_of(options) if isinstance(options, FluxOptions) else options.language, engine)
         if self.active >= self._max_connections:
             raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.")
 
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_TIMEOUT,
             compress=False,
+            # With Flux, pings keep a connection open; so the listener has to see them.
+            autoping=not flux,
             # aiohttp wants the smallest size that is too large.
             max_msg_size=MAX_MESSAGE_BYTES + 1,
             protocols=("token", "bearer") if "Sec-WebSocket-Protocol" in request.headers else (),
@@ -252,7 +268,7 @@ class LoopbackServer:
         if ignored := ignored_options(options):
             websocket.headers["dgnb-ignored"] = ", ".join(ignored)
         await websocket.prepare(request)
-        transport, idle = request.transport, self._idle_timeout
+        transport, idle = request.transport, self._idle_timeout * (_FLUX_PATIENCE if flux else 1)
         listener = self._listener(websocket, transport, engine, options, request[_REQUEST_ID], idle)
         self._listeners.add(listener)
         if self._stopping.is_set():
@@ -271,6 +287,8 @@ serve = LoopbackServer
 
 def _refused(request_id: str, refusal: Refusal) -> web.Response:
     told = {"err_code": refusal.code, "err_msg": str(refusal), "request_id": request_id}
+    if refusal.code == INVALID_PARAMETER:
+        told = {"code": refusal.code, "description": str(refusal), "request_id": request_id}
     # What is allowed in a header: printable ASCII.
     words = "".join(character if " " <= character <= "~" else "?" for character in str(refusal))
     headers = {"dg-request-id": request_id, "dg-error": words[:500], **refusal.headers}

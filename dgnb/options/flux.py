@@ -20,6 +20,7 @@ FLUX_RATES: Final = (8000, 16_000, 24_000, 44_100, 48_000)
 FLUX_LANGUAGES: Final = ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl")
 
 _MOST_TERM: Final = 100  # characters of a key term
+_MOST_TAG: Final = 128
 
 
 @signed
@@ -102,6 +103,7 @@ class FluxOptions(Options):
                 (unknown, f"language_hint is one of {', '.join(FLUX_LANGUAGES)}, not {unknown[:1]}."),
                 (long, f"keyterm takes terms of up to {_MOST_TERM} characters: {long[:20]!r}… has {len(long)}."),
                 (not all(map(str.strip, self.keyterm)), "keyterm has a blank term. Leave it out."),
+                (any(len(tag) > _MOST_TAG for tag in self.tag), f"tag takes labels of up to {_MOST_TAG} characters."),
                 (self.sample_rate is not None and not raw, "sample_rate needs encoding, such as 'linear16'."),
                 (raw and self.sample_rate is None, "encoding needs sample_rate, such as 16000."),
             )

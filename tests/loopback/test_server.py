@@ -389,7 +389,7 @@ async def test_a_client_can_check_its_key(key: str, status: int) -> None:
         assert body["err_code"] == "INVALID_AUTH"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v2/listen", 404), ("PUT", "/v1/listen", 405)])
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v3/listen", 404), ("PUT", "/v1/listen", 405)])
 async def test_other_paths_are_refused_in_json(server: FaultyServer, method: str, path: str, status: int) -> None:
     async with (
         aiohttp.ClientSession() as session,

@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+import msgspec
 from aiohttp import WSMessage, WSMsgType, web
 
 from dgnb import messages as wire
@@ -31,7 +32,8 @@ from dgnb.loopback import LoopbackServer
 from dgnb.loopback.handshake import Refusal
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
-from dgnb.options import LiveOptions
+from dgnb.loopback.turns import parse_control
+from dgnb.options import FluxOptions, StreamOptions
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -83,7 +85,7 @@ class ServedConnection:
 
     listener: FaultyListener = field(repr=False)
     request_id: str
-    options: LiveOptions
+    options: StreamOptions
     bytes_received: int = 0
     texts: list[str] = field(default_factory=list)
     frame_times: list[float] = field(default_factory=list, repr=False)
@@ -176,6 +178,32 @@ class FaultyServer(LoopbackServer):
         """Transcribe, but leave `CloseStream` unanswered: no last results, no `Metadata`, no close."""
         return self._during("unclosing")
 
+    def stalling(self, after: float = 0.0, times: int | None = None) -> AbstractContextManager[None]:
+        """Take the audio of connections, and send nothing more after `after` seconds of it, whatever comes.
+
+        Args:
+            after: Seconds of audio since the connection opened; 0 sends not even `Connected`, as an endpoint does that
+                dislikes a setting after it has accepted the upgrade.
+            times: How many connections; by default, all until the context ends. A stalled one stays so.
+        """
+        return self._during("stalling", times, after=after)
+
+    def startless(self, times: int | None = None) -> AbstractContextManager[None]:
+        """Send `times` messages `StartOfTurn` of Flux as `Update`, as after some reconnects."""
+        return self._during("startless", times)
+
+    def untimed(self) -> AbstractContextManager[None]:
+        """Send Flux's words without their times, as older servers do."""
+        return self._during("untimed")
+
+    def refusing_configure(self, times: int | None = None) -> AbstractContextManager[None]:
+        """Answer `Configure` with `ConfigureFailure`: `times` of them, or all until the context ends."""
+        return self._during("refusing_configure", times)
+
+    def ignoring_configure(self, times: int | None = None) -> AbstractContextManager[None]:
+        """Neither apply nor answer `Configure`: `times` of them, or all until the context ends."""
+        return self._during("ignoring_configure", times)
+
     def unresponsive(self, times: int | None = None) -> AbstractContextManager[None]:
         """Accept TCP connections and leave handshakes unanswered: `times` of them, or all until the context ends."""
         return self._during("unresponsive", times)
@@ -240,7 +268,7 @@ class FaultyServer(LoopbackServer):
 
     @web.middleware
     async def _misbehave(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if request.path != "/v1/listen":
+        if request.path not in ("/v1/listen", "/v2/listen"):
             return await handler(request)
         if self.strike("unresponsive"):
             await self._stopping.wait()
@@ -268,13 +296,14 @@ class FaultyListener(Listener):
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         engine: Any,
-        options: LiveOptions,
+        options: StreamOptions,
         request_id: str,
         idle_timeout: float,
     ) -> None:
         super().__init__(websocket, transport, engine, options, request_id, idle_timeout)
         self._server = server
         self._record = ServedConnection(self, request_id, options)
+        self._stalled = False
         server.connections.append(self._record)
 
     @property
@@ -283,8 +312,13 @@ class FaultyListener(Listener):
         return self._recognizer.clock
 
     async def run(self) -> None:
+        self._stall_if_due()
         self._drop_if_due()
         await super().run()
+
+    def _stall_if_due(self) -> None:
+        if not self._stalled and self._server.strike("stalling", lambda stall: self.clock >= stall["after"] - 1e-6):
+            self._stalled = True
 
     def _drop_if_due(self) -> None:
         drop = self._server.strike("dropping", lambda drop: self.clock >= drop["after"] - 1e-6)
@@ -300,9 +334,9 @@ class FaultyListener(Listener):
         while not self._end.done():
             await super()._read()
 
-    def _refuse(self, code: int, reason: str, why: str) -> None:
+    async def _refuse(self, code: int, reason: str, why: str) -> None:
         if reason != "NET-0001" or not self._server.strike("silent"):
-            super()._refuse(code, reason, why)
+            await super()._refuse(code, reason, why)
 
     async def _take(self, frame: WSMessage) -> None:
         record = self._record
@@ -312,7 +346,7 @@ class FaultyListener(Listener):
         elif frame.type == WSMsgType.TEXT:
             record.texts.append(frame.data[:1000])
             try:
-                wire.parse_control(frame.data)
+                (parse_control if isinstance(record.options, FluxOptions) else wire.parse_control)(frame.data)
             except ProtocolError:
                 record.violations.append(f"text that does not parse: {frame.data[:200]}")
         elif not frame.data:
@@ -334,13 +368,32 @@ class FaultyListener(Listener):
         return super()._configure(message)
 
     async def _send(self, message: wire.ServerMessage) -> None:
-        if not self._end.done() and not self._server.strike("silent"):
-            await super()._send(message)
+        if not (self._end.done() or self._stalled or self._server.strike("silent")):
+            await super()._send(self._changed(message))
             kind = type(message).__name__
             self._record.sent[kind] = self._record.sent.get(kind, 0) + 1
 
+    def _changed(self, message: wire.ServerMessage) -> wire.ServerMessage:
+        if isinstance(message, wire.TurnInfo):
+            if message.event == "StartOfTurn" and self._server.strike("startless"):
+                message = msgspec.structs.replace(message, event="Update")
+            if self._server.strike("untimed"):
+                words = tuple(wire.TurnWord(word.word, word.confidence) for word in message.words)
+                message = msgspec.structs.replace(message, words=words)
+        return message
+
+    def _answer(self, message: wire.ControlMessage) -> Sequence[wire.ServerMessage]:
+        if isinstance(message, wire.Configure):
+            if self._server.strike("ignoring_configure"):
+                return []
+            if self._server.strike("refusing_configure"):
+                told = "The server was told to refuse this."
+                return [wire.ConfigureFailure(self._request_id, code="INVALID_THRESHOLD", description=told)]
+        return super()._answer(message)
+
     async def _deliver(self, messages: Sequence[wire.ServerMessage], *, last: bool = False) -> None:
-        silent = self._server.strike("silent")
+        self._stall_if_due()
+        silent = self._stalled or self._server.strike("silent")
         await super()._deliver([] if silent else messages, last=last and not silent)
         if not last and not self._end.done():
             self._drop_if_due()
