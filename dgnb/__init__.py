@@ -21,6 +21,7 @@ from dgnb._version import __version__ as __version__
 _NAMES = {
     "audio": ("AudioSource", "BufferSource", "FileSource", "URLSource"),
     "blocking": ("run",),
+    "comparison": ("Comparison", "compare"),
     "connection": ("Connection", "connect"),
     "exceptions": (
         *("AudioError", "AuthenticationError", "CloseTimeout", "ConfigurationError", "ConnectionLost", "DgnbError"),

@@ -10,6 +10,8 @@ from dgnb.audio import BufferSource as BufferSource
 from dgnb.audio import FileSource as FileSource
 from dgnb.audio import URLSource as URLSource
 from dgnb.blocking import run as run
+from dgnb.comparison import Comparison as Comparison
+from dgnb.comparison import compare as compare
 from dgnb.connection import Connection as Connection
 from dgnb.connection import connect as connect
 from dgnb.exceptions import AudioError as AudioError

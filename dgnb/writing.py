@@ -37,6 +37,7 @@ _opening = re.compile(f"[{_OPENING}]")
 _CHARACTERS: Final = re.compile(f"[{_UNSPACED}\uac00-\ud7a3]")
 """Characters that are compared one by one, whatever the words are. Korean has spaces, but not before its particles."""
 _unspaced = re.compile(f"[{_UNSPACED}]")
+_beside = re.compile(f"(?<=[{_UNSPACED}]) | (?=[{_UNSPACED}])")
 _unit = re.compile(f"[{_OPENING}]*(?:[{_UNSPACED}]|[^{_UNSPACED}{_OPENING}]+)?[{_CLOSING}]*")
 
 
@@ -88,6 +89,11 @@ def spaced(before: str, after: str) -> bool:
         # Nearly all texts.
         return True
     return not (_bound(before, after) or (_unspaced.match(before[-1:]) and _unspaced.match(after)))
+
+
+def tight(text: str) -> str:
+    """A text without the spaces beside characters of scripts without spaces."""
+    return text if text.isascii() else _beside.sub("", text)
 
 
 def breakable(before: str, after: str) -> bool:

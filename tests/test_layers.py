@@ -19,6 +19,7 @@ FLOORS = [
     {"exports"},
     {"transcript"},
     {"session"},
+    {"comparison"},
     {"blocking", "nested"},
     {"plots", "widgets"},
 ]
@@ -38,13 +39,13 @@ WITHIN = {
     ("tables", "frames"),
 }
 HEAVY = {
-    "pandas": {"exports", "frames", "tables", "transcript", "plots"},
+    "pandas": {"exports", "frames", "tables", "transcript", "comparison", "plots"},
     "matplotlib": {"plots"},
     "anywidget": {"widgets"},
     "ipywidgets": {"session"},
     "av": {"audio", "loopback"},
     "aiohttp": {"audio", "loopback"},
-    "numpy": {"audio", "frames", "tables", "plots", "loopback"},
+    "numpy": {"audio", "frames", "tables", "comparison", "plots", "loopback"},
     "websockets": {"connection", "endpoints"},
     "faster_whisper": {"loopback"},
     "sounddevice": {"audio"},
@@ -52,9 +53,9 @@ HEAVY = {
     "nest_asyncio2": {"nested"},
 }
 EAGER = {
-    "pandas": {"frames", "tables", "plots"},
+    "pandas": {"frames", "tables", "comparison", "plots"},
     "matplotlib": {"plots"},
-    "numpy": {"frames", "tables", "plots", "loopback"},
+    "numpy": {"frames", "tables", "comparison", "plots", "loopback"},
     "av": {"loopback"},
     "aiohttp": {"loopback"},
     "websockets": {"connection"},

@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dgnb.notices import bundle, clock, escaped, host, quiet, show
 from dgnb.session.registry import sessions
@@ -20,6 +20,19 @@ _FIRST: Final = 1.0  # Seconds until the first sign. What takes no longer needs 
 _REDRAW: Final = 0.5
 _CAPTION: Final = 100  # Characters of the newest words that are shown, and words to take them from
 _QUIETEST: Final = -60.0
+
+
+class Shows(Protocol):
+    """What can be shown while it is awaited."""
+
+    def status(self) -> str:
+        """How far it is, as a line."""
+
+    def markup(self) -> str:
+        """The same as HTML."""
+
+    def outcome(self, took: float) -> str:
+        """What came of it, in so many seconds."""
 
 
 class Course:
@@ -49,6 +62,11 @@ class Course:
         speed = (cursor - self._from) / max(asyncio.get_running_loop().time() - self._began, _REDRAW)
         left = f" · {speed:.1f} × · {clock((length - cursor) / speed)} left" if speed else ""
         return f"{clock(cursor)} of {clock(length)}{left}"
+
+    def outcome(self, took: float) -> str:
+        """What came of it, in so many seconds."""
+        stream = self.stream
+        return f"{stream.transcript.word_count} words in {took:.1f} s · {stream.endpoint.name} · transcript.words"
 
     def markup(self) -> str:
         """The same as HTML, with a bar, the loudness and the newest words."""
@@ -105,8 +123,8 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 @contextlib.asynccontextmanager
-async def shown(stream: Stream, progress: bool | None, stop: Callable[[], None]) -> AsyncIterator[Screen | None]:
-    """Show how far a stream is while the block runs, from one second on, and at its end what came of it.
+async def shown(course: Shows, progress: bool | None, stop: Callable[[], None]) -> AsyncIterator[Screen | None]:
+    """Show how far something is while the block runs, from one second on, and at its end what came of it.
 
     `stop` is called when a person asks for it there. Nothing is shown where nobody asked for `progress`, and with None
     where neither notebook nor terminal is.
@@ -119,7 +137,6 @@ async def shown(stream: Stream, progress: bool | None, stop: Callable[[], None])
 
     async def draw() -> None:
         await asyncio.sleep(_FIRST)
-        course = Course(stream)
         while True:
             screen.draw(course)
             if screen.stopped:
@@ -131,7 +148,7 @@ async def shown(stream: Stream, progress: bool | None, stop: Callable[[], None])
     try:
         yield screen
         took = asyncio.get_running_loop().time() - began
-        text = f"{stream.transcript.word_count} words in {took:.1f} s · {stream.endpoint.name} · transcript.words"
+        text = course.outcome(took)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -146,7 +163,7 @@ class _Cell:
     _handle: Any = None
     _box: Any = None
 
-    def draw(self, course: Course) -> None:
+    def draw(self, course: Shows) -> None:
         if self._handle is None:
             import ipywidgets as widgets
 
@@ -173,7 +190,7 @@ class _Terminal:
     stopped = False
     _width = 0
 
-    def draw(self, course: Course) -> None:
+    def draw(self, course: Shows) -> None:
         self._write(course.status(), "")
 
     def end(self, text: str) -> None:

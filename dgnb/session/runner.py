@@ -15,7 +15,7 @@ from dgnb.notices import say
 from dgnb.options import StreamOptions
 from dgnb.session import registry
 from dgnb.session.playback import Playback, Saved
-from dgnb.session.progress import shown
+from dgnb.session.progress import Course, shown
 from dgnb.session.stop import INTERRUPTED
 from dgnb.session.stream import Settings, State, Stream
 from dgnb.transcript import Transcript
@@ -160,7 +160,7 @@ class Runner:
 
     async def whole(self, *, stops: bool = False) -> Transcript:
         """Wait until the session is closed. It raises its error, or that it was replaced or (not `stops`) stopped."""
-        async with shown(self.stream, self._progress, self.request_stop) as screen:
+        async with shown(Course(self.stream), self._progress, self.request_stop) as screen:
             await self.wait()
             self.raise_error()
         if self.stream.cut_off and (self.replaced or not (stops or (screen and screen.stopped))):

@@ -1,0 +1,108 @@
+"""What a run of a comparison may be, and how it comes to its transcript."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pandas as pd
+
+from dgnb.audio import Sound
+from dgnb.comparison.hearing import Hearing
+from dgnb.comparison.references import file_of, read
+from dgnb.endpoints import Endpoint, choose
+from dgnb.exceptions import ConfigurationError
+from dgnb.messages import Alternative, Channel, Results, Word
+from dgnb.options import Options, PrerecordedOptions, as_options
+from dgnb.pricing import cost_of
+from dgnb.session import LiveSession, transcribe
+from dgnb.transcript import Transcript
+
+_WHERE: Final = ("endpoint", "api_key", "access_token", "ssl", "proxy")
+
+
+class Way(NamedTuple):
+    """How a run comes to its transcript: `options` None for a function; `taps`: whether it is a live stream."""
+
+    run: Callable[[], Awaitable[Transcript]]
+    options: Any = None
+    endpoint: Endpoint | None = None
+    taps: bool = False
+
+    def cost(self, hearing: Hearing) -> float:
+        """US$, or NaN where no price is known."""
+        if self.endpoint is None or self.endpoint.local:
+            return 0.0 if self.endpoint else math.nan
+        audio = hearing.audio
+        seconds = hearing.seconds if self.taps or not (audio and audio.length) else audio.length
+        channels = audio.channels if audio and self.options.multichannel else 1
+        cost = cost_of(self.options, seconds, channels)
+        return math.nan if cost is None else float(cost)
+
+
+def way_of(name: str, run: Any, hearing: Hearing, file: Any, settings: dict[str, Any]) -> Way | Transcript:
+    """A run, checked before any I/O. `file` is what can be sent as a recording as it is."""
+    if isinstance(run, Transcript):
+        return run
+    if path := file_of(run):
+        if isinstance(saved := read(path), Transcript):
+            return saved
+        raise ConfigurationError(f"Run {name!r} is a file, but no session file: pass a text as reference=.")
+    options, where = run if isinstance(run, tuple) and len(run) == 2 else (run, None)
+    if isinstance(options, str) and where is None:
+        options, where = {}, options
+    settings = settings if where is None else {**settings, "endpoint": where}
+    try:
+        endpoint = choose(**{key: settings[key] for key in _WHERE if key in settings})
+        if isinstance(options, PrerecordedOptions):
+            return Way(functools.partial(_recorded, hearing, file, options, settings), options, endpoint)
+        if isinstance(options, Options | Mapping):
+            options = as_options(options, {})
+            LiveSession(hearing.tap(), options, **settings)
+            live = functools.partial(transcribe, hearing.tap(), options, progress=False, **settings)
+            return Way(live, options, endpoint, taps=True)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Run {name!r}: {error}") from None
+    if callable(options) and where is None:
+        return Way(functools.partial(_called, hearing, options))
+    raise ConfigurationError(
+        f"Run {name!r} is options, an endpoint, a pair of both, a Transcript, or a function of the sound, not "
+        f"{type(run).__name__}."
+    )
+
+
+async def _recorded(hearing: Hearing, file: Any, options: PrerecordedOptions, settings: dict[str, Any]) -> Transcript:
+    send: Any = importlib.import_module("dgnb.recordings").transcribe_file
+    fitting = {name: settings[name] for name in inspect.signature(send).parameters if name in settings}
+    source = file or await asyncio.to_thread((await hearing.whole()).wav)
+    transcript: Transcript = await send(source, options, progress=False, **fitting)
+    return transcript
+
+
+async def _called(hearing: Hearing, function: Callable[[Sound], Any]) -> Transcript:
+    """What a function makes of the sound, as a transcript."""
+    sound = await hearing.whole()
+    made = function(sound) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(function, sound)
+    made = await made if inspect.isawaitable(made) else made
+    if isinstance(made, Transcript):
+        return made
+    words: tuple[Word, ...] = ()
+    text = made if isinstance(made, str) else ""
+    if not isinstance(made, str):
+        rows = pd.DataFrame(made)
+        if not {"word", "start", "end"} <= set(rows):
+            raise ConfigurationError("The function gives a Transcript, a text, or words with word, start and end.")
+        known = [name for name in Word.__struct_fields__ if name in rows]
+        table = rows[known].astype("object").where(rows[known].notna(), None).to_dict("records")
+        words = tuple(msgspec.convert(row, Word, strict=False) for row in table)
+        text = " ".join(word.punctuated_word or word.word for word in words)
+    transcript = Transcript()
+    channel = Channel((Alternative(text, words=words),))
+    transcript.feed(Results((0, 1), hearing.seconds, 0.0, channel, is_final=True, speech_final=True))
+    return transcript
