@@ -74,6 +74,7 @@ bench: $(VENV)/dev
 # A quarter of an hour of faults: for whoever changes what a session does when its connection is lost.
 soak: $(VENV)/dev
 	$(BIN)/python -m tests.support.sim.soak --seeds 10000 --workers 2
+	$(BIN)/python -m tests.support.sim.soak --seeds 10000 --workers 2 --flux --hours 0
 	$(BIN)/python -m tests.support.sim.cycles
 	$(BIN)/python -m tests.support.sim.cycles --sources
 

@@ -15,6 +15,7 @@ from tests.support.sim.audio import BLOCK, Reader, WordSource, block, wav
 from tests.support.sim.check import compare
 from tests.support.sim.fake import Core
 from tests.support.sim.faults import plan
+from tests.support.sim.flux import FluxCore
 from tests.support.sim.loop import Stuck, VirtualLoop
 from tests.support.sim.run import run
 
@@ -260,3 +261,32 @@ def test_a_wrong_ledger_is_found(broken: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(capture, "Ledger", Cheat)
     found = [what for seed in range(12) for what in run(plan(seed)).violations]
     assert found
+
+
+def test_flux_says_turns_in_order_and_closes_without_a_code() -> None:
+    core = FluxCore(random.Random(3), 0.0)
+    now = fed(core, spoken(1, 2, 0, 3, 0, 0, 0, 4))
+    core.text('{"type":"ForceEndTurn"}', now)
+    core.text('{"type":"ForceEndTurn"}', now)
+    core.text('{"type":"CloseStream"}', now)
+    messages = [json.loads(what) for _, what in core.out if isinstance(what, str)]
+    assert [message["sequence_id"] for message in messages] == list(range(len(messages)))
+    assert messages[0]["type"] == "Connected"
+    ends = [message for message in messages if message.get("event") == "EndOfTurn"]
+    assert " ".join(end["transcript"] for end in ends) == "w1 w2 w3 w4"
+    assert [end["turn_index"] for end in ends] == list(range(len(ends)))
+    assert ends[-1]["trigger"] == "manual"
+    assert messages[-1]["code"] == "FORCE_END_TURN_NO_ACTIVE_TURN"
+    assert core.out[-1][1] == Close(1005, "")
+    assert not core.violations
+
+
+def test_flux_bears_a_pause_with_pings_and_no_keep_alive() -> None:
+    core = FluxCore(random.Random(3), 0.0)
+    for now in (59.0, 118.0):
+        core.ping(now)
+    core.advance(177.9)
+    assert not core.closed
+    core.text('{"type":"KeepAlive"}', 177.95)
+    assert core.closed
+    assert "unknown text" in core.violations[0]

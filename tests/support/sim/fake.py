@@ -16,10 +16,10 @@ from websockets.frames import Close
 
 from .audio import BYTES_PER_SECOND, Reader, Token
 
-__all__ = ["Core", "Meter"]
+__all__ = ["WORD", "Core", "Meter"]
 
 IDLE = 10.0
-_WORD = 0.36
+WORD = 0.36
 """Seconds for which a word lasts in its block."""
 _BLOCKS = 15
 """A final is up to 6 s long."""
@@ -120,6 +120,9 @@ class Core:
         if self._draining or self.closed:
             return float("inf")
         return (self._last_frame if self.received else self._opened) + IDLE
+
+    def ping(self, now: float) -> None:
+        """A ping arrived. It is answered below, and keeps no connection open."""
 
     def advance(self, now: float) -> None:
         """Do what is due by now."""
@@ -222,7 +225,7 @@ class Core:
         begin, end = self._from, self._tokens[-1][2] if self._tokens else self._from
         words = [(word, start / BYTES_PER_SECOND) for word, start, _ in self._tokens if word > 0]
         rows = ",".join(
-            f'{{"word":"w{word}","start":{start!r},"end":{start + _WORD!r},"confidence":0.9}}' for word, start in words
+            f'{{"word":"w{word}","start":{start!r},"end":{start + WORD!r},"confidence":0.9}}' for word, start in words
         )
         text = " ".join(f"w{word}" for word, _ in words)
         if self._manner == "silent" and not from_finalize:

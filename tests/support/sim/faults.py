@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dgnb.options import FluxOptions
+
 from .audio import BLOCK_SECONDS
 from .network import MemorySocket, Network
 
-__all__ = ["Fault", "Injector", "Plan", "plan"]
+__all__ = ["Fault", "Injector", "Plan", "flux_plan", "plan"]
 
 CODES = (1001, 1011, 1012, 1013, 1014, 4000, 4321, 4999)
 STORM = ("1000", "1012", "1011 NET-0000: no text", "1011 NET-0001: nothing came", "1013", "1006")
@@ -68,9 +70,13 @@ class Plan:
     """Seconds after an end with an error after which `retry()` is called."""
     local: bool = False
     """Whether the server is on this machine."""
+    flux: bool = False
+    """Whether it is `/v2/listen`."""
 
     def __str__(self) -> str:
-        kind = " ".join(filter(None, ("live" if self.live else "file", self.manner, "local" * self.local)))
+        kind = " ".join(
+            filter(None, ("live" if self.live else "file", self.manner, "local" * self.local, "flux" * self.flux))
+        )
         lines = [f"seed {self.seed}: {kind}, {len(self.words) * BLOCK_SECONDS:.1f} s, latency {self.latency:.3f} s"]
         lines += [f"  first {', '.join(self.first)}"] * bool(self.first)
         for fault in self.faults:
@@ -169,6 +175,26 @@ def plan(seed: int) -> Plan:
     )
 
 
+def flux_plan(seed: int) -> Plan:
+    """The plan of a seed for `/v2/listen`: the same faults, and servers that fall silent for good."""
+    made = plan(seed)
+    rng = random.Random(f"flux {seed}")
+    faults = list(made.faults)
+    last = len(made.words) * BLOCK_SECONDS
+    if not made.capped and rng.random() < 0.2:
+        faults.append(Fault(round(rng.uniform(1, last), 3), "mute"))
+    if not made.capped and rng.random() < 0.1:
+        faults.append(Fault(round(rng.uniform(1, last), 3), "refuse", 0.0, ("mute",)))
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        faults.append(Fault(round(rng.uniform(1, last), 3), "apply"))
+    return replace(
+        made,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        flux=True,
+        manner="startless" if rng.random() < 0.2 else "",
+    )
+
+
 def _stop_at(rng: random.Random, seconds: float, *, late: bool) -> float | None:
     stop_at = round(rng.uniform(0.05, seconds + 5), 3) if rng.random() < 0.15 else None
     # Results that come later than a stop waits for are lost, and that is right.
@@ -249,6 +275,7 @@ class Injector:
     def __init__(self, network: Network, session: Any) -> None:
         self.network = network
         self.session = session
+        self._flux = isinstance(session.options, FluxOptions)
         self.pauses: list[list[float]] = []
         self.outages: list[list[float]] = []
         self.done: list[tuple[float, str]] = []
@@ -335,6 +362,10 @@ class Injector:
                 socket.reset()
             case "mute":
                 socket.mute()
+                if self._flux:
+                    # Nothing tells that it says nothing more: the client has to notice.
+                    socket.fail("mute")
+                    return
                 why = "NET-0000: no text for too long"
                 self._later(fault.value, lambda: socket.server_closes(1011, why) if socket.open else None)
             case "swallow":
@@ -401,6 +432,12 @@ class Injector:
     def _apply(self, fault: Fault) -> None:
         if self.session.state.value != "open" or self._fragile(self.network.sockets[-1]):
             self._later(0.7, lambda: self.do(fault))
+            return
+        if self._flux:
+            threshold = 0.7 + 0.01 * len(self.done)
+            options = replace(self.session.options, eot_threshold=threshold)
+            self.network.also.add(f"eot_threshold={threshold}")
+            self.tasks.add(self._loop.create_task(self.session.apply(options), name="sim: apply"))
             return
         self.network.planned.add(len(self.network.attempts))
         options = replace(self.session.options, smart_format=True)

@@ -19,6 +19,7 @@ from dgnb import connection
 from dgnb.connection import Connection
 
 from .fake import Core, Meter
+from .flux import FluxCore
 
 __all__ = ["MemorySocket", "Network"]
 
@@ -149,7 +150,7 @@ class MemorySocket:
     @property
     def ended_well(self) -> bool:
         """Whether both ends closed it properly."""
-        return self._ended is not None and self._ended.rcvd is not None and self._ended.rcvd.code == 1000
+        return self._ended is not None and self._ended.rcvd is not None and self._ended.rcvd.code in (1000, 1005)
 
     @property
     def ended_by_client(self) -> bool:
@@ -159,13 +160,13 @@ class MemorySocket:
 
     def reset(self) -> None:
         """The line breaks. Frames on their way are lost, and both ends learn of it."""
-        self._fail("reset")
+        self.fail("reset")
         self.core.client_closed(self._loop.time(), 1006)
         self._end(None, None)
 
     def server_closes(self, code: int, reason: str = "") -> None:
         """The server closes by itself."""
-        self._fail(f"close {code}" if self._down else "close on a line that stands")
+        self.fail(f"close {code}" if self._down else "close on a line that stands")
         self.core.advance(self._loop.time())
         self.core.close(self._loop.time(), code, reason)
         self._arm()
@@ -180,13 +181,13 @@ class MemorySocket:
 
     def blackhole(self) -> None:
         """All packets are lost from now on, also a close frame on its way, and neither end learns of it."""
-        self._fail("blackhole")
+        self.fail("blackhole")
         self.dead = True
         self.hold(down=True)
 
     def hold_for_ever(self) -> None:
         """The peer stops reading for ever."""
-        self._fail("held")
+        self.fail("held")
         self.dead = True
         self.hold()
 
@@ -207,13 +208,14 @@ class MemorySocket:
 
     def swallow(self) -> None:
         """All frames arrive, and nothing comes back any more."""
-        self._fail("swallow")
+        self.fail("swallow")
         self.dead = True
         self._down = False
 
     # Helpers
 
-    def _fail(self, how: str) -> None:
+    def fail(self, how: str) -> None:
+        """Note that the line has failed."""
         if self.open and (self.lost is None or how == "blackhole"):
             self.lost = (self.lost[0] if self.lost else self._loop.time(), how)
             self._network.log(3, self.number, len(how))
@@ -288,9 +290,10 @@ class MemorySocket:
         self._arm()
 
     def _deliver(self, text: str, now: float) -> None:
-        if '"is_final":true' in text:
+        if '"is_final":true' in text or '"EndOfTurn"' in text:
             if not self.finals:
-                self.first_final = json.loads(text)["duration"]
+                final = json.loads(text)
+                self.first_final = final.get("duration") or final["audio_window_end"]
                 self.final_times.append(now)
             self.finals += 1
         self._network.log(2, self.number, len(text))
@@ -302,6 +305,7 @@ class MemorySocket:
     def _ping(self) -> None:
         if self._up is None and self._down:
             self.heard_at = self._loop.time()
+            self.core.ping(self.heard_at)
         self._ping_timer = self._loop.call_later(connection.PING_INTERVAL, self._ping)
 
     def _end(self, rcvd: Close | None, sent: Close | None) -> None:
@@ -312,10 +316,10 @@ class MemorySocket:
             self._note_silence(now)
         if self.lost or self.starved:
             self.excused = True
-        if rcvd and rcvd.code != 1000 and self.lost is None:
+        if rcvd and rcvd.code not in (1000, 1005) and self.lost is None:
             self.lost = (now, f"close {rcvd.code} {rcvd.reason}")
         self._let_go()
-        kind = ConnectionClosedOK if rcvd and rcvd.code in (1000, 1001) else ConnectionClosedError
+        kind = ConnectionClosedOK if rcvd and rcvd.code in (1000, 1001, 1005) else ConnectionClosedError
         self._ended = kind(rcvd, sent, True if rcvd and sent else None)
         self.state = State.CLOSED
         self._network.log(4, self.number, rcvd.code if rcvd else 1006)
@@ -335,7 +339,7 @@ class Network:
         sockets: Every connection there was, in order.
         attempts: When each handshake began, and how it ended ("" while it has not).
         answers: What becomes of the next handshakes: "hangs", "refused", or a status as "429+3", with `Retry-After`.
-            When there is none, they succeed.
+            When there is none, they succeed; so does "mute", but the server says nothing then.
         latency: Seconds one way.
         down: None, or how handshakes fail: "refused" or "silent".
         violations: What a client must not do.
@@ -353,8 +357,11 @@ class Network:
         audit: bool = False,
         manner: str = "",
         local: bool = False,
+        flux: bool = False,
     ) -> None:
         self.loop = loop
+        self._flux = flux
+        self._mute_next = False
         self._manner = manner
         self._local = local
         self.sockets: list[MemorySocket] = []
@@ -439,6 +446,9 @@ class Network:
             raise OSError(101, "Network is unreachable")
         if self.answers:
             answer = self._told = self.answers.popleft()
+            if answer == "mute":
+                self._mute_next = True
+                return
             if answer == "hangs":
                 await asyncio.Event().wait()
             if answer == "refused":
@@ -451,7 +461,7 @@ class Network:
 
     def _open(self, close_timeout: float) -> MemorySocket:
         number = len(self.sockets)
-        core = Core(
+        core = (FluxCore if self._flux else Core)(
             random.Random(f"{self._seed}/{number}"),
             self.loop.time(),
             interims=self._interims,
@@ -460,6 +470,10 @@ class Network:
             manner=self._manner,
         )
         core.slow = self.slow
+        if self._mute_next:
+            self._mute_next = False
+            core.muted = True
+            core.out.clear()
         socket = MemorySocket(self, core, number, close_timeout)
         socket.slowed = self.slow > 0 or bool(self._manner)
         self.sockets.append(socket)

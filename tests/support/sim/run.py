@@ -68,7 +68,7 @@ class Outcome:
         told = [str(self.plan), *(f"  ! {what}" for what in self.violations)]
         events = self.session.transcript._notes
         told += [f"  . {event.type}: {event.text[:150]}" for event in events[-40:]]
-        told.append(f"  again: python -m tests.support.sim.soak --seed {self.plan.seed}")
+        told.append(f"  again: python -m tests.support.sim.soak --seed {self.plan.seed}{' --flux' * self.plan.flux}")
         return "\n".join(told)
 
 
@@ -100,7 +100,9 @@ def run(plan: Plan, *, inject: Any = None, limit: float = LIMIT, record: bool = 
 
 
 async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float, recording: Recording | None) -> Outcome:
-    network = Network(loop, plan.seed, interims=plan.interims, audit=plan.audit, manner=plan.manner, local=plan.local)
+    network = Network(
+        loop, plan.seed, interims=plan.interims, audit=plan.audit, manner=plan.manner, local=plan.local, flux=plan.flux
+    )
     if plan.manner == "late":
         network.slow = random.Random(f"late {plan.seed}").uniform(4, 8)
     network.latency = plan.latency
@@ -110,8 +112,8 @@ async def _run(plan: Plan, loop: VirtualLoop, inject: Any, limit: float, recordi
     with _seams(network, books, plan.seed), _log() as logged:
         session = dgnb.LiveSession(
             source,
+            {"model": "flux-general-en"} if plan.flux else {"interim_results": plan.interims},
             endpoint="ws://127.0.0.1:9" if plan.local else "wss://sim.example",
-            interim_results=plan.interims,
             duration=plan.duration,
             pace=plan.pace,
             record=recording.path if recording else False,

@@ -12,6 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Close
 
 from .fake import Core
+from .flux import FluxCore
 
 __all__ = ["Served", "served"]
 
@@ -41,14 +42,14 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(seed: object = 0, *, longest: int = 3) -> AsyncIterator[Served]:
+async def served(seed: object = 0, *, longest: int = 3, flux: bool = False) -> AsyncIterator[Served]:
     """A real WebSocket server on this machine; each connection has a `Core` of its own."""
     given = Served()
     clock = asyncio.get_running_loop().time
 
     async def talk(socket: ServerConnection) -> None:
         number = len(given.cores)
-        core = Core(
+        core = (FluxCore if flux else Core)(
             random.Random(f"{seed}/{number}"),
             clock(),
             interims=True,
@@ -88,7 +89,8 @@ async def _speak(socket: ServerConnection, core: Core, news: asyncio.Event) -> N
             while core.out and core.out[0][0] <= clock():
                 _, what = core.out.popleft()
                 if isinstance(what, Close):
-                    await socket.close(what.code, what.reason)
+                    # 1005 stands for a close frame without a code, which this library does not send.
+                    await socket.close(1000 if what.code == 1005 else what.code, what.reason)
                     return
                 await socket.send(what)
             at = core.out[0][0] if core.out else core.deadline

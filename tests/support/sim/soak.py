@@ -14,7 +14,7 @@ from functools import partial
 
 from . import scenarios
 from .check import LIMITS
-from .faults import plan
+from .faults import flux_plan, plan
 from .run import Outcome, run
 
 _CHUNK = 50
@@ -82,17 +82,17 @@ class Tally:
         self.shown += other.shown
 
 
-def _some(seeds: range, *, record: bool = False) -> Tally:
-    tally, begun = Tally(), time.process_time()
+def _some(seeds: range, *, record: bool = False, flux: bool = False) -> Tally:
+    tally, begun, made = Tally(), time.process_time(), flux_plan if flux else plan
     for seed in seeds:
         try:
-            tally.add(outcome := run(plan(seed), record=record))
+            tally.add(outcome := run(made(seed), record=record))
         except Exception as error:
             tally.wrong["INV3"] += 1
-            tally.shown.append(f"seed {seed} raised {error!r}\n{plan(seed)}")
+            tally.shown.append(f"seed {seed} raised {error!r}\n{made(seed)}")
             continue
         if seed % 100 == 0:
-            same = {outcome.trace, run(plan(seed)).trace, run(plan(seed)).trace}
+            same = {outcome.trace, run(made(seed)).trace, run(made(seed)).trace}
             tally.note(_SAME, float(len(same) - 1), seed)
             tally.wrong["INV21"] += len(same) > 1
     gc.collect()
@@ -143,10 +143,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--hours", type=float, default=24.0, help="of the one long run; 0 for none")
     parser.add_argument("--record", action="store_true", help="record each run, and compare")
+    parser.add_argument("--flux", action="store_true", help="/v2/listen")
     parser.add_argument("--seed", type=int, help="run this one, and show what happened")
     args = parser.parse_args()
     if args.seed is not None:
-        outcome = run(plan(args.seed), record=args.record)
+        outcome = run((flux_plan if args.flux else plan)(args.seed), record=args.record)
         print(outcome)
         return bool(outcome.violations)
     begun, total = time.monotonic(), Tally()
@@ -155,7 +156,9 @@ def main() -> int:
     lines = []
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
         day = pool.apply_async(_a_day, (args.hours,)) if args.hours else None
-        for number, tally in enumerate(pool.imap_unordered(partial(_some, record=args.record), parts), 1):
+        for number, tally in enumerate(
+            pool.imap_unordered(partial(_some, record=args.record, flux=args.flux), parts), 1
+        ):
             total.join(tally)
             if number % 20 == 0:
                 print(f"  {total.runs} runs, {sum(total.wrong.values())} violations", file=sys.stderr, flush=True)
