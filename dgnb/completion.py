@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import re
 import types
@@ -19,7 +18,7 @@ _TYPED: Final = re.compile(r"""\b(\w+)["']?\s*[=:]\s*[\[(]?\s*["']([\w-]*)$""")
 def _values(context: Any) -> dict[str, Any]:
     """A matcher of IPython's completer: the values of the option whose text is open at the cursor."""
     typed = _TYPED.search(context.text_until_cursor)
-    values = _known(typed[1]) if typed else ()
+    values = _known(typed[1], context.full_text) if typed else ()
     fits = [value for value in values if typed and value.startswith(typed[2])]
     return {
         "completions": [SimpleCompletion(value, type="value") for value in fits],
@@ -28,13 +27,18 @@ def _values(context: Any) -> dict[str, Any]:
     }
 
 
-def _known(name: str) -> Sequence[str]:
+def _known(name: str, cell: str) -> Sequence[str]:
     """The values of an argument. The options are imported at the first Tab: most notebooks press none."""
-    from dgnb.options import LiveOptions
+    from dgnb.options import FluxOptions, LiveOptions, PrerecordedOptions, fields_of
 
-    options: dict[str, Any] = {field.name: field.metadata for field in dataclasses.fields(LiveOptions)}
-    about = options.get(name, {"choices": ("deepgram", "offline") if name == "endpoint" else ()})
-    return about.get("choices") or about.get("suggestions") or ()
+    if name == "endpoint":
+        return ("deepgram", "offline")
+    # The class or the function that the cell names says which options are meant; else all are.
+    calls = {LiveOptions: "LiveOptions", FluxOptions: "FluxOptions", PrerecordedOptions: "Prerecorded|transcribe_file"}
+    meant = [kind for kind, call in calls.items() if re.search(call, cell)]
+    about = [fields_of(kind)[name].metadata for kind in meant or calls if name in fields_of(kind)]
+    known = [each.get("choices") or each.get("suggestions") or () for each in about]
+    return list(dict.fromkeys(str(one) for each in known for one in each))
 
 
 def _coroutine(value: types.CoroutineType[Any, Any, Any], printer: Any, cycle: bool) -> None:

@@ -9,67 +9,81 @@ from typing import Any, Final
 
 from dgnb.audio.source import SourceFormat
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import LANGUAGES, MODELS, LiveOptions, as_text
+from dgnb.messages import Thresholds
+from dgnb.options import LANGUAGES, MODELS, FluxOptions, LiveOptions, StreamOptions, as_text, fields_of
 
 FORMAT: Final = ("encoding", "sample_rate", "channels")
 """The fields that say how a raw source is read. They are shown among the options, and are not part of them."""
 
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "Captions": {"interim_results": True, "smart_format": True, "endpointing": "300"},
-    "Meeting": {
-        "interim_results": True,
-        "smart_format": True,
-        "diarize_model": "latest",
-        "endpointing": "300",
-        "utterance_end_ms": "1000",
+THRESHOLDS: Final = Thresholds.__struct_fields__
+"""Flux's fields that are sliders, and live: a session takes what they show without a click on Apply."""
+
+PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "live": {
+        "Captions": {"interim_results": True, "smart_format": True, "endpointing": "300"},
+        "Meeting": {
+            "interim_results": True,
+            "smart_format": True,
+            "diarize_model": "latest",
+            "endpointing": "300",
+            "utterance_end_ms": "1000",
+        },
+        "Fast": {"interim_results": True, "no_delay": True},
     },
-    "Fast": {"interim_results": True, "no_delay": True},
+    "flux": {"Quick": {"eager_eot_threshold": "0.4"}, "Patient": {"eot_threshold": "0.85", "eot_timeout_ms": "8000"}},
 }
-"""Values that go together, by the name of their button. One sets what the others set to its default."""
+"""Values that go together, by form and by the name of their button. One sets what the others set to its default."""
 
-_FIELDS: Final = {field.name: field for field in dataclasses.fields(LiveOptions)}
-_RIGHT: Final = {"encoding": "linear16", "sample_rate": "16000"}
-"""Right values of what has no default, to find out what else is wrong."""
-_ABBREVIATIONS: Final = {"ms": "", "vad": "VAD", "mip": "MIP", "keyterm": "key terms"}
-
-
-def described() -> list[dict[str, Any]]:
-    """Every option for the front end: `name`, `label`, `help`, `kind`, `choices`, `common` and the `default` value."""
-    return [
-        {
-            "name": name,
-            "label": _label(name),
-            "help": field.metadata["help"],
-            "kind": _kind(field),
-            "choices": [str(choice) for choice in _choices(field)],
-            "common": field.metadata["group"] == "common",
-            "default": _shown(field, field.default),
-        }
-        for name, field in _FIELDS.items()
-    ]
+_KINDS: Final[dict[str, type[StreamOptions]]] = {"live": LiveOptions, "flux": FluxOptions}
+_FIELDS: Final = {**fields_of(FluxOptions), **fields_of(LiveOptions)}
+_MODELS: Final = (*MODELS, *fields_of(FluxOptions)["model"].metadata["suggestions"])
+_RIGHT: Final = {"encoding": "linear16", "sample_rate": "16000", "eot_threshold": "1.0"}
+"""Values that go with any other, to find out what else is wrong."""
+_ABBREVIATIONS: Final = {"ms": "", "vad": "VAD", "mip": "MIP", "keyterm": "key terms", "eot": "end-of-turn"}
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """All values that each preset sets, by the name of its button."""
-    named = [_FIELDS[name] for preset in PRESETS.values() for name in preset]
-    defaults = {field.name: _shown(field, field.default) for field in named}
-    return {button: {**defaults, **values} for button, values in PRESETS.items()}
+def described() -> dict[str, list[dict[str, Any]]]:
+    """The options of each form for the front end: name, label, help, kind, choices, limits, default."""
+    return {form: _described(kind) for form, kind in _KINDS.items()}
+
+
+def presets() -> dict[str, dict[str, dict[str, Any]]]:
+    """All values that each preset sets, by form and by the name of its button."""
+    made = {}
+    for form, buttons in PRESETS.items():
+        defaults = {name: _shown(_FIELDS[name], _FIELDS[name].default) for each in buttons.values() for name in each}
+        made[form] = {button: {**defaults, **values} for button, values in buttons.items()}
+    return made
 
 
 def models_by_language() -> dict[str, list[str]]:
     """Models to suggest where the language is `multi`, and where it is neither that nor English."""
-    general = [model for model in MODELS if model.count("-") < 2 or model.endswith("-general")]
-    return {"multi": [model for model in general if model.startswith(("nova-2", "nova-3"))], "other": general}
+    general = [name for name in _MODELS if name.count("-") < 2 or name.endswith(("-general", "-multi"))]
+    return {"multi": [name for name in general if name.startswith(("nova-2", "nova-3", "flux"))], "other": general}
 
 
-def shown(options: LiveOptions) -> dict[str, Any]:
-    """The value of each field for these options: True, False or a text."""
-    return {name: _shown(field, getattr(options, name)) for name, field in _FIELDS.items()}
+def shown(options: StreamOptions) -> dict[str, Any]:
+    """The value of each of their fields for these options: True, False or a text."""
+    return {name: _shown(field, getattr(options, name)) for name, field in fields_of(type(options)).items()}
 
 
-def options_of(values: Mapping[str, Any]) -> LiveOptions:
+def kind_of(values: Mapping[str, Any]) -> type[StreamOptions]:
+    """Whose fields are shown: the model says it."""
+    return FluxOptions if str(values["model"]).strip().lower().startswith("flux") else LiveOptions
+
+
+def options_of(values: Mapping[str, Any]) -> StreamOptions:
     """The options of the fields, without the format of a raw source. `ConfigurationError`: they are not valid."""
-    return LiveOptions(**_read(values, (name for name in _FIELDS if name not in FORMAT)))
+    kind = kind_of(values)
+    return kind(**_read(values, (name for name in fields_of(kind) if name not in FORMAT)))
+
+
+def tuned(options: StreamOptions, values: Mapping[str, Any]) -> StreamOptions:
+    """The options of a session with the thresholds of the sliders. `ConfigurationError`: these are not valid."""
+    if not isinstance(options, FluxOptions) or kind_of(values) is not FluxOptions:
+        return options
+    moved = FluxOptions(**_read(values, THRESHOLDS))
+    return dataclasses.replace(options, **{name: getattr(moved, name) for name in THRESHOLDS})
 
 
 def format_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def format_of(values: Mapping[str, Any]) -> dict[str, Any]:
 def mistakes(values: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong, by the field that the message names: all of it, not only what an error would tell first."""
     found: dict[str, str] = {}
-    values = dict(values)
+    values, fields = dict(values), fields_of(kind_of(values))
     for read in (options_of, format_of):
         while True:
             try:
@@ -92,8 +106,28 @@ def mistakes(values: Mapping[str, Any]) -> dict[str, str]:
                 if name in found:
                     break
                 found[name] = str(error)
-                values[name] = _RIGHT.get(name, _shown(_FIELDS[name], _FIELDS[name].default))
+                field = fields.get(name, _FIELDS[name])
+                values[name] = _RIGHT.get(name, _shown(field, field.default))
     return found
+
+
+def _described(kind: type[StreamOptions]) -> list[dict[str, Any]]:
+    fields = fields_of(kind)
+    fields |= {name: _FIELDS[name] for name in FORMAT}  # not of the options, but of the source
+    return [
+        {
+            "name": name,
+            "label": _label(name),
+            "help": field.metadata["help"],
+            "kind": _kind(field),
+            "choices": [str(choice) for choice in _choices(field)],
+            "common": field.metadata["group"] == "common",
+            "default": _shown(field, field.default),
+            "minimum": field.metadata.get("minimum"),
+            "maximum": field.metadata.get("maximum"),
+        }
+        for name, field in fields.items()
+    ]
 
 
 def _label(name: str) -> str:
@@ -104,6 +138,8 @@ def _label(name: str) -> str:
 def _kind(field: dataclasses.Field[Any]) -> str:
     if field.name == "extra" or field.metadata["many"]:
         return "lines"
+    if field.name in THRESHOLDS:
+        return "slider"
     if isinstance(field.default, bool):
         return "bool"
     return "choice" if field.metadata["choices"] else "text"
@@ -112,6 +148,8 @@ def _kind(field: dataclasses.Field[Any]) -> str:
 def _choices(field: dataclasses.Field[Any]) -> Iterable[str]:
     if field.name == "language":
         return LANGUAGES
+    if field.name == "model":
+        return _MODELS
     if field.name == "extra":
         return ()
     choices: Iterable[str] = field.metadata["choices"] or field.metadata["suggestions"]

@@ -15,6 +15,21 @@ const SETUP = {
   duration: { label: "Seconds", help: "Seconds of audio after which it stops by itself. Empty for no limit." },
 };
 
+/** A slider with its number beside it; where the default is none, a box switches it on. */
+function sliding({ name, label, default: normal, maximum }, control, set) {
+  const number = h("span", { class: "dgnb-number", "aria-hidden": "true" }); // the slider itself says it
+  const on = normal ? null : h("input", { type: "checkbox", "aria-label": `${label} on` });
+  if (on) control.value = "0.5";
+  const show = (value) => {
+    number.textContent = value ? `${value}${maximum > 1 ? " ms" : ""}` : "off";
+    control.setAttribute("aria-valuetext", number.textContent);
+    if (on) control.disabled = !(on.checked = Boolean(value));
+  };
+  on?.addEventListener("change", () => set({ [name]: on.checked ? control.value : "" }));
+  control.addEventListener("input", () => show(control.value));
+  return { box: h("div", { class: "dgnb-slider" }, ...(on ? [on] : []), control, number), show, off: () => on && !on.checked };
+}
+
 function render({ model, el }) {
   const unwatch = themed(el);
   const id = (name) => `dgnb-${view}-${name}`;
@@ -70,6 +85,7 @@ function render({ model, el }) {
 
   function field(spec, control) {
     const { name, label } = spec;
+    const told = () => fields[name].spec; // of the form that is shown
     const problem = h("p", { class: "dgnb-problem", role: "alert", id: id(`${name}-problem`) });
     const hint = h("p", { class: "dgnb-hint", id: id(`${name}-hint`) });
     const described = h("span", { class: "dgnb-hidden", id: id(`${name}-help`) }, spec.help);
@@ -83,15 +99,16 @@ function render({ model, el }) {
     reset.hidden = true;
     reset.addEventListener("click", () => {
       control.focus(); // first, because what has the focus stays in sight
-      set({ [name]: spec.default });
+      set({ [name]: told().default });
     });
     const box = h("div", { class: `dgnb-field dgnb-kind-${spec.kind ?? "setup"} dgnb-field-${name}` });
-    const told = [problem, hint, described];
-    if (spec.kind === "bool") box.append(h("div", { class: "dgnb-label" }, control, named, reset), ...told);
-    else box.append(h("div", { class: "dgnb-label" }, named, reset), h("div", {}, control, ...told));
-    box.addEventListener("focusin", () => (help.textContent = spec.help));
+    const below = [problem, hint, described];
+    const slider = spec.kind === "slider" ? sliding(spec, control, set) : null;
+    if (spec.kind === "bool") box.append(h("div", { class: "dgnb-label" }, control, named, reset), ...below);
+    else box.append(h("div", { class: "dgnb-label" }, named, reset), h("div", {}, slider?.box ?? control, ...below));
+    box.addEventListener("focusin", () => (help.textContent = told().help));
     box.addEventListener("focusout", () => (help.textContent = ""));
-    fields[name] = { spec, box, control, problem, hint, reset };
+    fields[name] = { spec, box, control, problem, hint, reset, described, slider };
     return box;
   }
 
@@ -106,7 +123,7 @@ function render({ model, el }) {
       clearTimeout(waiting?.timer);
       waiting = { control, timer: setTimeout(flush, TYPING), act: () => set({ [name]: read() }) };
     });
-    control.addEventListener("change", flush);
+    if (control.type !== "range") control.addEventListener("change", flush); // a key that is held down changes it often
   }
 
   function select(options) {
@@ -117,7 +134,9 @@ function render({ model, el }) {
     let control;
     if (spec.kind === "bool") control = h("input", { type: "checkbox" });
     else if (spec.kind === "choice") control = select(Object.fromEntries(spec.choices.map((one) => [one, one || "–"])));
-    else if (spec.kind === "lines") {
+    else if (spec.kind === "slider") {
+      control = h("input", { type: "range", min: `${spec.minimum}`, max: `${spec.maximum}`, step: spec.maximum > 1 ? "500" : "0.01" });
+    } else if (spec.kind === "lines") {
       control = h("textarea", { rows: "2", placeholder: spec.choices.join(", ") || "one a line", spellcheck: "false" });
     } else {
       control = h("input", { type: "text", placeholder: spec.default || "–", spellcheck: "false", autocomplete: "off" });
@@ -140,7 +159,7 @@ function render({ model, el }) {
   function fit({ model: chosen, language }) {
     const spec = (name) => fields[name].spec.choices;
     const { multi, other } = known.models;
-    const english = !language || /^en\b/i.test(language);
+    const english = !language || /^en\b/i.test(language) || form === "flux";
     suggest("model", language === "multi" ? multi : english ? spec("model") : other);
     const knows = (tag) => (tag === "multi" ? multi.includes(chosen) : /^en\b/.test(tag) || other.includes(chosen));
     suggest("language", spec("language").filter((tag) => !spec("model").includes(chosen) || knows(tag)));
@@ -192,7 +211,7 @@ function render({ model, el }) {
 
   const toggle = h("button", { type: "button", class: "dgnb-toggle" });
   const pause = h("button", { type: "button", class: "dgnb-pause" });
-  const finalize = h("button", { type: "button", class: "dgnb-plain", title: "Ask for finals of what was said so far" }, "Finalize");
+  const finalize = h("button", { type: "button", class: "dgnb-plain" });
   const at = h("span", { class: "dgnb-at" });
   const progress = h("progress", { max: "1", "aria-label": "Position" });
   const meter = h("div", { class: "dgnb-level", role: "meter", "aria-label": "Level", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
@@ -270,25 +289,42 @@ function render({ model, el }) {
 
   // Options
 
-  const rows = known.options.map((spec) => [spec, option(spec)]);
+  const { live, flux } = known.forms;
+  const only = flux.filter(({ name }) => !live.some((spec) => spec.name === name));
+  const rows = [live[0], ...only, ...live.slice(1)].map((spec) => [spec.name, option(spec)]);
+  let form = "";
   const search = h("input", { type: "search", placeholder: "type speaker…", "aria-label": "Search the other options" });
   const all = h("button", { type: "button", class: "dgnb-plain", "aria-expanded": "false", "aria-controls": id("others") });
   // Fields in columns, and check boxes in a line of their own.
-  const laid = (wanted, attributes) => {
-    const chosen = rows.filter(([spec]) => spec.common === wanted);
-    const part = (kinds, name) =>
-      h("div", { class: name }, ...chosen.filter(([spec]) => kinds === (spec.kind === "bool")).map(([, box]) => box));
-    return h("div", attributes, part(false, "dgnb-fields"), part(true, "dgnb-boxes"));
-  };
-  const common = laid(true, {});
-  const others = laid(false, { id: id("others") });
+  const laid = (attributes) => h("div", attributes, h("div", { class: "dgnb-fields" }), h("div", { class: "dgnb-boxes" }));
+  const common = laid({});
+  const others = laid({ id: id("others") });
+  // The model says whose options the form shows. What both have keeps its value.
+  function lay(wanted) {
+    if (wanted === form) return;
+    form = wanted;
+    const own = Object.fromEntries(known.forms[form].map((spec) => [spec.name, spec]));
+    for (const [name, box] of rows) {
+      const one = fields[name];
+      one.offered = name in own;
+      one.spec = own[name] ?? one.spec;
+      one.described.textContent = one.control.title = one.spec.help;
+      if (one.spec.kind === "lines") one.control.placeholder = one.spec.choices.join(", ") || "one a line";
+      const place = (one.spec.common ? common : others).children[one.spec.kind === "bool" ? 1 : 0];
+      if (box.contains(focused())) help.textContent = one.spec.help;
+      if (box.parentElement !== place) place.append(box); // what is moved would lose the focus
+    }
+    for (const [kind, , button] of presets) button.hidden = kind !== form;
+  }
   const none = h("p", { class: "dgnb-empty" }, "No option has this in its name or help.");
   let expanded = false;
   function sift() {
     const wanted = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     let found = 0;
-    for (const [spec, box] of rows) {
-      if (spec.common) continue;
+    for (const [name, box] of rows) {
+      const { spec, offered } = fields[name];
+      box.hidden = !offered;
+      if (spec.common || !offered) continue;
       const words = `${spec.name} ${spec.label} ${spec.help}`.toLowerCase();
       const matches = wanted.length > 0 && wanted.every((word) => words.includes(word));
       found += matches;
@@ -298,7 +334,7 @@ function render({ model, el }) {
       box.hidden = !(expanded || matches || kept);
     }
     none.hidden = found > 0 || wanted.length === 0 || expanded;
-    all.textContent = expanded ? "Fewer options" : `All ${rows.length} options`;
+    all.textContent = expanded ? "Fewer options" : `All ${known.forms[form].length} options`;
     all.setAttribute("aria-expanded", String(expanded));
   }
   search.addEventListener("input", sift);
@@ -306,11 +342,13 @@ function render({ model, el }) {
     expanded = !expanded;
     sift();
   });
-  const presets = Object.entries(known.presets).map(([name, values]) => {
-    const changed = known.options.filter((spec) => spec.name in values && values[spec.name] !== spec.default);
-    const says = changed.map((spec) => `${spec.name}=${values[spec.name]}`).join(", ");
-    return [values, plain(name, `Sets ${says}`, () => set(values))];
-  });
+  const presets = Object.entries(known.presets).flatMap(([kind, buttons]) =>
+    Object.entries(buttons).map(([name, values]) => {
+      const changed = known.forms[kind].filter((spec) => spec.name in values && values[spec.name] !== spec.default);
+      const says = changed.map((spec) => `${spec.name}=${values[spec.name]}`).join(", ");
+      return [kind, values, plain(name, `Sets ${says}`, () => set(values))];
+    }),
+  );
   const apply = h("button", { type: "button", class: "dgnb-apply" });
   const effect = h("span", { class: "dgnb-effect" });
   const changes = h("div", { class: "dgnb-changes" }, apply, plain("Undo", "Show the options that are in use", () => send({ do: "undo" })), effect);
@@ -322,7 +360,7 @@ function render({ model, el }) {
       "div",
       { class: "dgnb-heading" },
       h("strong", {}, "Options"),
-      h("span", { class: "dgnb-presets", role: "group", "aria-label": "Presets" }, ...presets.map(([, button]) => button)),
+      h("span", { class: "dgnb-presets", role: "group", "aria-label": "Presets" }, ...presets.map(([, , button]) => button)),
       search,
       all,
     ),
@@ -444,10 +482,12 @@ function render({ model, el }) {
 
   function drawValues() {
     const values = model.get("values");
-    for (const [name, { spec, control, box, reset }] of Object.entries(fields)) {
+    lay(/^flux/i.test(values.model.trim()) ? "flux" : "live");
+    for (const [name, { spec, control, box, reset, slider }] of Object.entries(fields)) {
       if (!(name in values)) continue;
       if (control.type === "checkbox") control.checked = Boolean(values[name]);
       else if (control.value !== values[name] && !(waiting && control === document.activeElement)) control.value = values[name];
+      slider?.show(values[name]);
       if (!spec.kind) continue;
       const changed = values[name] !== spec.default;
       box.classList.toggle("dgnb-changed", changed);
@@ -458,7 +498,7 @@ function render({ model, el }) {
     fields.upload.box.hidden = values.source !== known.upload;
     fields.address.box.hidden = values.endpoint !== "custom";
     fields.key.box.hidden = values.endpoint === "offline";
-    for (const [wanted, button] of presets) {
+    for (const [, wanted, button] of presets) {
       button.setAttribute("aria-pressed", String(Object.entries(wanted).every(([name, value]) => values[name] === value)));
     }
     fit(values);
@@ -486,6 +526,8 @@ function render({ model, el }) {
     text_(pause, state.paused ? "▶ Resume" : "❚❚ Pause");
     pause.setAttribute("aria-disabled", String(!state.can_pause));
     finalize.setAttribute("aria-disabled", String(!state.open));
+    text_(finalize, state.turns ? "End the turn" : "Finalize");
+    finalize.title = state.turns ? "End the turn now, with the words heard so far" : "Ask for finals of what was said so far";
     text_(at, state.at ?? "0:00");
     progress.hidden = state.part === null || state.part === undefined;
     if (!progress.hidden) progress.value = state.part;
@@ -499,8 +541,8 @@ function render({ model, el }) {
     text_(badge, [known.endpoints[values.endpoint], state.badge].filter(Boolean).join(" · "));
     badge.dataset.kind = values.endpoint;
     key.placeholder = state.key || "type it here";
-    for (const [name, { control, spec }] of Object.entries(fields)) {
-      control.disabled = (!spec.kind && Boolean(state.running)) || known.fixed.includes(name);
+    for (const [name, { control, spec, slider }] of Object.entries(fields)) {
+      control.disabled = (!spec.kind && Boolean(state.running)) || known.fixed.includes(name) || Boolean(slider?.off());
     }
     if (ran && !state.running) mic.release(); // also where the start failed before the source was opened
     ran = state.running;

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
 from dgnb.endpoints import Secret, choose, hidden
 from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError, DgnbError, nearest
 from dgnb.notices import printable
-from dgnb.options import LiveOptions, as_options, takes_options
+from dgnb.options import StreamOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
 from dgnb.widgets import form
 from dgnb.widgets.captions import watch
+from dgnb.widgets.loop import OwnLoop
 from dgnb.widgets.setup import Setup, doubts
 from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
 from dgnb.widgets.view import PanelView
@@ -36,7 +36,7 @@ class ControlPanel(PanelView):
     Args:
         source: What `LiveSession` takes, or a `dgnb.replay(…)`; None for the sample recording.
         options: What the form shows at first; or options by name as further arguments. `encoding`, `sample_rate` and
-            `channels` say how a raw source is read.
+            `channels` say how a raw source is read. A model `flux-…` shows the fields of `FluxOptions`.
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` address; unset, as in `LiveSession`.
         api_key: Deepgram's key; unset, `DEEPGRAM_API_KEY`, or what is typed into the panel. No widget keeps it.
         duration: Seconds of audio after which a session stops by itself.
@@ -62,13 +62,12 @@ class ControlPanel(PanelView):
 
     # On the class, because ipywidgets closes a panel even if its construction failed.
     session: LiveSession | None = None
-    _loop: asyncio.AbstractEventLoop | None = None
 
     @takes_options
     def __init__(
         self,
         source: Any = None,
-        options: LiveOptions | Mapping[str, Any] | None = None,
+        options: StreamOptions | Mapping[str, Any] | None = None,
         endpoint: str | None = None,
         *,
         api_key: str | Secret | None = None,
@@ -82,7 +81,7 @@ class ControlPanel(PanelView):
     ) -> None:
         endpoint, api_key = hidden(endpoint, api_key)
         source = native(source)
-        options, raw = _form_options(source, options, wire)
+        shown, raw = _form_options(source, options, wire)
         if duration is not None:
             duration = number("duration is a positive number of seconds", duration, ABOVE_0)
         try:
@@ -99,16 +98,15 @@ class ControlPanel(PanelView):
         choice = SourceChoice(source, raw, shared=shared)
         self._setup = Setup(choice, api_key, settings, most_seconds=duration, shared=shared)
         self._failed: dict[str, str] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        with contextlib.suppress(RuntimeError):
-            self._loop = asyncio.get_running_loop()
-        super().__init__(choice, options, chosen, shared=shared)
+        self._applying = asyncio.Lock()
+        self._own = OwnLoop(self._show_error, self._draw)
+        super().__init__(choice, shown, chosen, shared=shared)
         choice.microphone.send = self.send
         if duration is not None:
             self.values = {**self.values, "duration": repr(duration).removesuffix(".0")}
-        self.observe(lambda change: self._hand_over(lambda: self._changed(change)), "values")
-        self.observe(lambda _: self._hand_over(self._draw), "tab")
-        self.on_msg(lambda _, message, buffers: self._hand_over(lambda: self._take(message, buffers)))
+        self.observe(lambda change: self._own.hand_over(lambda: self._changed(change)), "values")
+        self.observe(lambda _: self._own.hand_over(self._draw), "tab")
+        self.on_msg(lambda _, message, buffers: self._own.hand_over(lambda: self._take(message, buffers)))
         self._check()
         for predecessor in _panels.replace(self)[0]:
             predecessor.click("stop")
@@ -128,7 +126,7 @@ class ControlPanel(PanelView):
     def __repr__(self) -> str:
         return f"<ControlPanel of {self.session!r}>" if self.session else "<ControlPanel, not started>"
 
-    def options(self) -> LiveOptions:
+    def options(self) -> StreamOptions:
         """The options that the form shows. How a raw source is read is not among them.
 
         Raises:
@@ -162,7 +160,7 @@ class ControlPanel(PanelView):
         if button not in _ACTIONS:
             raise ConfigurationError(f"The panel has no button {button!r}. It has: {', '.join(_ACTIONS)}.")
         self._asker = ""
-        self._hand_over(lambda: _ACTIONS[button](self))
+        self._own.hand_over(lambda: _ACTIONS[button](self))
 
     def code(self) -> str:
         """The cell that does the same without the panel. It asks for a key that was typed, and never contains it.
@@ -226,8 +224,9 @@ class ControlPanel(PanelView):
         session, changes, effect = self.session, [], ""
         if session is not None and session.state is State.OPEN:
             with contextlib.suppress(ConfigurationError):  # The mistake stands at its field.
-                wanted, used = vars(self.options()), vars(session.options)
-                changes = sorted(name for name in wanted if wanted[name] != used[name])
+                tuned = self._tune(session)
+                wanted, used = vars(self.options()), vars(tuned)
+                changes = sorted(name for name in wanted if name not in used or wanted[name] != used[name])
                 new_start = "multichannel" in changes
                 effect = "multichannel needs a new start" if new_start else "reconnects without a gap"
         key = ""
@@ -254,35 +253,6 @@ class ControlPanel(PanelView):
 
     # What a click does, on the panel's loop
 
-    def _hand_over(self, act: Callable[[], object]) -> None:
-        """Run it on the loop that the panel was made on. On some kernels clicks come in other threads and loops."""
-        here = None
-        with contextlib.suppress(RuntimeError):
-            here = asyncio.get_running_loop()
-        self._loop = self._loop or here
-        if self._loop is None or self._loop is here or self._loop.is_closed():
-            self._guarded(act)
-        else:
-            self._loop.call_soon_threadsafe(self._guarded, act)
-
-    def _guarded(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except Exception as error:
-            self._show_error(error)
-
-    def _in_background(self, work: Callable[[], Coroutine[Any, Any, object]], name: str) -> None:
-        async def guarded() -> None:
-            try:
-                await work()
-            except Exception as error:
-                self._show_error(error)
-            self._guarded(self._draw)
-
-        task = asyncio.get_running_loop().create_task(guarded(), name=f"dgnb: {name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _start(self) -> None:
         if self.running:
             return
@@ -296,7 +266,7 @@ class ControlPanel(PanelView):
         session = self._setup.session(self._held)
         session.start()
         self.session = session
-        self._in_background(lambda: self._follow(session), "panel")
+        self._own.in_background(lambda: self._follow(session), "panel")
         self._draw()
 
     async def _follow(self, session: LiveSession) -> None:
@@ -312,7 +282,7 @@ class ControlPanel(PanelView):
                 with contextlib.suppress(DgnbError):  # _follow() shows it
                     await session.stop()
 
-            self._in_background(stop, "stop")
+            self._own.in_background(stop, "stop")
 
     def _pause(self) -> None:
         if self.session is not None:
@@ -324,22 +294,41 @@ class ControlPanel(PanelView):
 
     def _finalize(self) -> None:
         if self.session is not None and self.session.state is State.OPEN:
-            self._in_background(self.session.finalize, "finalize")
+            self._own.in_background(self.session.finalize, "finalize")
 
     def _apply(self) -> None:
         if self.session is not None and self.session.state is State.OPEN:
             self.error = {}
             session, options = self.session, self.options()
-            self._in_background(lambda: session.apply(options), "apply")
+            self._own.in_background(lambda: self._apply_to(session, options), "apply")
+
+    async def _apply_to(self, session: LiveSession, options: StreamOptions) -> None:
+        async with self._applying:  # A session takes one change at a time.
+            await session.apply(options)
+
+    def _tune(self, session: LiveSession) -> StreamOptions:
+        """Give moved sliders to a session that is open, and tell a refusal at them. Gives its options with them."""
+        tuned = form.tuned(session.options, self._held)
+
+        async def tune() -> None:
+            try:
+                await self._apply_to(session, tuned)
+            except DgnbError as error:
+                # A slider that has moved on meanwhile is tried next.
+                if session.state is State.OPEN and form.tuned(session.options, self._held) == tuned:
+                    moved = [name for name in form.THRESHOLDS if vars(tuned)[name] != vars(session.options)[name]]
+                    self._failed |= dict.fromkeys([n for n in moved if n in str(error)] or moved, str(error))
+                    self._check()
+
+        refused = self._failed.keys() & set(form.THRESHOLDS)
+        if tuned != session.options and not refused and not self._applying.locked():
+            self._own.in_background(tune, "tune")
+        return tuned
 
     def _undo(self) -> None:
         """Show the options that the session runs with."""
         if self.session is not None:
-            given = {
-                name: value
-                for name, value in form.shown(cast("LiveOptions", self.session.options)).items()
-                if name not in form.FORMAT
-            }
+            given = {name: value for name, value in form.shown(self.session.options).items() if name not in form.FORMAT}
             self.values = {**self.values, **given}
 
     def _give_code(self) -> None:
@@ -361,19 +350,18 @@ _ACTIONS: Final[dict[str, Callable[[ControlPanel], None]]] = {
 
 
 def _form_options(
-    source: Any, options: LiveOptions | Mapping[str, Any] | None, wire: dict[str, Any]
-) -> tuple[LiveOptions, dict[str, Any]]:
+    source: Any, options: StreamOptions | Mapping[str, Any] | None, wire: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the form shows at first, and the format of raw audio that code gave. That of a path can be changed there."""
     raw: dict[str, Any] = {name: native(wire.pop(name)) for name in form.FORMAT if name in wire}
-    asked = as_options(options, {"interim_results": True, **wire} if options is None else wire)
-    if not isinstance(asked, LiveOptions):
-        raise ConfigurationError("The panel takes LiveOptions.")
+    live = options is None and not str(native(wire.get("model", ""))).startswith("flux-")
+    asked = as_options(options, {"interim_results": True, **wire} if live else wire)
     if source is None or isinstance(source, str):
         found = SourceFormat.of(**{"encoding": None, **raw}) if raw else None
-        return asked.for_audio(**dataclasses.asdict(found)) if found else asked, {}
+        return form.shown(asked) | ({name: str(getattr(found, name)) for name in form.FORMAT} if found else {}), {}
     if asked.encoding is not None:
         raw.update((name, getattr(asked, name)) for name in form.FORMAT)
-    return asked.for_audio(None, None, 1), raw
+    return form.shown(asked.for_audio(None, None, 1)), raw
 
 
 _panels: Cells[ControlPanel] = Cells()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
+from dgnb.options import FluxOptions, LiveOptions
 from dgnb.session import LiveSession
 from dgnb.widgets import form
 from dgnb.widgets.source import MICROPHONE, TYPED, UPLOAD, SourceChoice
@@ -86,7 +87,7 @@ class Setup:
         """See `ControlPanel.code`."""
         source, comment = self.source.code(values)
         options = form.options_of(values)
-        arguments = [source, f"dgnb.{options!r}"] if options.changed() else [source]
+        arguments = [source, f"dgnb.{options!r}"] if options != LiveOptions() else [source]
         named = {
             "endpoint": self._wanted(values),
             **self.source.format(values),
@@ -128,6 +129,9 @@ def doubts(values: Mapping[str, Any]) -> dict[str, str]:
     """Warnings about what is valid but likely to disappoint, by field."""
     hints = {}
     offline = values["endpoint"] == "offline"
+    if form.kind_of(values) is FluxOptions:
+        hints["language_hint"] = "The offline engine knows English only."
+        return hints if offline and values["language_hint"] else {}
     if offline and str(values["language"]).lower().partition("-")[0] not in ("en", ""):
         hints["language"] = "The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model."
     if offline:

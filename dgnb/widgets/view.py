@@ -12,7 +12,7 @@ from anywidget import AnyWidget
 
 from dgnb.endpoints import Endpoint
 from dgnb.notices import clock, printable
-from dgnb.options import LiveOptions
+from dgnb.options import FluxOptions, LiveOptions
 from dgnb.session import LiveSession, State
 from dgnb.widgets import form
 from dgnb.widgets.captions import SCRIPT, STYLE, newest
@@ -45,20 +45,22 @@ class PanelView(AnyWidget):
     table = traitlets.Dict().tag(sync=True)
     _asker = ""
 
-    def __init__(self, source: SourceChoice, options: LiveOptions, endpoint: Endpoint, *, shared: bool) -> None:
+    def __init__(self, source: SourceChoice, options: dict[str, Any], endpoint: Endpoint, *, shared: bool) -> None:
         endpoints = dict(_BADGES)
         if shared and endpoint.kind != OWN_SERVER:
             del endpoints[OWN_SERVER]
         address = (endpoint.url or "") if endpoint.kind == OWN_SERVER else ""
         own = {"endpoint": endpoint.kind, "address": address, "duration": ""}
-        self._held = {**source.values, **own, **form.shown(options)}
+        # The other form has the defaults of the panel.
+        others = form.shown(FluxOptions()) | form.shown(LiveOptions(interim_results=True))
+        self._held = {**source.values, **own, **others, **options}
         fixed = ["address", "callback", "callback_method"] if shared else []
         only = {name: [self._held[name]] for name in fixed}
         self._choices = {"source": source.kinds, "endpoint": list(endpoints), **only}
         super().__init__(
             values=self._held,
             fields={
-                "options": form.described(),
+                "forms": form.described(),
                 "presets": form.presets(),
                 "models": form.models_by_language(),
                 "sources": source.kinds,
@@ -98,6 +100,11 @@ class PanelView(AnyWidget):
             "open": is_open,
             "badge": printable(badge),
             "key": key,
+            "turns": (
+                isinstance(session.options, FluxOptions)
+                if running and session
+                else form.kind_of(self._held) is FluxOptions
+            ),
             "changes": changes,
             "effect": effect,
             **(_figures(session) if session else {}),

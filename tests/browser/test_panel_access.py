@@ -222,7 +222,7 @@ async def test_what_is_hidden_while_it_has_the_focus_gives_it_to_what_stands_bef
     await notebook.ask("None", "panel.set(smart_format=True)")
     assert await after(find(".dgnb-field-smart_format .dgnb-reset"), "panel.click('undo')") == "Smart format"
     await notebook.ask("None", "panel.set(smart_format=True)")
-    assert await after(notebook.button("Undo"), "panel.click('undo')") == "Diarize"
+    assert await after(notebook.button("Undo"), "panel.click('undo')") == "Reset interim_results"
     assert await after(find(".dgnb-captions"), "panel.tab = 'events'") == "Events"
     await notebook.button("Copy as code").click()
     assert await after(find(".dgnb-code"), "panel.set(smart_format=True)") == "Copy as code"

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from dgnb import LiveOptions
+from dgnb import FluxOptions, LiveOptions
 from dgnb.exceptions import ConfigurationError
 from dgnb.widgets import form
 
 DEFAULTS = form.shown(LiveOptions())
+FLUX = {**form.shown(LiveOptions(language="de")), **form.shown(FluxOptions())}
 
 
 def test_every_option_has_a_field_that_shows_its_value() -> None:
@@ -36,7 +37,7 @@ def test_every_option_has_a_field_that_shows_its_value() -> None:
 
 
 def test_every_field_has_a_label_a_help_and_the_default_that_it_shows() -> None:
-    fields = {field["name"]: field for field in form.described()}
+    fields = {field["name"]: field for field in form.described()["live"]}
     assert {name: field["default"] for name, field in fields.items()} == DEFAULTS
     assert all(field["label"] and field["help"] for field in fields.values())
     assert fields["utterance_end_ms"]["label"] == "Utterance end"
@@ -121,15 +122,54 @@ def test_a_preset_sets_what_it_names_and_resets_what_the_others_name() -> None:
     mine = {**DEFAULTS, "keyterm": "Praat"}
     values = mine
     for _ in range(2):
-        for name, wanted in form.PRESETS.items():
-            values = {**values, **form.presets()[name]}
+        for name, wanted in form.PRESETS["live"].items():
+            values = {**values, **form.presets()["live"][name]}
             assert values == {**mine, **wanted}
 
 
 def test_presets_are_valid_options() -> None:
-    for preset in form.PRESETS.values():
-        options = form.options_of({**DEFAULTS, **preset})
-        assert set(options.changed()) == {name for name in preset if preset[name] != DEFAULTS[name]}
+    for kind, defaults in (("live", DEFAULTS), ("flux", FLUX)):
+        for preset in form.PRESETS[kind].values():
+            options = form.options_of({**defaults, **preset})
+            assert set(options.changed()) == {name for name in preset if preset[name] != defaults[name]}
+
+
+def test_a_model_of_flux_reads_the_fields_of_flux_and_no_others() -> None:
+    fields = {field["name"]: field for field in form.described()["flux"]}
+    assert set(fields) == {field.name for field in dataclasses.fields(FluxOptions)} | set(form.FORMAT)
+    sliders = [field for field in fields.values() if field["kind"] == "slider"]
+    limits = [(field["name"], field["minimum"], field["maximum"]) for field in sliders]
+    assert limits == [("eot_threshold", 0.5, 1.0), ("eager_eot_threshold", 0.3, 0.9), ("eot_timeout_ms", 500, 60_000)]
+    assert fields["eot_threshold"]["label"] == "End-of-turn threshold"
+    given = FluxOptions(eot_threshold=0.85, eager_eot_threshold=0.5, eot_timeout_ms=8000, keyterm=["Praat"])
+    # What LiveOptions alone have is kept, wrong as it may be, and not read.
+    values = {**FLUX, **form.shown(given), "endpointing": "soon", "encoding": "mulaw", "sample_rate": "22050"}
+    assert form.options_of(values) == given
+    assert form.mistakes({**values, "channels": "2"}) == {}
+    assert form.options_of({**FLUX, "model": "nova-3"}) == LiveOptions(language="de")
+    assert form.tuned(LiveOptions(), values) == LiveOptions()
+    assert form.tuned(FluxOptions(numerals=True), values) == dataclasses.replace(given, keyterm=(), numerals=True)
+    assert form.tuned(given, FLUX) == FluxOptions(keyterm=["Praat"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"eager_eot_threshold": "0.8"}, ["eager_eot_threshold"]),
+        ({"eager_eot_threshold": "0.8", "eot_threshold": "0.2"}, ["eot_threshold"]),
+        ({"eager_eot_threshold": "2", "eot_threshold": "high"}, ["eager_eot_threshold", "eot_threshold"]),
+        (
+            {"eager_eot_threshold": "0.8", "eot_timeout_ms": "5", "keyterm": "x" * 101},
+            ["eager_eot_threshold", "eot_timeout_ms", "keyterm"],
+        ),
+        ({"model": "flux"}, ["model"]),
+        ({"language_hint": "de"}, ["language_hint"]),
+    ],
+)
+def test_thresholds_out_of_order_are_told_at_their_fields_with_all_else(
+    changed: dict[str, str], wrong: list[str]
+) -> None:
+    assert sorted(form.mistakes({**FLUX, **changed})) == wrong
 
 
 def test_models_are_suggested_for_the_languages_that_they_know() -> None:

@@ -13,7 +13,7 @@ from ipywidgets import Widget
 from traitlets import TraitError
 
 import dgnb
-from dgnb import ControlPanel, LiveOptions, State, Transcript
+from dgnb import ControlPanel, FluxOptions, LiveOptions, LiveSession, State, Transcript
 from dgnb.cells import Run, _running
 from dgnb.exceptions import ConfigurationError
 from dgnb.loopback import Script
@@ -232,6 +232,61 @@ async def test_what_needs_a_new_start_says_so_before_and_after_apply(
     assert panel.state["changes"] == sorted(set(change) - {"multichannel"})
     assert not session.options.multichannel
     assert len(server.connections) == 1
+
+
+def test_a_model_of_flux_shows_the_fields_of_flux_and_the_way_back_those_that_were_there() -> None:
+    panel = ControlPanel(model="flux-general-en", eot_threshold=0.8, endpoint="offline")
+    assert panel.options() == FluxOptions(eot_threshold=0.8)
+    assert panel.state["turns"]
+    assert "dgnb.FluxOptions(eot_threshold=0.8)" in panel.code()
+    panel.set(keyterm="Praat", eager_eot_threshold="0.9")
+    assert "at most eot_threshold" in panel.problems["eager_eot_threshold"]
+    panel.set(model="nova-3")
+    assert panel.problems == {}
+    assert panel.options() == LiveOptions(interim_results=True, keyterm=["Praat"])
+    assert not panel.state["turns"]
+    options = FluxOptions(model="flux-general-multi", language_hint=["de"])
+    raw = ControlPanel("talk.raw", options, endpoint="offline", encoding="mulaw", sample_rate=8000, channels=2)
+    assert (raw.options(), raw.values["channels"]) == (options, "2")
+    assert "dgnb.FluxOptions()" in ControlPanel(options=FluxOptions(), endpoint="offline").code()
+
+
+async def test_a_moved_slider_is_applied_without_a_click_and_a_refusal_stands_at_it(
+    panel: ControlPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, asked, answered = FluxOptions(), list[FluxOptions](), asyncio.Event()
+
+    async def apply(session: LiveSession, options: FluxOptions) -> None:
+        nonlocal used
+        asked.append(options)
+        await answered.wait()
+        if options.eot_threshold == 0.9:
+            raise ConfigurationError("The server refused eot_threshold: it says no.")
+        used = options
+
+    session = await opened(panel)
+    monkeypatch.setattr(LiveSession, "options", property(lambda session: used))
+    monkeypatch.setattr(LiveSession, "apply", apply)
+    panel.set(model="flux-general-en")
+    assert panel.state["changes"] == []
+    for value in ("0.71", "0.72", "0.8"):
+        panel.set(eot_threshold=value)
+        await asyncio.sleep(0)
+    panel.set(numerals=True)
+    assert panel.state["changes"] == ["numerals"]
+    assert len(asked) == 1, "one is on its way: what moved meanwhile comes after it"
+    answered.set()
+    await until(lambda: used.eot_threshold == 0.8)
+    assert asked == [FluxOptions(eot_threshold=0.71), FluxOptions(eot_threshold=0.8)]
+    panel.set(eager_eot_threshold="0.85")
+    assert "at most eot_threshold (0.8)" in panel.problems["eager_eot_threshold"]
+    panel.set(eager_eot_threshold="", eot_threshold="0.9")
+    await until(lambda: "says no" in panel.problems.get("eot_threshold", ""))
+    assert len(asked) == 3, "what was refused is not asked again"
+    assert panel.error == {}
+    panel.set(eot_threshold="0.8")
+    assert panel.problems == {}
+    assert session is panel.session
 
 
 async def test_undo_shows_the_options_in_use_again(panel: ControlPanel) -> None:
