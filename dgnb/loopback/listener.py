@@ -17,7 +17,7 @@ import logging
 import queue
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from aiohttp import ClientError, WSMessage, WSMsgType, web
@@ -47,26 +47,6 @@ _FATAL: Final = {"NET-0001": "INACTIVE_CLIENT", "DATA-0000": "UNPARSABLE_CLIENT_
 Item = bytes | wire.ControlMessage
 
 
-class Recognition(Protocol):
-    """What becomes of the audio: `Recognizer` for `/v1/listen`, `Turns` for `/v2/listen`."""
-
-    @property
-    def clock(self) -> float:
-        """Seconds of audio fed so far."""
-
-    def received(self, data: bytes) -> None:
-        """Take bytes as they came on the wire."""
-
-    def feed(self, pcm: Sequence[bytes]) -> list[wire.ServerMessage]:
-        """Take 16 kHz linear16, a piece for each channel. Returns what is due."""
-
-    def answer(self, message: wire.ControlMessage) -> list[wire.ServerMessage]:
-        """The answer to a text message, at its place between the audio."""
-
-    def close(self) -> list[wire.ServerMessage]:
-        """What is left to say after `CloseStream`."""
-
-
 class Listener:
     """Serves one WebSocket, for as long as a frame comes within `idle_timeout` seconds of the one before.
 
@@ -88,7 +68,7 @@ class Listener:
         self._request_id = request_id
         self._idle_timeout = idle_timeout
         self._turns = isinstance(options, FluxOptions)
-        self._recognizer: Recognition = (
+        self._recognizer: Recognizer | Turns = (
             Turns(engine, options, request_id=request_id)
             if isinstance(options, FluxOptions)
             else Recognizer(engine, options, request_id=request_id)
@@ -189,10 +169,9 @@ class Listener:
             except TimeoutError:
                 await self._refuse(1011, "NET-0001", f"no audio and no text message for {self._idle_timeout:g} s")
                 return
-            if message.type == WSMsgType.PING:
-                await self._websocket.pong(message.data)
-                continue
-            if message.type == WSMsgType.PONG:
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                if message.type == WSMsgType.PING:
+                    await self._websocket.pong(message.data)
                 continue
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 # CLOSE, CLOSING, CLOSED, ERROR: aiohttp has already answered.
@@ -215,6 +194,8 @@ class Listener:
     async def _control(self, text: str) -> None:
         try:
             message = (parse_control if self._turns else wire.parse_control)(text)
+            if isinstance(message, wire.ForceEndTurn) and not self._turns:
+                raise ProtocolError("ForceEndTurn is for /v2/listen; here it is Finalize.")
         except ProtocolError as error:
             if self._turns:
                 await self._refuse(1008, "DATA-0000", str(error).rstrip("."))

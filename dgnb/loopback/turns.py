@@ -2,15 +2,12 @@
 
 The engine says when a voice begins and when it pauses. From the end of the turn's last word on, silence is counted on
 the audio clock. The confidence that the turn has ended grows with the silence: it is `1 - 0.3 ** (silence / 0.7)`. So a
-threshold stands for a length of silence:
+threshold stands for a length of silence: 0.5 for 0.40 s, 0.7 for 0.70 s, 0.9 for 1.34 s, and 1.0 is never reached. An
+engine may notice a pause later than that; then the turn ends when it does.
 
-| threshold | 0.3 | 0.5 | 0.7 | 0.8 | 0.9 | 1.0 |
-| --- | --- | --- | --- | --- | --- | --- |
-| seconds of silence | 0.21 | 0.40 | 0.70 | 0.94 | 1.34 | never |
-
-An engine may notice a pause later than that; then the turn ends when it does. `audio_window_end` is how far the text
-covers the audio: it stands still while a voice is heard and the engine has no newer hypothesis. `ForceEndTurn` ends the
-turn with the words that are known; later words belong to the next turn, also if they were said before.
+`audio_window_end` is how far the text covers the audio: it stands still while a voice is heard and the engine has no
+newer hypothesis. `ForceEndTurn` ends the turn with the words that are known; what was said, but is not decoded yet,
+belongs to the next turn.
 
 Source: Deepgram's specification of 2026-07 and its pages on the state machine of Flux.
 """
@@ -24,6 +21,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+
+from msgspec import structs
 
 from dgnb import messages as wire
 from dgnb.exceptions import ConfigurationError, ProtocolError
@@ -122,19 +121,15 @@ class Turns:
 
     def _configure(self, message: wire.Configure) -> wire.ServerMessage:
         """Apply all of it or nothing. Only thresholds have an effect; the rest is checked."""
-        thresholds = message.thresholds or wire.Thresholds()
-        options = self._options
-        for code, values in (
-            ("INVALID_THRESHOLD", {name: getattr(thresholds, name) for name in thresholds.__struct_fields__}),
-            ("INVALID_KEYTERM", {"keyterm": message.keyterms}),
-            ("INVALID_LANGUAGE_HINT", {"language_hint": message.language_hints}),
-            ("INVALID_NUMERALS", {"numerals": message.numerals}),
-        ):
-            given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-            try:
-                options = dataclasses.replace(options, **given)
-            except ConfigurationError as error:
-                return wire.ConfigureFailure(self._request_id, code=code, description=str(error))
+        others = {"keyterm": message.keyterms, "language_hint": message.language_hints, "numerals": message.numerals}
+        wanted: dict[str, Any] = structs.asdict(message.thresholds or wire.Thresholds()) | others
+        try:
+            options = dataclasses.replace(
+                self._options, **{n: value for n, value in wanted.items() if value is not None}
+            )
+        except ConfigurationError as error:
+            code = "INVALID_THRESHOLD" if "eot_" in str(error) else "INVALID_PARAMETER"
+            return wire.ConfigureFailure(self._request_id, code=code, description=str(error))
         self._options = options
         return wire.ConfigureSuccess(
             self._request_id,
@@ -152,12 +147,12 @@ class Turns:
             # A large piece of audio may hold the end of a turn before this event. It takes the place of an `Update`.
             at = event.at if isinstance(event, SpeechStarted) else event.end
             messages += self._advance(min(at, self.clock), -_TICK)
-            messages += self._voice() if isinstance(event, SpeechStarted) else self._heard(event)
+            if isinstance(event, SpeechStarted):
+                self._quiet = False
+                messages += self._resumed()
+            else:
+                messages += self._heard(event)
         return messages
-
-    def _voice(self) -> list[wire.ServerMessage]:
-        self._quiet = False
-        return self._resumed()
 
     def _resumed(self) -> list[wire.ServerMessage]:
         resumed, self._eager = self._eager, False

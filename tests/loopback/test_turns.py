@@ -151,8 +151,8 @@ def test_configure_applies_all_or_nothing_and_tells_the_whole_configuration() ->
     assert failed.code == "INVALID_THRESHOLD"
     assert "eager_eot_threshold is at most eot_threshold (0.7)" in str(failed.description)
     for wrong, code in (
-        (wire.Configure(keyterms=(" ",)), "INVALID_KEYTERM"),
-        (wire.Configure(language_hints=("de",)), "INVALID_LANGUAGE_HINT"),
+        (wire.Configure(keyterms=(" ",)), "INVALID_PARAMETER"),
+        (wire.Configure(language_hints=("de",)), "INVALID_PARAMETER"),
     ):
         assert turns.answer(wrong)[0].code == code  # type: ignore[union-attr]
     changed = wire.Configure(thresholds=wire.Thresholds(eot_threshold=0.9, eager_eot_threshold=0.8), numerals=True)
