@@ -25,6 +25,7 @@ _GREETING = """\
 A Deepgram-compatible server for this machine, with {engine}. Ctrl-C ends it.
 
   {url}/v1/listen      speech to text; {key}
+  {url}/v2/listen      the same in turns, as Flux
   {radio_url}        a station to stream from
 
 dgnb:

@@ -87,8 +87,8 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
 def test_the_program_tells_a_person_how_to_connect() -> None:
     with program("--port", "0") as process:
         assert process.stdout is not None
-        said = "".join(process.stdout.readline() for _ in range(11))
-    for word in ("ws://127.0.0.1:", "/v1/listen", "/radio", "AsyncDeepgramClient", "Ctrl-C"):
+        said = "".join(process.stdout.readline() for _ in range(12))
+    for word in ("ws://127.0.0.1:", "/v1/listen", "/v2/listen", "/radio", "AsyncDeepgramClient", "Ctrl-C"):
         assert word in said
 
 

@@ -434,9 +434,9 @@ class Injector:
             self._later(0.7, lambda: self.do(fault))
             return
         if self._flux:
-            threshold = 0.7 + 0.01 * len(self.done)
-            options = replace(self.session.options, eot_threshold=threshold)
-            self.network.also.add(f"eot_threshold={threshold}")
+            timeout = 5000 + len(self.done)
+            options = replace(self.session.options, eot_timeout_ms=timeout)
+            self.network.also.add(f"eot_timeout_ms={timeout}")
             self.tasks.add(self._loop.create_task(self.session.apply(options), name="sim: apply"))
             return
         self.network.planned.add(len(self.network.attempts))
