@@ -14,7 +14,7 @@ import msgspec
 
 from dgnb.captions import NOBODY, Names, Utterance, milliseconds, plain, voices
 from dgnb.exceptions import ConfigurationError, DgnbError, nearest
-from dgnb.messages import Metadata, Word
+from dgnb.messages import Answer, Metadata, Word
 from dgnb.options import MOST_CHANNELS
 from dgnb.values import native
 from dgnb.writing import CONTROLS, joined, one_line
@@ -190,8 +190,8 @@ def to_rttm(utterances: Sequence[Utterance], *, file_id: str = "audio", names: N
 # Deepgram's pre-recorded JSON
 
 
-def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str:
-    """All words in the format of Deepgram's response for a recording, with `utterances=true`."""
+def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata, answer: Answer | None = None) -> str:
+    """All words in the format of Deepgram's response for a recording, with `utterances=true` and what `answer` has."""
     spoken = sorted(((words, channel) for words, channel in utterances if words), key=lambda said: said[0][0].start)
     # A server may name any number.
     silent = range(min(metadata.channels or 1, MOST_CHANNELS))
@@ -203,7 +203,8 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         speaker = {} if words[0].speaker is None else {"speaker": words[0].speaker}
         name = uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.request_id}/{len(turns)}")
         turns.append({"start": start, "end": end, "channel": channel, **_said(words), **speaker, "id": str(name)})
-    results = {"channels": [{"alternatives": [_said(words)]} for words in by_channel.values()], "utterances": turns}
+    results: dict[str, Any] = {"channels": [{"alternatives": [_said(words)]} for words in by_channel.values()]}
+    results["utterances"] = turns
     # Fields that are required but unknown have a neutral value.
     described = {
         "transaction_key": metadata.transaction_key or "deprecated",
@@ -215,6 +216,12 @@ def to_deepgram_json(utterances: Sequence[Utterance], metadata: Metadata) -> str
         "models": metadata.models or (),
         "model_info": metadata.model_info or {},
     }
+    if answer:
+        described |= answer.metadata
+        for ours, theirs in zip(results["channels"], answer.results.get("channels", ()), strict=False):
+            (said,), (kept,) = ours["alternatives"], theirs["alternatives"]
+            ours |= {**theirs, "alternatives": [{**said, **kept}]}
+        results = {**answer.results, **results}
     return msgspec.json.encode({"metadata": described, "results": results}).decode()
 
 

@@ -26,6 +26,7 @@ WORDS: Final[Schema] = {
     "confidence": "float64",
     "speaker": "Int64",
     "speaker_name": "string",
+    "speaker_confidence": "float64",
     "punctuated_word": "string",
     "channel": "int64",
     "language": "string",
@@ -79,6 +80,23 @@ TURNS: Final[Schema] = {
     "resumed": "int64",
     "received_at": _UTC,
 }
+PARAGRAPHS: Final[Schema] = {
+    **_SPAN,
+    "text": "string",
+    "sentences": "int64",
+    "words": "int64",
+    "speaker": "Int64",
+    "channel": "int64",
+}
+ENTITIES: Final[Schema] = {
+    **_SPAN,
+    "label": "string",
+    "value": "string",
+    "raw_value": "string",
+    "confidence": "float64",
+    "channel": "int64",
+}
+LABELLED: Final[Schema] = {**_SPAN, "text": "string", "label": "string", "score": "float64"}
 GAPS: Final[Schema] = {**_SPAN, "missed": "float64", "reason": "string"}
 PAUSES: Final[Schema] = {**_SPAN, "seconds": "float64", "after": "string", "before": "string", "channel": "int64"}
 RATES: Final[Schema] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}

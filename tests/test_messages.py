@@ -69,6 +69,7 @@ RESULTS: dict[str, Any] = {
     "entities": [{"label": "NAME", "value": "x", "raw_value": "x", "confidence": 0.5, "start_word": 0, "end_word": 1}],
 }
 SAMPLES: dict[str, dict[str, Any]] = {
+    "Answer": {"type": "Answer", "metadata": {"duration": 2.5}, "results": {"summary": {"short": "Two people."}}},
     "Connected": {"type": "Connected", "request_id": "r", "sequence_id": 0},
     "TurnInfo": {
         "type": "TurnInfo",

@@ -31,7 +31,7 @@ HELPERS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Mapping[str, st
 def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """A words table of rows that name the columns that matter; the others are usual."""
     usual = {"speaker": None, "speaker_name": None, "channel": 0, "language": None, "utterance": 0}
-    usual |= {"spaced": True, "estimated": False, "corrected": False, "received_at": 0}
+    usual |= {"spaced": True, "estimated": False, "corrected": False, "received_at": 0, "speaker_confidence": None}
     whole = [{**usual, "punctuated_word": row["word"], **row, "word": row["word"].lower()} for row in rows]
     return frames.table(frames.WORDS, {name: [row[name] for row in whole] for name in frames.WORDS})
 

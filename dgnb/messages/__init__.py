@@ -19,10 +19,12 @@ import msgspec
 from dgnb.exceptions import ProtocolError
 from dgnb.messages.base import Message, Plain, Seconds, Whole
 from dgnb.messages.flux import Connected, ForceEndTurn, Thresholds, TurnInfo, TurnWord
+from dgnb.messages.recorded import Answer
 from dgnb.values import native
 
 __all__ = [
     "Alternative",
+    "Answer",
     "Channel",
     "CloseStream",
     "Configure",
@@ -67,6 +69,7 @@ class Word(Plain, frozen=True):
     punctuated_word: str | None = None
     speaker: Whole | None = None
     language: str | None = None
+    speaker_confidence: float | None = None
 
 
 class Alternative(Plain, frozen=True):
@@ -281,7 +284,9 @@ class Configure(Message, frozen=True):
 
 
 _Configured = ConfigureSuccess | ConfigureFailure
-_Known = Results | Metadata | SpeechStarted | UtteranceEnd | Connected | TurnInfo | _Configured | Error | Warning
+_Known = (
+    Results | Metadata | SpeechStarted | UtteranceEnd | Connected | TurnInfo | _Configured | Error | Warning | Answer
+)
 ServerMessage = _Known | UnknownMessage
 """What a server sends."""
 

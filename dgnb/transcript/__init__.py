@@ -16,7 +16,7 @@ from dgnb import captions, exports, files
 from dgnb.exceptions import DgnbError
 from dgnb.messages import Metadata
 from dgnb.transcript import storage
-from dgnb.transcript.listening import Listening
+from dgnb.transcript.answer import Answered
 from dgnb.transcript.records import Event, Gap, Line, Record
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _INTERNAL: Final = {
 """What sessions and widgets need of a transcript, and users do not."""
 
 
-class Transcript(Listening):
+class Transcript(Answered):
     """What was said so far. It grows while a stream runs, and stays when the stream has ended.
 
     Each table is a snapshot: changing it changes nothing here. A method with a `path` replaces that file as a whole or
@@ -316,7 +316,7 @@ class Transcript(Listening):
             began = began or datetime.fromtimestamp(record.at / 1e9, UTC).isoformat()
             told = record.message if isinstance(record.message, Metadata) else told
         metadata = structs.replace(told, created=told.created or began, duration=self._duration())
-        return _deliver(exports.to_deepgram_json(self._words.utterances(), metadata), path)
+        return _deliver(exports.to_deepgram_json(self._words.utterances(), metadata, self._answer), path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write every message with its time of arrival as JSON lines. `load` gives an equal transcript.

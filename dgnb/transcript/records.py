@@ -8,6 +8,7 @@ import msgspec
 
 from dgnb.messages import (
     Alternative,
+    Answer,
     Channel,
     Metadata,
     Results,
@@ -147,7 +148,7 @@ def event_of(record: Record) -> Event | None:
     """The row of a message in the table `events`; None for a `Results` and an `Update`, which are about words."""
     message, start = record.message, record.audio_cursor
     match message:
-        case Results() | TurnInfo(event="Update"):
+        case Results() | Answer() | TurnInfo(event="Update"):
             return None
         case TurnInfo():
             ended = f"{message.trigger}: " if message.trigger else ""

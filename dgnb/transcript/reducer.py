@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from dgnb.messages import Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
+from dgnb.messages import Answer, Metadata, Results, ServerMessage, UnknownMessage, UtteranceEnd, Word
 from dgnb.transcript import storage
 from dgnb.transcript.log import MessageLog
 from dgnb.transcript.overlay import Edited
@@ -51,6 +51,7 @@ class Reducer(Edited):
         self._newest_interim: Record | None = None
         self._reached: dict[int, float] = {}  # where the last final of each channel ends
         self._repeats = 0  # finals that said again what an earlier one said
+        self._answer: Answer | None = None
         self._estimates = False  # whether text without words has come
         self._finals: list[str] = []
         self._words = WordLog()
@@ -163,6 +164,8 @@ class Reducer(Edited):
             self._words.end_utterance(channel, message.last_word_end + record.offset)
         elif isinstance(message, Metadata) and message.duration is not None:
             self._received = max(self._received, message.duration + record.offset)
+        elif isinstance(message, Answer):
+            self._answer = message
         elif isinstance(message, UnknownMessage):
             self.unknown[message.type] += 1
         if event := event_of(record):

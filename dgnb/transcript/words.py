@@ -172,6 +172,8 @@ class WordLog:
         columns: dict[str, Any] = {name: list(map(attrgetter(name), words)) for name in _SAME}
         if names := self.overlay.names:
             columns["speaker_name"] = list(map(names.get, columns["speaker"]))
+        if any(word.speaker_confidence is not None for word in words):
+            columns["speaker_confidence"] = [word.speaker_confidence for word in words]
         if self.overlay.corrected:
             columns["corrected"] = [type(word) is Said and word.corrected for word in words]
         return columns | {
