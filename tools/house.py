@@ -26,7 +26,9 @@ FUNCTION_LINES: Final = 50
 BRANCHES: Final = 12
 
 EXCEPTIONS: Final = {
-    "package": (19_500, "microphone, recordings, player, replay and corrections are larger than what went for them"),
+    "dgnb/session/link.py Link attributes": (19, "the budget of a stream is counted where its audio is sent"),
+    "dgnb/session/stream.py Stream attributes": (19, "it makes what its connections share, the budget too"),
+    "package": (20_500, "microphone, recordings, player, replay and corrections are larger than what went for them"),
     "package without loopback": (
         16_900,
         "what real stations, films and servers send, and what people see, asked for more than the new house saved",

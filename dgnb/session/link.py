@@ -13,6 +13,7 @@ from dgnb.connection import Connection
 from dgnb.connection.errors import find_rule
 from dgnb.exceptions import CloseTimeout, ConnectionLost, GaveUp, ProtocolError
 from dgnb.messages import Metadata, Results
+from dgnb.session.budget import Budget
 from dgnb.session.capture import Capture
 from dgnb.session.heard import UNHEARD, Heard
 from dgnb.session.stop import Stop
@@ -32,6 +33,7 @@ class Link:
     capture: Capture
     transcript: Transcript
     stop: Stop
+    budget: Budget
     drain_timeout: float
     elsewhere: bool  # results go to a callback address, so that no message shows what was heard
     watched: bool  # for a server that takes audio and sends no message, though it answers pings
@@ -168,6 +170,9 @@ class Link:
             await capture.pacer.wait(capture.seconds(len(chunk)))
             if (capture.paused and holds) or ledger.torn:
                 continue
+            if not self.budget.pays(len(chunk)):
+                capture.end(at_once=False)
+                return
             # Before the wait: a frame that is written is not taken back when the wait for room is cancelled.
             capture.send(chunk)
             if self.elsewhere:

@@ -19,6 +19,7 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import StreamOptions, as_options, takes_options
+from dgnb.pricing import limit_seconds
 from dgnb.session import requests
 from dgnb.session.playback import NOWHERE, Saved
 from dgnb.session.progress import Shown
@@ -61,6 +62,8 @@ class LiveSession(Shown):
         ssl: An `ssl.SSLContext`, or the path of a PEM file with authorities to trust beside the system's.
         proxy: A proxy's address, such as `"http://user:password@host:3128"`; False for none. Unset: the environment's.
         duration: Seconds of audio after which it stops by itself; None for no limit.
+        max_cost: US$ by `dgnb.prices` after which it stops by itself. All audio that is sent counts, also what is sent
+            again on another connection. An endpoint on this machine costs nothing.
         pace: Seconds of audio sent a second: 1.0 is real time. None: as fast as a server on this machine takes it, and
             1.2 for any other, as Deepgram takes 1.25.
         close_timeout: Seconds without a message after which the server is given up at the end of the source.
@@ -110,6 +113,7 @@ class LiveSession(Shown):
         ssl: SSLContext | str | os.PathLike[str] | None = None,
         proxy: str | Secret | Literal[False] | None = None,
         duration: float | None = None,
+        max_cost: float | None = None,
         pace: float | None = 1.0,
         close_timeout: float = 10.0,
         reconnect: bool | float = True,
@@ -135,6 +139,9 @@ class LiveSession(Shown):
         self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
         settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
         settings = settings._replace(recorder=_recorder(record, self.source, settings.journal))
+        if max_cost is not None:
+            limit_seconds(asked, max_cost)
+            settings = settings._replace(max_cost=float(native(max_cost)))
         self.transcript = Transcript()
         if again(self.source):
             self.transcript.audio = Sound(self.source)

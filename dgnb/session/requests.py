@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import Final
 
 from dgnb.connection import Connection
 from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import Results
 from dgnb.options import StreamOptions
+from dgnb.pricing import limit_seconds
 from dgnb.session.link import READ
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
@@ -48,6 +50,8 @@ async def apply(runner: Runner, options: StreamOptions) -> None:
         raise ConfigurationError("multichannel says how the source is read: start a new session for that.")
     if options == stream.options:
         return
+    if stream.budget.most < math.inf:
+        limit_seconds(options, stream.budget.most)
     if stream.capture.audio is None or stream.capture.audio.frame_bytes is None:
         raise ConfigurationError(ONCE)
     change = Change(options)

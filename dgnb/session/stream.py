@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import enum
 import logging
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -20,6 +21,8 @@ from dgnb.endpoints import Endpoint
 from dgnb.exceptions import CloseTimeout, ConfigurationError, ConnectionLost, DgnbError, HandshakeError
 from dgnb.notices import say
 from dgnb.options import StreamOptions
+from dgnb.pricing import cost_of
+from dgnb.session.budget import Budget
 from dgnb.session.capture import Capture
 from dgnb.session.heard import UNHEARD, Heard
 from dgnb.session.link import Link, end
@@ -68,6 +71,7 @@ class Settings(NamedTuple):
     journal: str | None
     unanswered: float
     recorder: Recorder | None = None
+    max_cost: float = math.inf
 
 
 @dataclasses.dataclass(eq=False)
@@ -98,6 +102,7 @@ class Stream:
         self.options = options
         self.capture = Capture(source, transcript, settings.duration, settings.pace)
         self.capture.recorder = settings.recorder
+        self.budget = Budget(transcript, settings.max_cost)
         self.endpoint = endpoint
         self.transcript = transcript
         self._settings = settings
@@ -266,10 +271,10 @@ class Stream:
         self._enter(State.CONNECTING)
         while True:
             if lost is not None:
-                if self.capture.ended and not self.capture.ledger.unsent:
+                if self.capture.ended and (self.budget.spent or not self.capture.ledger.unsent):
                     return None
                 await self._back_off(lost)
-                if not await self.capture.something_to_send():
+                if self.budget.spent or not await self.capture.something_to_send():
                     return None
                 self._retry.begun(asyncio.get_running_loop().time())
             change, self.change = self.change, None
@@ -315,6 +320,9 @@ class Stream:
     async def _open(self, options: StreamOptions) -> Link:
         audio, settings = self.capture.audio, self._settings
         assert audio is not None
+        # Nobody bills for what runs on this machine.
+        second = None if self.endpoint.local else cost_of(options, 1.0, audio.channels if options.multichannel else 1)
+        self.budget.price = None if second is None else second / audio.bytes_per_second
         connection = await connect(
             options.for_audio(audio.encoding, audio.sample_rate, audio.channels),
             endpoint=self.endpoint,
@@ -330,6 +338,7 @@ class Stream:
             self.capture,
             self.transcript,
             self.stop,
+            self.budget,
             settings.drain_timeout,
             elsewhere=options.callback is not None,
             # Unpaced audio may wait long, and the engine on this machine may be slow.
@@ -376,7 +385,9 @@ class Stream:
             return
         if not ledger.captured and self.error is None and not self.stop.asked:
             transcript.note("warning", f"{capture.source.name} held no audio.")
-        if self.stop.asked and (capture.audio.waits or capture.seconds(ledger.unsent) <= UNHEARD):
+        if (self.stop.asked or self.budget.spent) and (
+            capture.audio.waits or capture.seconds(ledger.unsent) <= UNHEARD
+        ):
             # What was not sent counts as not captured: a file can be read again.
             ledger.give_back()
         if text := capture.resume():

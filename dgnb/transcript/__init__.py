@@ -146,7 +146,10 @@ class Transcript(Answered):
         """
         from dgnb import tables
 
-        return tables.summary(self.words, self.results, self.events, self.gaps)
+        table = tables.summary(self.words, self.results, self.events, self.gaps)
+        if self.cost is not None:
+            table.loc["cost", ["value", "unit"]] = round(self.cost, 4), "US$, estimated by dgnb.prices"
+        return table
 
     def pauses(self, longer: float = 0.5) -> pd.DataFrame:
         """One row for each silence of more than `longer` seconds between words of a channel; see `dgnb.tables.pauses`.

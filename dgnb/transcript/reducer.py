@@ -59,6 +59,8 @@ class Reducer(Edited):
         self._received = 0.0  # seconds of audio, by the server's account
         self.unknown: Counter[str] = Counter()
         """How many messages of each unknown type came; they are kept as `UnknownMessage`."""
+        self.cost: float | None = None
+        """US$ for the audio that was sent, by `dgnb.prices`; None where none is known, and on this machine."""
         self.cursor = 0.0
         """Internal: seconds of audio that were sent. Notes stand there on the timeline."""
 
