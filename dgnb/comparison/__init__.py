@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from dgnb.audio import AudioSource, Sound, as_source
+from dgnb.audio import Sound, as_source
 from dgnb.audio.sound import again
 from dgnb.comparison.hearing import Hearing
 from dgnb.comparison.references import Reference, named, referred
@@ -23,7 +23,6 @@ from dgnb.values import ABOVE_0, number
 __all__ = ["Comparison", "compare"]
 
 _FORMAT: Final = ("encoding", "sample_rate", "channels")
-_RULES: Final = ("normalize", "collar")
 _AFTER: Final = 2.0  # Seconds of a transcript after the end of its sound: more is of other sound
 
 
@@ -40,8 +39,7 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
             options and an endpoint; a `Transcript`, or the path of a session file; or a function, async or not, that
             takes the `Sound` and gives a `Transcript`, a text, or words: a table or dicts with `word`, `start`, `end`.
         reference: What was really said, as in `Comparison`.
-        **settings: Further arguments of `LiveSession`, such as `endpoint` or `pace`, for all runs; and `normalize` and
-            `collar` of `Comparison`.
+        **settings: Further arguments of `LiveSession`, such as `endpoint` or `pace`, for all runs; and `normalize`.
 
     Raises:
         ConfigurationError: Source, runs, reference or settings are wrong. As a rule nothing was opened.
@@ -56,119 +54,90 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
         ```
     """
     hide(settings)
-    plan = _planned(source, runs, reference, settings)
-    heard = await _heard(plan)
-    failed = {name: error for name, error in heard.items() if isinstance(error, Exception)}
-    if len(failed) == len(plan.live) and not plan.saved:
-        raise next(iter(failed.values()))
-    done = {name: heard[name] if name in heard else plan.saved[name] for name in plan.names if name not in failed}
-    await _give_sound(plan, done)
-    about: dict[str, dict[str, Any]] = {name: {"cost": way.cost(plan.hearing)} for name, way in plan.live.items()}
-    about |= {name: {"error": str(error) or repr(error)} for name, error in failed.items()}
-    against: Any = plan.reference
-    if isinstance(reference, str) and reference in plan.names:
-        against = reference if reference in done and done[reference].word_count else None
-        if against is None:
-            about.setdefault(reference, {}).setdefault("error", "It heard no words, so nothing is compared with it.")
-    return Comparison(done, against, told=about, **plan.told)
-
-
-class _Plan(NamedTuple):
-    """What is to be done. `reference` is None where it is a run; `told` are arguments of `Comparison`."""
-
-    source: AudioSource
-    hearing: Hearing
-    live: dict[str, Way]
-    saved: dict[str, Transcript]
-    reference: Any
-    names: list[str]
-    multichannel: bool
-    progress: bool | None
-    told: dict[str, Any]
-
-
-def _planned(source: Any, runs: Any, reference: Any, settings: dict[str, Any]) -> _Plan:
-    """Check all that can be checked before any I/O."""
     if wrong := settings.keys() & {"journal", "record"}:
         raise ConfigurationError(f"compare() makes several transcripts: leave out {min(wrong)}, and save() them.")
-    told: dict[str, Any] = {name: settings.pop(name) for name in _RULES if name in settings}
-    checked(**told)
+    checked(normalize := settings.pop("normalize", None))
+    progress = settings.pop("progress", None)
+    hearing, ways = _ways(source, runs, settings)
+    is_run = isinstance(reference, str) and reference in ways
+    against = None if is_run else referred(reference, ways)
+    _check(ways, against, normalize, nothing=len(ways) + (against is not None) < 2)
+    heard = await _heard(hearing, ways, against, progress)
+    failed = {name: error for name, error in heard.items() if isinstance(error, Exception)}
+    if len(failed) == len(ways):
+        raise next(iter(failed.values()))
+    done = {name: transcript for name, transcript in heard.items() if name not in failed}
+    told: dict[str, Any] = {n: {"cost": way.cost(hearing)} for n, way in ways.items() if isinstance(way, Way)}
+    told |= {name: {"error": str(error) or repr(error)} for name, error in failed.items()}
+    if is_run and reference in done and done[str(reference)].word_count:
+        against = reference
+    elif is_run:
+        told.setdefault(str(reference), {}).setdefault("error", "It heard no words: nothing is compared with it.")
+    return Comparison(done, against, told=told, normalize=normalize)
+
+
+def _ways(source: Any, runs: Any, settings: dict[str, Any]) -> tuple[Hearing, dict[str, Way | Transcript]]:
+    """The source and the runs, checked."""
     given = as_source(source, **{name: settings.pop(name) for name in _FORMAT if name in settings})
-    progress, duration = settings.pop("progress", None), settings.pop("duration", None)
-    if duration is not None:
+    if (duration := settings.pop("duration", None)) is not None:
         duration = number("duration is a positive number of seconds", duration, ABOVE_0)
-    hearing, runs = Hearing(given, duration), named(runs)
-    found = referred(reference, runs)
-    found = None if isinstance(reference, str) and reference in runs else found
-    if len(runs) + (found is not None) < 2:
+    hearing = Hearing(given, duration)
+    ways = {name: way_of(name, run, hearing, settings) for name, run in named(runs).items()}
+    return hearing, ways
+
+
+def _check(ways: Mapping[str, Any], against: Any, normalize: Any, *, nothing: bool) -> None:
+    """Refuse before any I/O what can't be compared."""
+    if nothing:
         raise ConfigurationError("There is nothing to compare with: give a second run, or a reference.")
-    file = given if again(given) and duration is None else None
-    ways = {name: way_of(name, run, hearing, file, settings) for name, run in runs.items()}
     saved = {name: way for name, way in ways.items() if isinstance(way, Transcript)}
-    if saved and len(saved) + (found is not None) > 1:
-        Comparison(saved, found, **told)
-    live = {name: way for name, way in ways.items() if isinstance(way, Way)}
-    return _Plan(given, hearing, live, saved, found, list(runs), _multichannel(live), progress, told)
-
-
-def _multichannel(live: dict[str, Way]) -> bool:
-    """Whether the runs hear the channels of the source apart."""
-    apart = {bool(way.options.multichannel) for way in live.values() if way.taps}
-    if len(apart) > 1:
+    if saved and len(saved) + (against is not None) > 1:
+        Comparison(saved, against, normalize=normalize)
+    if len({bool(way.options.multichannel) for way in ways.values() if isinstance(way, Way) and way.taps}) > 1:
         raise ConfigurationError("All runs hear the same sound: set multichannel in all of them, or in none.")
-    return True in apart
 
 
-async def _heard(plan: _Plan) -> dict[str, Any]:
-    """What each run makes of the sound, or its error."""
+async def _heard(hearing: Hearing, ways: Mapping[str, Any], against: Any, progress: bool | None) -> dict[str, Any]:
+    """What each run makes of the sound, or its error, in the order of the runs."""
     heard: dict[str, Any] = {}
 
-    async def attempt(name: str, way: Way) -> None:
+    async def attempt(name: str, way: Way | Transcript) -> None:
         try:
-            heard[name] = await way.run()
+            heard[name] = way if isinstance(way, Transcript) else await way.run()
         except Exception as error:
             heard[name] = error
 
-    if not plan.live:
-        return heard
-    hearing = plan.hearing
-    audio = await hearing.open(multichannel=plan.multichannel)
-    try:
-        for transcript in [*plan.saved.values(), plan.reference]:
+    apart = any(way.options.multichannel for way in ways.values() if isinstance(way, Way) and way.taps)
+    async with hearing.begun(multichannel=apart) as audio:
+        for transcript in [*ways.values(), against]:
             last = float(transcript.words["end"].max()) if isinstance(transcript, Transcript) else 0.0
             if audio.length and last > audio.length + _AFTER:
                 raise ConfigurationError(
                     f"{hearing.name} lasts {audio.length:.1f} s, and a transcript has words up to {last:.1f} s: it is "
                     "of other sound. Give that of this recording."
                 )
-        course = _Course(hearing, plan.live, heard)
-        async with shown(course, plan.progress, hearing.stop), asyncio.TaskGroup() as group:
-            for name, way in plan.live.items():
+        course = _Course(hearing, ways, heard)
+        async with shown(course, progress, hearing.stop), asyncio.TaskGroup() as group:
+            for name, way in ways.items():
                 group.create_task(attempt(name, way), name=f"dgnb: run {name!r}")
-    finally:
-        await hearing.close()
-    return heard
-
-
-async def _give_sound(plan: _Plan, done: Mapping[str, Transcript]) -> None:
-    """Let transcripts be heard that have no sound of their own."""
     with contextlib.suppress(Exception):  # A source that broke off is an error of its runs.
-        sound = Sound(plan.source) if again(plan.source) else await plan.hearing.whole()
-        for transcript in done.values():
-            if transcript.audio is None:
+        sound = Sound(hearing.source) if again(hearing.source) else await hearing.whole()
+        for transcript in heard.values():
+            if isinstance(transcript, Transcript) and transcript.audio is None:
                 await asyncio.to_thread(setattr, transcript, "audio", sound)
+    return {name: heard[name] for name in ways}
 
 
 class _Course:
-    """How far the runs are."""
+    """How far the runs are: what `shown` takes."""
 
-    def __init__(self, hearing: Hearing, live: Mapping[str, Any], heard: Mapping[str, Any]) -> None:
-        self._hearing, self._live, self._heard = hearing, live, heard
+    def __init__(self, hearing: Hearing, ways: Mapping[str, Any], heard: Mapping[str, Any]) -> None:
+        self._hearing, self._ways, self._heard = hearing, ways, heard
 
     def status(self) -> str:
         """As "0:12 of 1:00 heard · running: plain, smart"."""
         length = self._hearing.audio.length if self._hearing.audio else None
-        run = ", ".join(name for name in self._live if name not in self._heard)
+        run = ", ".join(name for name in self._ways if name not in self._heard)
         return f"{clock(self._hearing.seconds)}{f' of {clock(length)}' if length else ''} heard · running: {run}"
 
     def markup(self) -> str:
@@ -177,4 +146,4 @@ class _Course:
 
     def outcome(self, took: float) -> str:
         """How many runs there were."""
-        return f"{len(self._live)} runs in {took:.1f} s · comparison.summary"
+        return f"{len(self._ways)} runs in {took:.1f} s · comparison.summary"

@@ -35,7 +35,7 @@ def referred(reference: Any, runs: Mapping[str, Any]) -> Any:
     reference = native(reference)
     if (isinstance(reference, Transcript) and not reference.word_count) or reference == "":
         raise ConfigurationError("The reference has no words: give a text of what was said, or leave it out.")
-    if reference is None or isinstance(reference, Transcript):
+    if isinstance(reference, Transcript | None):
         return reference
     if not isinstance(reference, str | os.PathLike):
         raise ConfigurationError(f"reference is a Transcript, a text, a path or a run, not {type(reference).__name__}.")

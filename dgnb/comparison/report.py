@@ -13,14 +13,18 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from dgnb.comparison.references import Reference, named, referred
-from dgnb.comparison.texts import OPS, STEP, Normalize, Pairs, Side, character_errors, interval, normalizer
+from dgnb.comparison.texts import COLLAR, OPS, Normalize, Pairs, Side, character_errors, interval, normalizer
 from dgnb.exceptions import ConfigurationError
 from dgnb.notices import escaped, quiet
 from dgnb.transcript import Transcript
-from dgnb.values import ABOVE_0, number
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from dgnb.widgets.diff import Diff
 
 __all__ = ["Comparison"]
 
@@ -35,14 +39,14 @@ class Comparison:
     """Transcripts of the same sound, side by side. `dgnb.compare` makes one; so can you, of finished transcripts.
 
     Words are compared without case and punctuation. English follows Whisper's normalizer, for which "twenty one" is
-    "21" and "can't" is "can not". Chinese, Japanese and Thai are compared by character.
+    "21" and "can't" is "can not". Chinese, Japanese and Thai are compared by character. In `words` and `diff()`, words
+    of known times that are more than 2 s apart are no pair.
 
     Args:
         transcripts: The runs by name.
         reference: What was really said: a `Transcript`, also a corrected one; a text; the path of a text file, of a
             session file or of Deepgram's JSON; or the name of a run.
         normalize: A function from text to text, in place of these rules.
-        collar: Seconds. Words of known times that are further apart are no pair in `words` and `diff()`.
         told: Of each run that heard the sound together with others, further columns of its row in `summary`; of one
             that failed, its `error`.
 
@@ -68,11 +72,10 @@ class Comparison:
         reference: Reference = None,
         *,
         normalize: Normalize | None = None,
-        collar: float = 2.0,
         told: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._told = dict(told or {})
-        collar = checked(normalize, collar)
+        checked(normalize)
         self.transcripts: dict[str, Transcript] = named(transcripts)
         for name, run in self.transcripts.items():
             if not isinstance(run, Transcript):
@@ -81,13 +84,12 @@ class Comparison:
         self._base, heard = self._based()
         if len(heard.keys() | self._told) < 2:
             raise ConfigurationError("There is nothing to compare with: give a second run, or a reference.")
-        texts = (said if isinstance(said, str) else " ".join(said["word"]) for said in heard.values())
-        normalize = normalize or normalizer(" ".join(texts))
+        normalize = normalize or normalizer(heard.values())
         self.sides = {name: Side(said, normalize) for name, said in heard.items()}
         base = self.sides[self._base]
         if self.reference is not None and not any(map(str.isalnum, "".join(base.tokens))):
             raise ConfigurationError("The reference has no words: give a text of what was said, or leave it out.")
-        self.pairs = {name: Pairs(base, side, collar) for name, side in self.sides.items() if name != self._base}
+        self.pairs = {name: Pairs(base, side, COLLAR) for name, side in self.sides.items()}
         self._refuse_other_sound(base)
 
     def _based(self) -> tuple[str, dict[str, Any]]:
@@ -102,18 +104,21 @@ class Comparison:
         return "reference", {"reference": text, **heard}
 
     def _refuse_other_sound(self, base: Side) -> None:
-        strange = {
-            name
-            for name, pairs in self.pairs.items()
-            if (fewer := min(len(base.tokens), len(self.sides[name].tokens))) >= _MANY
-            and (pairs.ops == 0).sum() < _ALIKE * fewer
-        }
-        alone = self._base not in self._told and strange == self.pairs.keys()
+        fewer = {name: min(len(base.tokens), len(side.tokens)) for name, side in self.sides.items()}
+        few = {name for name, pairs in self.pairs.items() if (pairs.ops == 0).sum() < _ALIKE * fewer[name]}
+        strange = {name for name in few if fewer[name] >= _MANY}
+        alone = self._base not in self._told and len(strange) == len(self.sides) - 1
         if wrong := strange if alone else strange - self._told.keys():
             raise ConfigurationError(
                 f"{self._base!r} and {', '.join(map(repr, sorted(wrong)))} have hardly a word in common at the same "
                 "time: they are of different sound. Compare transcripts of one recording."
             )
+
+    @cached_property
+    def ops(self) -> pd.DataFrame:
+        """Internal: of each text, the operation in each row of `words`, or NaN."""
+        rows = np.unique(np.concatenate([pairs.keys for pairs in self.pairs.values()]))
+        return pd.DataFrame({name: pd.Series(pairs.ops, pairs.keys) for name, pairs in self.pairs.items()}, rows)
 
     @cached_property
     def words(self) -> pd.DataFrame:
@@ -124,24 +129,18 @@ class Comparison:
         differ in several ways; `drift`: how many seconds later than in the reference, or the first run, the word
         starts, of the run in which it is most. It is NaN where times are not known.
         """
-        base = self.sides[self._base]
-        places = {self._base: (np.arange(len(base.tokens)), np.arange(len(base.tokens)) * STEP)}
-        places |= {name: (pairs.j, pairs.keys) for name, pairs in self.pairs.items()}
 
         def columns(name: str, missing: Any) -> pd.DataFrame:
             values = {run: np.append(getattr(side, name), missing) for run, side in self.sides.items()}
-            return pd.DataFrame({run: pd.Series(values[run][j], keys) for run, (j, keys) in places.items()})
+            return pd.DataFrame({run: pd.Series(values[run][pairs.j], pairs.keys) for run, pairs in self.pairs.items()})
 
-        said = columns("tokens", None).astype("string")
         start, end = (columns(name, math.nan).bfill(axis=1).iloc[:, 0] for name in ("start", "end"))
-        at = columns("at", math.nan)
-        late = at.sub(at[self._base], axis=0)
-        ops = pd.DataFrame({name: pd.Series(pairs.ops, pairs.keys) for name, pairs in self.pairs.items()}, said.index)
-        most, least = ops.max(axis=1).fillna(0), ops.where(ops > 0).min(axis=1)
-        op = np.array(OPS, object)[np.where(least < most, len(OPS) - 1, most).astype(int)]
+        late = (at := columns("at", math.nan)).sub(at[self._base], axis=0)
+        late = late.drop(columns=self._base) if len(self.sides) > 1 else late
         drift = late.max(axis=1).where(late.max(axis=1) > -late.min(axis=1), late.min(axis=1))
-        table = pd.concat([start.rename("start"), end.rename("end"), said[list(self.sides)]], axis=1)
-        drift = drift if self.pairs else drift * math.nan
+        most, least = self.ops.max(axis=1), self.ops.where(self.ops > 0).min(axis=1)
+        op = np.array(OPS, object)[np.where(least < most, len(OPS) - 1, most).astype(int)]
+        table = pd.concat([start.rename("start"), end.rename("end"), columns("tokens", None).astype("string")], axis=1)
         return table.assign(op=pd.array(op, "string"), drift=drift).reset_index(drop=True)
 
     @cached_property
@@ -173,18 +172,35 @@ class Comparison:
             "first_word": spoken["audio_cursor"].iloc[0] - words["end"].min() if len(spoken) else math.nan,
             "churn": results["churn"].mean(),
         }
+        base = self.sides[self._base]
         if self.reference is None:
-            others = [other for each, other in self.sides.items() if each != name]
-            far = [Levenshtein.normalized_distance(side.tokens.tolist(), other.tokens.tolist()) for other in others]
-            return row | {"disagreement": np.mean(far) if far else math.nan}
-        if name == self._base:
-            return row
-        pairs, base = Pairs(self.sides[self._base], side), self.sides[self._base]
-        found, (low, high) = pairs.found, interval(base, pairs)
-        counts = {kind: getattr(found, kind) for kind in ("substitutions", "deletions", "insertions")}
-        cer = character_errors(base, side, sum(counts.values()))
-        rates = {"wer": found.wer, "wer_low": low, "wer_high": high, "cer": cer, "cpwer": _cpwer(self.reference, run)}
-        return row | rates | counts
+            others = [other.tokens.tolist() for each, other in self.sides.items() if each != name]
+            far = [Levenshtein.normalized_distance(side.tokens.tolist(), other) for other in others]
+            row["disagreement"] = np.mean(far) if far else math.nan
+        elif side is not base:
+            pairs = Pairs(base, side)
+            row |= {kind: getattr(pairs.found, kind) for kind in ("wer", "substitutions", "deletions", "insertions")}
+            row["wer_low"], row["wer_high"] = interval(base, pairs)
+            row |= {"cer": character_errors(base, side, (pairs.ops > 0).sum()), "cpwer": _cpwer(self.reference, run)}
+        return row
+
+    def diff(self, start: float = 0.0, end: float | None = None) -> Diff:
+        """The texts side by side, from `start` to `end` seconds, as the value of a cell.
+
+        A word that is another one has a colour and the mark ≠, one that is put in has +, and − stands where one is
+        missing. Click a word and hear it, where a transcript has sound; 25 MB of it, about 75 minutes, fit into the
+        page. `diff().to_html(path)` writes the page. It raises what `Transcript.player` raises.
+        """
+        made: Diff = importlib.import_module("dgnb.widgets.diff").Diff(self, start, end)
+        return made
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw for each run how large a share of the words differs, and in which way, with its interval.
+
+        It needs matplotlib (`pip install 'dgnb[plots]'`). Without a reference it draws the disagreement.
+        """
+        axes: Axes = importlib.import_module("dgnb.plots.rates").rates(self, ax)
+        return axes
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(map(repr, self.transcripts))}: .summary, .words, .diff(), .plot()>"
@@ -197,11 +213,10 @@ class Comparison:
         )
 
 
-def checked(normalize: Any = None, collar: Any = 2.0) -> float:
-    """The collar, where both are what `Comparison` takes."""
+def checked(normalize: Any) -> None:
+    """`ConfigurationError`: it is no rule of a `Comparison`."""
     if normalize is not None and not callable(normalize):
         raise ConfigurationError(f"normalize is a function from text to text, not {normalize!r}.")
-    return number("collar is a positive number of seconds", collar, ABOVE_0)
 
 
 def _cpwer(reference: Any, run: Transcript) -> float:

@@ -14,6 +14,7 @@ import msgspec
 import pandas as pd
 
 from dgnb.audio import Sound
+from dgnb.audio.sound import again
 from dgnb.comparison.hearing import Hearing
 from dgnb.comparison.references import file_of, read
 from dgnb.endpoints import Endpoint, choose
@@ -36,24 +37,23 @@ class Way(NamedTuple):
     taps: bool = False
 
     def cost(self, hearing: Hearing) -> float:
-        """US$, or NaN where no price is known."""
-        if self.endpoint is None or self.endpoint.local:
+        """US$; NaN where no price is known."""
+        if self.endpoint is None or self.endpoint.local or not hearing.audio:
             return 0.0 if self.endpoint else math.nan
-        audio = hearing.audio
-        seconds = hearing.seconds if self.taps or not (audio and audio.length) else audio.length
-        channels = audio.channels if audio and self.options.multichannel else 1
+        seconds = max(hearing.seconds, 0.0 if self.taps else hearing.audio.length or 0.0)
+        channels = hearing.audio.channels if self.options.multichannel else 1
         cost = cost_of(self.options, seconds, channels)
-        return math.nan if cost is None else float(cost)
+        return math.nan if cost is None else cost
 
 
-def way_of(name: str, run: Any, hearing: Hearing, file: Any, settings: dict[str, Any]) -> Way | Transcript:
-    """A run, checked before any I/O. `file` is what can be sent as a recording as it is."""
+def way_of(name: str, run: Any, hearing: Hearing, settings: dict[str, Any]) -> Way | Transcript:
+    """A run, checked before any I/O but that of a session file."""
+    if path := file_of(run):
+        run = read(path)
+        if isinstance(run, str):
+            raise ConfigurationError(f"Run {name!r} is a file, but no session file: pass a text as reference=.")
     if isinstance(run, Transcript):
         return run
-    if path := file_of(run):
-        if isinstance(saved := read(path), Transcript):
-            return saved
-        raise ConfigurationError(f"Run {name!r} is a file, but no session file: pass a text as reference=.")
     options, where = run if isinstance(run, tuple) and len(run) == 2 else (run, None)
     if isinstance(options, str) and where is None:
         options, where = {}, options
@@ -61,26 +61,29 @@ def way_of(name: str, run: Any, hearing: Hearing, file: Any, settings: dict[str,
     try:
         endpoint = choose(**{key: settings[key] for key in _WHERE if key in settings})
         if isinstance(options, PrerecordedOptions):
-            return Way(functools.partial(_recorded, hearing, file, options, settings), options, endpoint)
+            return Way(functools.partial(_recorded, hearing, options, settings), options, endpoint)
         if isinstance(options, Options | Mapping):
             options = as_options(options, {})
-            LiveSession(hearing.tap(), options, **settings)
-            live = functools.partial(transcribe, hearing.tap(), options, progress=False, **settings)
+            LiveSession(hearing, options, **settings)
+            live = functools.partial(transcribe, hearing, options, progress=False, **settings)
             return Way(live, options, endpoint, taps=True)
     except ConfigurationError as error:
         raise ConfigurationError(f"Run {name!r}: {error}") from None
     if callable(options) and where is None:
         return Way(functools.partial(_called, hearing, options))
+    kind = type(run).__name__
     raise ConfigurationError(
-        f"Run {name!r} is options, an endpoint, a pair of both, a Transcript, or a function of the sound, not "
-        f"{type(run).__name__}."
+        f"Run {name!r} is options, an endpoint, a pair of both, a Transcript, or a function of the sound, not {kind}."
     )
 
 
-async def _recorded(hearing: Hearing, file: Any, options: PrerecordedOptions, settings: dict[str, Any]) -> Transcript:
+async def _recorded(hearing: Hearing, options: PrerecordedOptions, settings: dict[str, Any]) -> Transcript:
     send: Any = importlib.import_module("dgnb.recordings").transcribe_file
     fitting = {name: settings[name] for name in inspect.signature(send).parameters if name in settings}
-    source = file or await asyncio.to_thread((await hearing.whole()).wav)
+    source: Any = hearing.source
+    if hearing.duration is not None or not again(source):
+        # What a service fetches or a person speaks is another sound each time.
+        source = await asyncio.to_thread((await hearing.whole()).wav)
     transcript: Transcript = await send(source, options, progress=False, **fitting)
     return transcript
 
@@ -92,17 +95,15 @@ async def _called(hearing: Hearing, function: Callable[[Sound], Any]) -> Transcr
     made = await made if inspect.isawaitable(made) else made
     if isinstance(made, Transcript):
         return made
+    text: Any = made
     words: tuple[Word, ...] = ()
-    text = made if isinstance(made, str) else ""
     if not isinstance(made, str):
-        rows = pd.DataFrame(made)
-        if not {"word", "start", "end"} <= set(rows):
-            raise ConfigurationError("The function gives a Transcript, a text, or words with word, start and end.")
-        known = [name for name in Word.__struct_fields__ if name in rows]
-        table = rows[known].astype("object").where(rows[known].notna(), None).to_dict("records")
-        words = tuple(msgspec.convert(row, Word, strict=False) for row in table)
+        try:
+            words = msgspec.convert(pd.DataFrame(made).to_dict("records"), tuple[Word, ...])
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"A function gives a Transcript, a text, or words with times: {error}") from None
         text = " ".join(word.punctuated_word or word.word for word in words)
     transcript = Transcript()
-    channel = Channel((Alternative(text, words=words),))
-    transcript.feed(Results((0, 1), hearing.seconds, 0.0, channel, is_final=True, speech_final=True))
+    heard = Channel((Alternative(text, words=words),))
+    transcript.feed(Results((0, 1), hearing.seconds, 0.0, heard, is_final=True, speech_final=True))
     return transcript

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ Positions = npt.NDArray[np.intp]
 
 OPS: Final = ("equal", "substitute", "delete", "insert", "mixed")
 STEP: Final = 1 << 24  # Between the keys of two tokens of a text there is room for those that another text puts in.
+COLLAR: Final = 2.0  # Seconds. Words that are further apart are no pair.
 _STRETCH: Final = 20  # Words of a text without times that are one utterance
 _DRAWS: Final = 1000
 
@@ -125,9 +126,10 @@ def character_errors(a: Side, b: Side, words: int) -> float:
     return Levenshtein.distance(a.text, b.text, score_hint=guess) / len(a.text)
 
 
-def normalizer(text: str) -> Normalize:
-    """How a text is compared: English by Whisper's rules; another script without case and punctuation."""
-    letters = [character.isascii() for character in text if character.isalpha()]
+def normalizer(heard: Iterable[Any]) -> Normalize:
+    """How texts are compared: English by Whisper's rules; another script without case and punctuation."""
+    texts = (said if isinstance(said, str) else " ".join(said["word"]) for said in heard)
+    letters = [letter.isascii() for text in texts for letter in text if letter.isalpha()]
     return _english() if sum(letters) >= 0.9 * len(letters) else lambda said: " ".join(parts(said))
 
 

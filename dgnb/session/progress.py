@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.notices import bundle, clock, escaped, host, quiet, show
 from dgnb.session.registry import sessions
@@ -20,19 +20,6 @@ _FIRST: Final = 1.0  # Seconds until the first sign. What takes no longer needs 
 _REDRAW: Final = 0.5
 _CAPTION: Final = 100  # Characters of the newest words that are shown, and words to take them from
 _QUIETEST: Final = -60.0
-
-
-class Shows(Protocol):
-    """What can be shown while it is awaited."""
-
-    def status(self) -> str:
-        """How far it is, as a line."""
-
-    def markup(self) -> str:
-        """The same as HTML."""
-
-    def outcome(self, took: float) -> str:
-        """What came of it, in so many seconds."""
 
 
 class Course:
@@ -123,11 +110,11 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 @contextlib.asynccontextmanager
-async def shown(course: Shows, progress: bool | None, stop: Callable[[], None]) -> AsyncIterator[Screen | None]:
+async def shown(course: Any, progress: bool | None, stop: Callable[[], None]) -> AsyncIterator[Screen | None]:
     """Show how far something is while the block runs, from one second on, and at its end what came of it.
 
-    `stop` is called when a person asks for it there. Nothing is shown where nobody asked for `progress`, and with None
-    where neither notebook nor terminal is.
+    `course` has the methods of a `Course`. `stop` is called when a person asks for it there. Nothing is shown where
+    nobody asked for `progress`, and with None where neither notebook nor terminal is.
     """
     where = host()
     if progress is False or (progress is None and not where):
@@ -163,7 +150,7 @@ class _Cell:
     _handle: Any = None
     _box: Any = None
 
-    def draw(self, course: Shows) -> None:
+    def draw(self, course: Any) -> None:
         if self._handle is None:
             import ipywidgets as widgets
 
@@ -190,7 +177,7 @@ class _Terminal:
     stopped = False
     _width = 0
 
-    def draw(self, course: Shows) -> None:
+    def draw(self, course: Any) -> None:
         self._write(course.status(), "")
 
     def end(self, text: str) -> None:

@@ -17,6 +17,7 @@ import traitlets
 from anywidget import AnyWidget
 
 from dgnb import files
+from dgnb.audio import Sound
 from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.notices import bundle, clock, escaped, printable
 from dgnb.session import State, sessions
@@ -37,6 +38,41 @@ _NEWEST: Final = 50  # words that are sent again while a session runs: their pun
 _DRAWING, _LOOKS, _PAGE = (
     Path(__file__).with_suffix(kind).read_text(encoding="utf-8") for kind in (".js", ".css", ".html")
 )
+
+
+def embedded(audio: Sound, start: float, end: float | None, until: float) -> dict[str, Any]:
+    """Sound as a page holds it. `until` is where it ends in seconds, if `end` is None."""
+    seconds = (end or until) - start
+    data, mime = audio.encoded(start, end) if seconds * _PER_SECOND < _MOST else (bytes(_MOST), "")
+    if len(data) * 4 / 3 > _MOST:
+        raise ConfigurationError(
+            f"A page with {clock(seconds)} of sound has more than 25 MB. Show a part with start= and end=, or put "
+            "the sound into a file beside the page or on a server, and give its address as audio_url=."
+        )
+    return {"start": start, "mime": mime, "base64": base64.b64encode(data).decode()}
+
+
+def page(frame: str, script: str, style: str, title: str, data: dict[str, Any]) -> str:
+    """A page that draws `data`, for a frame of this name, or "" for one that stands alone."""
+    return _PAGE.format(
+        kind="dgnb-framed" if frame else "dgnb-alone",
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        title=escaped(title),
+        style=style,
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no text ends the element
+        script=script,
+    )
+
+
+def framed(page: str, title: str, height: str, text: str) -> dict[str, str]:
+    """A page as the value of a cell. `text` stands where frames are removed: in a notebook that is not trusted."""
+    lines = "<br>".join(map(escaped, text.split("\n")))
+    return bundle(
+        f'<iframe title="{title}" allow="autoplay; clipboard-write" '
+        f'style="display:block;width:100%;border:0;height:{html.escape(height)}" '
+        f'srcdoc="{html.escape(page)}">{lines}</iframe>',
+        text or "There are no words here.",
+    )
 
 
 class Player(AnyWidget):
@@ -95,13 +131,8 @@ class Player(AnyWidget):
             for _, speaker, _, words in turns
             for who in [printable(self._transcript.voice(speaker, "speaker"))]
         ]
-        # What stands within a frame's tags shows only where frames are removed: in a notebook that is not trusted.
-        return bundle(
-            f'<iframe title="Transcript with sound" allow="autoplay; clipboard-write" '
-            f'style="display:block;width:100%;border:0;height:{html.escape(self.opened["height"])}" '
-            f'srcdoc="{html.escape(self._page(self.opened["frame"]))}">{"<br>".join(map(escaped, text))}</iframe>',
-            "\n".join(text) or "There are no words here.",
-        )
+        made = self._page(self.opened["frame"])
+        return framed(made, "Transcript with sound", self.opened["height"], "\n".join(text))
 
     @property
     def selected(self) -> pd.DataFrame:
@@ -117,28 +148,13 @@ class Player(AnyWidget):
     def _embed(self) -> None:
         """Take the sound into the page, if it has no address."""
         (start, end), audio = self._span, self._transcript.audio
-        if self.opened["sound"] or not audio:
-            return
-        seconds = (end or self._transcript.transcript_cursor) - start
-        data, mime = audio.encoded(start, end) if seconds * _PER_SECOND < _MOST else (bytes(_MOST), "")
-        if len(data) * 4 / 3 > _MOST:
-            raise ConfigurationError(
-                f"A page with {clock(seconds)} of sound has more than 25 MB. Show a part with start= and end=, or put "
-                "the sound into a file beside the page or on a server, and give its address as audio_url=."
-            )
-        self._sound = {"start": start, "mime": mime, "base64": base64.b64encode(data).decode()}
+        if not self.opened["sound"] and audio:
+            self._sound = embedded(audio, start, end, self._transcript.transcript_cursor)
 
     def _page(self, frame: str) -> str:
-        data = json.dumps({**self.opened, "sound": self._sound, "frame": frame, **self._words()}, separators=(",", ":"))
-        script = f"{self._esm}\npage();\n"
-        return _PAGE.format(
-            kind="dgnb-framed" if frame else "dgnb-alone",
-            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            title=escaped(getattr(self._transcript.audio, "name", "Transcript")),
-            style=self._css,
-            data=data.replace("<", "\\u003c"),  # no text ends the element
-            script=script,
-        )
+        data = {**self.opened, "sound": self._sound, "frame": frame, **self._words()}
+        name = getattr(self._transcript.audio, "name", "Transcript")
+        return page(frame, f"{self._esm}\npage();\n", self._css, name, data)
 
     def _words(self, since: int = 0) -> dict[str, Any]:
         """What is drawn: the words from a position on, by utterance, and the names of the speakers."""

@@ -171,7 +171,6 @@ async def test_duration_cuts_the_sound_for_all(server: FaultyServer) -> None:
         ({"a": {}, "b": {}}, None, {"duration": 0}, "duration is a positive"),
         ({"a": {}, "b": {}}, None, {"pace": -1}, "Run 'a': "),
         ({"a": {}, "b": {}}, None, {"normalize": 3}, "normalize"),
-        ({"a": {}, "b": {}}, None, {"collar": 0}, "collar"),
         (
             {"a": {}, "b": spoken(["left"] * 40)},
             spoken(["right"] * 40),
