@@ -30,8 +30,9 @@ class Credentials:
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Refuse with 401 a request without a key or a granted token that is still good."""
-        until = self._granted.get(credential(headers)[1])
-        if until is None:
+        scheme, key = credential(headers)
+        until = self._granted.get(key)
+        if until is None or scheme != "bearer":
             check_credential(headers, self.token)
         elif until <= self._clock():
             raise Refusal(401, "INVALID_AUTH", "The token has expired: ask for another one.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.intake import HIGHEST_RATE, LOWEST_RATE
-from dgnb.options import MODELS, FluxOptions, LiveOptions, fields_of
+from dgnb.options import MODELS, FluxOptions, LiveOptions, PrerecordedOptions, fields_of
 from dgnb.options.flux import FLUX_MODELS
 from dgnb.values import is_loopback
 
@@ -26,12 +25,14 @@ _FREE: Final = (
 """Parameters that are no fields of `LiveOptions`: documented ones, and those of the SDKs up to version 2."""
 
 _KINDS: Final = {model.rpartition("-")[2] for model in MODELS if model.startswith("nova-2-")}
-_FIELDS: Final = {field.name for field in dataclasses.fields(LiveOptions)}
+_Listen = TypeVar("_Listen", LiveOptions, PrerecordedOptions)
+_ENGLISH: Final = ("topics", "intents", "sentiment", "custom_topic", "custom_intent")  # Left out for other languages
 _ONLY_RAW: Final = {"sample_rate", "channels"}  # Parameters that are only read with `encoding`
 
 _UUID: Final = re.compile(r"(custom/)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NEWER_NOVA: Final = re.compile(r"nova-([4-9]|\d\d+)(-[a-z]+)*")
 _OLDER: Final = re.compile(rf"((2|nova-2|nova|enhanced|base)-)?(ea|{'|'.join(sorted(_KINDS))})")
+_WHISPER: Final = re.compile(r"whisper(-(tiny|base|small|medium|large))?")
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
 
@@ -85,20 +86,36 @@ def check_credential(headers: Mapping[str, str], token: str | None) -> None:
 def parse_query(query: Sequence[tuple[str, str]]) -> LiveOptions:
     """The options of a query. Refuses with 400 what is unknown or wrong, and with 405 a model that is not streamed."""
     for name, value in query:
-        if name not in _FREE and name not in _FIELDS:
-            hint = nearest(name, [*_FIELDS, *_FREE])
-            raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{hint}")
-        if name == "extra" and ":" not in value:
-            raise Refusal(400, "Bad Request", f"extra={value!r} is not of the form 'key:value'.")
         if name == "model" and value.startswith("whisper"):
             raise Refusal(405, "METHOD_NOT_ALLOWED", f"The model {value!r} can't be streamed. Use 'nova-3'.")
+    return _parsed(LiveOptions, [_respelled(parameter) for parameter in query], _FREE)
+
+
+def parse_recorded(query: Sequence[tuple[str, str]]) -> PrerecordedOptions:
+    """The options of a recording. Refuses with 400 what is unknown or wrong."""
+    if not dict(query).get("language", "en").lower().startswith("en"):
+        query = [parameter for parameter in query if parameter[0] not in _ENGLISH]
+    options = _parsed(PrerecordedOptions, query)
+    if options.callback:
+        raise Refusal(400, "Bad Request", "This server sends no results elsewhere: leave out callback.")
+    return options
+
+
+def _parsed(kind: type[_Listen], query: Sequence[tuple[str, str]], free: Sequence[str] = ()) -> _Listen:
+    """The options of a query of `/v1/listen`."""
+    known = [*fields_of(kind), *free]
+    for name, value in query:
+        if name not in known:
+            raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{nearest(name, known)}")
+        if name == "extra" and ":" not in value:
+            raise Refusal(400, "Bad Request", f"extra={value!r} is not of the form 'key:value'.")
     read = query if any(name == "encoding" for name, _ in query) else [p for p in query if p[0] not in _ONLY_RAW]
     try:
-        options = LiveOptions.from_query(map(_respelled, read))
+        options = kind.from_query(read)
     except ConfigurationError as error:
         raise Refusal(400, "Bad Request", str(error)) from None
     model = options.model
-    if not (model in MODELS or any(form.fullmatch(model) for form in (_UUID, _NEWER_NOVA, _OLDER))):
+    if not (model in MODELS or any(form.fullmatch(model) for form in (_UUID, _NEWER_NOVA, _OLDER, _WHISPER))):
         raise Refusal(400, "Bad Request", f"No such model/language/tier combination found: {model!r}.")
     if options.sample_rate and not LOWEST_RATE <= options.sample_rate <= HIGHEST_RATE:
         bounds = f"{LOWEST_RATE} to {HIGHEST_RATE}"

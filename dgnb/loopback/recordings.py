@@ -7,15 +7,13 @@ stands in `metadata.warnings`, as Deepgram does with what a language does not ha
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import ipaddress
 import json
 import socket
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import IO, Any, Final
@@ -26,164 +24,108 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.loopback.engines import Engine
 from dgnb.loopback.handshake import Refusal
 from dgnb.loopback.intake import Undecodable, decode
 from dgnb.loopback.recognizer import Recognizer
-from dgnb.messages import Metadata, Results, Word
-from dgnb.options import LiveOptions, PrerecordedOptions, fields_of
+from dgnb.messages import Results, Word
+from dgnb.options import LiveOptions, PrerecordedOptions
 
 MOST_BYTES: Final = 2_000_000_000
 _SLOW: Final = 20.0  # s without a byte of an upload
 _LOOK: Final = 0.25  # s between two looks at whether the client is still there
 _CHUNK: Final = 1 << 16
-_REDIRECTS: Final = 5
 _PARAGRAPH: Final = 2.0  # s of silence that begin a paragraph
 _SENTENCES: Final = 5  # in a paragraph, at most
 
-_HEARD: Final = (
-    *("language", "smart_format", "punctuate", "diarize", "diarize_model", "multichannel"),
-    *("encoding", "sample_rate", "channels"),
-)
-"""The options that this server takes over from those of a live stream."""
-_HONOURED: Final = {*_HEARD, "model", "utterances", "utt_split", "paragraphs", "tag"}
+_HONOURED: Final = {
+    *("model", "language", "detect_language", "smart_format", "punctuate", "paragraphs", "utterances", "utt_split"),
+    *("diarize", "diarize_model", "multichannel", "encoding", "sample_rate", "channels", "tag", "extra"),
+}
 _CORRUPT: Final = "Bad Request: failed to process audio: corrupt or unsupported data"
 
 
-def parse_recorded(query: Sequence[tuple[str, str]]) -> PrerecordedOptions:
-    """The options of a query. Refuses with 400 what is unknown or wrong."""
-    known = fields_of(PrerecordedOptions).keys()
-    for name, value in query:
-        if name not in known:
-            raise Refusal(400, "Bad Request", f"Unknown parameter {name!r}.{nearest(name, [*known])}")
-        if name == "extra" and ":" not in value:
-            raise Refusal(400, "Bad Request", f"extra={value!r} is not of the form 'key:value'.")
-    try:
-        options = PrerecordedOptions.from_query(query)
-    except ConfigurationError as error:
-        raise Refusal(400, "Bad Request", str(error)) from None
-    if options.callback:
-        raise Refusal(400, "Bad Request", "This server sends no results elsewhere: leave out callback.")
-    return options
-
-
-async def received(request: web.Request, private: bool) -> tuple[IO[bytes], str]:
-    """The recording that a request holds or names, in a file, and its SHA-256. `private` takes any address."""
+async def _received(request: web.Request, private: bool) -> IO[bytes]:
+    """The recording that a request holds or names, in a file. With `private`, it may be anywhere."""
     if request.content_type != "application/json":
-        body = request.content.iter_chunked(_CHUNK)
-        return await _kept(body, request.content_length or 0, Refusal(408, "SLOW_UPLOAD", "Request upload timeout."))
+        try:
+            return await _kept(request.content, request.content_length or 0)
+        except TimeoutError:
+            raise Refusal(408, "SLOW_UPLOAD", "Request upload timeout.") from None
     try:
         url = json.loads(await request.read())["url"]
-        parts = urlsplit(url)
-        _ = parts.port
+        address = urlsplit(url)
+        _ = address.port
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Refusal(400, "INVALID_JSON", 'The body is JSON of the form {"url": "https://…"}.') from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if address.scheme not in ("http", "https") or not address.hostname:
         raise Refusal(400, "REMOTE_CONTENT_ERROR", "The URL is no http or https address.")
-    return await _fetched(url, private)
-
-
-async def _fetched(url: str, private: bool) -> tuple[IO[bytes], str]:
-    connector = aiohttp.TCPConnector(resolver=None if private else _Public())
+    connector = aiohttp.TCPConnector(socket_factory=None if private else _public_socket)
     timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=_SLOW)
-    slow = Refusal(400, "REMOTE_CONTENT_ERROR", "The host of the URL does not answer.")
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            for _ in range(_REDIRECTS):
-                # aiohttp asks no resolver for an address in numbers.
-                if not private and not _is_public(urlsplit(url).hostname or ""):
-                    raise OSError("it is not publicly routable")
-                async with session.get(url, allow_redirects=False) as response:
-                    if response.status in (301, 302, 303, 307, 308):
-                        url = str(response.url.join(type(response.url)(response.headers.get("Location", ""))))
-                        continue
-                    response.raise_for_status()
-                    return await _kept(response.content.iter_chunked(_CHUNK), response.content_length or 0, slow)
-            raise OSError("too many redirects")
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=True) as session,
+            session.get(url, max_redirects=5) as response,
+        ):
+            return await _kept(response.content, response.content_length or 0)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Refusal(400, "REMOTE_CONTENT_ERROR", f"The URL can't be fetched: {error}.") from None
+        told = f"The URL can't be fetched: {type(error).__name__}: {error}"
+        raise Refusal(400, "REMOTE_CONTENT_ERROR", told) from None
 
 
-def _is_public(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_global
-    return True
+def _public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket for a public address: a client must not have this machine's own network read.
+
+    It is called for every connection, after the name was resolved: no redirect and no changed name evades it.
+    """
+    host = ipaddress.ip_address(address[4][0])
+    if not (getattr(host, "ipv4_mapped", None) or host).is_global:
+        raise OSError("the address is not publicly routable")
+    return socket.socket(*address[:3])
 
 
-class _Public(aiohttp.ThreadedResolver):
-    """Resolves names to public addresses alone: a page must not have this machine's own network read."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[aiohttp.abc.ResolveResult]:
-        found = await super().resolve(host, port, family)
-        if not all(_is_public(one["host"]) for one in found):
-            raise OSError("it is not publicly routable")
-        return found
-
-
-async def _kept(body: AsyncIterator[bytes], said: int, slow: Refusal) -> tuple[IO[bytes], str]:
-    digest, size = hashlib.sha256(), 0
-    too_large = Refusal(413, "PAYLOAD_TOO_LARGE", f"At most {MOST_BYTES / 1e9:g} GB are taken.")
-    if said > MOST_BYTES:
-        raise too_large
+async def _kept(body: aiohttp.StreamReader, size: int) -> IO[bytes]:
+    """A body in a temporary file. `size` is what was announced."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
-        while True:
-            try:
-                async with asyncio.timeout(_SLOW):
-                    data = await anext(body, b"")
-            except TimeoutError:
-                raise slow from None
+        while size <= MOST_BYTES:
+            async with asyncio.timeout(_SLOW):
+                data = await body.read(_CHUNK)
             if not data:
-                break
-            size += len(data)
-            if size > MOST_BYTES:
-                raise too_large
-            digest.update(data)
+                file.seek(0)
+                return file
             await asyncio.to_thread(file.write, data)
-        if not size:
-            raise Refusal(400, "Bad Request", f"{_CORRUPT}: there is no audio in the request")
+            size = max(size, file.tell())
+        raise Refusal(413, "PAYLOAD_TOO_LARGE", f"At most {MOST_BYTES / 1e9:g} GB are taken.")
     except BaseException:
         file.close()
         raise
-    file.seek(0)
-    return file, digest.hexdigest()
 
 
 async def answer(
     request: web.Request, options: PrerecordedOptions, engine: Engine, request_id: str, private: bool
 ) -> web.Response:
     """Hear a recording and answer. A client that leaves ends the work."""
-    created = datetime.now(UTC)
-    file, digest = await received(request, private)
     left = threading.Event()
-    work = asyncio.ensure_future(asyncio.to_thread(_heard, options, engine, file, left))
-    try:
-        while not (await asyncio.wait({work}, timeout=_LOOK))[0]:
-            if request.transport is None or request.transport.is_closing():
-                raise Refusal(499, "CLIENT_CLOSED_REQUEST", "The client has left.")
-        channels, told = work.result()
-    except Undecodable as error:
-        raise Refusal(400, "Bad Request", f"{_CORRUPT} ({error})") from None
-    finally:
-        left.set()
-        await asyncio.wait({work})
-        file.close()
-    metadata: dict[str, Any] = {
-        **msgspec.to_builtins(told),
-        "request_id": request_id,
-        "sha256": digest,
-        "created": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
-    metadata.pop("type")
+    with await _received(request, private) as file:
+        work = asyncio.ensure_future(asyncio.to_thread(_heard, options, engine, file, left, request_id))
+        try:
+            while not (await asyncio.wait({work}, timeout=_LOOK))[0]:
+                if request.transport is None or request.transport.is_closing():
+                    raise ConnectionResetError("the client has left")
+            channels, metadata = work.result()
+        except Undecodable as error:
+            raise Refusal(400, "Bad Request", f"{_CORRUPT} ({error})") from None
+        finally:
+            left.set()
+            await asyncio.gather(work, return_exceptions=True)
     if options.tag:
         metadata["tags"] = list(options.tag)
-    if said := options.extra.get("extra"):
-        metadata["extra"] = dict(one.split(":", 1) for one in ([said] if isinstance(said, str) else said))
-    ignored = [name for name in options.changed() if name not in _HONOURED and name != "extra"]
-    if ignored:
+    if said := request.query.getall("extra", []):
+        metadata["extra"] = dict(one.split(":", 1) for one in said)
+    honoured = _HONOURED if _detects(engine) else _HONOURED - {"detect_language"}
+    asked = dict.fromkeys(name for name, value in request.query.items() if value != "false")
+    if ignored := [name for name in asked if name not in honoured]:
         metadata["warnings"] = [
             {"parameter": name, "type": "unsupported", "message": f"{name} has no effect at this server."}
             for name in ignored
@@ -194,32 +136,52 @@ async def answer(
     )
 
 
+def _detects(engine: Engine) -> bool:
+    return engine.languages is None or len(engine.languages) > 1
+
+
 def _heard(
-    options: PrerecordedOptions, engine: Engine, file: IO[bytes], left: threading.Event
-) -> tuple[list[list[Word]], Metadata]:
-    """The words of each channel, and the `Metadata` of the stream that they come from. Runs in a thread."""
-    given = {name: getattr(options, name) for name in _HEARD}
-    live = LiveOptions(**given, endpointing=round(options.utt_split * 1000))
-    recognizer = Recognizer(engine, live)
+    options: PrerecordedOptions, engine: Engine, file: IO[bytes], left: threading.Event, request_id: str
+) -> tuple[list[list[Word]], dict[str, Any]]:
+    """The words of each channel, and the metadata. Runs in a thread."""
+    live = LiveOptions(
+        language="multi" if options.detect_language and _detects(engine) else options.language,
+        punctuate=options.punctuated or options.paragraphs,
+        diarize=options.diarize or options.diarize_model is not None,
+        multichannel=options.multichannel,
+        encoding=options.encoding,
+        sample_rate=options.sample_rate,
+        channels=options.channels,
+        endpointing=False,
+    )
+    recognizer = Recognizer(engine, live, request_id=request_id)
     channels: dict[int, list[Word]] = {}
 
     def data() -> Iterator[bytes]:
         while not left.is_set() and (chunk := file.read(_CHUNK)):
+            recognizer.received(chunk)
             yield chunk
 
     def take(messages: Sequence[Any]) -> None:
         for message in messages:
-            if isinstance(message, Results) and message.is_final:
+            if isinstance(message, Results):
                 channels.setdefault(message.channel_index[0], []).extend(message.words)
 
-    for pieces in decode(live, data()):
-        take(recognizer.feed(pieces))
+    chunks = data()
+    for pieces in decode(live, chunks):
         if left.is_set():
-            break
-    *last, told = recognizer.close()
+            raise Undecodable("the client has left")
+        take(recognizer.feed(pieces))
+    if not recognizer.clock:
+        raise Undecodable("there is no audio in it")
+    # What comes after the audio counts for the digest.
+    for _ in chunks:
+        pass
+    *last, end = recognizer.close()
     take(last)
-    assert isinstance(told, Metadata)
-    return [channels.get(index, []) for index in range(told.channels or 1)], told
+    metadata = msgspec.to_builtins(end)
+    del metadata["type"]
+    return [channels.get(index, []) for index in range(metadata["channels"])], metadata
 
 
 def _results(options: PrerecordedOptions, channels: list[list[Word]], request_id: str) -> dict[str, Any]:
@@ -229,7 +191,12 @@ def _results(options: PrerecordedOptions, channels: list[list[Word]], request_id
         alternative = _said(words)
         if paragraphs:
             alternative["paragraphs"] = _paragraphs(words)
-        found["channels"].append({"alternatives": [alternative]})
+        channel: dict[str, Any] = {"alternatives": [alternative]}
+        if languages := [name for name, _ in Counter(word.language for word in words).most_common() if name]:
+            alternative["languages"] = languages
+            if options.detect_language:
+                channel["detected_language"] = languages[0]
+        found["channels"].append(channel)
     if options.utterances:
         found["utterances"] = [
             {

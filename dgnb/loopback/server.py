@@ -26,6 +26,7 @@ from dgnb.loopback.handshake import (
     check_host,
     check_language,
     parse_query,
+    parse_recorded,
     parse_turn_query,
 )
 from dgnb.loopback.listener import Listener
@@ -232,7 +233,7 @@ class LoopbackServer:
 
     async def _transcribe(self, request: web.Request) -> web.StreamResponse:
         self._credentials.check(request.headers)
-        options = recordings.parse_recorded(list(request.query.items()))
+        options = parse_recorded(list(request.query.items()))
         engine = await self._loaded()
         check_language(options.language, engine)
         if self._recordings >= self._max_connections:
@@ -240,6 +241,8 @@ class LoopbackServer:
         self._recordings += 1
         try:
             return await recordings.answer(request, options, engine, request[_REQUEST_ID], self._private)
+        except (ConnectionError, web.RequestPayloadError) as error:
+            raise Refusal(499, "CLIENT_CLOSED_REQUEST", f"The request did not arrive whole: {error}.") from None
         finally:
             self._recordings -= 1
 

@@ -6,6 +6,7 @@ import io
 import json
 import wave
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,7 @@ from aiohttp import web
 from deepgram.core.api_error import ApiError
 
 from dgnb import samples
-from dgnb.loopback import Script
+from dgnb.loopback import Script, recordings
 from tests.loopback.test_sdk import open_client
 from tests.support.faulty import FaultyServer
 from tests.support.waiting import until
@@ -100,9 +101,78 @@ async def test_raw_audio_needs_its_encoding(server: FaultyServer) -> None:
 
 
 async def test_what_has_no_effect_here_is_a_warning_as_for_a_language_that_lacks_it(server: FaultyServer) -> None:
-    _, answer = await post(server, wav(3), params=[("model", "nova-3"), ("topics", "true"), ("numerals", "true")])
-    assert [one["parameter"] for one in answer["metadata"]["warnings"]] == ["numerals", "topics"]
+    _, answer = await post(
+        server, wav(3), params=[("model", "nova-3"), ("topics", "true"), ("numerals", "true"), ("intents", "false")]
+    )
+    assert [one["parameter"] for one in answer["metadata"]["warnings"]] == ["topics", "numerals"]
     assert "topics" not in answer["results"]
+
+
+async def test_topics_in_other_languages_are_missing_and_a_warning_says_so(server: FaultyServer) -> None:
+    params = [("model", "nova-3"), ("language", "de"), ("topics", "true"), ("custom_topic", "weather")]
+    status, answer = await post(server, wav(3), params=params)
+    assert status == 200
+    assert [one["parameter"] for one in answer["metadata"]["warnings"]] == ["topics", "custom_topic"]
+
+
+async def test_the_language_of_a_channel_is_the_one_that_most_words_are_in() -> None:
+    class Polyglot(Script):
+        def open(self, **given: Any) -> Any:
+            assert given["language"] == "multi"
+            stream = super().open(**given)
+            flush = stream.flush
+            stream.flush = lambda: [replace(one, language="de") if one.final else one for one in flush()]  # type: ignore[method-assign]
+            return stream
+
+    class English(Script):
+        languages = ("en",)
+
+    params = [("model", "nova-3"), ("detect_language", "true")]
+    async with FaultyServer(Polyglot("Guten Tag"), token="secret") as server:
+        _, answer = await post(server, wav(1), params=params)
+        assert answer["results"]["channels"][0]["detected_language"] == "de"
+        assert "warnings" not in answer["metadata"]
+    async with FaultyServer(English("Good day"), token="secret") as server:
+        _, answer = await post(server, wav(1), params=params)
+        assert "detected_language" not in answer["results"]["channels"][0]
+        assert [one["parameter"] for one in answer["metadata"]["warnings"]] == ["detect_language"]
+
+
+async def test_speakers_and_paragraphs_come_with_punctuation(server: FaultyServer) -> None:
+    params = [("diarize_model", "v2"), ("paragraphs", "true"), ("utterances", "true"), ("utt_split", "0")]
+    status, answer = await post(server, wav(8), params=params)
+    assert status == 200
+    paragraph = answer["results"]["channels"][0]["alternatives"][0]["paragraphs"]["paragraphs"][0]
+    assert (paragraph["num_words"], paragraph["speaker"], len(paragraph["sentences"])) == (8, 0, 3)
+    assert answer["results"]["utterances"][0]["speaker"] == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_what_is_too_large_is_refused(
+    chunked: bool, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield bytes(1000)
+
+    monkeypatch.setattr(recordings, "MOST_BYTES", 9_999)
+    status, answer = await post(server, pieces() if chunked else bytes(10_000))
+    assert (status, answer["err_code"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+async def test_an_upload_that_is_cut_is_forgotten(
+    head: str, server: FaultyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", server._port)
+    lines = ("POST /v1/listen HTTP/1.1", "Host: localhost", "Authorization: Token secret", head, "", "")
+    writer.write("\r\n".join(lines).encode())
+    await until(lambda: server._recordings == 1)
+    writer.write(b"no chunk\r\n")
+    await writer.drain()
+    writer.close()
+    await until(lambda: server._recordings == 0)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +184,12 @@ async def test_what_has_no_effect_here_is_a_warning_as_for_a_language_that_lacks
         ([("smart_format", "yes")], "true or false on the wire"),
         ([("extra", "novalue")], "key:value"),
         ([("summarize", "v1")], "not allowed"),
+        ([("summarize", "v2"), ("language", "de")], "for English alone"),
+        ([("encoding", "opus"), ("sample_rate", "48000")], "no bare packets"),
+        ([("encoding", "linear16"), ("sample_rate", "10")], "4000 to 384000"),
+        ([("model", "nova-3-nonsense")], "No such model"),
+        ([("diarize", "true"), ("diarize_model", "v2")], "both given"),
+        ([("utt_split", "-1")], "utt_split"),
         ([("callback", "https://example.org/x")], "no results elsewhere"),
     ],
 )
@@ -138,7 +214,12 @@ async def test_json_that_names_no_url_is_refused(server: FaultyServer, body: byt
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/a.wav", "http://localhost:9/a.wav", "http://[::1]/a", "http://10.0.0.1/a", "file:///a"]
+    "url",
+    [
+        *("http://127.0.0.1:9/a.wav", "http://localhost:9/a.wav", "http://[::1]/a", "http://10.0.0.1/a", "file:///a"),
+        *("http://127.1:9/", "http://2130706433:9/", "http://[::ffff:127.0.0.1]:9/", "http://0.0.0.0:9/"),
+        *("http://169.254.169.254/latest/meta-data", "http://user:word@localhost:9/", "http://"),
+    ],
 )
 async def test_an_address_that_is_not_public_is_never_fetched(server: FaultyServer, url: str) -> None:
     body = json.dumps({"url": url}).encode()
@@ -170,7 +251,7 @@ async def test_the_official_client_has_a_url_fetched(server: FaultyServer) -> No
         async with open_client(server) as client:
             answer: Any = await client.listen.v1.media.transcribe_url(url=f"{address}/", model="nova-3")
             assert answer.results.channels[0].alternatives[0].transcript == "hello world how are you"
-            for path, told in (("/round", "too many redirects"), ("/none", "404")):
+            for path, told in (("/round", "TooManyRedirects"), ("/none", "404")):
                 with pytest.raises(ApiError) as raised:
                     await client.listen.v1.media.transcribe_url(
                         url=address + path, model="nova-3", request_options={"max_retries": 0}

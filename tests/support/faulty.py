@@ -146,7 +146,8 @@ class FaultyServer(LoopbackServer):
         Args:
             status: 400 to 599, or a 3xx with a `Location` among the headers.
             error: The server's words, in `dg-error` and in the body; by default, words that fit the status.
-            body: A mapping is sent as JSON, text as HTML; by default, `{err_code, err_msg, request_id}`.
+            body: A mapping is sent as JSON, text as HTML, or as the headers' `Content-Type` says; by default,
+                `{err_code, err_msg, request_id}`.
             headers: Further headers, such as `{"Retry-After": "2"}`.
             times: How many handshakes; by default, all until the context ends.
         """
@@ -203,6 +204,34 @@ class FaultyServer(LoopbackServer):
     def ignoring_configure(self, times: int | None = None) -> AbstractContextManager[None]:
         """Neither apply nor answer `Configure`: `times` of them, or all until the context ends."""
         return self._during("ignoring_configure", times)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hear recordings, and keep their answers back until the context ends."""
+        end = asyncio.Event()
+        try:
+            with self._during("holding", end=end):
+                yield
+        finally:
+            end.set()
+
+    def cutting(self, after: int = 0, times: int | None = None) -> AbstractContextManager[None]:
+        """Reset the connection of uploads.
+
+        Args:
+            after: Bytes of the body that are taken first.
+            times: How many uploads; by default, all until the context ends.
+        """
+        return self._during("cutting", times, after=after)
+
+    def editing(self, change: Callable[[Any], Any], times: int | None = None) -> AbstractContextManager[None]:
+        """Change the answers for recordings: `editing(lambda answer: answer.pop("results"))`.
+
+        Args:
+            change: Gets the JSON, and changes it in place.
+            times: How many answers; by default, all until the context ends.
+        """
+        return self._during("editing", times, change=change)
 
     def unresponsive(self, times: int | None = None) -> AbstractContextManager[None]:
         """Accept TCP connections and leave handshakes unanswered: `times` of them, or all until the context ends."""
@@ -273,18 +302,35 @@ class FaultyServer(LoopbackServer):
         if self.strike("unresponsive"):
             await self._stopping.wait()
             raise Refusal(503, "STOPPING", "The server ends.")
+        if request.method == "POST" and (cut := self.strike("cutting")):
+            taken = 0
+            while taken < cut["after"] and (data := await request.content.readany()):
+                taken += len(data)
+            _reset(request)
+            raise Refusal(499, "CUT", "The upload was cut.")
         fault = self.strike("rejecting")
         if fault is None:
-            return await handler(request)
+            response = await handler(request)
+            return await self._edited(response) if request.method == "POST" else response
         status, body, headers = fault["status"], fault["body"], fault["headers"]
         if isinstance(body, str):
-            # The page of a proxy, which does not send Deepgram's headers.
-            return web.Response(status=status, text=body, content_type="text/html", headers=headers)
+            # The page of a proxy, or the text of a server before Deepgram's: neither sends Deepgram's headers.
+            return web.Response(status=status, text=body, headers={"Content-Type": "text/html", **headers})
         code, words = _CODES.get(status, ("INTERNAL_SERVER_ERROR", "The server was told to refuse this."))
         refusal = Refusal(status, code, fault["error"] or words, headers)
         if body is None:
             raise refusal
         return web.json_response(body, status=status, headers={"dg-error": str(refusal), **headers})
+
+    async def _edited(self, response: web.StreamResponse) -> web.StreamResponse:
+        if hold := self.strike("holding"):
+            await hold["end"].wait()
+        if edit := self.strike("editing"):
+            assert isinstance(response, web.Response)
+            answer = msgspec.json.decode(response.body)
+            edit["change"](answer)
+            return web.json_response(answer, headers={"dg-request-id": response.headers["dg-request-id"]})
+        return response
 
 
 class FaultyListener(Listener):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -57,6 +58,31 @@ async def test_a_rejection_may_be_the_page_of_a_proxy(server: FaultyServer) -> N
         await listen(server)
     assert caught.value.response.body == b"<h1>Bad gateway</h1>"
     assert "dg-error" not in caught.value.response.headers
+
+
+async def test_recordings_are_held_edited_cut_and_refused_in_plain_text() -> None:
+    async with FaultyServer("Hello world") as server, aiohttp.ClientSession() as client:
+        url = server.url.replace("ws", "http", 1) + "/v1/listen?encoding=linear16&sample_rate=16000"
+
+        async def post() -> tuple[int, str]:
+            async with client.post(url, data=bytes(64_000), headers={"Authorization": "Token any"}) as response:
+                return response.status, await response.text()
+
+        with server.holding():
+            held = asyncio.create_task(post())
+            await until(lambda: len(server.requests) == 1)
+            assert not held.done()
+        assert (await held)[0] == 200
+        with server.editing(lambda answer: answer.pop("results"), times=1):
+            assert list(json.loads((await post())[1])) == ["metadata"]
+            assert list(json.loads((await post())[1])) == ["metadata", "results"]
+        with server.cutting(after=10, times=1), pytest.raises(aiohttp.ClientError):
+            await post()
+        with server.rejecting(404, body="no such id", headers={"Content-Type": "text/plain"}, times=1):
+            assert await post() == (404, "no such id")
+        with server.rejecting(503, body={"error_code": "BUSY", "err_msg": "Later."}, times=1):
+            assert await post() == (503, '{"error_code": "BUSY", "err_msg": "Later."}')
+        assert (await post())[0] == 200
 
 
 async def test_a_connection_is_dropped_after_so_much_audio(server: FaultyServer) -> None:
