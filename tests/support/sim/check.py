@@ -407,7 +407,9 @@ def _detection(outcome: Outcome) -> None:
     worst = {"reset": 0.0, "dead line": 0.0}
     if outcome.retried:
         return
-    for socket, until in zip(outcome.network.sockets, outcome.books.given_up, strict=False):
+    # A server that did not greet was never given audio.
+    sockets = [connection._socket for connection in outcome.network.connections]
+    for socket, until in zip(sockets, outcome.books.given_up, strict=False):
         if socket.lost is None:
             continue
         at, how = socket.lost
