@@ -18,21 +18,18 @@ FORMAT: Final = ("encoding", "sample_rate", "channels")
 THRESHOLDS: Final = Thresholds.__struct_fields__
 """Flux's fields that are sliders, and live: a session takes what they show without a click on Apply."""
 
-PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
-    "live": {
-        "Captions": {"interim_results": True, "smart_format": True, "endpointing": "300"},
-        "Meeting": {
-            "interim_results": True,
-            "smart_format": True,
-            "diarize_model": "latest",
-            "endpointing": "300",
-            "utterance_end_ms": "1000",
-        },
-        "Fast": {"interim_results": True, "no_delay": True},
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "Captions": {"interim_results": True, "smart_format": True, "endpointing": "300"},
+    "Meeting": {
+        "interim_results": True,
+        "smart_format": True,
+        "diarize_model": "latest",
+        "endpointing": "300",
+        "utterance_end_ms": "1000",
     },
-    "flux": {"Quick": {"eager_eot_threshold": "0.4"}, "Patient": {"eot_threshold": "0.85", "eot_timeout_ms": "8000"}},
+    "Fast": {"interim_results": True, "no_delay": True},
 }
-"""Values that go together, by form and by the name of their button. One sets what the others set to its default."""
+"""Values that go together, by the name of their button. One sets what the others set to its default."""
 
 _KINDS: Final[dict[str, type[StreamOptions]]] = {"live": LiveOptions, "flux": FluxOptions}
 _FIELDS: Final = {**fields_of(FluxOptions), **fields_of(LiveOptions)}
@@ -44,22 +41,31 @@ _ABBREVIATIONS: Final = {"ms": "", "vad": "VAD", "mip": "MIP", "keyterm": "key t
 
 def described() -> dict[str, list[dict[str, Any]]]:
     """The options of each form for the front end: name, label, help, kind, choices, limits, default."""
-    return {form: _described(kind) for form, kind in _KINDS.items()}
+    source = {name: _FIELDS[name] for name in FORMAT}
+    return {
+        form: [
+            {
+                "name": name,
+                "label": _label(name),
+                "help": field.metadata["help"],
+                "kind": _kind(field),
+                "choices": [str(choice) for choice in _choices(field)],
+                "common": field.metadata["group"] == "common",
+                "default": _shown(field, field.default),
+                "minimum": field.metadata.get("minimum"),
+                "maximum": field.metadata.get("maximum"),
+            }
+            for name, field in (fields_of(kind) | source).items()
+        ]
+        for form, kind in _KINDS.items()
+    }
 
 
-def presets() -> dict[str, dict[str, dict[str, Any]]]:
-    """All values that each preset sets, by form and by the name of its button."""
-    made = {}
-    for form, buttons in PRESETS.items():
-        defaults = {name: _shown(_FIELDS[name], _FIELDS[name].default) for each in buttons.values() for name in each}
-        made[form] = {button: {**defaults, **values} for button, values in buttons.items()}
-    return made
-
-
-def models_by_language() -> dict[str, list[str]]:
-    """Models to suggest where the language is `multi`, and where it is neither that nor English."""
-    general = [name for name in _MODELS if name.count("-") < 2 or name.endswith(("-general", "-multi"))]
-    return {"multi": [name for name in general if name.startswith(("nova-2", "nova-3", "flux"))], "other": general}
+def presets() -> dict[str, dict[str, Any]]:
+    """All values that each preset sets, by the name of its button."""
+    named = [_FIELDS[name] for preset in PRESETS.values() for name in preset]
+    defaults = {field.name: _shown(field, field.default) for field in named}
+    return {button: {**defaults, **values} for button, values in PRESETS.items()}
 
 
 def shown(options: StreamOptions) -> dict[str, Any]:
@@ -109,25 +115,6 @@ def mistakes(values: Mapping[str, Any]) -> dict[str, str]:
                 field = fields.get(name, _FIELDS[name])
                 values[name] = _RIGHT.get(name, _shown(field, field.default))
     return found
-
-
-def _described(kind: type[StreamOptions]) -> list[dict[str, Any]]:
-    fields = fields_of(kind)
-    fields |= {name: _FIELDS[name] for name in FORMAT}  # not of the options, but of the source
-    return [
-        {
-            "name": name,
-            "label": _label(name),
-            "help": field.metadata["help"],
-            "kind": _kind(field),
-            "choices": [str(choice) for choice in _choices(field)],
-            "common": field.metadata["group"] == "common",
-            "default": _shown(field, field.default),
-            "minimum": field.metadata.get("minimum"),
-            "maximum": field.metadata.get("maximum"),
-        }
-        for name, field in fields.items()
-    ]
 
 
 def _label(name: str) -> str:

@@ -155,14 +155,21 @@ function render({ model, el }) {
     fields[name].box.querySelector("datalist").replaceChildren(...choices.map((value) => h("option", { value })));
   }
 
-  // Model and language know each other.
+  // Model and language know each other: by the service's list, where it was asked, else by their names.
+  const listed = (name) => model.get("fields").models[name] ?? model.get("fields").models[`${name}-general`];
+  function knows(name, tag) {
+    const general = name.split("-").length < 3 || /-(general|multi)$/.test(name);
+    if (tag === "multi") return general && /^(nova-[23]|flux)/.test(name);
+    const tags = listed(name) ?? [];
+    return !tag || (tags.length ? tags.includes(tag) || tags.includes(tag.split("-")[0]) : /^en\b/i.test(tag) || general);
+  }
   function fit({ model: chosen, language }) {
-    const spec = (name) => fields[name].spec.choices;
-    const { multi, other } = known.models;
-    const english = !language || /^en\b/i.test(language) || form === "flux";
-    suggest("model", language === "multi" ? multi : english ? spec("model") : other);
-    const knows = (tag) => (tag === "multi" ? multi.includes(chosen) : /^en\b/.test(tag) || other.includes(chosen));
-    suggest("language", spec("language").filter((tag) => !spec("model").includes(chosen) || knows(tag)));
+    const names = Object.keys(model.get("fields").models);
+    const own = fields.model.spec.choices.filter((name) => !names.length || listed(name) || name.startsWith("flux"));
+    const models = [...new Set([...own, ...names])];
+    suggest("model", models.filter((name) => form === "flux" || knows(name, language)));
+    const tags = [...new Set([...fields.language.spec.choices, ...(listed(chosen) ?? [])])];
+    suggest("language", tags.filter((tag) => !models.includes(chosen) || knows(chosen, tag)));
   }
 
   // Source and endpoint
@@ -287,6 +294,42 @@ function render({ model, el }) {
     player,
   );
 
+  // The runs of one sound, side by side
+
+  const runs = h("div", { class: "dgnb-compared", role: "group", "aria-label": "Comparison" });
+  const part = (value) => `${(100 * value).toFixed(1)} %`;
+  const columns = { words: String, "differing words": part, confidence: (value) => value.toFixed(2), latency: (value) => `${value.toFixed(2)} s` };
+  function drawRuns() {
+    const { rows: lines = [] } = model.get("compared");
+    runs.hidden = !lines.length;
+    if (runs.hidden) return;
+    const heads = Object.keys(columns);
+    const held = heads.map((_, n) => lines.some((line) => line[n + 1] !== null));
+    const longest = Math.max(...lines.map((line) => line.at(-1)));
+    const body = lines.map(([name, ...values]) => {
+      const heard = values.at(-1);
+      const partly = heard < longest - 1 ? ` · heard ${heard.toFixed(1)} of ${longest.toFixed(1)} s` : "";
+      const cells = heads.map((head, n) => (values[n] === null ? "–" : columns[head](values[n]))).filter((_, n) => held[n]);
+      return h("tr", {}, h("th", { scope: "row" }, name + partly), ...cells.map((cell) => h("td", {}, cell)));
+    });
+    const shown = ["run", ...heads.filter((_, n) => held[n])];
+    runs.replaceChildren(
+      h(
+        "table",
+        {},
+        h("caption", {}, "The same sound, heard with other options"),
+        h("thead", {}, h("tr", {}, ...shown.map((head) => h("th", { scope: "col" }, head)))),
+        h("tbody", {}, ...body),
+      ),
+      h(
+        "div",
+        { class: "dgnb-foot" },
+        expression("panel.comparison.diff()", "Copy the expression for the texts side by side, to use in a cell"),
+        expression("panel.comparison.summary", "Copy the expression for the table, to use in a cell"),
+      ),
+    );
+  }
+
   // Options
 
   const { live, flux } = known.forms;
@@ -314,7 +357,7 @@ function render({ model, el }) {
       if (box.contains(focused())) help.textContent = one.spec.help;
       if (box.parentElement !== place) place.append(box); // what is moved would lose the focus
     }
-    for (const [kind, , button] of presets) button.hidden = kind !== form;
+    for (const [, button] of presets) button.hidden = form === "flux";
   }
   const none = h("p", { class: "dgnb-empty" }, "No option has this in its name or help.");
   let expanded = false;
@@ -342,16 +385,18 @@ function render({ model, el }) {
     expanded = !expanded;
     sift();
   });
-  const presets = Object.entries(known.presets).flatMap(([kind, buttons]) =>
-    Object.entries(buttons).map(([name, values]) => {
-      const changed = known.forms[kind].filter((spec) => spec.name in values && values[spec.name] !== spec.default);
-      const says = changed.map((spec) => `${spec.name}=${values[spec.name]}`).join(", ");
-      return [kind, values, plain(name, `Sets ${says}`, () => set(values))];
-    }),
-  );
+  const presets = Object.entries(known.presets).map(([name, values]) => {
+    const changed = live.filter((spec) => spec.name in values && values[spec.name] !== spec.default);
+    const says = changed.map((spec) => `${spec.name}=${values[spec.name]}`).join(", ");
+    return [values, plain(name, `Sets ${says}`, () => set(values))];
+  });
   const apply = h("button", { type: "button", class: "dgnb-apply" });
   const effect = h("span", { class: "dgnb-effect" });
-  const changes = h("div", { class: "dgnb-changes" }, apply, plain("Undo", "Show the options that are in use", () => send({ do: "undo" })), effect);
+  const keep = plain("Keep and compare", "Stop here, keep these words, and hear the same sound with the changed options, to compare", () => {
+    flush();
+    send({ do: "keep" });
+  });
+  const changes = h("div", { class: "dgnb-changes" }, apply, keep, plain("Undo", "Show the options that are in use", () => send({ do: "undo" })), effect);
   press(apply, "apply");
   const options = h(
     "div",
@@ -360,7 +405,7 @@ function render({ model, el }) {
       "div",
       { class: "dgnb-heading" },
       h("strong", {}, "Options"),
-      h("span", { class: "dgnb-presets", role: "group", "aria-label": "Presets" }, ...presets.map(([, , button]) => button)),
+      h("span", { class: "dgnb-presets", role: "group", "aria-label": "Presets" }, ...presets.map(([, button]) => button)),
       search,
       all,
     ),
@@ -486,6 +531,7 @@ function render({ model, el }) {
     for (const [name, { spec, control, box, reset, slider }] of Object.entries(fields)) {
       if (!(name in values)) continue;
       if (control.type === "checkbox") control.checked = Boolean(values[name]);
+      else if (slider && !values[name]) slider.show(""); // where it stood, it stands when it is switched on again
       else if (control.value !== values[name] && !(waiting && control === document.activeElement)) control.value = values[name];
       slider?.show(values[name]);
       if (!spec.kind) continue;
@@ -498,7 +544,7 @@ function render({ model, el }) {
     fields.upload.box.hidden = values.source !== known.upload;
     fields.address.box.hidden = values.endpoint !== "custom";
     fields.key.box.hidden = values.endpoint === "offline";
-    for (const [, wanted, button] of presets) {
+    for (const [wanted, button] of presets) {
       button.setAttribute("aria-pressed", String(Object.entries(wanted).every(([name, value]) => values[name] === value)));
     }
     fit(values);
@@ -526,8 +572,9 @@ function render({ model, el }) {
     text_(pause, state.paused ? "▶ Resume" : "❚❚ Pause");
     pause.setAttribute("aria-disabled", String(!state.can_pause));
     finalize.setAttribute("aria-disabled", String(!state.open));
-    text_(finalize, state.turns ? "End the turn" : "Finalize");
-    finalize.title = state.turns ? "End the turn now, with the words heard so far" : "Ask for finals of what was said so far";
+    const turns = state.running ? state.turns : form === "flux";
+    text_(finalize, turns ? "End the turn" : "Finalize");
+    finalize.title = turns ? "End the turn now, with the words heard so far" : "Ask for finals of what was said so far";
     text_(at, state.at ?? "0:00");
     progress.hidden = state.part === null || state.part === undefined;
     if (!progress.hidden) progress.value = state.part;
@@ -551,6 +598,8 @@ function render({ model, el }) {
     text_(result, state.result ?? "");
     const count = (state.changes ?? []).length;
     changes.hidden = count === 0;
+    apply.hidden = !state.open;
+    keep.hidden = !state.sound;
     text_(apply, `Apply ${count} ${count === 1 ? "change" : "changes"}`);
     text_(effect, `${(state.changes ?? []).join(", ")}: ${state.effect}`);
   }
@@ -578,6 +627,7 @@ function render({ model, el }) {
   on("change:error", drawError);
   on("change:tab", drawTab);
   on("change:table", drawTable);
+  on("change:compared", drawRuns);
   const drawCaptions = () => view_.update(model.get("captions"));
   on("change:captions", drawCaptions);
   on("msg:custom", (message, buffers) => {
@@ -609,6 +659,7 @@ function render({ model, el }) {
       transport,
       error,
       strip,
+      runs,
       setupRow,
       list,
       ...Object.values(panes),
@@ -623,6 +674,7 @@ function render({ model, el }) {
   drawError();
   drawTab();
   drawTable();
+  drawRuns();
   drawCaptions();
   return () => cleanup.forEach((act) => act());
 }

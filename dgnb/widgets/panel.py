@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dgnb.audio.source import SourceFormat
 from dgnb.cells import Cells
@@ -19,10 +19,14 @@ from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
 from dgnb.widgets import form
 from dgnb.widgets.captions import watch
+from dgnb.widgets.compare import Runs
 from dgnb.widgets.loop import OwnLoop
 from dgnb.widgets.setup import Setup, doubts
 from dgnb.widgets.source import TYPED, UPLOAD, SourceChoice
 from dgnb.widgets.view import PanelView
+
+if TYPE_CHECKING:
+    from dgnb.comparison import Comparison
 
 __all__ = ["ControlPanel"]
 
@@ -31,7 +35,8 @@ class ControlPanel(PanelView):
     """A panel over a `LiveSession`: source, endpoint, options, Start, Stop, Pause, captions, status, errors.
 
     Other cells can use `panel.session` and `panel.transcript` at any time, also while it runs. Running the cell again
-    ends the session of the panel that the cell made before.
+    ends the session of the panel that the cell made before. "Keep and compare" lets the same sound be heard with the
+    options that were changed: then `panel.comparison` is a `Comparison` of the runs.
 
     Args:
         source: What `LiveSession` takes, or a `dgnb.replay(…)`; None for the sample recording.
@@ -62,6 +67,7 @@ class ControlPanel(PanelView):
 
     # On the class, because ipywidgets closes a panel even if its construction failed.
     session: LiveSession | None = None
+    comparison: Comparison | None = None
 
     @takes_options
     def __init__(
@@ -98,6 +104,7 @@ class ControlPanel(PanelView):
         choice = SourceChoice(source, raw, shared=shared)
         self._setup = Setup(choice, api_key, settings, most_seconds=duration, shared=shared)
         self._failed: dict[str, str] = {}
+        self._runs = Runs()
         self._applying = asyncio.Lock()
         self._own = OwnLoop(self._show_error, self._draw)
         super().__init__(choice, shown, chosen, shared=shared)
@@ -150,7 +157,8 @@ class ControlPanel(PanelView):
         self.values = {**self.values, **values}
 
     def click(self, button: str) -> None:
-        """Do what a click does: `start`, `stop`, `pause` (also to resume), `finalize`, `apply`, `undo` or `code`.
+        """Do what a click does: `start`, `stop`, `pause` (also to resume), `finalize`, `apply`, `keep` (and compare),
+        `undo` or `code`.
 
         It returns at once. What goes wrong is shown in the panel.
 
@@ -222,13 +230,14 @@ class ControlPanel(PanelView):
 
     def _draw(self) -> None:
         session, changes, effect = self.session, [], ""
-        if session is not None and session.state is State.OPEN:
+        if session is not None and (session.state is State.OPEN or (not self.running and session.transcript.audio)):
             with contextlib.suppress(ConfigurationError):  # The mistake stands at its field.
-                tuned = self._tune(session)
+                tuned = self._tune(session) if self.running else session.options
                 wanted, used = vars(self.options()), vars(tuned)
                 changes = sorted(name for name in wanted if name not in used or wanted[name] != used[name])
                 new_start = "multichannel" in changes
                 effect = "multichannel needs a new start" if new_start else "reconnects without a gap"
+                effect = effect if self.running else "the same sound can be heard again"
         key = ""
         try:
             endpoint = session.endpoint if self.running and session else self._setup.endpoint(self._held)
@@ -253,7 +262,7 @@ class ControlPanel(PanelView):
 
     # What a click does, on the panel's loop
 
-    def _start(self) -> None:
+    def _start(self, before: LiveSession | None = None) -> None:
         if self.running:
             return
         self.error = {}
@@ -263,8 +272,12 @@ class ControlPanel(PanelView):
         if self.problems:
             self._focus(next(iter(self.problems)))
             return
-        session = self._setup.session(self._held)
+        session = self._setup.session(self._held, before)
         session.start()
+        if before is None:
+            self._runs, self.comparison, self.compared = Runs(), None, {}
+        else:
+            self._runs.keep(before)
         self.session = session
         self._own.in_background(lambda: self._follow(session), "panel")
         self._draw()
@@ -273,6 +286,9 @@ class ControlPanel(PanelView):
         await watch(session, self._draw)
         if session.error is not None and session is self.session:
             self._show_error(session.error, session.report())
+        elif self._runs and session is self.session:
+            self._runs.keep(session)
+            self.comparison, self.compared = await asyncio.to_thread(self._runs.compared)
 
     def _stop(self) -> None:
         if self.session is not None and self.running:
@@ -325,6 +341,23 @@ class ControlPanel(PanelView):
             self._own.in_background(tune, "tune")
         return tuned
 
+    def _keep(self) -> None:
+        """Keep what was heard, and let the same sound be heard with the options of the form, to compare the two."""
+        session = self.session
+        if session is None or session.transcript.audio is None or not session.audio_cursor:
+            return
+        if self.problems:
+            self._focus(next(iter(self.problems)))
+            return
+
+        async def again() -> None:
+            with contextlib.suppress(DgnbError):
+                await session.stop()
+            if self.session is session:
+                self._start(session)
+
+        self._own.in_background(again, "compare")
+
     def _undo(self) -> None:
         """Show the options that the session runs with."""
         if self.session is not None:
@@ -344,6 +377,7 @@ _ACTIONS: Final[dict[str, Callable[[ControlPanel], None]]] = {
     "pause": ControlPanel._pause,
     "finalize": ControlPanel._finalize,
     "apply": ControlPanel._apply,
+    "keep": ControlPanel._keep,
     "undo": ControlPanel._undo,
     "code": ControlPanel._give_code,
 }

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dgnb.endpoints import Endpoint, Secret, choose
 from dgnb.exceptions import ConfigurationError
-from dgnb.options import FluxOptions, LiveOptions
+from dgnb.options import LiveOptions
 from dgnb.session import LiveSession
 from dgnb.widgets import form
 from dgnb.widgets.source import MICROPHONE, TYPED, UPLOAD, SourceChoice
@@ -39,13 +39,13 @@ class Setup:
         self._most_seconds = most_seconds if shared else None
         self._shared = shared
 
-    def session(self, values: Mapping[str, Any]) -> LiveSession:
-        """A session that is not started. `ConfigurationError`: a field is wrong, or something is missing."""
+    def session(self, values: Mapping[str, Any], before: LiveSession | None = None) -> LiveSession:
+        """A session of the source, or of what the one before heard. `ConfigurationError`: a field is wrong or empty."""
         return LiveSession(
-            self.source.source(values),
+            before.transcript.audio if before else self.source.source(values),
             form.options_of(values),
             endpoint=self.endpoint(values),
-            duration=self._duration(values),
+            duration=before.audio_cursor if before else self._duration(values),
             **self._settings,
         )
 
@@ -129,9 +129,6 @@ def doubts(values: Mapping[str, Any]) -> dict[str, str]:
     """Warnings about what is valid but likely to disappoint, by field."""
     hints = {}
     offline = values["endpoint"] == "offline"
-    if form.kind_of(values) is FluxOptions:
-        hints["language_hint"] = "The offline engine knows English only."
-        return hints if offline and values["language_hint"] else {}
     if offline and str(values["language"]).lower().partition("-")[0] not in ("en", ""):
         hints["language"] = "The offline engine knows English only, unless DGNB_OFFLINE_MODEL names another model."
     if offline:

@@ -43,6 +43,7 @@ class PanelView(AnyWidget):
     captions = traitlets.Dict().tag(sync=True)
     tab = traitlets.Unicode("captions").tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
+    compared = traitlets.Dict().tag(sync=True)
     _asker = ""
 
     def __init__(self, source: SourceChoice, options: dict[str, Any], endpoint: Endpoint, *, shared: bool) -> None:
@@ -62,7 +63,7 @@ class PanelView(AnyWidget):
             fields={
                 "forms": form.described(),
                 "presets": form.presets(),
-                "models": form.models_by_language(),
+                "models": {},
                 "sources": source.kinds,
                 "microphone": MICROPHONE,
                 "typed": TYPED,
@@ -100,11 +101,7 @@ class PanelView(AnyWidget):
             "open": is_open,
             "badge": printable(badge),
             "key": key,
-            "turns": (
-                isinstance(session.options, FluxOptions)
-                if running and session
-                else form.kind_of(self._held) is FluxOptions
-            ),
+            "turns": session is not None and isinstance(session.options, FluxOptions),
             "changes": changes,
             "effect": effect,
             **(_figures(session) if session else {}),
@@ -148,7 +145,7 @@ def _figures(session: LiveSession) -> dict[str, Any]:
         shown |= {"at": f"{clock(session.audio_cursor)} of {clock(length)}", "part": part}
     if session.state is State.CLOSED and session.audio_cursor:
         shown["result"] = f"{transcript.word_count} words in {session.audio_cursor:.1f} s"
-        shown["sound"] = transcript.audio is not None
+    shown["sound"] = transcript.audio is not None and session.audio_cursor > 0
     level = session.level
     resting = session.paused or session.state is State.CLOSED or level is None
     shown["level"] = 0 if resting or level is None else round(100 * max(0.0, 1 - level / _SILENCE))

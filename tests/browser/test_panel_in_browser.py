@@ -79,6 +79,44 @@ async def test_applied_options_go_on_in_the_same_transcript(notebook: Notebook) 
     await stop(notebook)
 
 
+@in_lab
+async def test_a_model_of_flux_shows_sliders_that_keys_move(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    model, number = notebook.find(".dgnb-field-model input"), notebook.find(".dgnb-field-eot_threshold .dgnb-number")
+    await model.fill("flux-general-en")
+    await expect(number).to_have_text("0.7")
+    await expect(model).to_be_focused()
+    await expect(notebook.find(".dgnb-field-endpointing")).to_be_hidden()
+    eager = notebook.page.get_by_role("slider", name="Eager end-of-turn threshold")
+    await expect(eager).to_be_disabled()
+    await notebook.page.get_by_role("checkbox", name="Eager end-of-turn threshold on").check()
+    for _ in range(30):
+        await eager.press("ArrowRight")
+    await expect(eager).to_have_attribute("aria-valuetext", "0.8")
+    await expect(notebook.find(".dgnb-field-eager_eot_threshold .dgnb-problem")).to_contain_text(
+        "at most eot_threshold"
+    )
+    await notebook.page.get_by_role("slider", name="End-of-turn threshold eot_threshold", exact=True).press("End")
+    await expect(notebook.find(".dgnb-field-eager_eot_threshold .dgnb-problem")).to_have_text("")
+    assert await notebook.ask("repr(panel.options())") == "FluxOptions(eot_threshold=1.0, eager_eot_threshold=0.8)"
+    await model.fill("nova-3")
+    await expect(number).to_be_hidden()
+    assert await notebook.ask("repr(panel.options())") == "LiveOptions(interim_results=True)"
+
+
+@in_lab
+async def test_keep_and_compare_shows_two_runs_of_the_same_sound(notebook: Notebook) -> None:
+    await notebook.run(PANEL)
+    await start(notebook)
+    await notebook.page.get_by_role("checkbox", name="smart_format").check()
+    await notebook.button("Keep and compare").click()
+    rows = notebook.find(".dgnb-compared tbody tr")
+    await expect(rows).to_have_count(2)
+    await expect(rows.nth(1)).to_contain_text("smart_format")
+    assert await notebook.ask("list(panel.comparison.summary.words.notna())") == [True, True]
+    await expect(notebook.find(".dgnb-status")).to_have_text("Stopped")
+
+
 @everywhere
 async def test_an_error_is_shown_with_its_remedy_and_start_works_again(notebook: Notebook) -> None:
     await notebook.run(PANEL)

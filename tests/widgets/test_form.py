@@ -122,16 +122,15 @@ def test_a_preset_sets_what_it_names_and_resets_what_the_others_name() -> None:
     mine = {**DEFAULTS, "keyterm": "Praat"}
     values = mine
     for _ in range(2):
-        for name, wanted in form.PRESETS["live"].items():
-            values = {**values, **form.presets()["live"][name]}
+        for name, wanted in form.PRESETS.items():
+            values = {**values, **form.presets()[name]}
             assert values == {**mine, **wanted}
 
 
 def test_presets_are_valid_options() -> None:
-    for kind, defaults in (("live", DEFAULTS), ("flux", FLUX)):
-        for preset in form.PRESETS[kind].values():
-            options = form.options_of({**defaults, **preset})
-            assert set(options.changed()) == {name for name in preset if preset[name] != defaults[name]}
+    for preset in form.PRESETS.values():
+        options = form.options_of({**DEFAULTS, **preset})
+        assert set(options.changed()) == {name for name in preset if preset[name] != DEFAULTS[name]}
 
 
 def test_a_model_of_flux_reads_the_fields_of_flux_and_no_others() -> None:
@@ -170,12 +169,3 @@ def test_thresholds_out_of_order_are_told_at_their_fields_with_all_else(
     changed: dict[str, str], wrong: list[str]
 ) -> None:
     assert sorted(form.mistakes({**FLUX, **changed})) == wrong
-
-
-def test_models_are_suggested_for_the_languages_that_they_know() -> None:
-    models = form.models_by_language()
-    assert "nova-2-meeting" not in models["other"]
-    assert "nova-3-medical" not in models["multi"]
-    assert {"nova-3", "nova-2-general"} <= set(models["multi"])
-    assert "enhanced" in models["other"]
-    assert "enhanced" not in models["multi"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -237,14 +238,12 @@ async def test_what_needs_a_new_start_says_so_before_and_after_apply(
 def test_a_model_of_flux_shows_the_fields_of_flux_and_the_way_back_those_that_were_there() -> None:
     panel = ControlPanel(model="flux-general-en", eot_threshold=0.8, endpoint="offline")
     assert panel.options() == FluxOptions(eot_threshold=0.8)
-    assert panel.state["turns"]
     assert "dgnb.FluxOptions(eot_threshold=0.8)" in panel.code()
     panel.set(keyterm="Praat", eager_eot_threshold="0.9")
     assert "at most eot_threshold" in panel.problems["eager_eot_threshold"]
     panel.set(model="nova-3")
     assert panel.problems == {}
     assert panel.options() == LiveOptions(interim_results=True, keyterm=["Praat"])
-    assert not panel.state["turns"]
     options = FluxOptions(model="flux-general-multi", language_hint=["de"])
     raw = ControlPanel("talk.raw", options, endpoint="offline", encoding="mulaw", sample_rate=8000, channels=2)
     assert (raw.options(), raw.values["channels"]) == (options, "2")
@@ -287,6 +286,58 @@ async def test_a_moved_slider_is_applied_without_a_click_and_a_refusal_stands_at
     panel.set(eot_threshold="0.8")
     assert panel.problems == {}
     assert session is panel.session
+
+
+async def test_keep_and_compare_lets_the_same_sound_be_heard_with_other_options(server: FaultyServer) -> None:
+    panel = ControlPanel(bytes(32_000 * 30), encoding="linear16", sample_rate=16_000, endpoint=server.url, pace=20)
+    kept = (await opened(panel)).transcript
+    assert panel.state["changes"] == []
+    panel.set(smart_format=True)
+    assert panel.state["sound"]
+    panel.click("keep")
+    await until(lambda: panel.running and panel.transcript is not kept)
+    second = panel.session
+    assert second
+    assert second.options == LiveOptions(interim_results=True, smart_format=True)
+    assert panel.state["changes"] == []
+    await until(lambda: panel.comparison is not None)
+    first = f"nova-3, interim_results ({server.url})"
+    runs = {first: kept, first.replace(" i", " smart_format, i"): second.transcript}
+    assert panel.comparison
+    assert panel.comparison.transcripts == runs
+    rows = panel.compared["rows"]
+    assert [row[:2] for row in rows] == [[name, run.word_count] for name, run in runs.items()]
+    assert rows[0][-1] == pytest.approx(rows[1][-1])
+    assert panel.error == {}
+    # A third run joins them, and a plain start begins anew.
+    panel.set(smart_format=False, punctuate=True)
+    assert panel.state["changes"] == ["punctuate", "smart_format"]
+    assert panel.state["effect"] == "the same sound can be heard again"
+    panel.click("keep")
+    await until(lambda: len(panel.compared.get("rows", ())) == 3)
+    assert panel.comparison.summary.index.is_unique
+    await opened(panel)
+    assert (panel.comparison, panel.compared) == (None, {})
+    panel.set(endpointing="soon")
+    panel.click("keep")
+    await asyncio.sleep(0)
+    assert panel.running, "a mistake stands at its field, and nothing is stopped"
+    await quiet(panel)
+
+
+async def test_what_was_not_kept_can_not_be_compared(server: FaultyServer) -> None:
+    async def sound() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(3200)
+
+    panel = ControlPanel(sound(), record=False, encoding="linear16", sample_rate=16_000, endpoint=server.url)
+    session = await opened(panel)
+    panel.set(smart_format=True)
+    assert not panel.state["sound"]
+    panel.click("keep")
+    await quiet(panel)
+    assert panel.session is session
+    assert panel.state["changes"] == []
 
 
 async def test_undo_shows_the_options_in_use_again(panel: ControlPanel) -> None:
