@@ -113,6 +113,15 @@ def _listen(notebook: Any, folder: Path) -> None:
         assert (folder / name).stat().st_size > 500
 
 
+def _is_it_better(notebook: Any, folder: Path) -> None:
+    assert _said(notebook, "compare").endswith(": .summary, .words, .diff(), .plot()>")
+    assert _said(notebook, "summary").count("\n") == 3
+    assert _pictures(notebook) == {"plot"}
+    table = _said(notebook, "two").splitlines()[1:]
+    assert [row.split()[2:] for row in table] == [["morning", "evening", "substitute"], ["live", "life", "substitute"]]
+    assert "≠evening" in _said(notebook, "diff")
+
+
 SHOWN = {
     "01_quickstart": _quickstart,
     "02_control_panel": _control_panel,
@@ -121,6 +130,7 @@ SHOWN = {
     "05_radio_for_an_hour": _radio_for_an_hour,
     "06_your_own_server": _your_own_server,
     "07_listen_where_you_read": _listen,
+    "09_is_it_better": _is_it_better,
 }
 
 
