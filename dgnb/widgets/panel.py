@@ -13,7 +13,7 @@ from dgnb.cells import Cells
 from dgnb.endpoints import Secret, choose, hidden
 from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError, DgnbError, nearest
 from dgnb.notices import printable
-from dgnb.options import StreamOptions, as_options, takes_options
+from dgnb.options import FluxOptions, StreamOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
@@ -234,9 +234,11 @@ class ControlPanel(PanelView):
             with contextlib.suppress(ConfigurationError):  # The mistake stands at its field.
                 tuned = self._tune(session) if self.running else session.options
                 wanted, used = vars(self.options()), vars(tuned)
-                changes = sorted(name for name in wanted if name not in used or wanted[name] != used[name])
+                changes = sorted(name for name in wanted if wanted[name] != used.get(name, wanted[name]))
                 new_start = "multichannel" in changes
                 effect = "multichannel needs a new start" if new_start else "reconnects without a gap"
+                if isinstance(tuned, FluxOptions) and {"keyterm", "language_hint", "numerals"}.issuperset(changes):
+                    effect = "takes effect at once"
                 effect = effect if self.running else "the same sound can be heard again"
         key = ""
         try:

@@ -266,13 +266,15 @@ async def test_a_moved_slider_is_applied_without_a_click_and_a_refusal_stands_at
     session = await opened(panel)
     monkeypatch.setattr(LiveSession, "options", property(lambda session: used))
     monkeypatch.setattr(LiveSession, "apply", apply)
-    panel.set(model="flux-general-en")
+    panel.set(model="flux-general-en", profanity_filter=True)
+    assert (panel.state["changes"], panel.state["effect"]) == (["profanity_filter"], "reconnects without a gap")
+    panel.set(profanity_filter=False)
     assert panel.state["changes"] == []
     for value in ("0.71", "0.72", "0.8"):
         panel.set(eot_threshold=value)
         await asyncio.sleep(0)
     panel.set(numerals=True)
-    assert panel.state["changes"] == ["numerals"]
+    assert (panel.state["changes"], panel.state["effect"]) == (["numerals"], "takes effect at once")
     assert len(asked) == 1, "one is on its way: what moved meanwhile comes after it"
     answered.set()
     await until(lambda: used.eot_threshold == 0.8)
