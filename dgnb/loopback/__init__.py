@@ -9,7 +9,10 @@ async with dgnb.loopback.serve(dgnb.loopback.Script("hello world")) as server:
 
 It refuses what Deepgram refuses, with Deepgram's status and form. Its log explains a close reason such as `DATA-0000`.
 The response header `dgnb-ignored` names the options that it can't honour, such as numerals. With `diarize` each word
-has speaker 0. A `callback` is ignored, so that no request makes the server reach a network.
+has speaker 0. A `callback` is ignored by live streams and refused for recordings.
+
+`POST /v1/listen` takes recordings: bytes, or a URL, which is fetched from public addresses alone. `/v1/auth/grant`
+gives temporary tokens, and `/v1/models` lists the model that runs.
 """
 
 from __future__ import annotations

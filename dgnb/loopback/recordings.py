@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import socket
 import tempfile
 import threading
@@ -17,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import IO, Any, Final
-from urllib.parse import urlsplit
 from uuid import NAMESPACE_OID, uuid5
 
 import aiohttp
@@ -45,21 +43,21 @@ _HONOURED: Final = {
 _CORRUPT: Final = "Bad Request: failed to process audio: corrupt or unsupported data"
 
 
+class _Remote(msgspec.Struct):
+    url: str
+
+
 async def _received(request: web.Request, private: bool) -> IO[bytes]:
     """The recording that a request holds or names, in a file. With `private`, it may be anywhere."""
     if request.content_type != "application/json":
         try:
-            return await _kept(request.content, request.content_length or 0)
+            return await _kept(request, request.content, request.content_length or 0)
         except TimeoutError:
             raise Refusal(408, "SLOW_UPLOAD", "Request upload timeout.") from None
     try:
-        url = json.loads(await request.read())["url"]
-        address = urlsplit(url)
-        _ = address.port
-    except (ValueError, TypeError, KeyError, AttributeError):
+        url = msgspec.json.decode(await request.read(), type=_Remote).url
+    except msgspec.DecodeError:
         raise Refusal(400, "INVALID_JSON", 'The body is JSON of the form {"url": "https://…"}.') from None
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise Refusal(400, "REMOTE_CONTENT_ERROR", "The URL is no http or https address.")
     connector = aiohttp.TCPConnector(socket_factory=None if private else _public_socket)
     timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=_SLOW)
     try:
@@ -67,7 +65,7 @@ async def _received(request: web.Request, private: bool) -> IO[bytes]:
             aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=True) as session,
             session.get(url, max_redirects=5) as response,
         ):
-            return await _kept(response.content, response.content_length or 0)
+            return await _kept(request, response.content, response.content_length or 0)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         told = f"The URL can't be fetched: {type(error).__name__}: {error}"
         raise Refusal(400, "REMOTE_CONTENT_ERROR", told) from None
@@ -84,8 +82,13 @@ def _public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return socket.socket(*address[:3])
 
 
-async def _kept(body: aiohttp.StreamReader, size: int) -> IO[bytes]:
-    """A body in a temporary file. `size` is what was announced."""
+def _check_there(request: web.Request) -> None:
+    if request.transport is None or request.transport.is_closing():
+        raise ConnectionResetError("the client has left")
+
+
+async def _kept(request: web.Request, body: aiohttp.StreamReader, size: int) -> IO[bytes]:
+    """A body, of the request or of another one that it asks for, in a temporary file. `size` is what was announced."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         while size <= MOST_BYTES:
@@ -94,6 +97,7 @@ async def _kept(body: aiohttp.StreamReader, size: int) -> IO[bytes]:
             if not data:
                 file.seek(0)
                 return file
+            _check_there(request)
             await asyncio.to_thread(file.write, data)
             size = max(size, file.tell())
         raise Refusal(413, "PAYLOAD_TOO_LARGE", f"At most {MOST_BYTES / 1e9:g} GB are taken.")
@@ -111,9 +115,8 @@ async def answer(
         work = asyncio.ensure_future(asyncio.to_thread(_heard, options, engine, file, left, request_id))
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK))[0]:
-                if request.transport is None or request.transport.is_closing():
-                    raise ConnectionResetError("the client has left")
-            channels, metadata = work.result()
+                _check_there(request)
+            results, metadata = work.result()
         except Undecodable as error:
             raise Refusal(400, "Bad Request", f"{_CORRUPT} ({error})") from None
         finally:
@@ -130,10 +133,8 @@ async def answer(
             {"parameter": name, "type": "unsupported", "message": f"{name} has no effect at this server."}
             for name in ignored
         ]
-    return web.json_response(
-        {"metadata": metadata, "results": _results(options, channels, request_id)},
-        headers={"dg-request-id": request_id},
-    )
+    body = msgspec.json.encode({"metadata": metadata, "results": results})
+    return web.Response(body=body, content_type="application/json", headers={"dg-request-id": request_id})
 
 
 def _detects(engine: Engine) -> bool:
@@ -142,16 +143,13 @@ def _detects(engine: Engine) -> bool:
 
 def _heard(
     options: PrerecordedOptions, engine: Engine, file: IO[bytes], left: threading.Event, request_id: str
-) -> tuple[list[list[Word]], dict[str, Any]]:
-    """The words of each channel, and the metadata. Runs in a thread."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`results` and `metadata` of the answer. Runs in a thread."""
     live = LiveOptions(
+        **{name: getattr(options, name) for name in ("multichannel", "encoding", "sample_rate", "channels")},
         language="multi" if options.detect_language and _detects(engine) else options.language,
         punctuate=options.punctuated or options.paragraphs,
         diarize=options.diarize or options.diarize_model is not None,
-        multichannel=options.multichannel,
-        encoding=options.encoding,
-        sample_rate=options.sample_rate,
-        channels=options.channels,
         endpointing=False,
     )
     recognizer = Recognizer(engine, live, request_id=request_id)
@@ -181,7 +179,8 @@ def _heard(
     take(last)
     metadata = msgspec.to_builtins(end)
     del metadata["type"]
-    return [channels.get(index, []) for index in range(metadata["channels"])], metadata
+    words = [channels.get(index, []) for index in range(metadata["channels"])]
+    return _results(options, words, request_id), metadata
 
 
 def _results(options: PrerecordedOptions, channels: list[list[Word]], request_id: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class LoopbackServer:
         idle_timeout: Seconds without audio, KeepAlive or other text until a connection is closed with NET-0001.
             Deepgram says in one place that KeepAlive alone is not enough; here it is. `/v2/listen` waits six times
             as long, and counts pings too.
-        max_connections: How many connections at a time; more are answered with 429.
+        max_connections: How many connections, and how many recordings, at a time; more are answered with 429.
         radio: The recording that `/radio` plays; by default, the sample that comes with dgnb.
         tls: Serve `wss://` and `https://` with this.
 

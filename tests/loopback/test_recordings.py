@@ -190,6 +190,7 @@ async def test_an_upload_that_is_cut_is_forgotten(
         ([("model", "nova-3-nonsense")], "No such model"),
         ([("diarize", "true"), ("diarize_model", "v2")], "both given"),
         ([("utt_split", "-1")], "utt_split"),
+        ([("utt_split", "nan")], "utt_split"),
         ([("callback", "https://example.org/x")], "no results elsewhere"),
     ],
 )
@@ -207,7 +208,7 @@ async def test_what_is_no_audio_is_refused_in_the_words_of_the_service(server: F
     assert "failed to process audio: corrupt or unsupported data" in answer["err_msg"]
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b"1", b'{"url": 5}', b"{", b'{"url": "https://[::1"}'])
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"1", b'{"url": 5}', b"{", b'{"url": null}'])
 async def test_json_that_names_no_url_is_refused(server: FaultyServer, body: bytes) -> None:
     status, answer = await post(server, body, headers={"Content-Type": "application/json"})
     assert (status, answer["err_code"]) == (400, "INVALID_JSON")
@@ -219,6 +220,7 @@ async def test_json_that_names_no_url_is_refused(server: FaultyServer, body: byt
         *("http://127.0.0.1:9/a.wav", "http://localhost:9/a.wav", "http://[::1]/a", "http://10.0.0.1/a", "file:///a"),
         *("http://127.1:9/", "http://2130706433:9/", "http://[::ffff:127.0.0.1]:9/", "http://0.0.0.0:9/"),
         *("http://169.254.169.254/latest/meta-data", "http://user:word@localhost:9/", "http://"),
+        *("https://[::1", "http://example.org:99999/", "no address", ""),
     ],
 )
 async def test_an_address_that_is_not_public_is_never_fetched(server: FaultyServer, url: str) -> None:
@@ -300,7 +302,7 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
 
 async def test_real_speech_is_heard_as_it_is_live() -> None:
     async with FaultyServer(token="secret") as server:
-        _, answer = await post(server, samples.path().read_bytes(), params=[("smart_format", "true")])
+        _, answer = await post(server, samples.path().read_bytes()[:50_000], params=[("smart_format", "true")])
     words = answer["results"]["channels"][0]["alternatives"][0]["words"]
-    assert len(words) > 20
+    assert len(words) > 10
     assert all(0 <= word["start"] <= word["end"] <= answer["metadata"]["duration"] for word in words)
