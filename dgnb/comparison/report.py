@@ -178,10 +178,10 @@ class Comparison:
             far = [Levenshtein.normalized_distance(side.tokens.tolist(), other) for other in others]
             row["disagreement"] = np.mean(far) if far else math.nan
         elif side is not base:
-            pairs = Pairs(base, side)
+            pairs = Pairs(base, side) if self.pairs[name].refused else self.pairs[name]
             row |= {kind: getattr(pairs.found, kind) for kind in ("wer", "substitutions", "deletions", "insertions")}
             row["wer_low"], row["wer_high"] = interval(base, pairs)
-            row |= {"cer": character_errors(base, side, (pairs.ops > 0).sum()), "cpwer": _cpwer(self.reference, run)}
+            row |= {"cer": character_errors(base, side, pairs), "cpwer": _cpwer(self.reference, run)}
         return row
 
     def diff(self, start: float = 0.0, end: float | None = None) -> Diff:
