@@ -9,7 +9,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -106,7 +106,7 @@ class LoopbackServer:
         self._tls = tls
         self._loading = asyncio.Lock()
         self._listeners: set[Listener] = set()
-        self._recordings = 0
+        self._recordings: set[asyncio.Task[Any]] = set()
         # Tests have it fetch recordings from this machine.
         self._private = False
         self._runner: web.AppRunner | None = None
@@ -143,6 +143,8 @@ class LoopbackServer:
     async def __aexit__(self, *error: object) -> None:
         self._stopping.set()
         self.drop(1001, "The server ends.")
+        for task in self._recordings:
+            task.cancel()
         try:
             # Before aiohttp cleans up, because it would not wait for the clients' close frames.
             await asyncio.gather(*(listener.over.wait() for listener in self._listeners))
@@ -236,15 +238,16 @@ class LoopbackServer:
         options = parse_recorded(list(request.query.items()))
         engine = await self._loaded()
         check_language(options.language, engine)
-        if self._recordings >= self._max_connections:
+        if len(self._recordings) >= self._max_connections:
             raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.")
-        self._recordings += 1
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._recordings.add(task)
         try:
             return await recordings.answer(request, options, engine, request[_REQUEST_ID], self._private)
         except (ConnectionError, web.RequestPayloadError) as error:
             raise Refusal(499, "CLIENT_CLOSED_REQUEST", f"The request did not arrive whole: {error}.") from None
         finally:
-            self._recordings -= 1
+            self._recordings.discard(task)
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":

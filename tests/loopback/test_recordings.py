@@ -147,6 +147,18 @@ async def test_speakers_and_paragraphs_come_with_punctuation(server: FaultyServe
     assert answer["results"]["utterances"][0]["speaker"] == 0
 
 
+async def test_a_server_that_ends_ends_the_work() -> None:
+    async with FaultyServer(SCRIPT) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server._port)
+        writer.write(
+            b"POST /v1/listen HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token any\r\nContent-Length: 9\r\n\r\n"
+        )
+        await until(lambda: len(server._recordings) == 1)
+        begin = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begin < 1
+    writer.close()
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_what_is_too_large_is_refused(
     chunked: bool, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
@@ -167,11 +179,11 @@ async def test_an_upload_that_is_cut_is_forgotten(
     _, writer = await asyncio.open_connection("127.0.0.1", server._port)
     lines = ("POST /v1/listen HTTP/1.1", "Host: localhost", "Authorization: Token secret", head, "", "")
     writer.write("\r\n".join(lines).encode())
-    await until(lambda: server._recordings == 1)
+    await until(lambda: len(server._recordings) == 1)
     writer.write(b"no chunk\r\n")
     await writer.drain()
     writer.close()
-    await until(lambda: server._recordings == 0)
+    await until(lambda: not server._recordings)
     assert caplog.records == []
 
 
@@ -296,7 +308,7 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
         task = asyncio.create_task(post(server, io.BytesIO(wav(600))))
         await begun.wait()
         task.cancel()
-        await until(lambda: server._recordings == 0)
+        await until(lambda: not server._recordings)
         assert fed < 100
 
 
