@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import aiohttp
 import pytest
 from deepgram.core.api_error import ApiError
 
 from dgnb.loopback import Script
-from dgnb.loopback.account import Credentials
 from tests.loopback.test_sdk import open_client
 from tests.support.faulty import FaultyServer
 
@@ -29,24 +25,19 @@ async def test_the_official_client_is_granted_a_token_that_lets_it_in() -> None:
 
 
 async def test_a_token_is_good_until_its_time_is_over() -> None:
-    now = 100.0
-    credentials = Credentials("secret", lambda: now)
-
-    class Request:
-        def __init__(self) -> None:
-            self.headers = {"Authorization": "Token secret"}
-
-        async def read(self) -> bytes:
-            return b'{"ttl_seconds": 5}'
-
-    response: Any = await credentials.grant(Request())  # type: ignore[arg-type]
-    token = json.loads(response.body)["access_token"]
-    bearer = {"Authorization": f"Bearer {token}"}
-    now = 104.9
-    credentials.check(bearer)
-    now = 105.0
-    with pytest.raises(Exception, match="has expired"):
-        credentials.check(bearer)
+    async with FaultyServer(Script("Hello"), token="secret") as server:
+        async with open_client(server) as client:
+            token = (await client.auth.v1.tokens.grant(ttl_seconds=60)).access_token
+        async with open_client(server, access_token=token) as guest:
+            server.ahead = 59
+            await guest.manage.v1.models.list(include_outdated=True)
+            server.ahead = 61
+            with pytest.raises(ApiError, match="has expired"):
+                await guest.manage.v1.models.list()
+        async with open_client(server, api_key=token) as guest:
+            server.ahead = 0
+            with pytest.raises(ApiError, match="Invalid credentials"):
+                await guest.manage.v1.models.list()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import math
 import os
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from dgnb import messages as wire
 from dgnb.exceptions import ProtocolError
 from dgnb.loopback import LoopbackServer
+from dgnb.loopback.account import Credentials
 from dgnb.loopback.handshake import Refusal
 from dgnb.loopback.listener import Listener
 from dgnb.loopback.radio import Radio
@@ -121,15 +123,18 @@ class FaultyServer(LoopbackServer):
         requests: Every HTTP request seen, with how it was answered, the oldest first.
         connections: Every WebSocket connection, likewise.
         configurable: Whether `Configure` succeeds, as at Deepgram; it changes nothing.
+        ahead: Seconds that the clock of granted tokens is ahead of the true one: add to it, and they expire.
     """
 
     configurable = True
+    ahead = 0.0
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.requests: list[Handshake] = []
         self.connections: list[ServedConnection] = []
         self._faults: list[dict[str, Any]] = []
+        self._credentials = Credentials(self.token, lambda: time.monotonic() + self.ahead)
         self._listener = functools.partial(FaultyListener, self)
         self._radio = FaultyRadio(self, named.get("radio"), self._stopping)
 
