@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ from dgnb.comparison.references import Reference, named, referred
 from dgnb.comparison.report import Comparison, checked
 from dgnb.comparison.runs import Way, way_of
 from dgnb.endpoints import hide
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.notices import clock, escaped, quiet
+from dgnb.session import LiveSession
 from dgnb.session.progress import shown
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
@@ -23,6 +25,9 @@ from dgnb.values import ABOVE_0, number
 __all__ = ["Comparison", "compare"]
 
 _FORMAT: Final = ("encoding", "sample_rate", "channels")
+_TAKEN: Final = inspect.get_annotations(LiveSession.__init__).keys() - {"source", "options", "wire", "return"} | {
+    "normalize"
+}
 _AFTER: Final = 2.0  # Seconds of a transcript after the end of its sound: more is of other sound
 
 
@@ -54,15 +59,17 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
         ```
     """
     hide(settings)
+    for name in settings.keys() - _TAKEN:
+        hint = nearest(name, sorted(_TAKEN)) or " Options go into the runs, as {'a': {'smart_format': True}}."
+        raise ConfigurationError(f"compare() has no argument {name!r}.{hint}")
     if wrong := settings.keys() & {"journal", "record"}:
         raise ConfigurationError(f"compare() makes several transcripts: leave out {min(wrong)}, and save() them.")
     checked(normalize := settings.pop("normalize", None))
-    progress = settings.pop("progress", None)
     hearing, ways = _ways(source, runs, settings)
     is_run = isinstance(reference, str) and reference in ways
     against = None if is_run else referred(reference, ways)
     _check(ways, against, normalize, nothing=len(ways) + (against is not None) < 2)
-    heard = await _heard(hearing, ways, against, progress)
+    heard = await _heard(hearing, ways, against, settings.get("progress"))
     failed = {name: error for name, error in heard.items() if isinstance(error, Exception)}
     if len(failed) == len(ways):
         raise next(iter(failed.values()))

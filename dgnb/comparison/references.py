@@ -15,6 +15,7 @@ from dgnb.values import native
 Reference = Transcript | str | os.PathLike[str] | None
 
 _TAKEN: Final = frozenset({"start", "end", "op", "drift", "reference"})
+NO_WORDS: Final = "The reference has no words: give a text of what was said, or leave it out."
 _FILES: Final = (".txt", ".json", ".jsonl")
 
 
@@ -32,9 +33,14 @@ def named(runs: Any) -> dict[str, Any]:
 
 def referred(reference: Any, runs: Mapping[str, Any]) -> Any:
     """The reference as a `Transcript` or a text; None without one. The name of a run gives that run."""
-    reference = native(reference)
-    if (isinstance(reference, Transcript) and not reference.word_count) or reference == "":
-        raise ConfigurationError("The reference has no words: give a text of what was said, or leave it out.")
+    found = _found(native(reference), runs)
+    text = found.text if isinstance(found, Transcript) else found
+    if isinstance(text, str) and not any(map(str.isalnum, text)):
+        raise ConfigurationError(NO_WORDS)
+    return found
+
+
+def _found(reference: Any, runs: Mapping[str, Any]) -> Any:
     if isinstance(reference, Transcript | None):
         return reference
     if not isinstance(reference, str | os.PathLike):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from dgnb.comparison.references import Reference, named, referred
+from dgnb.comparison.references import NO_WORDS, Reference, named, referred
 from dgnb.comparison.texts import COLLAR, OPS, Normalize, Pairs, Side, character_errors, interval, normalizer
 from dgnb.exceptions import ConfigurationError
 from dgnb.notices import escaped, quiet
@@ -88,7 +88,7 @@ class Comparison:
         self.sides = {name: Side(said, normalize) for name, said in heard.items()}
         base = self.sides[self._base]
         if self.reference is not None and not any(map(str.isalnum, "".join(base.tokens))):
-            raise ConfigurationError("The reference has no words: give a text of what was said, or leave it out.")
+            raise ConfigurationError(NO_WORDS)
         self.pairs = {name: Pairs(base, side, COLLAR) for name, side in self.sides.items()}
         self._refuse_other_sound(base)
 

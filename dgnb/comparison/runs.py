@@ -57,7 +57,7 @@ def way_of(name: str, run: Any, hearing: Hearing, settings: dict[str, Any]) -> W
     options, where = run if isinstance(run, tuple) and len(run) == 2 else (run, None)
     if isinstance(options, str) and where is None:
         options, where = {}, options
-    settings = settings if where is None else {**settings, "endpoint": where}
+    settings = {**settings, "progress": False} | ({} if where is None else {"endpoint": where})
     try:
         endpoint = choose(**{key: settings[key] for key in _WHERE if key in settings})
         if isinstance(options, PrerecordedOptions):
@@ -65,7 +65,7 @@ def way_of(name: str, run: Any, hearing: Hearing, settings: dict[str, Any]) -> W
         if isinstance(options, Options | Mapping):
             options = as_options(options, {})
             LiveSession(hearing, options, **settings)
-            live = functools.partial(transcribe, hearing, options, progress=False, **settings)
+            live = functools.partial(transcribe, hearing, options, **settings)
             return Way(live, options, endpoint, taps=True)
     except ConfigurationError as error:
         raise ConfigurationError(f"Run {name!r}: {error}") from None
@@ -84,7 +84,7 @@ async def _recorded(hearing: Hearing, options: PrerecordedOptions, settings: dic
     if hearing.duration is not None or not again(source):
         # What a service fetches or a person speaks is another sound each time.
         source = await asyncio.to_thread((await hearing.whole()).wav)
-    transcript: Transcript = await send(source, options, progress=False, **fitting)
+    transcript: Transcript = await send(source, options, **fitting)
     return transcript
 
 

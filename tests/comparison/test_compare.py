@@ -92,6 +92,12 @@ async def test_a_run_is_options_a_dict_an_endpoint_a_pair_a_transcript_or_a_file
     assert comparison.words["drift"].abs().max() < 0.02
 
 
+async def test_flux_hears_the_same_as_v1(server: FaultyServer) -> None:
+    runs = {"v1": {}, "flux": dgnb.FluxOptions(), "dict": {"model": "flux-general-en"}}
+    summary = (await dgnb.compare(speech(), runs, TEXT, endpoint=server.url, pace=None)).summary
+    assert summary["wer"].tolist() == [0, 0, 0]
+
+
 async def test_functions_give_a_transcript_a_text_or_words() -> None:
     async def text(sound: Sound) -> str:
         return TEXT
@@ -165,6 +171,9 @@ async def test_duration_cuts_the_sound_for_all(server: FaultyServer) -> None:
         ({"a": "oflline", "b": {}}, None, {}, "Run 'a': .*offline"),
         ({"a": {}, "b": {}}, "", {}, "reference has no words"),
         ({"a": {}, "b": {}}, dgnb.Transcript(), {}, "reference has no words"),
+        ({"a": {}, "b": {}}, "...", {}, "reference has no words"),
+        ({"a": {}, "b": {}}, None, {"paec": 1}, "no argument 'paec'. Did you mean 'pace'"),
+        ({"a": {}, "b": {}}, None, {"smart_format": True}, "Options go into the runs"),
         ({"a": {}, "b": {}}, "gone.txt", {}, "There is no file"),
         ({"a": {}, "b": {"multichannel": True}}, None, {}, "multichannel in all"),
         ({"a": {}, "b": {}}, None, {"journal": "x"}, "leave out journal"),
