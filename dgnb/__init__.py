@@ -19,6 +19,7 @@ from dgnb._version import __version__ as __version__
 # Room -> its public names. A room is loaded on the first use of one, so that importing dgnb stays cheap. Type checkers
 # and editors read `__init__.pyi` instead.
 _NAMES = {
+    "account": ("grant_token", "models"),
     "audio": ("AudioSource", "BufferSource", "FileSource", "URLSource"),
     "blocking": ("run",),
     "comparison": ("Comparison", "compare"),
@@ -30,6 +31,7 @@ _NAMES = {
     "nested": ("allow_nested",),
     "options": ("FluxOptions", "LiveOptions", "PrerecordedOptions"),
     "pricing": ("prices",),
+    "recordings": ("transcribe_file",),
     "session": ("LiveSession", "State", "fill_gaps", "replay", "sessions", "transcribe"),
     "transcript": ("Transcript",),
     "widgets": ("ControlPanel", "LiveCaptions", "Microphone"),

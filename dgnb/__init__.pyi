@@ -5,6 +5,8 @@ from dgnb import plots as plots
 from dgnb import samples as samples
 from dgnb import tables as tables
 from dgnb._version import __version__ as __version__
+from dgnb.account import grant_token as grant_token
+from dgnb.account import models as models
 from dgnb.audio import AudioSource as AudioSource
 from dgnb.audio import BufferSource as BufferSource
 from dgnb.audio import FileSource as FileSource
@@ -28,6 +30,7 @@ from dgnb.options import FluxOptions as FluxOptions
 from dgnb.options import LiveOptions as LiveOptions
 from dgnb.options import PrerecordedOptions as PrerecordedOptions
 from dgnb.pricing import prices as prices
+from dgnb.recordings import transcribe_file as transcribe_file
 from dgnb.session import LiveSession as LiveSession
 from dgnb.session import State as State
 from dgnb.session import fill_gaps as fill_gaps

@@ -102,6 +102,11 @@ PAUSES: Final[Schema] = {**_SPAN, "seconds": "float64", "after": "string", "befo
 RATES: Final[Schema] = {**_SPAN, "words": "int64", "words_per_minute": "float64"}
 FOUND: Final[Schema] = {**_SPAN, "text": "string", "context": "string", **_PLACE}
 DOUBTFUL: Final[Schema] = {**_SPAN, "text": "string", "words": "int64", "confidence": "float64", **_PLACE}
+MODELS: Final[Schema] = {
+    **{name: "string" for name in ("name", "canonical_name", "architecture")},
+    "languages": "object",
+    **{"version": "string", "uuid": "string", "batch": "boolean", "streaming": "boolean", "kind": "string"},
+}
 
 
 def table(schema: Schema, columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -124,7 +129,9 @@ def _column(values: Any, dtype: str) -> Any:
     if dtype == _UTC:
         whole = np.array(values, dtype="int64") // _MILLISECOND * _MILLISECOND
         return pd.DatetimeIndex(whole.view("M8[ns]"), tz="UTC")
-    if dtype not in ("string", "Int64"):
+    if dtype == "object":
+        return pd.Series(list(values), dtype=dtype)
+    if dtype not in ("string", "Int64", "boolean"):
         return np.array(values, dtype=dtype)
     array: Any = pd.array
     if values and values.count(None) == len(values):

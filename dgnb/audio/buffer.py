@@ -109,6 +109,14 @@ class BufferSource(AudioSource):
         """Whether the data is in memory, so that it can be read while a session reads it."""
         return self._stream is None and not self._given
 
+    def opened(self) -> Any:
+        """What is in memory or in an open file, at its first byte. `ConfigurationError`: it comes bit by bit."""
+        if self._stream is not None:
+            raise ConfigurationError(f"{self.name} comes bit by bit, so it is no recording. Use dgnb.transcribe().")
+        file = self._file()
+        file.seek(0)
+        return file
+
     def decoded(self, multichannel: bool = False, start: float | None = None) -> Generator[Item, None, None]:
         """The chunks of what is in memory, read in the caller's thread, with what is to be told of them."""
         return decoded(self._file, self.name, self.format, multichannel=multichannel, track=self._track, start=start)

@@ -91,7 +91,7 @@ class Decoder:
         self._raw = getattr(file, "format", None) or self._raw
         refuse(head.start, self._name, self._raw)
         try:
-            with _opened(head, self._raw) as container:
+            with opened(head, self._raw) as container:
                 self._start = None if start is None else self._sought(container, start)
                 yield from self.container(container, live=live, waits=waits)
                 if self._heard and not self._raw and (other := self._other_length(container, head)):
@@ -302,7 +302,8 @@ def passed(open_file: Callable[[], Any], name: str, raw: SourceFormat | None) ->
             yield chunk
 
 
-def _opened(head: Head, raw: SourceFormat | None) -> InputContainer:
+def opened(head: Head, raw: SourceFormat | None) -> InputContainer:
+    """FFmpeg's view of a file. It raises FFmpeg's errors."""
     import av
 
     options = {**_SAFE, "ignore_length": str(int(head.surplus > 0))} if head.can_seek else _STREAM

@@ -148,7 +148,7 @@ class connect:
         return await _OpenSocket(
             url,
             create_connection=_Socket,
-            additional_headers={"Authorization": _HiddenHeader(endpoint.authorization)},
+            additional_headers={"Authorization": HiddenHeader(endpoint.authorization)},
             user_agent_header=f"dgnb/{__version__}",
             # Audio does not compress, and a buffer for compression would hide that the server no longer reads.
             compression=None,
@@ -415,7 +415,7 @@ class Connection:
         return connection_lost(1006, reason, gave_up=gave_up, detail=fault, request_id=self.request_id)
 
 
-class _HiddenHeader(str):
+class HiddenHeader(str):
     """A header that is sent as it is, and that the repr of the objects that hold it does not show."""
 
     __slots__ = ()

@@ -67,6 +67,20 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     "3xx": Rule("dgnb does not follow redirects, so that the key stays here. Is endpoint right?", _NEVER),
     "4xx": Rule("", _NEVER),
     "5xx": Rule("The fault is the server's: try again in a moment.", _ALWAYS),
+    # The same statuses where they mean something else: for a recording that is uploaded, and for a grant of a token.
+    "file 400": Rule("A parameter is wrong, or the recording is no audio: see the server's words.", _NEVER),
+    "file 405": Rule("Is the endpoint the right one?", _NEVER),
+    "file 408": Rule("The upload was too slow: send fewer recordings at a time.", _ALWAYS),
+    "file 413": Rule("The recording is too large: split it, or send its sound only.", _NEVER),
+    "file 414": Rule("The query is too long: give fewer terms.", _NEVER),
+    "file 429": Rule("The project has as many requests under way as it may: send fewer at a time.", _ALWAYS),
+    "file 499": Rule("Try again.", _ALWAYS),
+    "file 504": Rule(
+        "The service works on a recording for ten minutes at most (Whisper: twenty). Split it at a silence, or have "
+        "the result sent to a server of yours with callback=.",
+        _NEVER,
+    ),
+    "grant 403": Rule("Only a key whose role is Member or higher can grant tokens.", _NEVER),
     # Close codes, and the rest of each class.
     1000: Rule("the server ended the stream although audio was still to come. Was it shut down?", _ONCE),
     1001: Rule("the server is going away. Start again in a moment.", _ALWAYS),
@@ -84,6 +98,7 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     1015: Rule("the TLS handshake failed.", _NEVER),
     "4xxx": Rule("the server closed it.", _ALWAYS),
     # Reasons in the server's words. They say more than the number that they come with.
+    "REMOTE_CONTENT_ERROR": Rule("The service can't fetch this address. Download it, and pass the file.", _ONCE),
     "INSUFFICIENT_PERMISSIONS": Rule("The key is right, but lacks the permission to transcribe (usage:write).", _NEVER),
     "DATA-0000": Rule("the audio could not be decoded. Is encoding right? A file with a header needs none.", _NEVER),
     "NET-0000": Rule(
@@ -124,13 +139,16 @@ _UNREACHABLE: Final = {
 _OFFLINE: Final = "DGNB_OFFLINE_MODEL names its model: tiny.en when unset, or the folder of another one."
 
 
-def find_rule(number: int, reason: str = "", gave_up: GaveUp | None = None) -> Rule:
-    """The row for an HTTP status or close code, the server's words that came with it, and why this side gave up."""
+def find_rule(number: int, reason: str = "", gave_up: GaveUp | None = None, request: str = "") -> Rule:
+    """The row for an HTTP status or close code, the server's words that came with it, and why this side gave up.
+
+    `request` is what was asked for where it was no WebSocket: "file" or "grant".
+    """
     # A server names its reason as NET-0001, or by a link that ends in net0001.
     said = reason.upper().replace("-", "")
     named = (name for mark, name in _REASONS.items() if mark in said)
     family = f"{number // 100}xx" if number < 1000 else f"{number // 1000}xxx"
-    for key in (gave_up, *named, number, family):
+    for key in (gave_up, *named, f"{request} {number}", number, family):
         if key in RULES:
             return RULES[key]
     return Rule("the server closed it.", _ONCE)
@@ -199,7 +217,7 @@ class Answers:
 def handshake_error(error: Exception, endpoint: Endpoint, timeout: float) -> HandshakeError:
     """Make the error to raise for an error of websockets or of the system during the handshake."""
     if isinstance(error, InvalidStatus):
-        return _refusal(error, endpoint)
+        return refusal(error.response, endpoint)
     host, proxy = urlsplit(str(endpoint.url)).netloc, _proxy(endpoint)
     # Trying again may help where nobody answered, or the line broke before the answer was complete.
     transient = isinstance(error, OSError | EOFError | InvalidMessage | ProxyError)
@@ -230,13 +248,13 @@ def not_greeted(endpoint: Endpoint, timeout: float, request_id: str) -> Handshak
     return HandshakeError(text, transient=True, request_id=request_id)
 
 
-def _refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
-    """Make the error for a server that answered the handshake with an HTTP status."""
-    status = error.response.status_code
-    reason, said, request_id = _answer(error.response, endpoint)
-    wait = error.response.headers.get("Retry-After", "").strip()
+def refusal(response: Response, endpoint: Endpoint, request: str = "") -> HandshakeError:
+    """Make the error for a server that answered with an HTTP status. `request` is as in `find_rule`."""
+    status = response.status_code
+    reason, said, request_id = _answer(response, endpoint)
+    wait = response.headers.get("Retry-After", "").strip()
     # A 403 has the same err_code, and is about the model.
-    rule = find_rule(status, reason if status == 401 else "")
+    rule = find_rule(status, reason if status in (400, 401) else "", request=request)
     host, did, remedy = urlsplit(str(endpoint.url)).netloc, "refused", rule.text
     kind = HandshakeError
     if status in (401, 403):
@@ -250,13 +268,13 @@ def _refusal(error: InvalidStatus, endpoint: Endpoint) -> HandshakeError:
     elif status < 300:
         did = "answered"
     elif endpoint.kind == "offline":
-        host, remedy = "The offline engine", _OFFLINE
+        host, remedy = "The offline engine", rule.text if request else _OFFLINE
     return kind(
         f"{host} {did} with {status}{_quoted(said, request_id)}. {remedy}".rstrip(),
         status=status,
         error=said,
         request_id=request_id,
-        transient=rule.again is Again.ALWAYS,
+        transient=rule.again is not Again.NEVER,
         # None without one, and for a date, which few servers send.
         retry_after=float(wait) if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII) else None,
     )
@@ -290,7 +308,8 @@ def _answer(response: Response, endpoint: Endpoint) -> tuple[str, str, str]:
     hint = masked(response.headers.get("dg-error"))
     said = ". ".join(dict.fromkeys(filter(None, (hint.rstrip("."), masked(body).rstrip(".")))))
     request_id = masked(response.headers.get("dg-request-id") or told.get("request_id"))[:64]
-    return f"{told.get('err_code') or told.get('code')} {hint}", said, request_id
+    code = told.get("err_code") or told.get("category") or told.get("error_code") or told.get("code")
+    return f"{code} {hint}", said, request_id
 
 
 def _why(error: Exception, timeout: float) -> str:

@@ -38,11 +38,11 @@ StreamOptions = LiveOptions | FluxOptions
 """What a session takes."""
 
 
-def takes_options(function: F) -> F:
+def takes_options(function: F, kind: type[Options] = LiveOptions) -> F:
     """A function that takes options as `**wire`, with a signature that names them: Tab and Shift-Tab show it."""
     signature = inspect.signature(function)
     named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    own = inspect.signature(LiveOptions).parameters
+    own = inspect.signature(kind).parameters
     options = [own[name] for name in own if name not in signature.parameters]
     vars(function)["__signature__"] = signature.replace(parameters=[*named, *options])
     return function

@@ -110,7 +110,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 @contextlib.asynccontextmanager
-async def shown(course: Any, progress: bool | None, stop: Callable[[], None]) -> AsyncIterator[Screen | None]:
+async def shown(course: Any, progress: bool | None, stop: Callable[[], object]) -> AsyncIterator[Screen | None]:
     """Show how far something is while the block runs, from one second on, and at its end what came of it.
 
     `course` has the methods of a `Course`. `stop` is called when a person asks for it there. Nothing is shown where

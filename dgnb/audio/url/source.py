@@ -86,6 +86,11 @@ class URLSource(AudioSource):
         if shared and (objection := self._policy.objection(self._address)):
             raise ConfigurationError(f"{self.name} is refused: {objection}. Use another address.")
 
+    @property
+    def url(self) -> str:
+        """The whole address, with its credentials: for a request, and never to be shown."""
+        return str(self._address)
+
     async def open(self, *, multichannel: bool = False) -> Audio:
         """Send the request, and find out what the answer is. See `AudioSource.open`."""
         # No frame of ours keeps the address in a variable: tracebacks may show those.
