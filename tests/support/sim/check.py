@@ -332,7 +332,7 @@ def _transcript(outcome: Outcome, captured: float) -> None:
     if plan.local and total and at_stop and not (at_stop.lost or at_stop.slowed or outcome.loop.blocked or plan.capped):
         wrong.append(f"INV2 a stop left {total} bytes unsent, though the server takes all at once: {gaps}")
     # Audio that was captured for a server that was never reached does not count as lost.
-    if total != ledger.captured - outcome.books.acknowledged and outcome.network.sockets:
+    if total != ledger.captured - outcome.books.acknowledged and outcome.network.connections:
         wrong.append(f"INV2 gaps of {total} bytes, {ledger.captured - outcome.books.acknowledged} not heard")
 
 
@@ -413,8 +413,13 @@ def _detection(outcome: Outcome) -> None:
         if socket.lost is None:
             continue
         at, how = socket.lost
-        if any(a < until and b > at - 1 for a, b in outcome.loop.blocked):
+        # That a server says nothing more is noticed by the audio that it does not answer.
+        idle = outcome.injector.pauses if how == "mute" else []
+        if any(a < until and b > at - 1 for a, b in (*outcome.loop.blocked, *idle)):
             continue
+        if how == "held":
+            # What the server had heard before still comes.
+            at = max(at, socket.heard_at)
         kind = (
             "dead line" if how in ("blackhole", "held", "swallow", "mute", "close on a line that stands") else "reset"
         )
