@@ -14,6 +14,7 @@ from dgnb.comparison.hearing import Hearing
 from dgnb.comparison.references import Reference, named, referred
 from dgnb.comparison.report import Comparison, checked
 from dgnb.comparison.runs import Way, way_of
+from dgnb.comparison.texts import Normalize, english, plain
 from dgnb.endpoints import hide
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.notices import clock, escaped, quiet
@@ -80,7 +81,7 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
         against = reference
     elif is_run:
         told.setdefault(str(reference), {}).setdefault("error", "It heard no words: nothing is compared with it.")
-    return Comparison(done, against, told=told, normalize=normalize)
+    return Comparison(done, against, told=told, normalize=normalize or _rule(ways))
 
 
 def _ways(source: Any, runs: Any, settings: dict[str, Any]) -> tuple[Hearing, dict[str, Way | Transcript]]:
@@ -89,8 +90,13 @@ def _ways(source: Any, runs: Any, settings: dict[str, Any]) -> tuple[Hearing, di
     if (duration := settings.pop("duration", None)) is not None:
         duration = number("duration is a positive number of seconds", duration, ABOVE_0)
     hearing = Hearing(given, duration)
-    ways = {name: way_of(name, run, hearing, settings) for name, run in named(runs).items()}
-    return hearing, ways
+    return hearing, {name: way_of(name, run, hearing, settings) for name, run in named(runs).items()}
+
+
+def _rule(ways: Mapping[str, Any]) -> Normalize | None:
+    """How words are compared where the options name a language that is not English."""
+    languages = [getattr(way.options, "language", None) for way in ways.values() if isinstance(way, Way)]
+    return None if all(map(english, languages)) else plain
 
 
 def _check(ways: Mapping[str, Any], against: Any, normalize: Any, *, nothing: bool) -> None:
@@ -123,8 +129,7 @@ async def _heard(hearing: Hearing, ways: Mapping[str, Any], against: Any, progre
                     f"{hearing.name} lasts {audio.length:.1f} s, and a transcript has words up to {last:.1f} s: it is "
                     "of other sound. Give that of this recording."
                 )
-        course = _Course(hearing, ways, heard)
-        async with shown(course, progress, hearing.stop), asyncio.TaskGroup() as group:
+        async with shown(_Course(hearing, ways, heard), progress, hearing.stop), asyncio.TaskGroup() as group:
             for name, way in ways.items():
                 group.create_task(attempt(name, way), name=f"dgnb: run {name!r}")
     with contextlib.suppress(Exception):  # A source that broke off is an error of its runs.

@@ -39,8 +39,9 @@ class Comparison:
     """Transcripts of the same sound, side by side. `dgnb.compare` makes one; so can you, of finished transcripts.
 
     Words are compared without case and punctuation. English follows Whisper's normalizer, for which "twenty one" is
-    "21" and "can't" is "can not". Chinese, Japanese and Thai are compared by character. In `words` and `diff()`, words
-    of known times that are more than 2 s apart are no pair.
+    "21" and "can't" is "can not"; other languages, where words or the options of `compare` name them, do not. Chinese,
+    Japanese and Thai are compared by character. In `words` and `diff()`, words of known times that are more than 2 s
+    apart are no pair.
 
     Args:
         transcripts: The runs by name.

@@ -41,8 +41,7 @@ class Way(NamedTuple):
         if self.endpoint is None or self.endpoint.local or not hearing.audio:
             return 0.0 if self.endpoint else math.nan
         seconds = max(hearing.seconds, 0.0 if self.taps else hearing.audio.length or 0.0)
-        channels = hearing.audio.channels if self.options.multichannel else 1
-        cost = cost_of(self.options, seconds, channels)
+        cost = cost_of(self.options, seconds, hearing.audio.channels if self.options.multichannel else 1)
         return math.nan if cost is None else cost
 
 
@@ -65,8 +64,7 @@ def way_of(name: str, run: Any, hearing: Hearing, settings: dict[str, Any]) -> W
         if isinstance(options, Options | Mapping):
             options = as_options(options, {})
             LiveSession(hearing, options, **settings)
-            live = functools.partial(transcribe, hearing, options, **settings)
-            return Way(live, options, endpoint, taps=True)
+            return Way(functools.partial(transcribe, hearing, options, **settings), options, endpoint, taps=True)
     except ConfigurationError as error:
         raise ConfigurationError(f"Run {name!r}: {error}") from None
     if callable(options) and where is None:

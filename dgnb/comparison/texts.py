@@ -131,14 +131,24 @@ def character_errors(a: Side, b: Side, pairs: Pairs) -> float:
 
 
 def normalizer(heard: Iterable[Any]) -> Normalize:
-    """How texts are compared: English by Whisper's rules; another script without case and punctuation."""
-    texts = (said if isinstance(said, str) else " ".join(said["word"]) for said in heard)
+    """How texts are compared: English by Whisper's rules; another language, or script, as `plain`."""
+    texts, foreign = [], False
+    for said in heard:
+        texts.append(said if isinstance(said, str) else " ".join(said["word"]))
+        known = [] if isinstance(said, str) else said["language"].dropna()
+        foreign = foreign or (len(known) > 0 and sum(map(english, known)) < 0.5 * len(known))
     letters = re.sub(r"[\W\d_]+", "", "".join(texts))
-    return (
-        _english()
-        if len(letters.encode("ascii", "ignore")) >= 0.9 * len(letters)
-        else lambda said: " ".join(parts(said))
-    )
+    return plain if foreign or len(letters.encode("ascii", "ignore")) < 0.9 * len(letters) else _english()
+
+
+def english(language: str | None) -> bool:
+    """Whether a language is English, or is not known to be another one."""
+    return not language or language == "multi" or language.split("-")[0].lower() == "en"
+
+
+def plain(said: str) -> str:
+    """A text without case and punctuation, and with spaces between characters of scripts without them."""
+    return " ".join(parts(said))
 
 
 @functools.cache

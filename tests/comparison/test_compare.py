@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pandas as pd
@@ -157,6 +158,28 @@ async def test_duration_cuts_the_sound_for_all(server: FaultyServer) -> None:
     comparison = await dgnb.compare(speech(), runs, duration=1.0, pace=None)
     assert lengths == [16_000]
     assert comparison.transcripts["live"].transcript_cursor == 1.0
+
+
+async def test_stop_ends_the_sound_and_every_run_finishes(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.asynccontextmanager
+    async def pressed(course: Any, progress: object, stop: Callable[[], None]) -> AsyncIterator[None]:
+        assert course.status() == "0:00 heard · running: a, b"
+        asyncio.get_running_loop().call_later(0.05, stop)
+        yield
+        assert course.outcome(2.0) == "2 runs in 2.0 s · comparison.summary"
+
+    async def forever() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(3200)
+
+    monkeypatch.setattr("dgnb.comparison.shown", pressed)
+    how: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000, "endpoint": server.url, "pace": None}
+    comparison = await dgnb.compare(forever(), {"a": {}, "b": {}}, **how)
+    lengths = {run.transcript_cursor for run in comparison.transcripts.values()}
+    assert len(lengths) == 1
+    assert lengths.pop() > 0
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,15 @@ def test_scripts_without_spaces_count_by_character() -> None:
     assert Comparison({"run": spoken(["안녕", "하세요"])}, "안녕 하세요").summary.loc["run", "wer"] == 0
 
 
+def test_rules_of_english_are_for_english() -> None:
+    # "um" is a word in German, and a sound in English.
+    said = ["um", "zwei"]
+    assert Comparison({"a": spoken(said), "b": spoken(["zwei"])}).summary["disagreement"].tolist() == [0, 0]
+    german = spoken(said, language="de")
+    assert Comparison({"a": german, "b": spoken(["zwei"])}).summary["disagreement"].tolist() == [0.5, 0.5]
+    assert Comparison({"a": spoken(["A"]), "b": spoken(["a"])}, normalize=str).words["op"].tolist() == ["substitute"]
+
+
 def test_words_too_far_apart_are_no_pair() -> None:
     words = talk(40)
     late = [n * 0.5 + 3 * (n >= 30) for n in range(40)]

@@ -10,13 +10,19 @@ from dgnb.transcript import Transcript
 EACH = 10  # words of an utterance
 
 
-def spoken(words: Sequence[str], starts: Sequence[float] | None = None, speakers: Sequence[int] = ()) -> Transcript:
+def spoken(
+    words: Sequence[str],
+    starts: Sequence[float] | None = None,
+    *,
+    speakers: Sequence[int] = (),
+    language: str | None = None,
+) -> Transcript:
     """A transcript of these words, half a second each from `starts` on, in finals of ten words."""
     starts = [n * 0.5 for n in range(len(words))] if starts is None else starts
     transcript = Transcript()
     for at in range(0, len(words), EACH):
         said = tuple(
-            Word(word, starts[n], starts[n] + 0.4, confidence=0.9, speaker=speakers[n] if speakers else None)
+            Word(word, starts[n], starts[n] + 0.4, 0.9, speaker=speakers[n] if speakers else None, language=language)
             for n, word in enumerate(words[at : at + EACH], at)
         )
         heard = Channel((Alternative(" ".join(word.word for word in said), confidence=0.9, words=said),))
