@@ -18,6 +18,7 @@ from dgnb.comparison.texts import Normalize, english, plain
 from dgnb.endpoints import hide
 from dgnb.exceptions import ConfigurationError, nearest
 from dgnb.notices import clock, escaped, quiet
+from dgnb.recordings import transcribe_file
 from dgnb.session import LiveSession
 from dgnb.session.progress import shown
 from dgnb.transcript import Transcript
@@ -26,9 +27,9 @@ from dgnb.values import ABOVE_0, number
 __all__ = ["Comparison", "compare"]
 
 _FORMAT: Final = ("encoding", "sample_rate", "channels")
-_TAKEN: Final = inspect.get_annotations(LiveSession.__init__).keys() - {"source", "options", "wire", "return"} | {
-    "normalize"
-}
+_TAKEN: Final = {
+    *("normalize", *inspect.get_annotations(LiveSession.__init__), *inspect.get_annotations(transcribe_file)),
+} - {"source", "options", "wire", "return"}
 _AFTER: Final = 2.0  # Seconds of a transcript after the end of its sound: more is of other sound
 
 
@@ -45,7 +46,8 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
             options and an endpoint; a `Transcript`, or the path of a session file; or a function, async or not, that
             takes the `Sound` and gives a `Transcript`, a text, or words: a table or dicts with `word`, `start`, `end`.
         reference: What was really said, as in `Comparison`.
-        **settings: Further arguments of `LiveSession`, such as `endpoint` or `pace`, for all runs; and `normalize`.
+        **settings: Further arguments of `LiveSession` and `transcribe_file`, such as `endpoint` or `pace`, each for the
+            runs that take it (so `max_cost` is that of each run); and `normalize`.
 
     Raises:
         ConfigurationError: Source, runs, reference or settings are wrong. As a rule nothing was opened.
@@ -60,11 +62,6 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
         ```
     """
     hide(settings)
-    for name in settings.keys() - _TAKEN:
-        hint = nearest(name, sorted(_TAKEN)) or " Options go into the runs, as {'a': {'smart_format': True}}."
-        raise ConfigurationError(f"compare() has no argument {name!r}.{hint}")
-    if wrong := settings.keys() & {"journal", "record"}:
-        raise ConfigurationError(f"compare() makes several transcripts: leave out {min(wrong)}, and save() them.")
     checked(normalize := settings.pop("normalize", None))
     hearing, ways = _ways(source, runs, settings)
     is_run = isinstance(reference, str) and reference in ways
@@ -86,6 +83,11 @@ async def compare(source: Any, runs: Mapping[str, Any], reference: Reference = N
 
 def _ways(source: Any, runs: Any, settings: dict[str, Any]) -> tuple[Hearing, dict[str, Way | Transcript]]:
     """The source and the runs, checked."""
+    for name in settings.keys() - _TAKEN:
+        hint = nearest(name, sorted(_TAKEN)) or " Options go into the runs, as {'a': {'smart_format': True}}."
+        raise ConfigurationError(f"compare() has no argument {name!r}.{hint}")
+    if wrong := settings.keys() & {"journal", "record"}:
+        raise ConfigurationError(f"compare() makes several transcripts: leave out {min(wrong)}, and save() them.")
     given = as_source(source, **{name: settings.pop(name) for name in _FORMAT if name in settings})
     if (duration := settings.pop("duration", None)) is not None:
         duration = number("duration is a positive number of seconds", duration, ABOVE_0)

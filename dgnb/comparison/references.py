@@ -66,8 +66,7 @@ def file_of(given: Any) -> Path | None:
 def read(path: Path) -> Transcript | str:
     """A session file or Deepgram's JSON as a `Transcript`, any other file as a text."""
     try:
-        known: Any = Transcript
-        return known.from_deepgram_json(path) if path.suffix == ".json" else Transcript.load(path)
+        return Transcript.from_deepgram_json(path) if path.suffix == ".json" else Transcript.load(path)
     except DgnbError:
         if path.suffix in _FILES[1:]:
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from dgnb.exceptions import ConfigurationError
 from dgnb.messages import Alternative, Channel, Results, Word
 from dgnb.options import Options, PrerecordedOptions, as_options
 from dgnb.pricing import cost_of
+from dgnb.recordings import transcribe_file
 from dgnb.session import LiveSession, transcribe
 from dgnb.transcript import Transcript
 
@@ -63,8 +63,9 @@ def way_of(name: str, run: Any, hearing: Hearing, settings: dict[str, Any]) -> W
             return Way(functools.partial(_recorded, hearing, options, settings), options, endpoint)
         if isinstance(options, Options | Mapping):
             options = as_options(options, {})
-            LiveSession(hearing, options, **settings)
-            return Way(functools.partial(transcribe, hearing, options, **settings), options, endpoint, taps=True)
+            fitting = _fitting(LiveSession, settings)
+            LiveSession(hearing, options, **fitting)
+            return Way(functools.partial(transcribe, hearing, options, **fitting), options, endpoint, taps=True)
     except ConfigurationError as error:
         raise ConfigurationError(f"Run {name!r}: {error}") from None
     if callable(options) and where is None:
@@ -75,15 +76,17 @@ def way_of(name: str, run: Any, hearing: Hearing, settings: dict[str, Any]) -> W
     )
 
 
+def _fitting(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a function takes."""
+    return {name: settings[name] for name in inspect.signature(function).parameters if name in settings}
+
+
 async def _recorded(hearing: Hearing, options: PrerecordedOptions, settings: dict[str, Any]) -> Transcript:
-    send: Any = importlib.import_module("dgnb.recordings").transcribe_file
-    fitting = {name: settings[name] for name in inspect.signature(send).parameters if name in settings}
     source: Any = hearing.source
     if hearing.duration is not None or not again(source):
         # What a service fetches or a person speaks is another sound each time.
         source = await asyncio.to_thread((await hearing.whole()).wav)
-    transcript: Transcript = await send(source, options, **fitting)
-    return transcript
+    return await transcribe_file(source, options, **_fitting(transcribe_file, settings))
 
 
 async def _called(hearing: Hearing, function: Callable[[Sound], Any]) -> Transcript:

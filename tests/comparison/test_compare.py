@@ -99,6 +99,15 @@ async def test_flux_hears_the_same_as_v1(server: FaultyServer) -> None:
     assert summary["wer"].tolist() == [0, 0, 0]
 
 
+async def test_a_recording_is_sent_as_it_is_and_a_station_as_it_was_heard(server: FaultyServer) -> None:
+    runs = {"live": {}, "recorded": dgnb.PrerecordedOptions()}
+    for source in (speech(), Station(4.0)):
+        comparison = await dgnb.compare(source, runs, TEXT, endpoint=server.url, pace=None, timeout=30.0)
+        assert comparison.summary["error"].isna().all()
+        assert comparison.summary["wer"].tolist() == [0, 0]
+        assert comparison.transcripts["recorded"].clip(0, 1)
+
+
 async def test_functions_give_a_transcript_a_text_or_words() -> None:
     async def text(sound: Sound) -> str:
         return TEXT
