@@ -89,7 +89,7 @@ class GaveUp(enum.Enum):
     """Why this side dropped a connection. The table of `connection/errors.py` says what each one means."""
 
     UNANSWERED = "no byte came in time after a ping"
-    SILENT = "audio was taken, and no message came"
+    SILENT = "audio was taken, and no more of it was heard"
     PROTOCOL = "the server broke the WebSocket protocol"
     FOREIGN = "the server does not speak Deepgram's protocol"
 

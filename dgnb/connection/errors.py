@@ -117,7 +117,7 @@ RULES: Final[dict[int | str | GaveUp, Rule]] = {
     ),
     # Why this side dropped the connection.
     GaveUp.UNANSWERED: Rule("nothing came for too long, not even an answer to a ping. Is the network there?", _ALWAYS),
-    GaveUp.SILENT: Rule("audio was sent, and the server said nothing, though it answered pings.", _ONCE, _FORMAT),
+    GaveUp.SILENT: Rule("audio was sent, and the server heard no more of it, but answered pings.", _ONCE, _FORMAT),
     GaveUp.FOREIGN: Rule(
         "the server answers with binary frames or other things that are no messages, so it does not speak Deepgram's "
         "protocol. Is endpoint right?",

@@ -19,7 +19,6 @@ BUFFER_SECONDS: Final = 120.0
 """Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
 
 _READ_AHEAD: Final = 0.2  # s of unsent audio up to which a source that can wait is read.
-_LARGEST: Final = 0.1  # s of audio in one frame on the wire. Deepgram advises 20 to 250 ms.
 _CANCELLED: Final = "was cancelled from inside: something that it waits for was."
 
 
@@ -104,7 +103,8 @@ class Capture:
         if self.audio is None:
             self.audio = audio = await self._opened(multichannel)
             rate, frame = audio.bytes_per_second, audio.frame_bytes or 1
-            self.ledger = Ledger(round(BUFFER_SECONDS * rate), frame, max(1, round(_LARGEST * rate / frame)) * frame)
+            self.ledger = Ledger(round(BUFFER_SECONDS * rate), frame)
+            self.cut(0.1)
         elif not self.exhausted:
             try:
                 self.audio = await self._opened(multichannel)
@@ -141,6 +141,11 @@ class Capture:
             raise AudioError(f"{self.source.name} has another format than before: start a new session.")
         return audio
 
+    def cut(self, seconds: float) -> None:
+        """Send so many seconds in one frame at most."""
+        frame = (self.audio and self.audio.frame_bytes) or 1
+        self.ledger.chunk = max(1, round(seconds * self.bytes_per_second / frame)) * frame
+
     @property
     def failure(self) -> BaseException | None:
         """Why the source failed, or None."""
@@ -176,6 +181,7 @@ class Capture:
     def pause(self) -> None:
         """Begin a pause."""
         self.resumed.clear()
+        self._captured.set()  # whoever waits for audio sees the pause
         self._left_at = asyncio.get_running_loop().time()
 
     def resume(self) -> str:
@@ -241,8 +247,8 @@ class Capture:
                 again = max(0, again - whole)
                 if self.paused and not audio.waits:
                     taken = self._skip(taken, frame)
-                for start in range(0, len(taken), ledger.chunk):
-                    chunk = taken[start : start + ledger.chunk][: limit - ledger.captured]
+                for start in range(0, len(taken), step := ledger.chunk):
+                    chunk = taken[start : start + step][: limit - ledger.captured]
                     ledger.capture(chunk)
                     if self.recorder:
                         self.recorder.capture(chunk)

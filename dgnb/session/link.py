@@ -9,17 +9,24 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from msgspec import structs
+
 from dgnb.connection import Connection
 from dgnb.connection.errors import find_rule
 from dgnb.exceptions import CloseTimeout, ConnectionLost, GaveUp, ProtocolError
-from dgnb.messages import Metadata, Results
+from dgnb.messages import Metadata, Results, TurnInfo
 from dgnb.session.budget import Budget
 from dgnb.session.capture import Capture
 from dgnb.session.heard import UNHEARD, Heard
 from dgnb.session.stop import Stop
 from dgnb.transcript import Transcript
+from dgnb.transcript.turns import UNFINISHED, heard_in
 
-_SILENT: Final = 14.0  # s of audio, and of time, without a message after which a server is given up.
+_SILENT: Final = 14.0  # s of audio, and of time, of which nothing is heard, after which a server is given up.
+_STALLED: Final = 5.0  # The same for turns, which are told each quarter of a second.
+_SETTLE: Final = 2.0  # s without a message after which no more of a turn is expected.
+_TOLD: Final = 0.35  # s of the newest audio that may be heard and not told yet,
+_UNTOLD: Final = 1.0  # and that the last message before the close may leave out.
 READ: Final = 0.1  # s in which what has come is read, before anything counts as late.
 _AUDIT: Final = 0.1  # s by which the audio that the server reports may differ from the audio that was sent.
 
@@ -36,7 +43,7 @@ class Link:
     budget: Budget
     drain_timeout: float
     elsewhere: bool  # results go to a callback address, so that no message shows what was heard
-    watched: bool  # for a server that takes audio and sends no message, though it answers pings
+    watched: bool  # for a server that takes audio and hears no more of it, though it answers pings
     answers_silence: bool  # it is known to send empty finals where nobody speaks, and given up without
     notify: Callable[[], None]
     progress: Callable[[], None]  # finals cover more audio
@@ -47,9 +54,10 @@ class Link:
         self.heard.begin = self.capture.ledger.begin()
         self.transcript.cursor = self.capture.audio_cursor
         # What an earlier connection was sent, too, was silent there.
-        self._heard_to = max(self.heard.begin, self.capture.ledger.reached)
-        self._spoke = False
+        sent = self.heard.begin if self.connection.turns else max(self.heard.begin, self.capture.ledger.reached)
         self._heard_at = self.connection.opened_at
+        self._moved = sent, self._heard_at  # how much was sent when more was heard, and when that was
+        self._spoke = False
         self._changing = False
         self._woken = asyncio.Event()
 
@@ -67,16 +75,17 @@ class Link:
 
         It raises `ConnectionLost` when it ended too early, and `CloseTimeout` when the server did not finish in time.
         """
-        ledger, slack = self.capture.ledger, round(UNHEARD * self.capture.bytes_per_second)
+        unheard = _UNTOLD if self.connection.turns else UNHEARD
+        ledger, slack = self.capture.ledger, round(unheard * self.capture.bytes_per_second)
         receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")
         try:
-            # A change waits for finals of the audio that could not be sent again.
+            # A change waits for the end of the turn, and for finals of the audio that could not be sent again.
             await self._until(
                 lambda: (
                     receiver.done()
                     or sender.done()
                     or self.stop.asked
-                    or (self._changing and ledger.kept <= ledger.acknowledged)
+                    or (self._changing and ledger.kept <= ledger.acknowledged and not self.heard.turn)
                 )
             )
             if self.stop.asked and not (receiver.done() or sender.done()):
@@ -119,6 +128,7 @@ class Link:
             self._heard_at = asyncio.get_running_loop().time()
             # A loss is the receiver's to report, and a server that takes no more is given up below.
             with contextlib.suppress(ConnectionLost, TimeoutError):
+                await self._end_turn(receiver.done)
                 async with asyncio.timeout_at(self.stop.drain_deadline(self._heard_at, self.drain_timeout)):
                     await self.connection.close_stream()
         if not await self._until(receiver.done, lambda: self.stop.drain_deadline(self._heard_at, self.drain_timeout)):
@@ -130,8 +140,44 @@ class Link:
                 f"stands in transcript.gaps. A slow server wants a larger close_timeout.{said}"
             )
         receiver.result()
+        self.keep_turn()
         self.heard.close_holes()
+        if self.connection.turns:
+            self.heard.reach(self.heard.window)
         self._acknowledge()
+
+    async def _end_turn(self, enough: Callable[[], bool]) -> None:
+        """Have the turn ended that is open, when what was sent is heard: the rest of it would be another turn."""
+        if not self.connection.turns:
+            return
+
+        def settled() -> bool:
+            unheard = self.capture.seconds(self.capture.ledger.sent - self.heard.begin) - self.heard.window
+            return enough() or unheard < _TOLD
+
+        patience = min(_SETTLE, self.drain_timeout)
+        await self._until(settled, lambda: min(self._heard_at + patience, self.stop.replay_deadline))
+        if self.heard.turn and not enough():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self.connection.finalize()
+
+    def keep_turn(self) -> None:
+        """Make the turn that is open a final, as no more of it will come."""
+        if turn := self.heard.turn:
+            offset = self.capture.seconds(self.heard.begin)
+            ended = structs.replace(turn, event="EndOfTurn", trigger=UNFINISHED)
+            self.transcript.feed(ended, offset=offset, audio_cursor=self.transcript.cursor, connection=self.number)
+            text = "The connection ended before the turn did: what was heard of it is kept."
+            self.transcript.note("turn_unfinished", text, start=offset + turn.audio_window_end)
+            # A word may have begun after the last one.
+            words, self.heard.turn = getattr(heard_in(ended), "words", ()), None
+            self.heard.reach(words[-1].end if words else turn.audio_window_end)
+            # After a loss the ledger stands where the turn began.
+            ledger = self.capture.ledger
+            heard = self.heard.begin + round(self.heard.end * self.capture.bytes_per_second)
+            ledger.advance(max(0, min(heard, ledger.reached) - ledger.sent))
+            self._acknowledge()
 
     async def _until(self, true: Callable[[], bool], deadline: Callable[[], float] = lambda: math.inf) -> bool:
         """Wait until `true()`. Returns False at the deadline, which may move."""
@@ -157,16 +203,20 @@ class Link:
     async def _send(self) -> None:
         """Send what the ledger has, until the source has ended, or the connection is torn."""
         capture, connection, ledger = self.capture, self.connection, self.capture.ledger
+        least = ledger.chunk if connection.turns else 1
         while not ledger.torn:
             chunk = ledger.peek()
-            if not chunk:
-                if capture.ended:
-                    return
+            if capture.ended and not chunk:
+                return
+            # A server closes a connection that gets no audio within 10 s of its opening, even in a pause.
+            holds = connection.bytes_sent > 0 and not self.stop.asked
+            if capture.paused and holds:
+                await self._end_turn(capture.resumed.is_set)
+                await capture.resumed.wait()
+                continue
+            if len(chunk) < least and not capture.ended:
                 await capture.more()
                 continue
-            # A server closes a connection that gets no audio within 10 s of its opening, even in a pause.
-            if holds := connection.bytes_sent > 0 and not self.stop.asked:
-                await capture.resumed.wait()
             await capture.pacer.wait(capture.seconds(len(chunk)))
             if (capture.paused and holds) or ledger.torn:
                 continue
@@ -182,10 +232,11 @@ class Link:
                 self._check_silence()
 
     def _check_silence(self) -> None:
-        unanswered = self.capture.seconds(self.capture.ledger.sent - self._heard_to)
-        if min(unanswered, asyncio.get_running_loop().time() - self._heard_at) < _SILENT:
+        (sent, at), turns = self._moved, self.connection.turns
+        unanswered = self.capture.seconds(self.capture.ledger.sent - sent)
+        if min(unanswered, asyncio.get_running_loop().time() - at) < (_STALLED if turns else _SILENT):
             return
-        if self.answers_silence:
+        if self.answers_silence or turns:
             self.connection.give_up(GaveUp.SILENT)
         elif not self._spoke:
             self._spoke = True
@@ -195,7 +246,7 @@ class Link:
     async def _receive(self) -> None:
         connection, capture, notify, number = self.connection, self.capture, self.notify, self.number
         clock, feed, next_message = asyncio.get_running_loop().time, self.transcript.feed, connection.__anext__
-        ledger, rate = capture.ledger, capture.bytes_per_second
+        rate = capture.bytes_per_second
         offset, told = self.heard.begin / rate, ""
         while True:
             try:
@@ -207,28 +258,30 @@ class Link:
                     told = str(error)
                     self.transcript.note("warning", told)
                 continue
-            self._heard_at, self._heard_to, self._spoke = clock(), ledger.sent, True
+            self._heard_at, self._spoke = clock(), True
             feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)
-            if isinstance(message, Results):
-                if message.is_final:
-                    self._take(message)
+            if isinstance(message, Results | TurnInfo):
+                self._take(message)
             elif isinstance(message, Metadata) and connection.stream_closed:
                 self._audit(message)
                 notify()
                 return
             notify()
 
-    def _take(self, final: Results) -> None:
-        heard = any(alternative.words or alternative.transcript for alternative in final.channel.alternatives)
-        if not (heard or final.from_finalize or self.connection.stream_closed):
-            self.answers_silence = True
-        if self.heard.take(final):
+    def _take(self, message: Results | TurnInfo) -> None:
+        window, final = self.heard.window, isinstance(message, Results) and message.is_final
+        if self.heard.take(message):
             self.progress()
+        if self.heard.window > window or final:
+            self._moved = self.capture.ledger.sent, self._heard_at
+        if isinstance(message, Results) and final and not (message.from_finalize or self.connection.stream_closed):
+            heard = any(alternative.words or alternative.transcript for alternative in message.channel.alternatives)
+            self.answers_silence = self.answers_silence or not heard
         self._acknowledge()
 
     def _acknowledge(self) -> None:
         self.capture.ledger.acknowledge(self.heard.begin + round(self.heard.end * self.capture.bytes_per_second))
-        if self._changing:
+        if self._changing or self.connection.turns:
             self.wake()
 
     def _audit(self, metadata: Metadata) -> None:

@@ -9,14 +9,16 @@ from typing import Final
 
 from dgnb.connection import Connection
 from dgnb.exceptions import ConfigurationError, ConnectionLost
-from dgnb.messages import Results
+from dgnb.messages import Warning
 from dgnb.options import StreamOptions
 from dgnb.pricing import limit_seconds
 from dgnb.session.link import READ
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
+from dgnb.transcript.turns import heard_in
 
 _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finalize.
+_NO_TURN: Final = "FORCE_END_TURN_NO_ACTIVE_TURN"
 
 
 async def finalize(runner: Runner) -> bool:
@@ -24,18 +26,22 @@ async def finalize(runner: Runner) -> bool:
     connection, transcript = _connection(runner), runner.stream.transcript
     seen = transcript.count
 
-    def answered() -> bool:
-        return any(isinstance(said, Results) and said.from_finalize for said in transcript.since(seen))
+    def answer() -> bool | None:
+        """What has answered: a confirmation, or that there was no turn to end; None for nothing."""
+        said = transcript.since(seen)
+        if any(heard.from_finalize for heard in filter(None, map(heard_in, said))):
+            return True
+        return False if any(isinstance(one, Warning) and one.code == _NO_TURN for one in said) else None
 
     # The stream reports a lost connection.
     with contextlib.suppress(TimeoutError, ConnectionLost):
         async with asyncio.timeout(_ANSWER):
             await connection.finalize()
-            await runner.wait_until(lambda: answered() or runner.closed)
-        return answered()
+            await runner.wait_until(lambda: answer() is not None or runner.closed)
+        return bool(answer())
     # It may lie in the socket, where the process was frozen meanwhile.
     await asyncio.sleep(READ)
-    return answered()
+    return bool(answer())
 
 
 async def apply(runner: Runner, options: StreamOptions) -> None:

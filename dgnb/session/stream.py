@@ -162,6 +162,11 @@ class Stream:
         if self._link:
             self._link.change_options(change is not None)
 
+    def changed(self, change: Change) -> None:
+        """The server has the new options."""
+        self.options, change.done = change.options, True
+        self.transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {change.options!r}")
+
     def pause(self) -> None:
         """Hold the audio back, if it is not held back yet."""
         if self.state in (State.CONNECTING, State.OPEN) and not self.capture.paused:
@@ -174,6 +179,8 @@ class Stream:
         if self.capture.paused and self.state is not State.CLOSED:
             text = f"at {self.capture.audio_cursor:.1f} s"
             self.transcript.note("resumed", "; ".join(filter(None, (text, self.capture.resume()))))
+            if self._link:
+                self._link.wake()
             self._notify()
 
     async def run(self) -> None:
@@ -262,6 +269,9 @@ class Stream:
                 self.transcript.note("warning", f"While it was being stopped: {error}")
                 return True, None
             lost = error
+        if self.capture.ledger.kept > self.capture.ledger.acknowledged:
+            # The beginning of the turn can't be sent again.
+            link.keep_turn()
         self.transcript.drop_interims()
         self._enter(State.CONNECTING)
         return False, lost
@@ -291,8 +301,7 @@ class Stream:
                 lost = error if error.transient else None
                 continue
             if change:
-                self.options, change.done = change.options, True
-                self.transcript.note("changed", f"at {self.capture.audio_cursor:.1f} s: {change.options!r}")
+                self.changed(change)
             return link
 
     async def _back_off(self, lost: Exception) -> None:
@@ -332,6 +341,8 @@ class Stream:
             ping_timeout=PING_TIMEOUT if settings.pace else None,
         )
         self._retry.opened()
+        # Deepgram advises 20 to 250 ms in general, and 80 for turns.
+        self.capture.cut(0.08 if connection.turns else 0.1)
         self._link = Link(
             connection,
             self.connections,
@@ -365,6 +376,8 @@ class Stream:
             # From here on a stop does not cancel.
             self._enter(State.CLOSING)
             sent = self.capture.seconds(self.capture.ledger.reached)
+            if self._link:
+                self._link.keep_turn()
             self._settle()
             if self.capture.recorder:
                 self.capture.recorder.end(self.capture.ledger.captured)

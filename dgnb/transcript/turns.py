@@ -28,22 +28,10 @@ def heard_in(message: object) -> Results | None:
     words, final = _words(message), message.event == "EndOfTurn"
     start = words[0].start if words else message.audio_window_start
     known = [word.confidence for word in words if word.confidence is not None]
-    heard = Alternative(
-        message.transcript,
-        sum(known) / len(known) if known else None,
-        words,
-        message.languages,
-        message.languages_hinted,
-    )
-    return Results(
-        (0, 1),
-        max(0.0, message.audio_window_end - start),
-        start,
-        Channel((heard,)),
-        is_final=final,
-        speech_final=final,
-        from_finalize=final and message.trigger == "manual",
-    )
+    mean = sum(known) / len(known) if known else None
+    heard = Alternative(message.transcript, mean, words, message.languages, message.languages_hinted)
+    duration, asked = max(0.0, message.audio_window_end - start), final and message.trigger == "manual"
+    return Results((0, 1), duration, start, Channel((heard,)), final, final, asked)
 
 
 def _words(turn: TurnInfo) -> tuple[Word, ...]:

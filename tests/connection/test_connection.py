@@ -335,7 +335,7 @@ async def test_leaving_the_context_after_a_loss_raises_no_second_error(server: F
 
 @pytest.mark.parametrize(
     ("why", "told", "again"),
-    [(GaveUp.UNANSWERED, "answer to a ping", Again.ALWAYS), (GaveUp.SILENT, "the server said nothing", Again.ONCE)],
+    [(GaveUp.UNANSWERED, "answer to a ping", Again.ALWAYS), (GaveUp.SILENT, "the server heard no more", Again.ONCE)],
 )
 async def test_giving_up_drops_the_connection_and_says_why(
     server: FaultyServer, why: GaveUp, told: str, again: Again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from dgnb import LiveOptions, Transcript
 from dgnb.audio import AudioSource
 from dgnb.exceptions import CloseTimeout, ConnectionLost
 from dgnb.loopback import Script
+from dgnb.session.budget import Budget
 from dgnb.session.capture import Capture
 from dgnb.session.link import Link
 from dgnb.session.stop import Stop
@@ -59,6 +61,7 @@ async def linked(
                 capture,
                 transcript,
                 Stop(),
+                Budget(transcript, math.inf),
                 drain_timeout,
                 elsewhere=elsewhere,
                 watched=False,

@@ -473,7 +473,7 @@ async def test_a_server_that_takes_audio_and_sends_no_message_is_replaced(
     session = LiveSession(speech(10), endpoint=server.url, pace=2.5, interim_results=True).start()
     with server.silent():
         await until(lambda: told(session, "reconnecting"))
-    assert "the server said nothing" in told(session, "reconnecting")[0]
+    assert "the server heard no more" in told(session, "reconnecting")[0]
     await session
     assert covers(session, 10)
     assert session.transcript.gaps.empty
