@@ -79,6 +79,13 @@ class FluxOptions(Options):
         metadata={"group": "account", "help": "Further wire parameters, sent untouched."},
     )
 
+    def for_audio(self, encoding: str | None, sample_rate: int | None, channels: int) -> FluxOptions:
+        """See `Options`. Raw audio in a form that Flux does not take is a `ConfigurationError`."""
+        if encoding is not None:
+            FluxOptions(encoding=encoding, sample_rate=sample_rate)
+            refuse([(channels != 1, f"Flux hears one channel, not {channels}: leave out decode=False.")])
+        return super().for_audio(encoding, sample_rate, channels)
+
     def _check(self) -> None:
         if self.model not in FLUX_MODELS and not self.model.startswith("flux-"):
             raise ConfigurationError(

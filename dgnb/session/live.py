@@ -18,7 +18,7 @@ from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden, hide
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
-from dgnb.options import StreamOptions, as_options, takes_options
+from dgnb.options import FluxOptions, StreamOptions, as_options, takes_options
 from dgnb.pricing import limit_seconds
 from dgnb.session import requests
 from dgnb.session.playback import NOWHERE, Saved
@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 _PATIENCE: Final = 1800.0
 _STARTING: Final = 60.0
+_FASTEST: Final = 1.25
 _UNSAID: Final = (None, None, 1)  # The input format of a source that says by itself what it is
 
 
@@ -50,7 +51,8 @@ class LiveSession(Shown):
     Args:
         source: A path, an http(s) address, an `AudioSource`, or what `BufferSource` takes: bytes, an array, a pair
             such as (16000, array), an open binary file, a queue, an iterator of bytes or arrays, async or not.
-        options: What to ask for; or options by name as further arguments, as `smart_format=True`.
+        options: What to ask for; or options by name as further arguments, as `smart_format=True`. `FluxOptions`, or a
+            model `flux-…`, is for turns: `transcript.turns`.
         encoding: How a source without a header is read, as `"linear16"`. What is sent is linear16 at 16 kHz.
         sample_rate: Samples a second of a source without a header, or of an array.
         channels: Interleaved channels of a source without a header.
@@ -137,7 +139,8 @@ class LiveSession(Shown):
         self.source = as_source(source, encoding=encoding, sample_rate=sample_rate, channels=channels)
         replays = isinstance(self.source, Saved)
         self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
-        settings = _settings(self.endpoint.local, duration, pace, close_timeout, reconnect, journal)
+        flux, local = isinstance(asked, FluxOptions), self.endpoint.local
+        settings = _settings(flux, local, duration, pace, close_timeout, reconnect, journal)
         settings = settings._replace(recorder=_recorder(record, self.source, settings.journal))
         if max_cost is not None:
             limit_seconds(asked, max_cost)
@@ -260,6 +263,7 @@ class LiveSession(Shown):
     def pause(self) -> None:
         """Hold the audio back; KeepAlive keeps the connection. Word times count the audio sent, without pauses.
 
+        It ends a turn of Flux's, which could not end without audio.
         A file and an iterator wait. A station does not: it loses the length of the pause, as `transcript.gaps` says.
         """
         self._runner.on_loop(self._stream.pause)
@@ -272,7 +276,8 @@ class LiveSession(Shown):
         """Ask the server to finish what it has heard so far, and wait for the answer, two seconds at most.
 
         Returns:
-            Whether the server confirmed with a `from_finalize`. It need not, when there was little to finish.
+            Whether the server confirmed with a `from_finalize`. It need not, when there was little to finish. Flux ends
+            the turn: whether there was one.
 
         Raises:
             ConfigurationError: The session is not open.
@@ -282,12 +287,12 @@ class LiveSession(Shown):
     async def apply(self, options: StreamOptions) -> None:
         """Change the options while the stream runs: the transcript goes on, with its times.
 
-        Another connection is opened, which is sent again what had no final yet. Cancelling takes a change back that has
-        not begun.
+        Another connection is opened, which is sent again what had no final yet; with Flux at the end of the turn, and
+        not for thresholds, key terms, hints and numerals. Cancelling takes a change back that has not begun.
 
         Raises:
             ConfigurationError: The session is not open, or another change is under way, or the source would have to be
-                read anew.
+                read anew, or Flux refused the change.
             HandshakeError: The server refused the new options; the stream goes on with the old ones.
         """
         options = as_options(options, {})
@@ -390,7 +395,9 @@ async def transcribe(*given: Any, **by_name: Any) -> Transcript:
         return await session._runner.whole()
 
 
-def _settings(local: bool, duration: Any, pace: Any, close_timeout: Any, reconnect: Any, journal: Any) -> Settings:
+def _settings(
+    flux: bool, local: bool, duration: Any, pace: Any, close_timeout: Any, reconnect: Any, journal: Any
+) -> Settings:
     if duration is not None:
         duration = number("duration is a positive number of seconds", duration, ABOVE_0)
     close_timeout = number("close_timeout is a positive number of seconds", close_timeout, ABOVE_0)
@@ -401,6 +408,8 @@ def _settings(local: bool, duration: Any, pace: Any, close_timeout: Any, reconne
     if journal is not None and (not isinstance(journal, (str, os.PathLike)) or not os.fspath(journal)):
         raise ConfigurationError(f"journal is the path of a file, not {journal!r}.")
     pace = Pacer.CATCH_UP if pace is None and not local else pace
+    if flux and not local and isinstance(pace, int | float) and pace > _FASTEST:
+        raise ConfigurationError(f"Flux takes audio at {_FASTEST} times real time at most: leave out pace={pace:g}.")
     patience = _PATIENCE if reconnect is True else float(reconnect)
     # Nobody listens on this machine: the port is wrong, or the server still starts.
     unanswered = _STARTING if reconnect is True and local else patience

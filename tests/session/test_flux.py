@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from deepgram import AsyncDeepgramClient
+from deepgram.environment import DeepgramClientEnvironment
 
 import dgnb
 from dgnb import FluxOptions, LiveSession, Transcript, transcribe
 from dgnb.audio import Audio, AudioSource
-from dgnb.exceptions import ConnectionLost
+from dgnb.exceptions import ConfigurationError, ConnectionLost
+from dgnb.loopback import Script
 from dgnb.session.retry import Backoff
 from tests.session.test_reconnect import AtOnce, kinds, told
+from tests.support.faulty import FaultyServer
 from tests.support.flux import Flux, samples, talk
 from tests.support.waiting import until
 from tests.transcript.test_journal import TABLES
@@ -172,3 +177,115 @@ async def test_a_pause_ends_the_turn_and_sends_nothing_until_it_is_over(flux: Fl
     transcript = await session
     assert [text["type"] for text in flux.texts[0]] == ["ForceEndTurn", "CloseStream"]
     assert starts(transcript) == STARTS
+
+
+# Options that change
+
+
+async def test_thresholds_terms_and_hints_change_without_another_connection(flux: Flux) -> None:
+    part = Part(5)
+    session = begun(part, flux, FluxOptions(model="flux-general-multi", keyterm=["Oder"]))
+    part.give(1.04)
+    await until(lambda: session.transcript.interim)
+    new = FluxOptions(model="flux-general-multi", eot_threshold=0.9, eager_eot_threshold=0.5, language_hint=["de"])
+    await session.apply(new)
+    assert session.options == new
+    thresholds = {"eager_eot_threshold": 0.5, "eot_threshold": 0.9, "eot_timeout_ms": 5000}
+    assert flux.texts == [[{"keyterms": [], "thresholds": thresholds, "language_hints": ["de"]}]]
+    # Configure can't switch eager ends of turns off: another connection does, at the end of the turn.
+    plain = FluxOptions(model="flux-general-multi", eot_threshold=0.9, language_hint=["de"], keyterm=["a"])
+    change = asyncio.ensure_future(session.apply(plain))
+    part.give(2.5)
+    await change
+    assert flux.queries[1] == {"model": "flux-general-multi", "eot_threshold": "0.9", "keyterm": "a"} | {
+        "language_hint": "de",
+        "encoding": "linear16",
+        "sample_rate": "16000",
+    }
+    part.give(5)
+    part.give(0)
+    assert starts(await session) == STARTS
+    assert kinds(session).count("changed") == 2
+
+
+async def test_a_change_that_is_refused_leaves_the_old_options_and_quotes_the_server(flux: Flux) -> None:
+    flux.refuses = "eot_threshold is too high"
+    part = Part(5)
+    session = begun(part, flux)
+    part.give(1.04)
+    await until(lambda: session.transcript.interim)
+    with pytest.raises(ConfigurationError, match="INVALID: eot_threshold is too high"):
+        await session.apply(FluxOptions(eot_threshold=0.9))
+    assert session.options == FluxOptions()
+    part.give(5)
+    part.give(0)
+    assert starts(await session) == STARTS
+    assert "ConfigureFailure" in kinds(session)
+
+
+async def test_a_change_without_an_answer_opens_another_connection_at_the_end_of_the_turn(
+    flux: Flux, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgnb.session.requests._CONFIGURED", 0.1)
+    flux.refuses = ""
+    part = Part(5)
+    session = begun(part, flux)
+    part.give(1.04)
+    await until(lambda: session.transcript.interim)
+    change = asyncio.ensure_future(session.apply(FluxOptions(eot_threshold=0.9)))
+    await until(lambda: flux.texts[0])
+    with pytest.raises(ConfigurationError, match="Another change"):
+        await session.apply(FluxOptions(eot_threshold=0.8))
+    part.give(2.5)
+    await change
+    assert flux.queries[1]["eot_threshold"] == "0.9"
+    assert session.transcript.turns["trigger"].tolist() == ["model"]
+    part.give(5)
+    part.give(0)
+    assert starts(await session) == STARTS
+
+
+# What Flux does not take, and the official client
+
+
+def test_audio_is_sent_no_faster_than_the_service_takes_it() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"Flux takes audio at 1\.25 times real time at most: leave out pace=4"
+    ):
+        LiveSession(talk(1), FluxOptions(), endpoint="deepgram", api_key="k", pace=4)
+
+
+@pytest.mark.parametrize(("form", "why"), [((22_050, 1), "sample_rate=22050"), ((16_000, 2), "one channel")])
+async def test_raw_audio_of_another_form_is_an_error_and_a_decoded_one_is_resampled(
+    flux: Flux, tmp_path: Path, form: tuple[int, int], why: str
+) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(88_200))
+    raw: dict[str, Any] = {"encoding": "linear16", "sample_rate": form[0], "channels": form[1]}
+    with pytest.raises(ConfigurationError, match=why):
+        await transcribe(dgnb.FileSource(tmp_path / "a.raw", decode=False, **raw), FluxOptions(), endpoint=flux.url)
+    assert flux.queries == []
+    await transcribe(dgnb.FileSource(tmp_path / "a.raw", **raw), FluxOptions(), endpoint=flux.url, pace=None)
+    assert flux.queries[0]["sample_rate"] == "16000"
+
+
+@pytest.mark.filterwarnings("ignore:websockets.*:DeprecationWarning")
+async def test_the_official_client_and_dgnb_hear_the_same_turns() -> None:
+    async with FaultyServer(Script("Hello world. How are you? Fine.", gap=2), token="secret") as server:
+        here = DeepgramClientEnvironment(base="", production=server.url, agent=server.url, agent_rest="")
+        sdk = AsyncDeepgramClient(api_key="secret", environment=here)
+        raw = {"encoding": "linear16", "sample_rate": 16_000}
+        async with sdk.listen.v2.connect(model="flux-general-en", **raw) as connection:  # type: ignore[arg-type]
+            for _ in range(150):
+                await connection.send_media(bytes(2560))
+            await connection.send_close_stream()
+            ends = [m async for m in connection if m.type == "TurnInfo" and m.event == "EndOfTurn"]
+        settings = {"endpoint": server.url, "api_key": "secret", "pace": None}
+        transcript = await transcribe(bytes(150 * 2560), FluxOptions(), **raw, **settings)
+    turns = transcript.turns
+    assert turns["transcript"].tolist() == [end.transcript for end in ends] == ["Hello world.", "How are you?", "Fine."]
+    assert turns["trigger"].tolist() == [end.trigger for end in ends]
+    assert turns["end_of_turn_confidence"].tolist() == [end.end_of_turn_confidence for end in ends]
+    assert transcript.words["start"].tolist() == [word.start for end in ends for word in end.words]
+    assert transcript.words["punctuated_word"].tolist() == [word.word for end in ends for word in end.words]
+    assert transcript.gaps.empty
+    assert not server.connections[1].violations
