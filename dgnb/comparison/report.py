@@ -227,4 +227,5 @@ def _cpwer(reference: Any, run: Transcript) -> float:
     if not known or not importlib.util.find_spec("meeteval"):
         return math.nan
     said = [table.groupby("speaker")["word"].agg(" ".join).to_dict() for table in tables]
-    return float(importlib.import_module("meeteval.wer").cp_word_error_rate(*said).error_rate)
+    count = importlib.import_module("meeteval.wer").cp_word_error_rate
+    return float(count(*said, reference_sort=False, hypothesis_sort=False).error_rate)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 
 import jiwer
 import numpy as np
@@ -11,7 +13,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 import dgnb
 from dgnb.comparison import Comparison
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import ConfigurationError, DgnbError
 from tests.support.spoken import spoken
 
 LETTERS = "bdfgklmnprstvz"
@@ -135,7 +137,9 @@ def test_a_reference_is_a_transcript_a_text_a_file_or_a_run(tmp_path) -> None:
     run, right = spoken(["x", *words[1:]]), spoken(words)
     right.save(tmp_path / "right.jsonl")
     (tmp_path / "right.txt").write_text(" ".join(words), encoding="utf-8-sig")
-    given = [right, " ".join(words), tmp_path / "right.txt", str(tmp_path / "right.jsonl")]
+    right.to_deepgram_json(tmp_path / "right.json")
+    files = [tmp_path / "right.txt", str(tmp_path / "right.jsonl"), tmp_path / "right.json"]
+    given = [right, " ".join(words), *files]
     for reference in given:
         assert Comparison({"run": run}, reference).summary.loc["run", "wer"] == 1 / 30
     summary = Comparison({"run": run, "right": right}, "right").summary
@@ -185,3 +189,20 @@ def test_the_comparison_of_markup_is_text() -> None:
     assert "<b>" not in shown
     assert "<i>" not in shown
     assert "&lt;b&gt;a&lt;/b&gt;" in shown
+
+
+@pytest.mark.parametrize("package", ["jiwer", "whisper_normalizer.english"])
+def test_a_missing_package_is_named_with_the_command(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
+    monkeypatch.delitem(sys.modules, "dgnb.comparison.texts")
+    with pytest.raises(DgnbError, match=r"pip install 'dgnb\[compare\]'"):
+        importlib.import_module("dgnb.comparison.texts")
+
+
+def test_files_that_cannot_be_read_are_one_clear_error(tmp_path) -> None:
+    run = spoken(["one"])
+    (tmp_path / "latin.txt").write_bytes("d\xe9j\xe0 vu".encode("latin-1"))
+    (tmp_path / "broken.jsonl").write_text("{")
+    for name, said in (("latin.txt", "can't be read as a text in UTF-8"), ("broken.jsonl", "session file")):
+        with pytest.raises(DgnbError, match=said):
+            Comparison({"run": run}, tmp_path / name)
