@@ -7,7 +7,7 @@ import pytest
 import dgnb
 from dgnb.session.stop import REPLAY
 from tests.support.sim import scenarios
-from tests.support.sim.faults import STORM, Fault, Plan, plan
+from tests.support.sim.faults import STORM, Fault, Plan, flux_plan, plan
 from tests.support.sim.network import MemorySocket
 from tests.support.sim.run import Outcome, run
 
@@ -22,6 +22,19 @@ def assert_well(outcome: Outcome) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_after_any_faults_each_word_is_there_once_with_its_time(seed: int) -> None:
     assert_well(run(plan(seed)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_after_any_faults_each_turn_of_flux_is_there_once_with_its_words(seed: int) -> None:
+    assert_well(run(flux_plan(seed)))
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_server_of_flux_that_falls_silent_or_never_says_that_it_is_ready_costs_no_word(live: bool) -> None:
+    faults = (Fault(8.0, "mute"), Fault(30.0, "refuse", 0, ("mute",)))
+    outcome = run(Plan("silent", tuple(range(1, 150)), live, faults, flux=True))
+    assert_well(outcome)
+    assert outcome.session.transcript.word_count == 149
 
 
 @pytest.mark.parametrize("seed", range(0, 200, 10))
