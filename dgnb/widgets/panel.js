@@ -155,8 +155,19 @@ function render({ model, el }) {
     fields[name].box.querySelector("datalist").replaceChildren(...choices.map((value) => h("option", { value })));
   }
 
+  let asked = ""; // the key that it was asked with; without an answer, what is built in stays
+  function askModels(origin) {
+    if (!origin || origin === asked) return;
+    asked = origin;
+    setTimeout(() => {
+      try {
+        model.send({ do: "models" });
+      } catch {} // a page without a kernel
+    });
+  }
   // Model and language know each other: by the service's list, where it was asked, else by their names.
-  const listed = (name) => model.get("fields").models[name] ?? model.get("fields").models[`${name}-general`];
+  const served = () => Object.fromEntries(model.get("fields").models);
+  const listed = (name) => served()[name] ?? served()[`${name}-general`];
   function knows(name, tag) {
     const general = name.split("-").length < 3 || /-(general|multi)$/.test(name);
     if (tag === "multi") return general && /^(nova-[23]|flux)/.test(name);
@@ -164,7 +175,7 @@ function render({ model, el }) {
     return !tag || (tags.length ? tags.includes(tag) || tags.includes(tag.split("-")[0]) : /^en\b/i.test(tag) || general);
   }
   function fit({ model: chosen, language }) {
-    const names = Object.keys(model.get("fields").models);
+    const names = Object.keys(served());
     const own = fields.model.spec.choices.filter((name) => !names.length || listed(name) || name.startsWith("flux"));
     const models = [...new Set([...own, ...names])];
     suggest("model", models.filter((name) => form === "flux" || knows(name, language)));
@@ -588,6 +599,7 @@ function render({ model, el }) {
     text_(badge, [known.endpoints[values.endpoint], state.badge].filter(Boolean).join(" · "));
     badge.dataset.kind = values.endpoint;
     key.placeholder = state.key || "type it here";
+    askModels(state.key);
     for (const [name, { control, spec, slider }] of Object.entries(fields)) {
       control.disabled = (!spec.kind && Boolean(state.running)) || known.fixed.includes(name) || Boolean(slider?.off());
     }
@@ -628,6 +640,7 @@ function render({ model, el }) {
   on("change:tab", drawTab);
   on("change:table", drawTable);
   on("change:compared", drawRuns);
+  on("change:fields", () => fit(model.get("values")));
   const drawCaptions = () => view_.update(model.get("captions"));
   on("change:captions", drawCaptions);
   on("msg:custom", (message, buffers) => {

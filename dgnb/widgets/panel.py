@@ -198,6 +198,12 @@ class ControlPanel(PanelView):
                 text = self._setup.source.take(name, at, size, bytes(part))
                 self.send({"do": "uploaded", "text": printable(text)})
                 self._check()
+            case {"do": "models"}, _:
+
+                async def suggest() -> None:
+                    self.fields = {**self.fields, "models": await self._setup.models(self._held)}
+
+                self._own.in_background(suggest, "models")
             case {"do": "microphone"}, _:
                 self._setup.source.microphone.take(message, buffers)
             case {"do": "srt" | "csv" as kind}, _:
@@ -346,10 +352,7 @@ class ControlPanel(PanelView):
     def _keep(self) -> None:
         """Keep what was heard, and let the same sound be heard with the options of the form, to compare the two."""
         session = self.session
-        if session is None or session.transcript.audio is None or not session.audio_cursor:
-            return
-        if self.problems:
-            self._focus(next(iter(self.problems)))
+        if session is None or self.problems or session.transcript.audio is None or not session.audio_cursor:
             return
 
         async def again() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dgnb.endpoints import Endpoint, Secret, choose
-from dgnb.exceptions import ConfigurationError
+from dgnb.exceptions import ConfigurationError, DgnbError
 from dgnb.options import LiveOptions
 from dgnb.session import LiveSession
 from dgnb.widgets import form
@@ -46,12 +47,22 @@ class Setup:
             form.options_of(values),
             endpoint=self.endpoint(values),
             duration=before.audio_cursor if before else self._duration(values),
-            **self._settings,
+            **(self._settings | ({"record": False} if before else {})),  # it may read that file
         )
 
     def endpoint(self, values: Mapping[str, Any]) -> Endpoint:
         """Where the audio goes, and with which key. `ConfigurationError`: one is wrong or missing."""
         return choose(self._wanted(values), self.key)
+
+    async def models(self, values: Mapping[str, Any]) -> list[list[Any]]:
+        """Name and languages of each model that the service streams. Empty without a key, and without an answer."""
+        from dgnb import account
+
+        with contextlib.suppress(DgnbError):
+            if (endpoint := self.endpoint(values)).key:
+                table = (await account.models(endpoint=endpoint)).query("kind == 'stt' and streaming")
+                return table[["canonical_name", "languages"]].dropna().to_numpy().tolist()
+        return []
 
     def take_key(self, typed: str) -> str:
         """Keep a key where nothing saves it; what is wrong with it, or ""."""

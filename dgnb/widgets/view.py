@@ -63,7 +63,7 @@ class PanelView(AnyWidget):
             fields={
                 "forms": form.described(),
                 "presets": form.presets(),
-                "models": {},
+                "models": [],
                 "sources": source.kinds,
                 "microphone": MICROPHONE,
                 "typed": TYPED,

@@ -334,6 +334,8 @@ async def test_each_wrong_field_is_told_at_its_place_and_gone_when_mended(notebo
 
 @in_lab
 async def test_a_missing_key_is_asked_for_where_it_is_typed(notebook: Notebook) -> None:
+    own = "from dgnb import account\nmodels = account.models\n"
+    await notebook.ask("None", f"{own}account.models = lambda endpoint: models(endpoint=server.url, api_key='any')")
     await notebook.run("panel = dgnb.ControlPanel(silence)\npanel", "panel")
     await notebook.page.get_by_label("Endpoint", exact=True).first.select_option("Deepgram")
     key, problem = notebook.find(".dgnb-field-key input"), notebook.find(".dgnb-field-key .dgnb-problem")
@@ -346,6 +348,10 @@ async def test_a_missing_key_is_asked_for_where_it_is_typed(notebook: Notebook) 
     await expect(notebook.find(".dgnb-field-key input").first).to_have_attribute(
         "placeholder", re.compile("typed here")
     )
+    # Now that there is a key, the service is asked for its models.
+    await notebook.wait_for("panel.fields['models']")
+    name = await notebook.ask("panel.fields['models'][0][0]", "account.models = models")
+    await expect(notebook.find(f".dgnb-field-model datalist option[value='{name}']")).to_have_count(2)
 
 
 @in_lab

@@ -11,7 +11,10 @@ from tests.support.waiting import until
 
 def busy() -> bool:
     """Whether a task of a panel runs."""
-    return any(task.get_name() in ("dgnb: panel", "dgnb: stop", "dgnb: apply") for task in asyncio.all_tasks())
+    return any(
+        task.get_name() in ("dgnb: panel", "dgnb: stop", "dgnb: apply", "dgnb: tune", "dgnb: compare")
+        for task in asyncio.all_tasks()
+    )
 
 
 async def quiet(*panels: ControlPanel) -> None:

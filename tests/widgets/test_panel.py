@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from ipywidgets import Widget
 from traitlets import TraitError
 
 import dgnb
-from dgnb import ControlPanel, FluxOptions, LiveOptions, LiveSession, State, Transcript
+from dgnb import ControlPanel, FluxOptions, LiveOptions, LiveSession, State, Transcript, account
 from dgnb.cells import Run, _running
-from dgnb.exceptions import ConfigurationError
+from dgnb.endpoints import Endpoint
+from dgnb.exceptions import ConfigurationError, HandshakeError
 from dgnb.loopback import Script
 from dgnb.messages import Alternative, Channel, Results, Word
 from tests.support.clicks import answers, busy, opened, quiet, sends, uploads
@@ -327,12 +330,58 @@ async def test_keep_and_compare_lets_the_same_sound_be_heard_with_other_options(
     await quiet(panel)
 
 
-async def test_what_was_not_kept_can_not_be_compared(server: FaultyServer) -> None:
-    async def sound() -> AsyncIterator[bytes]:
-        for _ in range(100):
-            yield bytes(3200)
+async def test_models_are_asked_for_where_a_key_is_there_and_silence_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
 
-    panel = ControlPanel(sound(), record=False, encoding="linear16", sample_rate=16_000, endpoint=server.url)
+    async def models(*, endpoint: Endpoint) -> pd.DataFrame:
+        asked.append(endpoint)
+        if len(asked) == 1:
+            raise HandshakeError("no network")
+        rows = [["nova-9", ["en", "de"], True, "stt"], ["batch", ["en"], False, "stt"], ["old", ["en"], None, "stt"]]
+        rows.append(["aura", ["en"], True, "tts"])
+        table = pd.DataFrame(rows, columns=["canonical_name", "languages", "streaming", "kind"])
+        return table.astype({"streaming": "boolean"})
+
+    monkeypatch.setattr(account, "models", models)
+    panel = ControlPanel(endpoint="deepgram", api_key="a-key-of-nobody")
+    assert asked == [], "nothing is asked before the panel is on a page"
+    for served in ([], [["nova-9", ["en", "de"]]]):
+        sends(panel, {"do": "models"})
+        await until(lambda: not any(task.get_name() == "dgnb: models" for task in asyncio.all_tasks()))
+        assert panel.fields["models"] == served
+    assert panel.error == panel.problems == {}
+    for endpoint in ("offline", "ws://127.0.0.1:1"):
+        sends(ControlPanel(endpoint=endpoint), {"do": "models"})
+    await asyncio.sleep(0)
+    assert len(asked) == 2
+
+
+async def stream() -> AsyncIterator[bytes]:
+    for _ in range(100):
+        yield bytes(3200)
+
+
+async def test_a_recorded_stream_is_heard_again_from_its_file(server: FaultyServer, tmp_path: Path) -> None:
+    file = tmp_path / "talk.flac"
+    panel = ControlPanel(
+        stream(), encoding="linear16", sample_rate=16_000, endpoint=server.url, record=file, journal=tmp_path / "j"
+    )
+    kept = await opened(panel)
+    panel.set(smart_format=True)
+    panel.click("keep")
+    await until(lambda: panel.comparison is not None)
+    again = panel.session
+    assert again
+    assert again is not kept
+    assert again.audio_cursor == pytest.approx(kept.audio_cursor, abs=0.01)
+    assert sorted(os.listdir(tmp_path)) == ["j", "j-1", "talk.flac"]
+    assert panel.error == {}
+
+
+async def test_what_was_not_kept_can_not_be_compared(server: FaultyServer) -> None:
+    panel = ControlPanel(stream(), record=False, encoding="linear16", sample_rate=16_000, endpoint=server.url)
     session = await opened(panel)
     panel.set(smart_format=True)
     assert not panel.state["sound"]
