@@ -22,6 +22,7 @@ class Gate:
         self._rest = b""
         self._silent = bytearray()  # for each step whether it is silence
         self._floor = 0.0
+        self.left_out = 0.0  # s that were not sent
 
     def capture(self, chunk: bytes) -> None:
         """Take the next audio of the source."""

@@ -18,6 +18,7 @@ from dgnb.transcript import Transcript
 BUFFER_SECONDS: Final = 120.0
 """Audio that is kept until a final covers it. 120 s of linear16 at 16 kHz are 3.8 MB."""
 
+_AHEAD_OF_GATE: Final = 0.6  # The same where it must be known what follows a silence.
 _READ_AHEAD: Final = 0.2  # s of unsent audio up to which a source that can wait is read.
 _CANCELLED: Final = "was cancelled from inside: something that it waits for was."
 
@@ -255,7 +256,7 @@ class Capture:
                     self._captured.set()
                     if ledger.captured >= limit:
                         return
-                    while audio.waits and self.seconds(ledger.unsent) >= _READ_AHEAD:  # a stop loses no chunk
+                    while audio.waits and self.seconds(ledger.unsent) >= _read_ahead(ledger):  # a stop loses no chunk
                         self._sent.clear()
                         await self._sent.wait()
         except asyncio.CancelledError:
@@ -275,6 +276,10 @@ class Capture:
             if note.missed:
                 # It was never captured, so it takes no time on the timeline.
                 self._transcript.add_gap(at, at, f"{note.missed:.1f} s were missed: {note.text}", note.missed)
+
+
+def _read_ahead(ledger: Ledger) -> float:
+    return _AHEAD_OF_GATE if ledger.gate else _READ_AHEAD
 
 
 async def _given_up(opening: asyncio.Future[Audio]) -> None:

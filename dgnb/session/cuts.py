@@ -17,6 +17,14 @@ class Cuts:
         self._at: list[float] = []
         self._left_out: list[float] = []  # up to and with each cut
 
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @property
+    def newest(self) -> float:
+        """How long the newest cut is, in seconds."""
+        return self._left_out[-1] - ([0.0, *self._left_out])[-2]
+
     def skip(self, at: float, seconds: float) -> bool:
         """So much was left out after `at` seconds of the connection. Returns whether that is a new cut."""
         new = not self._at or at > self._at[-1]

@@ -6,6 +6,7 @@ from bisect import insort
 from typing import Final
 
 from dgnb.messages import Results, TurnInfo
+from dgnb.session.cuts import Cuts
 
 UNHEARD: Final = 0.25
 """Seconds that a server may leave without a final before they count as a hole or, at the end, as a gap."""
@@ -16,6 +17,7 @@ class Heard:
     """Takes results and turns. Times are seconds of the connection."""
 
     def __init__(self, *, leaves_out: bool = False) -> None:
+        self.cuts = Cuts()  # where silence was left out
         self.begin = 0  # of the connection on the source's timeline, in bytes
         self.window = 0.0  # how far anything that was told reaches
         self.turn: TurnInfo | None = None  # the newest message of the turn that is open

@@ -10,6 +10,8 @@ import sys
 from bisect import insort
 from typing import NamedTuple
 
+from dgnb.audio.gate import Gate
+
 
 class Lost(NamedTuple):
     """Captured audio that no final will cover: from `start` up to `end`, in bytes, and why."""
@@ -32,6 +34,7 @@ class Ledger:
         self._frame = frame  # bytes of one sample of all channels: a connection begins at a whole one
         self.chunk = chunk  # bytes that are sent at once, at most
         self._audio = bytearray()  # From `kept` to `captured`.
+        self.gate: Gate | None = None  # Where silence is not sent.
         self._begun = False
         self._reported = 0
         self._closed = False
@@ -67,6 +70,8 @@ class Ledger:
         """Take audio from the source."""
         self._audio += chunk
         self.captured += len(chunk)
+        if self.gate:
+            self.gate.capture(chunk)
         if self.captured - self.kept > self._capacity:
             self._drop_oldest()
 

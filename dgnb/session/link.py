@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from dgnb.audio.gate import Gate
 from dgnb.connection import Connection
 from dgnb.connection.errors import find_rule
 from dgnb.exceptions import CloseTimeout, ConnectionLost, GaveUp, ProtocolError
@@ -24,6 +25,7 @@ from dgnb.transcript.turns import UNFINISHED, heard_in
 
 _SILENT: Final = 14.0  # s of audio, and of time, of which nothing is heard, after which a server is given up.
 _STALLED: Final = 5.0  # The same for turns, which are told each quarter of a second.
+_ANSWERED: Final = 5.0  # s of silence after a Finalize, when no final of what was before is expected any more.
 _SETTLE: Final = 2.0  # s without a message after which no more of a turn is expected.
 _TOLD: Final = 0.35  # s of the newest audio that may be heard and not told yet,
 _UNTOLD: Final = 1.0  # and that the last message before the close may leave out.
@@ -217,6 +219,8 @@ class Link:
             if len(chunk) < least and not capture.ended:
                 await capture.more()
                 continue
+            if ledger.gate and connection.bytes_sent and await self._left_out(ledger.gate, chunk):
+                continue
             await capture.pacer.wait(capture.seconds(len(chunk)))
             if (capture.paused and holds) or ledger.torn:
                 continue
@@ -230,6 +234,26 @@ class Link:
             await connection.send(chunk)
             if self.watched:
                 self._check_silence()
+
+    async def _left_out(self, gate: Gate, chunk: bytes) -> bool:
+        """Whether audio is silence that is not sent: KeepAlive takes its place, and what was said becomes final."""
+        capture, ledger, cuts = self.capture, self.capture.ledger, self.heard.cuts
+        skips = gate.skips(ledger.sent, len(chunk), capture.ended)
+        if skips is None:
+            await capture.more()
+        if not skips:
+            return skips is None
+        seconds = capture.seconds(len(chunk))
+        capture.send(chunk)
+        gate.left_out += seconds
+        self._moved = self._moved[0] + len(chunk), self._moved[1]
+        if cuts.skip(capture.seconds(self.connection.bytes_sent), seconds):
+            await self.connection.finalize()
+        if cuts.newest > _ANSWERED:
+            ledger.acknowledge(ledger.sent)
+        # A file is left out as fast as it is read.
+        await asyncio.sleep(0)
+        return True
 
     def _check_silence(self) -> None:
         (sent, at), turns = self._moved, self.connection.turns
@@ -259,7 +283,10 @@ class Link:
                     self.transcript.note("warning", told)
                 continue
             self._heard_at, self._spoke = clock(), True
-            feed(message, offset=offset, audio_cursor=offset + connection.bytes_sent / rate, connection=number)
+            placed, shift, sent = message, 0.0, connection.bytes_sent / rate
+            if self.heard.cuts:
+                (placed, shift), sent = self.heard.cuts.placed(message), sent + self.heard.cuts.before(sent)
+            feed(placed, offset=offset + shift, audio_cursor=offset + sent, connection=number)
             if isinstance(message, Results | TurnInfo):
                 self._take(message)
             elif isinstance(message, Metadata) and connection.stream_closed:
@@ -280,17 +307,20 @@ class Link:
         self._acknowledge()
 
     def _acknowledge(self) -> None:
-        self.capture.ledger.acknowledge(self.heard.begin + round(self.heard.end * self.capture.bytes_per_second))
+        self.capture.ledger.acknowledge(self._position(self.heard.end))
         if self._changing or self.connection.turns:
             self.wake()
+
+    def _position(self, seconds: float) -> int:
+        """Where a moment of the connection lies on the timeline, in bytes."""
+        return self.heard.begin + round((seconds + self.heard.cuts.until(seconds)) * self.capture.bytes_per_second)
 
     def _audit(self, metadata: Metadata) -> None:
         sent = self.capture.seconds(self.connection.bytes_sent)
         if not self.capture.decoded or metadata.duration is None:
             return
         # All finals have come: a server that sends none for silence at the end has heard it all the same.
-        heard = round(metadata.duration * self.capture.bytes_per_second)
-        self.capture.ledger.acknowledge(self.heard.begin + heard)
+        self.capture.ledger.acknowledge(self._position(metadata.duration))
         if abs(metadata.duration - sent) > _AUDIT:
             text = f"{sent:.2f} s of audio were sent, the server says it received {metadata.duration:.2f} s."
             self.transcript.note("warning", text)

@@ -12,15 +12,13 @@ from ssl import SSLContext
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from dgnb.audio import AudioSource, Pacer, Sound, as_source
-from dgnb.audio.recording import CODECS, Recorder
 from dgnb.audio.sound import again
 from dgnb.endpoints import KEY_VARIABLE, Endpoint, Secret, choose, hidden, hide
 from dgnb.exceptions import ConfigurationError
 from dgnb.messages import ServerMessage
 from dgnb.notices import say
 from dgnb.options import FluxOptions, StreamOptions, as_options, takes_options
-from dgnb.pricing import limit_seconds
-from dgnb.session import requests
+from dgnb.session import checks, requests
 from dgnb.session.playback import NOWHERE, Saved
 from dgnb.session.progress import Shown
 from dgnb.session.registry import sessions
@@ -66,6 +64,8 @@ class LiveSession(Shown):
         duration: Seconds of audio after which it stops by itself; None for no limit.
         max_cost: US$ by `dgnb.prices` after which it stops by itself. All audio that is sent counts, also what is sent
             again on another connection. An endpoint on this machine costs nothing.
+        gate: Send no silence, which is billed like speech. A KeepAlive takes its place, and all times stay those of the
+            source. What is louder than -45 dB, as music, is always sent. Not for Flux.
         pace: Seconds of audio sent a second: 1.0 is real time. None: as fast as a server on this machine takes it, and
             1.2 for any other, as Deepgram takes 1.25.
         close_timeout: Seconds without a message after which the server is given up at the end of the source.
@@ -121,6 +121,7 @@ class LiveSession(Shown):
         reconnect: bool | float = True,
         journal: str | os.PathLike[str] | None = None,
         record: str | os.PathLike[str] | bool = False,
+        gate: bool = False,
         progress: bool | None = None,
         **wire: Any,
     ) -> None:
@@ -141,10 +142,10 @@ class LiveSession(Shown):
         self.endpoint = NOWHERE if replays else choose(endpoint, api_key, access_token, ssl, proxy)
         flux, local = isinstance(asked, FluxOptions), self.endpoint.local
         settings = _settings(flux, local, duration, pace, close_timeout, reconnect, journal)
-        settings = settings._replace(recorder=_recorder(record, self.source, settings.journal))
-        if max_cost is not None:
-            limit_seconds(asked, max_cost)
-            settings = settings._replace(max_cost=float(native(max_cost)))
+        recorder = checks.recorder(record, self.source, settings.journal)
+        settings = settings._replace(
+            recorder=recorder, gate=checks.gate(gate, asked), max_cost=checks.most(max_cost, asked)
+        )
         self.transcript = Transcript()
         if again(self.source):
             self.transcript.audio = Sound(self.source)
@@ -415,20 +416,6 @@ def _settings(
     unanswered = _STARTING if reconnect is True and local else patience
     path = None if journal is None else os.path.expanduser(os.fsdecode(journal))
     return Settings(duration, pace, close_timeout, patience, path, unanswered)
-
-
-def _recorder(record: Any, source: AudioSource, journal: str | None) -> Recorder | None:
-    if (record := native(record)) is True:
-        return None if again(source) else Recorder(None, source.name)
-    if record is None or record is False:
-        return None
-    path = os.path.expanduser(os.fsdecode(record)) if isinstance(record, (str, os.PathLike)) else ""
-    if os.path.splitext(path)[1].lower() not in CODECS:
-        raise ConfigurationError(f"record is True, or a path that ends in {', '.join(CODECS)}, not {record!r}.")
-    for what, other in (("journal", journal), ("source", getattr(source, "path", None))):
-        if other and os.path.realpath(other) == os.path.realpath(path):
-            raise ConfigurationError(f"{path!r} is the {what}, too: give the recording another name.")
-    return Recorder(path, source.name)
 
 
 def _format_of(options: StreamOptions) -> tuple[str | None, int | None, int]:

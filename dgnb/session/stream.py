@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from dgnb.audio import AudioSource
+from dgnb.audio.gate import Gate
 from dgnb.audio.recording import Recorder
 from dgnb.connection import PING_TIMEOUT, Connection, connect
 from dgnb.connection.errors import Again, may_retry
@@ -72,6 +73,7 @@ class Settings(NamedTuple):
     unanswered: float
     recorder: Recorder | None = None
     max_cost: float = math.inf
+    gate: bool = False
 
 
 @dataclasses.dataclass(eq=False)
@@ -217,6 +219,13 @@ class Stream:
     async def _run(self) -> None:
         capture = self.capture
         audio = await capture.open(multichannel=self.options.multichannel)
+        if self._settings.gate and capture.ledger.gate is None:
+            if audio.encoding != "linear16" or audio.frame_bytes is None:
+                await capture.close()
+                raise ConfigurationError(
+                    "gate=True needs decoded linear16: leave out encoding and decode=False, or gate."
+                )
+            capture.ledger.gate = Gate(audio.bytes_per_second, audio.frame_bytes)
         if audio.frame_bytes is None:
             # A container's header comes once: what follows can't stand alone on another connection.
             self._retry = Retry(0)
@@ -382,6 +391,8 @@ class Stream:
             if self.capture.recorder:
                 self.capture.recorder.end(self.capture.ledger.captured)
             self.transcript.drop_interims()
+            if (gate := self.capture.ledger.gate) and gate.left_out:
+                self.transcript.note("gate", f"{gate.left_out:.1f} s of silence were not sent.")
             self.transcript.note("closed", f"{sent:.1f} s of audio sent; {figures(self)}")
             deadline = self.stop.journal_deadline(asyncio.get_running_loop().time())
             await asyncio.gather(*(writer.close(deadline) for writer in self.watch.writers))
