@@ -32,7 +32,8 @@ async def run(code: str, names: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path)], ids=lambda path: path.stem)
 async def test_every_example_runs_in_order(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "speech.wav").write_bytes(dgnb.samples.path().read_bytes())
+    for name in ("speech.wav", "talk.mp4"):
+        (tmp_path / name).write_bytes(dgnb.samples.path().read_bytes())
     async with dgnb.loopback.serve(Script("one two three", repeat=True)) as server:
         monkeypatch.setenv("DGNB_ENDPOINT", server.url)
         names: dict[str, Any] = {}

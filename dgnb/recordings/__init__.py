@@ -25,6 +25,7 @@ from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, short
 from dgnb.options import PrerecordedOptions, as_recorded, takes_options
 from dgnb.pricing import cost_of, limit_seconds
 from dgnb.recordings.upload import Upload
+from dgnb.session.live import tell_of_offline
 from dgnb.session.progress import shown
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, number
@@ -140,6 +141,7 @@ async def _transcribed(source: Any, options: Any, upload: Upload, reduce: bool, 
                 query = options.for_audio(*dataclasses.astuple(source.format))
         if not upload.endpoint.local:
             upload.events += _estimate(options, seconds, channels if options.multichannel else 1, max_cost)
+        tell_of_offline(upload.endpoint)
         upload.endpoint = await upload.endpoint.locate()
         answer = await upload.post(options.path, query.query(), sent)
     if options.callback:

@@ -240,11 +240,7 @@ class LiveSession(Shown):
             ConfigurationError: No loop runs, so there is nothing to run in.
         """
         self._runner.start()
-        if self.endpoint.kind == "offline":
-            _say_once(
-                f"The offline engine on this machine transcribes, {self.endpoint.reason}. For Deepgram, pass "
-                f"endpoint='deepgram', with api_key=… or with {KEY_VARIABLE} set before the notebook starts."
-            )
+        tell_of_offline(self.endpoint)
         return self
 
     def retry(self) -> LiveSession:
@@ -420,6 +416,15 @@ def _settings(
 
 def _format_of(options: StreamOptions) -> tuple[str | None, int | None, int]:
     return options.encoding, options.sample_rate, options.channels
+
+
+def tell_of_offline(endpoint: Endpoint) -> None:
+    """Say, once, that the engine on this machine transcribes, so that nobody takes it for Deepgram."""
+    if endpoint.kind == "offline":
+        _say_once(
+            f"The offline engine on this machine transcribes, {endpoint.reason}. For Deepgram, pass "
+            f"endpoint='deepgram', with api_key=… or with {KEY_VARIABLE} set before the notebook starts."
+        )
 
 
 _say_once = functools.cache(say)

@@ -113,6 +113,17 @@ def _listen(notebook: Any, folder: Path) -> None:
         assert (folder / name).stat().st_size > 500
 
 
+def _recordings_and_turns(notebook: Any, folder: Path) -> None:
+    assert "130 words in" in _said(notebook, "file")
+    assert "Good morning and welcome" in _said(notebook, "paragraphs")
+    assert _said(notebook, "metadata") == "(47.769, 1)"
+    assert _said(notebook, "clip").startswith("<Clip: a WAV file of ")
+    assert _said(notebook, "again") == "The same words: True\n"
+    assert "is text, not audio" in _said(notebook, "wrong")
+    assert "model" in _said(notebook, "turns")
+    assert _said(notebook, "turn-clip").startswith("<Clip: a WAV file of ")
+
+
 def _is_it_better(notebook: Any, folder: Path) -> None:
     assert _said(notebook, "compare").endswith(": .summary, .words, .diff(), .plot()>")
     assert _said(notebook, "summary").count("\n") == 3
@@ -130,6 +141,7 @@ SHOWN = {
     "05_radio_for_an_hour": _radio_for_an_hour,
     "06_your_own_server": _your_own_server,
     "07_listen_where_you_read": _listen,
+    "08_recordings_and_turns": _recordings_and_turns,
     "09_is_it_better": _is_it_better,
 }
 
