@@ -18,7 +18,7 @@ def side_by_side(comparison: Comparison, start: float, end: float | None) -> lis
     ops, sides, pairs = comparison.ops.fillna(0).astype(int), comparison.sides, comparison.pairs
     base = next(iter(sides))
     places = {name: pd.Series(each.j, each.keys).reindex(ops.index, fill_value=-1) for name, each in pairs.items()}
-    group = pd.Series(sides[base].utterance, pairs[base].keys).reindex(ops.index).ffill().bfill()
+    group = pd.Series(sides[base].utterance, pairs[base].keys).reindex(ops.index).ffill().bfill().fillna(0)
     # In the first text, a word is marked that another one has not, or has otherwise.
     ops[base] = ops.isin([1, 2]).any(axis=1).astype(int)
     time = comparison.words["start"].to_numpy()

@@ -59,3 +59,10 @@ def test_a_stretch_with_its_sound() -> None:
 def test_a_stretch_that_is_none_is_refused(start: Any, end: Any) -> None:
     with pytest.raises(ConfigurationError, match="is a time in seconds"):
         Comparison({"a": spoken(["one"]), "b": spoken(["two"])}).diff(start, end)
+
+
+def test_texts_without_words_are_drawn_too() -> None:
+    empty = dgnb.Transcript()
+    shown = Comparison({"a": empty, "b": spoken(["one"])}).diff()._repr_mimebundle_()
+    assert shown["text/plain"] == "a: \nb: +one"
+    assert "no words" in Comparison({"a": empty, "b": empty}).diff()._repr_mimebundle_()["text/plain"]
