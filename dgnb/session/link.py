@@ -77,8 +77,7 @@ class Link:
 
         It raises `ConnectionLost` when it ended too early, and `CloseTimeout` when the server did not finish in time.
         """
-        unheard = _UNTOLD if self.connection.turns else UNHEARD
-        ledger, slack = self.capture.ledger, round(unheard * self.capture.bytes_per_second)
+        ledger = self.capture.ledger
         receiver, sender = self._begun(self._receive(), "receive"), self._begun(self._send(), "send")
         try:
             # A change waits for the end of the turn, and for finals of the audio that could not be sent again.
@@ -104,13 +103,14 @@ class Link:
             try:
                 await self._drain(receiver)
             except CloseTimeout as error:
-                if last and ledger.pending <= slack and not self.elsewhere:
+                if last and self.capture.pending <= UNHEARD and not self.elsewhere:
                     self.transcript.note("warning", "All was heard, but the server did not say that it had finished.")
                 elif last or self.stop.asked:
                     raise
                 else:
                     raise ConnectionLost(str(error)) from None
-            ledger.settle(slack, "no final came")
+            slack = _UNTOLD if self.connection.turns else UNHEARD
+            ledger.settle(round(slack * self.capture.bytes_per_second), "no final came")
         finally:
             await end(receiver, sender)
         return last
@@ -258,7 +258,9 @@ class Link:
     def _check_silence(self) -> None:
         (sent, at), turns = self._moved, self.connection.turns
         unanswered = self.capture.seconds(self.capture.ledger.sent - sent)
-        if min(unanswered, asyncio.get_running_loop().time() - at) < (_STALLED if turns else _SILENT):
+        # A server may take its time until it says anything.
+        limit = _STALLED if turns and self.heard.window else _SILENT
+        if min(unanswered, asyncio.get_running_loop().time() - at) < limit:
             return
         if self.answers_silence or turns:
             self.connection.give_up(GaveUp.SILENT)
