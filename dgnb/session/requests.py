@@ -21,7 +21,7 @@ _ANSWER: Final = 2.0  # s for an answer. Deepgram does not promise one to Finali
 _NO_TURN: Final = "FORCE_END_TURN_NO_ACTIVE_TURN"
 _CONFIGURED: Final = 5.0  # s after which a Configure counts as lost.
 _THRESHOLDS: Final = ("eager_eot_threshold", "eot_threshold", "eot_timeout_ms")
-_LIVE: Final = {*_THRESHOLDS, "keyterm", "language_hint", "numerals"}
+LIVE: Final = {*_THRESHOLDS, "keyterm", "language_hint", "numerals"}
 """What Flux changes without another connection."""
 
 
@@ -97,7 +97,7 @@ def _configurable(old: StreamOptions, new: StreamOptions) -> set[str]:
     differ = {name for name in fields_of(new) if getattr(old, name) != getattr(new, name)}
     # What Configure leaves out stays as it is, so it can't switch eager ends of turns off.
     off = "eager_eot_threshold" in differ and new.eager_eot_threshold is None
-    return set() if off or differ - _LIVE else differ
+    return set() if off or differ - LIVE else differ
 
 
 async def _configure(runner: Runner, connection: Connection, change: Change, differ: set[str]) -> None:

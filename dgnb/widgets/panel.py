@@ -15,6 +15,7 @@ from dgnb.exceptions import AudioError, AuthenticationError, ConfigurationError,
 from dgnb.notices import printable
 from dgnb.options import FluxOptions, StreamOptions, as_options, takes_options
 from dgnb.session import LiveSession, State
+from dgnb.session.requests import LIVE
 from dgnb.transcript import Transcript
 from dgnb.values import ABOVE_0, native, number
 from dgnb.widgets import form
@@ -243,7 +244,7 @@ class ControlPanel(PanelView):
                 changes = sorted(name for name in wanted if wanted[name] != used.get(name, wanted[name]))
                 new_start = "multichannel" in changes
                 effect = "multichannel needs a new start" if new_start else "reconnects without a gap"
-                if isinstance(tuned, FluxOptions) and {"keyterm", "language_hint", "numerals"}.issuperset(changes):
+                if isinstance(tuned, FluxOptions) and LIVE.issuperset(changes):
                     effect = "takes effect at once"
                 effect = effect if self.running else "the same sound can be heard again"
         key = ""
@@ -341,7 +342,7 @@ class ControlPanel(PanelView):
                 # A slider that has moved on meanwhile is tried next.
                 if session.state is State.OPEN and form.tuned(session.options, self._held) == tuned:
                     moved = [name for name in form.THRESHOLDS if vars(tuned)[name] != vars(session.options)[name]]
-                    self._failed |= dict.fromkeys([n for n in moved if n in str(error)] or moved, str(error))
+                    self._failed |= dict.fromkeys(moved, str(error))
                     self._check()
 
         refused = self._failed.keys() & set(form.THRESHOLDS)

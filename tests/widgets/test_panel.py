@@ -391,6 +391,37 @@ async def test_what_was_not_kept_can_not_be_compared(server: FaultyServer) -> No
     assert panel.state["changes"] == []
 
 
+async def test_a_session_with_flux_shows_turns_follows_the_sliders_and_ends_a_turn(server: FaultyServer) -> None:
+    panel = ControlPanel(bytes(32_000 * 60), model="flux-general-en", encoding="linear16", sample_rate=16_000, pace=5.0)
+    panel.set(endpoint="custom", address=server.url)
+    session = await opened(panel)
+    assert panel.state["turns"]
+    panel.set(eot_threshold="0.9", eager_eot_threshold="0.5", eot_timeout_ms="9000")
+    await until(lambda: session.options == FluxOptions(eot_threshold=0.9, eager_eot_threshold=0.5, eot_timeout_ms=9000))
+    assert len(server.connections) == 1
+    with server.refusing_configure():
+        panel.set(eot_threshold="0.6")
+        await until(lambda: "INVALID_THRESHOLD" in panel.problems.get("eot_threshold", ""))
+        assert set(panel.problems) == {"eot_threshold"}
+    panel.set(eot_threshold="0.65")
+    await until(
+        lambda: session.options == FluxOptions(eot_threshold=0.65, eager_eot_threshold=0.5, eot_timeout_ms=9000)
+    )
+    await until(lambda: panel.captions["interim"])
+    panel.click("finalize")
+    await until(lambda: "manual" in session.transcript.turns["trigger"].tolist())
+    await until(lambda: "one" in words(panel).lower())
+    # Eager ends of turns are switched off by another connection.
+    panel.set(eager_eot_threshold="")
+    await until(lambda: session.options == FluxOptions(eot_threshold=0.65, eot_timeout_ms=9000))
+    panel.set(model="nova-3")
+    assert (panel.state["changes"], panel.state["effect"]) == (["model"], "reconnects without a gap")
+    panel.click("apply")
+    await until(lambda: isinstance(session.options, LiveOptions) and session.state is State.OPEN)
+    assert panel.error == panel.problems == {}
+    await quiet(panel)
+
+
 async def test_undo_shows_the_options_in_use_again(panel: ControlPanel) -> None:
     panel.set(punctuate=True, endpointing="500")
     session = await opened(panel)
