@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dgnb.audio import AudioSource, BufferSource, FileSource, URLSource, as_source
+from dgnb.audio import BufferSource, FileSource, URLSource, as_source
 from dgnb.audio.reduce import check_size, look, reduced
 from dgnb.audio.sound import again
 from dgnb.audio.url.fetch import address
 from dgnb.audio.url.policy import Policy
 from dgnb.endpoints import Endpoint, Secret, choose, hidden
-from dgnb.exceptions import ConfigurationError, DgnbError, SessionStopped, shorten
+from dgnb.exceptions import ConfigurationError, DgnbError, HandshakeError, SessionStopped, shorten
 from dgnb.options import PrerecordedOptions, as_recorded, takes_options
 from dgnb.pricing import cost_of, limit_seconds
 from dgnb.recordings.upload import Upload
@@ -84,15 +84,14 @@ async def transcribe_file(
         ```
     """
     endpoint, api_key, access_token, proxy = hidden(endpoint, api_key, access_token, proxy)
+    rate = None if "encoding" in wire else wire.pop("sample_rate", None)  # that of an array
     options = dataclasses.replace(as_recorded(options, wire), utterances=True)
     where = choose(endpoint, api_key, access_token, ssl, proxy)
     if timeout is not None:
         timeout = number("timeout is a positive number of seconds, or None", timeout, ABOVE_0)
     if max_cost is not None:
         max_cost = number("max_cost is a number of US$ from 0 on, or None", max_cost, 0.0)
-    source = _checked(
-        as_source(source, encoding=options.encoding, sample_rate=options.sample_rate, channels=options.channels), where
-    )
+    source = _checked(source, options, rate, where)
     upload = Upload(where, timeout)
     task = asyncio.create_task(_transcribed(source, options, upload, reduce, max_cost), name="dgnb: recording")
     async with shown(upload, progress, task.cancel) as screen:
@@ -108,8 +107,12 @@ async def transcribe_file(
     )
 
 
-def _checked(source: AudioSource, endpoint: Endpoint) -> FileSource | BufferSource | URLSource:
+def _checked(
+    given: Any, options: PrerecordedOptions, rate: Any, endpoint: Endpoint
+) -> FileSource | BufferSource | URLSource:
     """The source, where it is one that this endpoint can transcribe as a whole."""
+    raw: dict[str, Any] = {"encoding": options.encoding, "sample_rate": options.sample_rate or rate}
+    source = as_source(given, **raw, channels=options.channels)
     if isinstance(source, FileSource | BufferSource):
         return source
     if not isinstance(source, URLSource) or source.url.partition("?")[0].lower().endswith((".m3u8", ".m3u", ".pls")):
@@ -144,12 +147,11 @@ async def _transcribed(source: Any, options: Any, upload: Upload, reduce: bool, 
         tell_of_offline(upload.endpoint)
         upload.endpoint = await upload.endpoint.locate()
         answer = await upload.post(options.path, query.query(), sent)
-    if options.callback:
-        transcript, where = Transcript(), urlsplit(options.callback)
-        text = f"The result goes to {where.scheme}://{where.hostname}{where.path}, and not here."
-        transcript.note("callback", text, request_id=str(msgspec.json.decode(answer).get("request_id")))
-    else:
-        transcript = await asyncio.to_thread(Transcript.from_deepgram_json, answer)
+    try:
+        transcript = await asyncio.to_thread(_read, answer, options.callback)
+    except (DgnbError, msgspec.MsgspecError):
+        told = f"{upload.endpoint.name} answered with something else than Deepgram does. Is endpoint right?"
+        raise HandshakeError(told, status=200) from None
     for kind, text in upload.events:
         transcript.note(kind, text)
     upload.words = transcript.word_count
@@ -159,6 +161,15 @@ async def _transcribed(source: Any, options: Any, upload: Upload, reduce: bool, 
         except DgnbError as error:
             # The words are paid for.
             transcript.note("warning", str(error))
+    return transcript
+
+
+def _read(answer: bytes, callback: str | None) -> Transcript:
+    if not callback:
+        return Transcript.from_deepgram_json(answer)
+    taken, where = msgspec.json.decode(answer, type=dict[str, Any]), urlsplit(callback)
+    transcript, text = Transcript(), f"The result goes to {where.scheme}://{where.hostname}{where.path}, and not here."
+    transcript.note("callback", text, request_id=str(taken.get("request_id") or ""))
     return transcript
 
 

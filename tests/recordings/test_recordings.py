@@ -76,7 +76,8 @@ async def test_a_file_goes_as_it_is_in_each_form(form: Callable[[Path], Any], tm
 async def test_an_array_and_raw_samples_become_flac_and_reduce_false_sends_them_as_they_are() -> None:
     raw: dict[str, Any] = {"encoding": "linear16", "sample_rate": 16_000}
     async with serving() as service:
-        for source, how in (((16_000, TONE), {}), (TONE.tobytes(), raw), (TONE.tobytes(), {**raw, "reduce": False})):
+        given: Any = TONE.tobytes()
+        for source, how in ((TONE, {"sample_rate": 16_000}), (given, raw), (given, {**raw, "reduce": False})):
             await dgnb.transcribe_file(source, endpoint=service.url, **how)
     assert [heard(asked.body) for asked in service.asked[:2]] == [("flac", 16_000, 1, 32_000)] * 2
     assert service.asked[2].body == TONE.tobytes()

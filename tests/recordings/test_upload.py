@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 
 import dgnb
 from dgnb.recordings import upload
@@ -59,6 +61,28 @@ async def test_each_form_of_an_error_is_read(body: Any, said: str) -> None:
         with pytest.raises(dgnb.HandshakeError) as caught:
             await sent(service.url)
     assert f"refused with 400 {said}. A parameter is wrong, or the recording is no audio" in str(caught.value)
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("how", [{}, {"callback": "https://example.org/in"}])
+@pytest.mark.parametrize("body", ["<html>", "", "[1]"])
+async def test_an_answer_that_is_none_of_deepgram_s_is_told(body: str, how: dict[str, Any]) -> None:
+    async with serving(says(200, body)) as service:
+        with pytest.raises(dgnb.HandshakeError, match="something else than Deepgram does"):
+            await sent(service.url, **how)
+
+
+async def test_tls_is_checked_and_a_key_goes_to_nobody_else(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with serving(ssl=context) as service:
+        await sent(service.url, ssl=tmp_path / "authority.pem", api_key=CANARY)
+        with pytest.raises(dgnb.HandshakeError, match="is not trusted"):
+            await sent(service.url, api_key=CANARY)
+        with pytest.raises(dgnb.HandshakeError, match="can't be reached by way of the proxy"):
+            await sent("wss://transcribe.invalid", api_key=CANARY, proxy="http://user:word@127.0.0.1:9")
     assert len(service.asked) == 1
 
 
