@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from rapidfuzz.distance import Levenshtein
 
 from dgnb.comparison.references import NO_WORDS, Reference, named, referred
 from dgnb.comparison.texts import COLLAR, OPS, Normalize, Pairs, Side, character_errors, interval, normalizer
@@ -175,6 +174,8 @@ class Comparison:
         }
         base = self.sides[self._base]
         if self.reference is None:
+            from rapidfuzz.distance import Levenshtein  # installed with jiwer, for which texts.py asks
+
             others = [other.tokens.tolist() for each, other in self.sides.items() if each != name]
             far = [Levenshtein.normalized_distance(side.tokens.tolist(), other) for other in others]
             row["disagreement"] = np.mean(far) if far else math.nan

@@ -191,12 +191,13 @@ def test_the_comparison_of_markup_is_text() -> None:
     assert "&lt;b&gt;a&lt;/b&gt;" in shown
 
 
-@pytest.mark.parametrize("package", ["jiwer", "whisper_normalizer.english"])
+@pytest.mark.parametrize("package", ["jiwer", "rapidfuzz.distance", "whisper_normalizer.english"])
 def test_a_missing_package_is_named_with_the_command(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
-    monkeypatch.delitem(sys.modules, "dgnb.comparison.texts")
+    for module in ("texts", "report"):
+        monkeypatch.delitem(sys.modules, f"dgnb.comparison.{module}")
     with pytest.raises(DgnbError, match=r"pip install 'dgnb\[compare\]'"):
-        importlib.import_module("dgnb.comparison.texts")
+        importlib.import_module("dgnb.comparison.report")
 
 
 def test_files_that_cannot_be_read_are_one_clear_error(tmp_path) -> None:
