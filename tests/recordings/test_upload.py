@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import ssl
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,22 @@ async def test_cancelling_ends_the_request_at_once() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             await until(lambda: service.asked[0].gone)
+
+
+async def test_cancelling_ends_the_reduction_too(
+    tmp_path: Path, wav: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "talk.wav").write_bytes(wav(np.tile(NOISE, 20).reshape(-1, 2), 96_000))
+    async with serving() as service:
+        task = asyncio.create_task(sent(service.url, tmp_path / "talk.wav"))
+        await until(lambda: list(tmp_path.glob("dgnb-*/sound.flac")))
+        task.cancel()
+        async with asyncio.timeout(0.5):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    assert not service.asked
+    assert os.listdir(tmp_path) == ["talk.wav"]
 
 
 async def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path, wav: Callable[..., bytes]) -> None:
