@@ -142,11 +142,14 @@ class Transcript(Answered):
         """The figures so far, one row each, with `value` and `unit`; see `dgnb.tables.summary`.
 
         Duration, speech, gaps and missed (s), words and words per minute, speakers and the share of each, confidence
-        (0 to 1), latency of the interims (s), and how many finals, interims and reconnects there are.
+        (0 to 1), latency of a stream's interims (s), and how many finals, interims and reconnects there are.
         """
         from dgnb import tables
 
         table = tables.summary(self.words, self.results, self.events, self.gaps)
+        if self._answer:
+            # Only a stream has a latency.
+            table = table[~table.index.str.startswith("latency")]
         if self.cost is not None:
             table.loc["cost", ["value", "unit"]] = round(self.cost, 4), "US$, estimated by dgnb.prices"
         return table

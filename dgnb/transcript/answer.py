@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,14 @@ from msgspec import structs
 
 from dgnb.exceptions import DgnbError
 from dgnb.messages import Answer, Metadata, Results, ServerMessage, Warning, Word, parse
+from dgnb.options import MOST_CHANNELS
 from dgnb.transcript.listening import Listening
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ROUNDED: Final = 0.001  # s by which an utterance may begin after its first word
+_BLANK: Final = "\ufeff \t\r\n"  # what may stand before JSON
 _REMEDY: Final = "Pass what POST /v1/listen answered, as a path, text or dict. Transcript.load() reads session files."
 
 
@@ -105,12 +108,13 @@ class Answered(Listening):
                 channel = final.channel_index[0] if final.channel_index else 0
                 said.setdefault(channel, []).extend(final.words)
                 for one in final.entities or ():
-                    start, end = _times(list(final.words), one.start_word, one.end_word)
+                    start, end = _times(list(final.words), one.start_word, one.end_word, one.value, True)
                     times = start + record.offset, end + record.offset
                     rows.append((*times, one.label, one.value, one.raw_value, one.confidence, channel))
         for channel, alternative in self._alternatives():
             for one in _list(alternative, "entities"):
-                times = _times(said.get(channel, []), _at(one, "start_word"), _at(one, "end_word"))
+                first, last = _at(one, "start_word"), _at(one, "end_word")
+                times = _times(said.get(channel, []), first, last, _at(one, "value"), True)
                 more = (_at(one, name) for name in ("label", "value", "raw_value", "confidence"))
                 rows.append((*times, *more, channel))
         return frames.rows(frames.ENTITIES, rows)
@@ -143,11 +147,12 @@ class Answered(Listening):
                 words += final.words
         rows = []
         for segment in segments:
-            times = _times(words, _at(segment, "start_word"), _at(segment, "end_word"))
+            text = _at(segment, "text")
+            times = _times(words, _at(segment, "start_word"), _at(segment, "end_word"), text, False)
             for label in _list(segment, many) or [segment]:
                 score = _at(label, "confidence_score")
                 score = _at(label, f"{one}_score") if score is None else score
-                rows.append((*times, _at(segment, "text"), _at(label, one), score))
+                rows.append((*times, text, _at(label, one), score))
         return frames.rows(frames.LABELLED, rows)
 
     def _alternatives(self) -> Iterator[tuple[int, Any]]:
@@ -165,21 +170,19 @@ def messages_of(given: Any) -> list[ServerMessage]:
     channels, metadata = _list(answer, "results", "channels"), _at(answer, "metadata")
     if not channels and not _list(answer, "results", "utterances"):
         raise DgnbError(_problem(answer))
-    finals = [
-        final
-        for index in range(max(1, len(channels)))
-        for final in _finals(answer, index, _at(channels, index), max(1, len(channels)))
-    ]
+    named = [place for one in _list(answer, "results", "utterances") if type(place := _at(one, "channel")) is int]
+    many = max(1, len(channels), *(place + 1 for place in named if place < MOST_CHANNELS))
+    finals = [final for index in range(many) for final in _finals(answer, index, _at(channels, index), many)]
     told = parse(msgspec.json.encode({**(metadata if isinstance(metadata, dict) else {}), "type": "Metadata"}))
     warnings = [
-        Warning(": ".join(filter(None, (_at(one, "parameter"), _at(one, "message")))), _at(one, "type"))
+        Warning(": ".join(str(text) for name in ("parameter", "message") if (text := _at(one, name))), _at(one, "type"))
         for one in _list(metadata, "warnings")
     ]
     rest = {name: value for name, value in answer["results"].items() if name not in ("channels", "utterances")}
     rest["channels"] = [_without_words(channel) for channel in channels]
     # Channels come one after the other, and people speak at the same time.
     finals.sort(key=lambda final: final.start)
-    return [*finals, *warnings, told, Answer(metadata if isinstance(metadata, dict) else {}, rest)]
+    return [Answer(metadata if isinstance(metadata, dict) else {}, rest), *finals, *warnings, told]
 
 
 def _read(given: Any) -> dict[str, Any]:
@@ -190,12 +193,17 @@ def _read(given: Any) -> dict[str, Any]:
             given = given.model_dump_json(exclude_none=True)
         if isinstance(given, Mapping):
             given = msgspec.json.encode(dict(given))
-        elif isinstance(given, os.PathLike) or (isinstance(given, str) and not given.lstrip().startswith(("{", "["))):
+        elif isinstance(given, os.PathLike) or (
+            isinstance(given, str) and not given.lstrip("\ufeff \t\r\n").startswith(("{", "["))
+        ):
             name = os.fsdecode(given)
             with open(os.path.expanduser(name), "rb") as file:
                 given = file.read()
-        answer = msgspec.json.decode(given)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(given, bytes | bytearray):
+            # PowerShell writes UTF-16.
+            given = given.decode(json.detect_encoding(given))
+        answer = msgspec.json.decode(given.removeprefix("\ufeff"))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DgnbError(f"{name} can't be read as an answer of Deepgram: {error}. {_REMEDY}") from None
     if not isinstance(answer, dict) or not isinstance(answer.get("results"), dict):
         raise DgnbError(_problem(answer))
@@ -216,22 +224,27 @@ def _finals(answer: Any, index: int, channel: Any, channels: int) -> Iterator[Re
     spans = [one for one in _list(answer, "results", "utterances") if (_at(one, "channel") or 0) == index]
     words = _list(said, "words") or _all(spans, "words")
     spans = spans or _all(_list(said, "paragraphs", "paragraphs"), "sentences")
-    language = _at(channel, "detected_language")
+    spans = spans or [{**(said if isinstance(said, dict) else {}), "start": 0.0, "end": _at(metadata, "duration")}]
+    language, about = _at(channel, "detected_language"), _about(metadata)
     words = [{"language": language, **word} if language else word for word in words if isinstance(word, dict)]
-    about = _about(metadata)
-    if not words:
-        text, length = _at(said, "transcript"), _at(metadata, "duration")
-        yield _final((index, channels), (0.0, length or 0.0), {"transcript": text or "", "words": []}, about)
-    texts = {_span(one)[0]: _at(one, "transcript") for one in spans}
-    starts = sorted(texts)
-    for number, group in itertools.groupby(words, lambda word: bisect_right(starts, _span(word)[0] + _ROUNDED)):
-        spoken = list(group)
-        times = min(_span(word)[0] for word in spoken), max(_span(word)[1] for word in spoken)
-        text = texts.get(starts[number - 1]) if number else None
-        if text is None:
-            text = " ".join(str(word.get("punctuated_word") or word.get("word")) for word in spoken)
-        heard = {"transcript": text, "words": spoken, "confidence": _at(said, "confidence")}
-        yield _final((index, channels), times, heard, about)
+    for span, group in _shared(words, spans) if words else [(one, []) for one in spans]:
+        times = [_span(word) for word in group] or [_span(span)]
+        text = _at(span, "transcript") or _at(span, "text") or ""
+        heard = {"transcript": text, "words": group, "confidence": _at(span, "confidence") or _at(said, "confidence")}
+        until = min(start for start, _ in times), max(end for _, end in times)
+        yield _final((index, channels), until, heard, about)
+
+
+def _shared(words: list[Any], spans: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """Each stretch with the words that begin in it; {} for words before all of them."""
+    known = {_span(one)[0]: one for one in spans}
+    starts = sorted(known)
+
+    def place(word: Any) -> int:
+        return bisect_right(starts, _span(word)[0] + _ROUNDED)
+
+    for at, group in itertools.groupby(sorted(words, key=place), place):
+        yield known[starts[at - 1]] if at else {}, list(group)
 
 
 def _all(values: list[Any], name: str) -> list[Any]:
@@ -262,11 +275,10 @@ def _final(channel: tuple[int, int], times: tuple[float, float], heard: Any, abo
 
 
 def _without_words(channel: Any) -> Any:
-    if not isinstance(channel, dict):
-        return {}
     said = _at(channel, "alternatives", 0)
-    kept = {name: value for name, value in said.items() if name not in ("words", "transcript")} if said else {}
-    return {**channel, "alternatives": [kept]}
+    said = said if isinstance(said, dict) else {}
+    kept = {name: value for name, value in said.items() if name not in ("words", "transcript")}
+    return {**(channel if isinstance(channel, dict) else {}), "alternatives": [kept]}
 
 
 def _at(value: Any, *path: str | int) -> Any:
@@ -291,7 +303,16 @@ def _span(value: Any) -> tuple[float, float]:
     return start, end
 
 
-def _times(words: list[Word], first: Any, last: Any) -> tuple[float, float]:
-    """When a stretch of words begins and ends; NaN where the numbers are no places of words."""
+def _times(words: list[Word], first: Any, last: Any, text: Any, beyond: bool) -> tuple[float, float]:
+    """When a stretch of words begins and ends; NaN where the numbers are no places of words.
+
+    Deepgram's examples of entities name the word beyond the last one, those of segments the last one. The number of
+    words in the text decides; `beyond` where it fits neither.
+    """
+    if type(first) is not int or type(last) is not int or not 0 <= first <= last:
+        return float("nan"), float("nan")
+    many = len(str(text).split())
+    if many == last - first or (beyond and first < last and many != last - first + 1):
+        last -= 1
     start, end = _at(words, first), _at(words, last)
     return (start.start if start else float("nan")), (end.end if end else float("nan"))

@@ -38,11 +38,11 @@ class Card(Reducer):
     """A transcript as the value of a cell."""
 
     def __repr__(self) -> str:
-        return f"<Transcript: {len(self._words)} words in {max(self._reached.values(), default=0.0):.1f} s>"
+        return f"<Transcript: {len(self._words)} words in {self._heard():.1f} s>"
 
     def _repr_html_(self) -> str:
         """Figures, who answered, the first and the last lines, and what to do next."""
-        words, seconds, latency = self._words, max(self._reached.values(), default=0.0), self.latency
+        words, seconds, latency = self._words, self._heard(), self.latency
         speakers = set(map(words.overlay.one, words.speakers))
         figures = [
             (f"{len(words):,}", "words"),
@@ -61,6 +61,10 @@ class Card(Reducer):
         more = "<code>.words</code> · <code>.find()</code> · <code>.to_srt()</code>"
         more = f'<details><summary style="cursor:pointer">next: {more}</summary>{grid(_NEXT)}</details>'
         return quiet(f"{head}{grid(said)}{more}")
+
+    def _heard(self) -> float:
+        """Seconds of audio: of a stream, up to the last final; of a recording, all of it."""
+        return max([self._received if self._answer else 0.0, *self._reached.values()])
 
     def _answered(self) -> str:
         """The endpoint and the model, as far as they are known."""

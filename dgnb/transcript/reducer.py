@@ -192,7 +192,8 @@ class Reducer(Edited):
             if not self._estimates and type(words[0]) is Said and words[0].estimated:
                 self._estimates = True
                 self.note("warning", _ESTIMATED, at=record.at)
-            follows = _follows(final, self._reached.get(channel, final.start))
+            # An answer for a recording says nothing again, and two people may say the same word at the same time.
+            follows = self._answer is not None or _follows(final, self._reached.get(channel, final.start))
             new = words if follows else self._new(words, final, record.at)
             words, text = new, text if len(new) == len(words) else joined(new)
             self._words.add(words, channel, record.at)

@@ -49,7 +49,7 @@ def answer() -> dict[str, Any]:
         "start": 0.5,
         "end": 4.0,
     }
-    entity = {"label": "CITY", "value": "Berlin", "confidence": 0.98, "start_word": 2, "end_word": 2}
+    entity = {"label": "CITY", "value": "Berlin", "confidence": 0.98, "start_word": 2, "end_word": 3}
     topic = {"text": "Berlin calls.", "start_word": 2, "end_word": 3}
     utterances = [
         {"channel": channel, "start": words[0]["start"], "end": words[-1]["end"], **said(words), "id": "x"}
@@ -195,6 +195,62 @@ def test_keys_that_are_missing_cost_nothing_but_themselves() -> None:
     )
     assert only.words["punctuated_word"].tolist() == ["Two", "words."]
     assert only.words["estimated"].all()
+
+
+def test_the_same_word_of_two_people_at_the_same_time_counts_twice() -> None:
+    yes = [word("yes", 1.0, 1.5, speaker=0), word("yes", 1.1, 1.6, speaker=1)]
+    utterances = [{"channel": 0, "start": one["start"], "end": one["end"], **said([one])} for one in yes]
+    given = {"results": {"channels": [{"alternatives": [said(yes)]}], "utterances": utterances}}
+    transcript = Transcript.from_deepgram_json(given)
+    assert transcript.words["speaker"].tolist() == [0, 1]
+    assert "warning" not in transcript.events["type"].tolist()
+
+
+def test_utterances_alone_give_their_words_or_their_text_at_their_times() -> None:
+    utterances = [
+        {"channel": 1, "start": 2.0, "end": 2.8, **said(BOB), "confidence": 0.7},
+        {"channel": 0, "start": 0.5, "end": 1.5, "transcript": "Hello there."},
+    ]
+    transcript = Transcript.from_deepgram_json({"results": {"utterances": utterances}})
+    assert transcript.utterances[["start", "end", "transcript", "channel"]].values.tolist() == [
+        [0.5, 1.5, "Hello there.", 0],
+        [2.0, 2.8, "Guten Tag.", 1],
+    ]
+    assert transcript.results["confidence"].tolist()[1] == 0.7
+    assert transcript.words["estimated"].tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last", "times"),
+    [
+        ("Hello there.", 0, 2, [0.5, 1.4]),
+        ("Hello there.", 0, 1, [0.5, 1.4]),
+        ("Berlin", 2, 2, [3.0, 3.5]),
+        ("Berlin calls.", 2, 4, [3.0, 4.0]),
+        ("24", 0, 2, [0.5, 1.4]),
+        ("Berlin", -1, -1, None),
+        ("Berlin", 9, 10, None),
+        ("Berlin", None, "2", None),
+    ],
+)
+def test_an_entity_has_the_times_of_its_words(value: str, first: Any, last: Any, times: list[float] | None) -> None:
+    entity = {"label": "X", "value": value, "start_word": first, "end_word": last}
+    given = {"results": {"channels": [{"alternatives": [said(ADA, entities=[entity])]}]}}
+    found = Transcript.from_deepgram_json(given).entities.iloc[0][["start", "end"]]
+    assert found.isna().all() if times is None else found.tolist() == times
+
+
+def test_a_recording_lasts_as_long_as_its_sound_and_has_no_latency() -> None:
+    transcript = Transcript.from_deepgram_json(answer())
+    assert "5.2 s" in repr(transcript)
+    assert not any("latency" in measure for measure in transcript.summary().index)
+    assert transcript.summary().loc["words", "value"] == 6
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_a_windows_shell_is_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_bytes(json.dumps(answer()).encode(encoding))
+    assert len(Transcript.from_deepgram_json(tmp_path / "c.json").words) == 6
 
 
 @pytest.mark.parametrize(
