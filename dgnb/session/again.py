@@ -11,6 +11,7 @@ from msgspec import structs
 from dgnb.audio import SAMPLE_RATE
 from dgnb.endpoints import hide
 from dgnb.exceptions import ConfigurationError
+from dgnb.messages import Results
 from dgnb.session.heard import UNHEARD
 from dgnb.session.live import LiveSession, transcribe
 from dgnb.session.playback import Saved
@@ -18,6 +19,7 @@ from dgnb.session.registry import sessions
 from dgnb.session.stream import State
 from dgnb.transcript import Gap, Record, Transcript, storage
 from dgnb.transcript.listening import NO_SOUND
+from dgnb.transcript.turns import heard_in
 from dgnb.values import ABOVE_0, native, number
 
 __all__ = ["fill_gaps", "replay"]
@@ -119,9 +121,10 @@ def _fill(transcript: Transcript, gap: Any, part: Transcript) -> None:
     for item in part.items():
         if isinstance(item, Gap):
             transcript.add_gap(gap.start + item.start, gap.start + item.end, item.reason)
-        elif isinstance(item, Record) and getattr(item.message, "is_final", False):
+        elif isinstance(item, Record) and (heard := heard_in(item.message)) and heard.is_final:
             finals.append(item)
     for at, message, offset, *_ in map(structs.astuple, finals):
-        message = structs.replace(message, speech_final=message.speech_final or message is finals[-1].message)
+        if isinstance(message, Results) and message is finals[-1].message:
+            message = structs.replace(message, speech_final=True)
         transcript.feed(message, at=at, offset=gap.start + offset, connection=connection)
     transcript.note("filled", f"{gap.start:.3f} to {gap.end:.3f} s: {part.word_count} words", start=gap.start)

@@ -298,8 +298,9 @@ class Link:
             notify()
 
     def _take(self, message: Results | TurnInfo) -> None:
-        window, final = self.heard.window, isinstance(message, Results) and message.is_final
-        if self.heard.take(message):
+        window = self.heard.window
+        final = message.is_final if isinstance(message, Results) else message.event == "EndOfTurn"
+        if self.heard.take(message) and final:
             self.progress()
         if self.heard.window > window or final:
             self._moved = self.capture.ledger.sent, self._heard_at

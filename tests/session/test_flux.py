@@ -245,6 +245,15 @@ async def test_a_change_without_an_answer_opens_another_connection_at_the_end_of
     assert starts(await session) == STARTS
 
 
+async def test_a_gap_is_filled_with_the_turns_of_its_sound(flux: Flux) -> None:
+    transcript = Transcript()
+    transcript.audio = talk(5)
+    transcript.add_gap(2.0, 5.0, "lost")
+    await dgnb.fill_gaps(transcript, FluxOptions(), endpoint=flux.url, pace=None)
+    assert (transcript.turns["transcript"].tolist(), transcript.gaps.empty) == (["Four five six."], True)
+    assert starts(transcript) == STARTS[3:]
+
+
 # What Flux does not take, and the official client
 
 
