@@ -46,6 +46,7 @@ class ControlPanel(PanelView):
         endpoint: `"deepgram"`, `"offline"` or a `ws(s)://` address; unset, as in `LiveSession`.
         api_key: Deepgram's key; unset, `DEEPGRAM_API_KEY`, or what is typed into the panel. No widget keeps it.
         duration: Seconds of audio after which a session stops by itself.
+        max_cost: As in `LiveSession`.
         pace: As in `LiveSession`.
         reconnect: As in `LiveSession`.
         journal: As in `LiveSession`; each start moves the file of the start before aside.
@@ -79,6 +80,7 @@ class ControlPanel(PanelView):
         *,
         api_key: str | Secret | None = None,
         duration: float | None = None,
+        max_cost: float | None = None,
         pace: float | None = 1.0,
         reconnect: bool | float = True,
         journal: str | os.PathLike[str] | None = None,
@@ -99,7 +101,9 @@ class ControlPanel(PanelView):
             # A key that is missing can be typed into the panel; what else is wrong is told again.
             chosen = choose(endpoint, "typed-later")
         kept = {"journal": journal, "record": not shared if record is None else record}
-        settings = {"pace": native(pace), "reconnect": native(reconnect)}
+        if max_cost is not None:
+            max_cost = number("max_cost is a number of US$ from 0 on", max_cost, 0.0)
+        settings = {"pace": native(pace), "reconnect": native(reconnect), "max_cost": max_cost}
         # The code that people copy shows a path as text.
         settings |= {name: str(one) if isinstance(one, os.PathLike) else native(one) for name, one in kept.items()}
         choice = SourceChoice(source, raw, shared=shared)

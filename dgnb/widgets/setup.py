@@ -21,8 +21,8 @@ _DEFAULTS: Final = {"channels": "1", "pace": "1.0", "reconnect": "True", "record
 class Setup:
     """What the next session is made of: the fields' values, and what code gave and no field shows.
 
-    `settings` are `pace`, `reconnect`, `journal` and `record`. The code that others copy from a `shared` panel names
-    neither of the last two.
+    `settings` are `pace`, `reconnect`, `max_cost`, `journal` and `record`. The code that others copy from a `shared`
+    panel names neither of the last two.
     """
 
     def __init__(

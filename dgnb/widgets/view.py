@@ -135,6 +135,8 @@ def _figures(session: LiveSession) -> dict[str, Any]:
     figures = [f"{transcript.word_count} words"]
     if (latency := transcript.latency) is not None:
         figures.append(f"latency {latency:.1f} s")
+    if transcript.cost is not None:
+        figures.append(f"≈ US${transcript.cost:.4f}")
     if session.reconnecting:
         figures.append(f"{session.pending:.1f} s of audio kept")
     if (lag := session.lag) >= 1:

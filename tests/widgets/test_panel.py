@@ -1114,3 +1114,21 @@ async def test_a_panel_keeps_the_sound_of_a_stream_and_offers_it_after_the_stop(
         shared = dgnb.ControlPanel(server.radio_url, endpoint=server.url, shared=True)
         assert "record" not in shared.code()
     panel.close()
+
+
+async def test_a_limit_in_us_dollars_is_checked_and_part_of_the_code() -> None:
+    assert "max_cost=0.5" in ControlPanel(endpoint="offline", max_cost=0.5).code()
+    for wrong in (-1, "much", True):
+        with pytest.raises(ConfigurationError, match="max_cost"):
+            ControlPanel(endpoint="offline", max_cost=wrong)  # type: ignore[arg-type]
+
+
+async def test_what_a_session_costs_stands_in_the_line_of_state(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Endpoint, "local", property(lambda self: False))
+    panel = ControlPanel(bytes(32_000), encoding="linear16", sample_rate=16_000, endpoint=server.url, record=False)
+    panel.click("start")
+    await until(lambda: panel.session is not None and not panel.running)
+    assert panel.transcript.cost == pytest.approx(0.0048 / 60)
+    await until(lambda: "≈ US$0.0001" in panel.state["figures"])
