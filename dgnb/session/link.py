@@ -161,7 +161,8 @@ class Link:
         await self._until(settled, lambda: min(self._heard_at + patience, self.stop.replay_deadline))
         if self.heard.turn and not enough():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
+                now = asyncio.get_running_loop().time()
+                async with asyncio.timeout_at(self.stop.drain_deadline(now, patience)):
                     await self.connection.finalize()
 
     def keep_turn(self) -> None:
