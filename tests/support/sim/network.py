@@ -291,16 +291,25 @@ class MemorySocket:
 
     def _deliver(self, text: str, now: float) -> None:
         if '"is_final":true' in text or '"EndOfTurn"' in text:
-            if not self.finals:
+            if not self.final_times:
                 final = json.loads(text)
                 self.first_final = final.get("duration") or final["audio_window_end"]
                 self.final_times.append(now)
             self.finals += 1
+        elif self._hears_silence(text):
+            # That is progress too: Flux has no final for silence.
+            self.first_final = json.loads(text)["audio_window_end"]
+            self.final_times.append(now)
         self._network.log(2, self.number, len(text))
         self.heard_at = now
         self._messages.append(text.encode())
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _hears_silence(self, text: str) -> bool:
+        if self.final_times or '"transcript": ""' not in text:
+            return False
+        return bool(json.loads(text)["audio_window_end"] > 2.4)
 
     def _ping(self) -> None:
         if self._up is None and self._down:
