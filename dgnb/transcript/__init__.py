@@ -66,7 +66,8 @@ class Transcript(Answered):
         `words.iloc[:, :4]`, or `words.dropna(axis="columns", how="all")` without the columns that have no value. Three
         further columns are there only where they tell words apart: `spaced` (a space stands before the word: not in
         Chinese, Japanese or Thai), `estimated` (its times are a share of its final's, because the server sent text
-        without words, or of a correction's) and `corrected` (see `correct`).
+        without words, or of a correction's) and `corrected` (see `correct`). Recordings may have
+        `speaker_confidence` (0 to 1).
         """
         return self._snapshots.words()
 

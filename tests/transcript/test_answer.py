@@ -161,6 +161,16 @@ def test_it_is_written_back_as_it_came(tmp_path: Path) -> None:
         )
 
 
+def test_what_a_person_corrects_is_written_beside_what_the_service_said() -> None:
+    transcript = Transcript.from_deepgram_json(answer())
+    transcript.correct(0, "Hallo")
+    transcript.merge_speakers(0, into=7)
+    again = Transcript.from_deepgram_json(transcript.to_deepgram_json())
+    assert again.text == "Hallo there. Guten Tag. Berlin calls."
+    assert again.words["speaker"].dropna().unique().tolist() == [7]
+    assert again.summary_text == "Two people greet."
+
+
 def test_a_stream_that_is_written_and_read_has_the_same_words() -> None:
     live = Transcript()
     for start, words in ((0.0, ADA[:2]), (2.0, ADA[2:])):
