@@ -12,6 +12,7 @@ from dgnb.exceptions import ConfigurationError, ConnectionLost
 from dgnb.messages import ConfigureFailure, ConfigureSuccess, Thresholds, Warning
 from dgnb.options import FluxOptions, StreamOptions, fields_of
 from dgnb.pricing import limit_seconds
+from dgnb.session import checks
 from dgnb.session.link import READ
 from dgnb.session.runner import Runner, running_loop
 from dgnb.session.stream import ONCE, Change, State
@@ -85,6 +86,7 @@ def _changeable(runner: Runner, options: StreamOptions) -> Connection:
         raise ConfigurationError("Another change is under way: apply this one when it is done.")
     if options.multichannel != stream.options.multichannel:
         raise ConfigurationError("multichannel says how the source is read: start a new session for that.")
+    checks.gate(stream.capture.ledger.gate is not None, options)
     if stream.budget.most < math.inf:
         limit_seconds(options, stream.budget.most)
     return connection

@@ -96,6 +96,16 @@ async def test_a_recording_and_the_cursor_stay_on_the_timeline(tmp_path: Any) ->
     assert transcript.audio.samples().size == 60 * 16_000
 
 
+async def test_flux_is_refused_while_silence_is_left_out() -> None:
+    async with FaultyServer(Loud()) as server:
+        session = dgnb.LiveSession(sound(6), sample_rate=16_000, endpoint=server.url, gate=True).start()
+        while session.state is not dgnb.State.OPEN:
+            await session.wait(0.01)
+        with pytest.raises(ConfigurationError, match="gate does not go with Flux"):
+            await session.apply(dgnb.FluxOptions())
+        await session.stop()
+
+
 def test_flux_needs_the_silence() -> None:
     with pytest.raises(ConfigurationError, match="gate does not go with Flux"):
         dgnb.LiveSession(sound(1), dgnb.FluxOptions(), sample_rate=16_000, endpoint="ws://127.0.0.1:9", gate=True)
