@@ -143,7 +143,7 @@ async def _transcribed(source: Any, options: Any, upload: Upload, reduce: bool, 
             elif source.format:
                 query = options.for_audio(*dataclasses.astuple(source.format))
         if not upload.endpoint.local:
-            upload.events += _estimate(options, seconds, channels if options.multichannel else 1, max_cost)
+            _estimate(upload, options, seconds, channels if options.multichannel else 1, max_cost)
         tell_of_offline(upload.endpoint)
         upload.endpoint = await upload.endpoint.locate()
         answer = await upload.post(options.path, query.query(), sent)
@@ -154,7 +154,7 @@ async def _transcribed(source: Any, options: Any, upload: Upload, reduce: bool, 
         raise HandshakeError(told, status=200) from None
     for kind, text in upload.events:
         transcript.note(kind, text)
-    upload.words = transcript.word_count
+    upload.words, transcript.cost = transcript.word_count, upload.cost
     if again(source):
         try:
             await asyncio.to_thread(setattr, transcript, "audio", source)
@@ -173,16 +173,17 @@ def _read(answer: bytes, callback: str | None) -> Transcript:
     return transcript
 
 
-def _estimate(options: Any, seconds: float | None, channels: int, max_cost: float | None) -> list[tuple[str, str]]:
-    """An event with what it costs, where that is known. `ConfigurationError`: more than `max_cost`."""
+def _estimate(upload: Upload, options: Any, seconds: float | None, channels: int, max_cost: float | None) -> None:
+    """Note what it costs, where that is known. `ConfigurationError`: more than `max_cost`."""
     if max_cost is not None:
         if seconds is None:
             raise ConfigurationError("max_cost needs the length of the recording. Pass a file, and not reduce=False.")
         limit_seconds(options, max_cost, channels)  # says which price is missing
     cost = None if seconds is None else cost_of(options, seconds, channels)
     if cost is None:
-        return []
+        return
     told = f"US${cost:.4f} for {seconds:.1f} s with {options.model}, by dgnb.prices"
     if max_cost is not None and cost > max_cost:
         raise ConfigurationError(f"It costs about {told}, more than max_cost={max_cost:g}. Nothing was sent.")
-    return [("cost", f"An estimate: {told}.")]
+    upload.cost = cost
+    upload.events.append(("cost", f"An estimate: {told}."))

@@ -32,6 +32,7 @@ class Upload:
     def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
         self.endpoint = endpoint
         self.events: list[tuple[str, str]] = []
+        self.cost: float | None = None  # US$, an estimate
         self.doing = "preparing"
         self.size = self.sent = self.words = 0
         self._timeout = timeout

@@ -17,6 +17,7 @@ import pytest
 
 import dgnb
 from dgnb.audio import Sound
+from dgnb.endpoints import Endpoint
 from dgnb.session import progress
 from tests.support.service import says, serving, silent, warnings
 
@@ -197,6 +198,15 @@ async def test_what_is_wrong_is_one_error_before_anything_is_sent(
 async def test_an_address_that_the_service_can_not_reach_is_refused(host: str) -> None:
     with pytest.raises(dgnb.ConfigurationError, match=r"Deepgram can't fetch it\. Download it, and pass the file"):
         await dgnb.transcribe_file(f"http://{host}/talk.mp3", endpoint="deepgram", api_key="k" * 40)
+
+
+async def test_what_it_costs_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Endpoint, "local", property(lambda self: False))
+    async with serving() as service:
+        transcript = await dgnb.transcribe_file((16_000, TONE), endpoint=service.url, proxy=False)
+    assert transcript.cost == pytest.approx(0.0077 * 2 / 60)
+    assert transcript.summary().loc["cost", "value"] == 0.0003
+    assert "An estimate: US$0.0003 for 2.0 s" in transcript.events.query("type == 'cost'")["text"].item()
 
 
 async def test_max_cost_is_kept_before_anything_is_sent() -> None:
