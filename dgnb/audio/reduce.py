@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dgnb.audio.buffer import BufferSource
 from dgnb.audio.decode import opened
@@ -90,19 +90,25 @@ async def reduced(
         if audio.channels > _MOST_CHANNELS:
             remedy = "Pass reduce=False to send the file as it is."
             raise ConfigurationError(f"{source.name} has {audio.channels} channels, and FLAC holds 8. {remedy}")
-        recorder = await asyncio.to_thread(Recorder(str(path), source.name).open)
-        recorder.begin(audio)
-        chunks = size = 0
+        recorder, chunks, size = Recorder(str(path), source.name), 0, 0
+        opening = asyncio.ensure_future(asyncio.to_thread(recorder.open))
+        step: asyncio.Future[Any] = opening
         try:
+            await asyncio.shield(step)
+            recorder.begin(audio)
             async for chunk in audio:
                 recorder.capture(chunk)
                 chunks, size = chunks + 1, size + len(chunk)
                 if chunks % _PART == 0:
-                    await asyncio.to_thread(recorder.write, recorder.take())
+                    step = asyncio.ensure_future(asyncio.to_thread(recorder.write, recorder.take()))
+                    await asyncio.shield(step)
                     told(size / audio.bytes_per_second)
         finally:
-            recorder.end(size)
-            await asyncio.to_thread(recorder.write, recorder.take(), last=True)
+            # The thread of a step goes on where the wait for it was cancelled.
+            await asyncio.wait({opening, step})
+            if not opening.exception():
+                recorder.end(size)
+                await asyncio.to_thread(recorder.write, recorder.take(), last=True)
         for note in audio.notes:
             told(note)
         return size / audio.bytes_per_second, audio.channels

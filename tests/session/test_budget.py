@@ -19,9 +19,9 @@ SOUND = np.zeros(16_000 * 10, "<i2")
 
 @pytest.fixture(autouse=True)
 def billed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of this machine that counts as a remote one, at one cent a second."""
+    """A server of this machine that counts as a remote one, at five cents a second."""
     monkeypatch.setattr(Endpoint, "local", property(lambda self: False))
-    monkeypatch.setattr(dgnb.prices, "data", {"nova-3": Price(0.6, None)})
+    monkeypatch.setattr(dgnb.prices, "data", {"nova-3": Price(3.0, None)})
 
 
 def at(server: FaultyServer) -> Endpoint:
@@ -29,11 +29,13 @@ def at(server: FaultyServer) -> Endpoint:
 
 
 async def test_a_stream_ends_before_it_costs_more() -> None:
-    async with FaultyServer(Script("one two three four five six seven eight nine ten", words_per_second=1)) as server:
+    async with FaultyServer(
+        Script("one two three four five six seven eight nine ten", start=0.0, words_per_second=5)
+    ) as server:
         transcript = await dgnb.transcribe(SOUND, sample_rate=16_000, endpoint=at(server), pace=None, max_cost=0.05)
     assert transcript.cost == pytest.approx(0.05)
     assert transcript.text == "one two three four five"
-    assert transcript.events.query("type == 'Metadata'")["text"].tolist() == ["5.0 s of audio received"]
+    assert transcript.events.query("type == 'Metadata'")["text"].tolist() == ["1.0 s of audio received"]
     assert "over US$0.05" in transcript.events.query("type == 'limit'")["text"].item()
     assert transcript.summary().loc["cost"].tolist() == [0.05, "US$, estimated by dgnb.prices"]
     assert transcript.gaps.empty
@@ -46,18 +48,18 @@ async def test_each_channel_is_billed() -> None:
             stereo, sample_rate=16_000, endpoint=at(server), pace=None, multichannel=True, max_cost=0.06
         )
     assert transcript.cost == pytest.approx(0.06)
-    assert transcript.events.query("type == 'Metadata'")["text"].tolist() == ["3.0 s of audio received"]
+    assert transcript.events.query("type == 'Metadata'")["text"].tolist() == ["0.6 s of audio received"]
 
 
 async def test_what_is_sent_again_counts_again() -> None:
     async with FaultyServer(Script("")) as server:
         session = dgnb.LiveSession(SOUND, sample_rate=16_000, endpoint=at(server), pace=8, max_cost=0.08).start()
-        while session.audio_cursor < 2:
+        while session.audio_cursor < 0.4:
             await session.wait(0.02)
         server.drop()
         await session
     assert session.transcript.cost == pytest.approx(0.08)
-    assert session.audio_cursor < 8
+    assert session.audio_cursor < 1.6
 
 
 @pytest.mark.parametrize("wrong", [-1, "much", float("nan"), True])
