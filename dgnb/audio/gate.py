@@ -48,3 +48,7 @@ class Gate:
         if not all(known):
             return False
         return True if len(known) == after else (False if ended else None)
+
+    def silent(self, start: int, end: int) -> bool:
+        """Whether all audio from `start` up to `end` is silence."""
+        return all(self._silent[start // self._step : -(-end // self._step)])

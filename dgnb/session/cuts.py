@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import structs
 
-from dgnb.messages import Alternative, Channel, Results, ServerMessage, SpeechStarted, UtteranceEnd
+from dgnb.messages import Results, ServerMessage, SpeechStarted, UtteranceEnd
 
 
 class Cuts:
@@ -19,11 +20,6 @@ class Cuts:
 
     def __len__(self) -> int:
         return len(self._at)
-
-    @property
-    def newest(self) -> float:
-        """How long the newest cut is, in seconds."""
-        return self._left_out[-1] - ([0.0, *self._left_out])[-2]
 
     def skip(self, at: float, seconds: float) -> bool:
         """So much was left out after `at` seconds of the connection. Returns whether that is a new cut."""
@@ -60,10 +56,19 @@ class Cuts:
 def _stretched(
     results: Results, shift: float, until: Callable[[float], float], before: Callable[[float], float]
 ) -> Results:
-    words = tuple(
-        structs.replace(word, start=word.start + until(word.start) - shift, end=word.end + before(word.end) - shift)
-        for word in results.words
+    def moved(span: Any) -> Any:
+        if span.start is None or span.end is None:
+            return span
+        start, end = span.start + until(span.start) - shift, span.end + before(span.end) - shift
+        return structs.replace(span, start=start, end=end)
+
+    heard = structs.replace(
+        results.channel,
+        alternatives=tuple(
+            structs.replace(one, words=tuple(map(moved, one.words))) for one in results.channel.alternatives
+        ),
+        search=results.channel.search
+        and tuple(structs.replace(one, hits=tuple(map(moved, one.hits))) for one in results.channel.search),
     )
-    heard = Channel((Alternative(results.transcript, results.alternative.confidence, words),))
     end = results.start + results.duration
     return structs.replace(results, duration=end + before(end) - shift - results.start, channel=heard)

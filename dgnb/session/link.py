@@ -25,7 +25,6 @@ from dgnb.transcript.turns import UNFINISHED, heard_in
 
 _SILENT: Final = 14.0  # s of audio, and of time, of which nothing is heard, after which a server is given up.
 _STALLED: Final = 5.0  # The same for turns, which are told each quarter of a second.
-_ANSWERED: Final = 5.0  # s of silence after a Finalize, when no final of what was before is expected any more.
 _SETTLE: Final = 2.0  # s without a message after which no more of a turn is expected.
 _TOLD: Final = 0.35  # s of the newest audio that may be heard and not told yet,
 _UNTOLD: Final = 1.0  # and that the last message before the close may leave out.
@@ -250,7 +249,8 @@ class Link:
         self._moved = self._moved[0] + len(chunk), self._moved[1]
         if cuts.skip(capture.seconds(self.connection.bytes_sent), seconds):
             await self.connection.finalize()
-        if cuts.newest > _ANSWERED:
+        # Speech before it waits for its final: a lost connection may still take that away.
+        if gate.silent(ledger.acknowledged, ledger.sent):
             ledger.acknowledge(ledger.sent)
         # A file is left out as fast as it is read.
         await asyncio.sleep(0)

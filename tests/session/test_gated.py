@@ -90,6 +90,18 @@ async def test_words_stay_in_place_over_lost_connections() -> None:
     assert transcript.gaps.empty
 
 
+async def test_a_pause_gives_up_no_words_whose_final_has_not_come() -> None:
+    async with FaultyServer(Loud()) as server:
+        with server.silent():
+            session = dgnb.LiveSession(sound(60), sample_rate=16_000, endpoint=server.url, pace=8, gate=True).start()
+            while session.audio_cursor < 14.0:
+                await session.wait(0.01)
+            server.drop()
+        transcript = await session
+    assert [round(start, 1) for start in transcript.words["start"]] == [start for start, _ in WORDS]
+    assert transcript.gaps.empty
+
+
 async def test_a_recording_and_the_cursor_stay_on_the_timeline(tmp_path: Any) -> None:
     async with FaultyServer(Loud()) as server:
         transcript = await heard(server, gate=True, record=tmp_path / "a.flac")
